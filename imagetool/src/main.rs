@@ -1,0 +1,2 @@
+//! dhow-image: argv to exit code.
+fn main() {}

@@ -1,0 +1,2 @@
+//! dhow-runtime: argv to exit code.
+fn main() {}

@@ -1,0 +1,2 @@
+//! dhow: argv to exit code.
+fn main() {}
