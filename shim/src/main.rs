@@ -1,2 +1,4 @@
 //! dhow: argv to exit code.
-fn main() {}
+fn main() -> std::process::ExitCode {
+    dhow::cli::main()
+}

@@ -1,0 +1,119 @@
+//! Where everything is: stores, runtime, images. Handed to every verb.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::model::Record;
+use crate::store::{Containers, Volumes};
+
+/// The two directories of a world: what is kept, and what a reboot clears.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// `ROOT`: images, layers, containers, volumes.
+    pub root: PathBuf,
+    /// `RUN`: monitors, runtime state, locks.
+    pub run: PathBuf,
+}
+
+impl Paths {
+    /// ROOT/containers/ID
+    pub fn container(&self, id: &str) -> PathBuf {
+        self.root.join("containers").join(id)
+    }
+    /// ROOT/containers/ID/bundle
+    pub fn bundle(&self, id: &str) -> PathBuf {
+        self.container(id).join("bundle")
+    }
+    /// ROOT/containers/ID/rootfs, the overlay's mount point.
+    pub fn rootfs(&self, id: &str) -> PathBuf {
+        self.container(id).join("rootfs")
+    }
+    /// ROOT/containers/ID/container.log
+    pub fn log(&self, id: &str) -> PathBuf {
+        self.container(id).join("container.log")
+    }
+    /// ROOT/layers
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+    /// ROOT/layers/HEX/fs of a chain id `sha256:HEX`.
+    pub fn layer_fs(&self, chain_id: &str) -> PathBuf {
+        let hex = chain_id.split_once(':').map_or(chain_id, |(_, hex)| hex);
+        self.layers().join(hex).join("fs")
+    }
+    /// RUN/monitors/ID
+    pub fn monitor(&self, id: &str) -> PathBuf {
+        self.run.join("monitors").join(id)
+    }
+    /// RUN/runtime, the runtime's `--root`.
+    pub fn runtime_root(&self) -> PathBuf {
+        self.run.join("runtime")
+    }
+}
+
+/// Opens stores, runtime and images; handed to every verb.
+pub struct Host {
+    /// The two directories.
+    pub paths: Paths,
+    /// Container records.
+    pub containers: Containers,
+    /// Named volumes.
+    pub volumes: Volumes,
+    runtime: PathBuf,
+}
+
+impl Host {
+    /// A host over `paths`; `runtime` is what `--runtime` or DHOW_RUNTIME named, else the default is searched.
+    pub fn open(paths: Paths, runtime: Option<&Path>) -> Result<Self> {
+        let runtime = match runtime {
+            Some(path) => search(path)?,
+            None => default_runtime(),
+        };
+        Ok(Self {
+            containers: Containers::open(&paths.root),
+            volumes: Volumes::open(&paths.root),
+            paths,
+            runtime,
+        })
+    }
+
+    /// The runtime program new containers get.
+    pub fn default_runtime(&self) -> &Path {
+        &self.runtime
+    }
+
+    /// The runtime program that made or will make this container.
+    pub fn runtime_of<'a>(&'a self, record: &'a Record) -> &'a Path {
+        let named = Path::new(&record.host_config.runtime);
+        if named.as_os_str().is_empty() { &self.runtime } else { named }
+    }
+}
+
+/// A runtime typed as a name is searched in PATH; typed with a slash it is taken as it is.
+pub fn search(name: &Path) -> Result<PathBuf> {
+    if name.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return std::path::absolute(name).map_err(|e| Error::io("runtime", name, e));
+    }
+    std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            Error::usage(format!(
+                "runtime \"{}\" not found in PATH; give its full path",
+                name.display()
+            ))
+        })
+}
+
+/// The sibling of this program, else whatever PATH has under that name.
+fn default_runtime() -> PathBuf {
+    let name = Path::new("dhow-runtime");
+    let sibling = std::fs::read_link("/proc/self/exe").ok().map(|exe| exe.with_file_name(name));
+    match sibling {
+        Some(path) if path.is_file() => path,
+        Some(path) => search(name).unwrap_or(path),
+        None => search(name).unwrap_or_else(|_| name.to_path_buf()),
+    }
+}

@@ -1,0 +1,20 @@
+//! dhow: docker's command line without a daemon.
+//!
+//! Data goes one way: argv → [`cli`] → [`options`] → [`command`] → [`host`] →
+//! stores, monitor, image library. A verb's flags and behaviour are one file
+//! under `command/`; wording lives in [`output`] and exit codes in [`exit`].
+
+pub mod bundle;
+pub mod cli;
+pub mod command;
+pub mod error;
+pub mod exit;
+pub mod host;
+pub mod model;
+pub mod monitor;
+pub mod options;
+pub mod output;
+pub mod store;
+
+pub use error::{Error, Kind, Result};
+pub use host::Host;

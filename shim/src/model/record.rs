@@ -1,0 +1,94 @@
+//! container.json: what a container was made to be.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Config, HostConfig};
+
+/// A container as it was created. Only its name (and, later, its limits) change afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Version of this form; a newer one is refused.
+    pub version: u32,
+    /// 64 hex digits.
+    pub id: String,
+    /// Without docker's leading slash.
+    pub name: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// What it was made from.
+    pub image: ImageRef,
+    /// Chain ids `sha256:…` of the image's layers, lowest first.
+    pub layers: Vec<String>,
+    /// argv\[0\].
+    pub path: String,
+    /// The other arguments.
+    pub args: Vec<String>,
+    /// The image's idea, as the user changed it.
+    pub config: Config,
+    /// The host's business.
+    pub host_config: HostConfig,
+    /// Binds, volumes and tmpfs with their sources settled.
+    pub mounts: Vec<MountPoint>,
+    /// Keys that leave the container, as typed; unset means ctrl-p,ctrl-q.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detach_keys: Option<String>,
+}
+
+impl Record {
+    /// The version written today.
+    pub const VERSION: u32 = 1;
+
+    /// Seconds `stop` waits before SIGKILL; negative waits for ever.
+    pub fn stop_timeout(&self) -> i64 {
+        self.config.stop_timeout.unwrap_or(10)
+    }
+
+    /// The first twelve digits, as docker prints ids.
+    pub fn short_id(&self) -> &str {
+        &self.id[..self.id.len().min(12)]
+    }
+}
+
+/// What a container was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRef {
+    /// The full normal name, or the id when it was named by id.
+    pub reference: String,
+    /// docker's IMAGE ID: the config's digest, `sha256:…`.
+    pub id: String,
+    /// The manifest's digest.
+    pub manifest: String,
+}
+
+/// One mount of the user's, docker's `MountPoint`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MountPoint {
+    /// `bind`, `volume` or `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// The volume's name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// On the host; empty for tmpfs.
+    pub source: String,
+    /// In the container.
+    pub destination: String,
+    /// `local` for volumes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// Options as typed (`ro`, `z`, tmpfs options).
+    pub mode: String,
+    /// Writable.
+    #[serde(rename = "RW")]
+    pub rw: bool,
+    /// `rprivate` for binds, empty for volumes.
+    pub propagation: String,
+    /// dhow made this volume for this container alone; `rm -v` and `--rm` remove it.
+    #[serde(rename = "dhow.anonymous", skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous: bool,
+    /// The image's files at `destination` are copied into the volume while it is empty.
+    #[serde(rename = "dhow.copy_up", skip_serializing_if = "std::ops::Not::not")]
+    pub copy_up: bool,
+}

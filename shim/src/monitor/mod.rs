@@ -1,0 +1,1 @@
+//! One process per running container: owns its stdio, log, end and restarts.

@@ -1,0 +1,5 @@
+//! What people read: tables, templates, times, sizes, names.
+
+mod nearest;
+
+pub use nearest::nearest;

@@ -1,0 +1,349 @@
+//! Container records: ROOT/containers/ID, found by name in ROOT/names/NAME.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::model::{Record, State};
+
+use super::file::{Lock, Sync, make_dir, write_atomic};
+
+/// A container as it lies in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// What it was made to be.
+    pub record: Record,
+    /// What became of it, as last written; `monitor::state` checks it against the living.
+    pub state: State,
+}
+
+/// The containers of a world.
+pub struct Containers {
+    root: PathBuf,
+}
+
+impl Containers {
+    /// The containers under `root`; nothing is made yet.
+    pub fn open(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// ROOT/containers/ID
+    pub fn dir(&self, id: &str) -> PathBuf {
+        self.root.join("containers").join(id)
+    }
+
+    fn name_link(&self, name: &str) -> PathBuf {
+        self.root.join("names").join(name)
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        Lock::exclusive(&self.root.join("containers.lock"))
+    }
+
+    /// Keeps `record` under its name; a taken name is a conflict. Nothing is visible before all is there.
+    pub fn create(&self, record: &Record) -> Result<()> {
+        check_name(&record.name)?;
+        for part in ["containers", "names", "tmp"] {
+            make_dir(&self.root.join(part))?;
+        }
+        let sync = sync_of(record);
+        let birth = self.root.join("tmp").join(format!("container-{}", record.id));
+        let made = fill(&birth, record, sync).and_then(|()| {
+            let _lock = self.lock()?;
+            self.take_name(&record.name, &record.id)?;
+            let dir = self.dir(&record.id);
+            std::fs::rename(&birth, &dir).map_err(|e| {
+                let _ = std::fs::remove_file(self.name_link(&record.name));
+                Error::io("create container", &dir, e)
+            })
+        });
+        if made.is_err() {
+            let _ = std::fs::remove_dir_all(&birth);
+        }
+        made
+    }
+
+    /// Under the lock: NAME → ID, replacing a name whose container is gone.
+    fn take_name(&self, name: &str, id: &str) -> Result<()> {
+        let link = self.name_link(name);
+        match std::os::unix::fs::symlink(id, &link) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                let holder = self.id_of_name(name).unwrap_or_default();
+                if self.dir(&holder).join("container.json").is_file() && !holder.is_empty() {
+                    return Err(taken(name, &holder));
+                }
+                std::fs::remove_file(&link)
+                    .and_then(|()| std::os::unix::fs::symlink(id, &link))
+                    .map_err(|e| Error::io("name container", &link, e))
+            }
+            Err(e) => Err(Error::io("name container", &link, e)),
+        }
+    }
+
+    fn id_of_name(&self, name: &str) -> Option<String> {
+        if check_name(name).is_err() {
+            return None;
+        }
+        std::fs::read_link(self.name_link(name)).ok()?.into_os_string().into_string().ok()
+    }
+
+    /// The container that `needle` names: full id, name, or a prefix of one id only.
+    pub fn find(&self, needle: &str) -> Result<Container> {
+        let needle = needle.strip_prefix('/').unwrap_or(needle);
+        if is_id(needle)
+            && let Some(found) = self.load(needle)?
+        {
+            return Ok(found);
+        }
+        if let Some(id) = self.id_of_name(needle)
+            && let Some(found) = self.load(&id)?
+        {
+            return Ok(found);
+        }
+        self.find_prefix(needle)
+    }
+
+    fn find_prefix(&self, needle: &str) -> Result<Container> {
+        let hex = !needle.is_empty() && needle.bytes().all(|b| b"0123456789abcdef".contains(&b));
+        let mut matches = Vec::new();
+        if hex {
+            matches.extend(self.ids()?.into_iter().filter(|id| id.starts_with(needle)));
+        }
+        match matches.as_slice() {
+            [id] => self.load(id)?.ok_or_else(|| self.unknown(needle)),
+            [] => Err(self.unknown(needle)),
+            many => Err(Error::conflict(format!(
+                "\"{needle}\" names {} containers; give more digits of the id",
+                many.len()
+            ))),
+        }
+    }
+
+    fn unknown(&self, needle: &str) -> Error {
+        let near = crate::output::nearest(needle, self.names());
+        let hint = near.map_or_else(
+            || "; `dhow ps -a` lists them".to_owned(),
+            |name| format!("; did you mean \"{name}\"?"),
+        );
+        Error::not_found(format!("No such container: {needle}{hint}"))
+    }
+
+    /// All names in use.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.root.join("names")).into_iter().flatten().flatten();
+        entries.filter_map(|e| e.file_name().into_string().ok()).collect()
+    }
+
+    /// Ids of all containers, in no order.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let dir = self.root.join("containers");
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io("read", &dir, e)),
+        };
+        let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+        Ok(names.filter(|name| is_id(name)).collect())
+    }
+
+    /// All containers, newest first.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        let mut all = Vec::new();
+        for id in self.ids()? {
+            all.extend(self.load(&id)?); // gone between the two: fine
+        }
+        all.sort_by_key(|c: &Container| std::cmp::Reverse(c.record.created));
+        Ok(all)
+    }
+
+    /// The container with this full id.
+    pub fn load(&self, id: &str) -> Result<Option<Container>> {
+        let Some(record) = self.record(id)? else { return Ok(None) };
+        let state = self.state(id)?;
+        Ok(Some(Container { record, state }))
+    }
+
+    /// container.json of this full id.
+    pub fn record(&self, id: &str) -> Result<Option<Record>> {
+        let path = self.dir(id).join("container.json");
+        let Some(record) = decode::<Record>(&path)? else { return Ok(None) };
+        if record.version > Record::VERSION {
+            return Err(Error::io("read", &path, "written by a newer dhow; upgrade this one"));
+        }
+        Ok(Some(record))
+    }
+
+    /// state.json of this full id; absent means created.
+    pub fn state(&self, id: &str) -> Result<State> {
+        let path = self.dir(id).join("state.json");
+        Ok(decode::<State>(&path)?.unwrap_or_default())
+    }
+
+    /// Replaces state.json; the monitor's right alone while it lives.
+    pub fn write_state(&self, record: &Record, state: &State) -> Result<()> {
+        // A life that a power cut ends is over on disk as well: only ends are worth a sync.
+        let sync = if state.status.is_alive() { Sync::No } else { sync_of(record) };
+        write_atomic(&self.dir(&record.id).join("state.json"), &encode(state)?, sync)
+    }
+
+    /// Gives the container another name.
+    pub fn rename(&self, record: &Record, name: &str) -> Result<()> {
+        check_name(name)?;
+        let _lock = self.lock()?;
+        self.take_name(name, &record.id)?;
+        let renamed = Record { name: name.to_owned(), ..record.clone() };
+        let path = self.dir(&record.id).join("container.json");
+        if let Err(e) = write_atomic(&path, &encode(&renamed)?, Sync::Yes) {
+            let _ = std::fs::remove_file(self.name_link(name));
+            return Err(e);
+        }
+        let _ = std::fs::remove_file(self.name_link(&record.name));
+        Ok(())
+    }
+
+    /// Removes the container's directory and frees its name; it must not be alive.
+    pub fn remove(&self, record: &Record) -> Result<()> {
+        let dir = self.dir(&record.id);
+        let grave = self.root.join("tmp").join(format!("removed-{}", record.id));
+        {
+            let _lock = self.lock()?;
+            match std::fs::rename(&dir, &grave) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove container", &dir, e));
+                }
+                _ => {}
+            }
+            if self.id_of_name(&record.name).as_deref() == Some(&record.id) {
+                let _ = std::fs::remove_file(self.name_link(&record.name));
+            }
+        }
+        match std::fs::remove_dir_all(&grave) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove container", &grave, e))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn fill(birth: &Path, record: &Record, sync: Sync) -> Result<()> {
+    make_dir(birth)?;
+    for part in ["bundle", "work", "rootfs"] {
+        make_dir(&birth.join(part))?;
+    }
+    // The upper directory is the container's `/`: it carries the image's mode, not ours.
+    let upper = birth.join("upper");
+    std::fs::create_dir(&upper).map_err(|e| Error::io("create directory", &upper, e))?;
+    write_atomic(&birth.join("container.json"), &encode(record)?, sync)
+}
+
+fn sync_of(record: &Record) -> Sync {
+    if record.host_config.auto_remove { Sync::No } else { Sync::Yes }
+}
+
+fn taken(name: &str, holder: &str) -> Error {
+    Error::conflict(format!(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\"; \
+         remove or rename that container to reuse the name"
+    ))
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b"0123456789abcdef".contains(&b))
+}
+
+fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::engine(format!("encode record: {e}")))
+}
+
+fn decode<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::io("read", path, e))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("read", path, e)),
+    }
+}
+
+/// docker's rule for names: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
+pub fn check_name(name: &str) -> Result<()> {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
+    let rest = bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    if first && rest && (2..=255).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Config, HostConfig, ImageRef};
+
+    fn record(id: char, name: &str) -> Record {
+        Record {
+            version: 1,
+            id: id.to_string().repeat(64),
+            name: name.into(),
+            created: jiff::Timestamp::now(),
+            image: ImageRef { reference: "x".into(), id: "sha256:1".into(), manifest: "y".into() },
+            layers: vec![],
+            path: "true".into(),
+            args: vec![],
+            config: Config::default(),
+            host_config: HostConfig { auto_remove: true, ..HostConfig::default() },
+            mounts: vec![],
+            detach_keys: None,
+        }
+    }
+
+    #[test]
+    fn a_name_is_held_by_one_container_and_freed_with_it() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Containers::open(root.path());
+        let (a, b) = (record('a', "web"), record('b', "web"));
+        store.create(&a).unwrap();
+        assert_eq!(store.create(&b).unwrap_err().kind, crate::Kind::Conflict);
+        assert_eq!(store.find("web").unwrap().record, a);
+        assert_eq!(store.find("/web").unwrap().record, a);
+        assert_eq!(store.find("aaa").unwrap().record, a);
+        store.remove(&a).unwrap();
+        store.create(&b).unwrap();
+        assert_eq!(store.find("web").unwrap().record.id, b.id);
+        assert_eq!(store.ids().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_name_left_by_a_killed_create_is_taken_over() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Containers::open(root.path());
+        store.create(&record('a', "old")).unwrap();
+        std::os::unix::fs::symlink("c".repeat(64), root.path().join("names/web")).unwrap();
+        store.create(&record('b', "web")).unwrap();
+        assert_eq!(store.find("web").unwrap().record.id, "b".repeat(64));
+    }
+
+    #[test]
+    fn rename_moves_the_name() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Containers::open(root.path());
+        let a = record('a', "one");
+        store.create(&a).unwrap();
+        store.rename(&a, "two").unwrap();
+        assert_eq!(store.find("two").unwrap().record.name, "two");
+        assert!(store.find("one").is_err());
+    }
+
+    #[test]
+    fn names_that_are_paths_are_refused() {
+        for bad in ["", "a", "../x", "a/b", ".hidden", "-x", "a b"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+        assert!(check_name("a.b-c_1").is_ok());
+    }
+}

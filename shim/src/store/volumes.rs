@@ -1,0 +1,67 @@
+//! Named and anonymous volumes: ROOT/volumes/NAME/_data.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+use super::file::make_dir;
+
+/// The volumes of a world.
+pub struct Volumes {
+    dir: PathBuf,
+}
+
+/// One volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// Where its files are.
+    pub data: PathBuf,
+}
+
+impl Volumes {
+    /// The volumes under `root`; nothing is made yet.
+    pub fn open(root: &Path) -> Self {
+        Self { dir: root.join("volumes") }
+    }
+
+    /// The volume called `name`, made when it lacks.
+    pub fn ensure(&self, name: &str) -> Result<Volume> {
+        check_name(name)?;
+        let data = self.dir.join(name).join("_data");
+        if !data.is_dir() {
+            make_dir(&self.dir.join(name))?;
+            // The container's users must get in: the volume's own mode is the image's business.
+            std::fs::create_dir(&data)
+                .or_else(|e| if data.is_dir() { Ok(()) } else { Err(e) })
+                .map_err(|e| Error::io("create volume", &data, e))?;
+        }
+        Ok(Volume { name: name.to_owned(), data })
+    }
+
+    /// Removes the volume called `name`; absent is fine.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        check_name(name)?;
+        let dir = self.dir.join(name);
+        match std::fs::remove_dir_all(&dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove volume", &dir, e))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// docker's rule: a letter or digit, then letters, digits, `_`, `.`, `-`; two at least.
+pub fn check_name(name: &str) -> Result<()> {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
+    let rest = bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    if first && rest && (2..=255).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "\"{name}\" is no name for a volume: use [a-zA-Z0-9][a-zA-Z0-9_.-], or a path with a slash for a bind"
+    )))
+}
