@@ -1,1 +1,38 @@
-//! The end-to-end tests; run by `cargo test -p e2e`.
+//! The harness of the end-to-end tests; the cases are in `../runtime`, `../imagetool` and `../shim`.
+//!
+//! A case starts with a [`World`]: directories of its own for every program, a name that marks each
+//! process, cgroup and mount made for it, and a check at its end that none of them is left.
+//! Images come from [`fixtures`] (made once, kept in `target/fixtures`) through a real
+//! [`Registry`]; a terminal is a [`Pty`]; whatever runs, runs under a time limit.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+#![allow(clippy::return_self_not_must_use, reason = "an assertion gives its subject back")]
+
+pub mod bundle;
+pub mod elf;
+pub mod fixtures;
+pub mod leaks;
+mod pty;
+mod registry;
+mod run;
+mod world;
+
+pub use pty::Pty;
+pub use registry::Registry;
+pub use run::{Cmd, Done};
+pub use world::World;
+
+use std::path::{Path, PathBuf};
+
+/// The repository's top folder.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The path of one of dhow's programs: in `$DHOW_BIN_DIR`, else in `target/dhow`.
+pub fn program(name: &str) -> PathBuf {
+    let dir = std::env::var_os("DHOW_BIN_DIR")
+        .map_or_else(|| workspace().join("target/dhow"), PathBuf::from);
+    let path = dir.join(name);
+    assert!(path.exists(), "{} is not built: run `make` (or set DHOW_BIN_DIR)", path.display());
+    path
+}

@@ -1,0 +1,55 @@
+# The programs end up in target/dhow. Everything else here checks them.
+CARGO   ?= cargo
+OUT     := target/dhow
+BUILT   := $(or $(CARGO_TARGET_DIR),target)/$(shell rustc --print host-tuple)
+PARTS   := -p dhow-runtime -p dhow-image -p dhow
+THREADS ?= 2
+
+.PHONY: all ci-build test unit e2e bench guest conformance-full fmt lint deny fresh clean
+
+all:
+	$(CARGO) build --release --locked $(PARTS)
+	tests/place.sh $(BUILT)/release $(OUT)
+
+# The same programs, linked faster.
+ci-build:
+	$(CARGO) build --profile ci --locked $(PARTS)
+	tests/place.sh $(BUILT)/ci $(OUT)
+
+# What CI runs. `sh tests/setup.sh` installs what it needs.
+test: ci-build
+	RUST_BACKTRACE=0 $(CARGO) test --workspace --locked -- --test-threads=$(THREADS)
+
+unit:
+	$(CARGO) test --workspace --exclude e2e --locked
+
+# The end-to-end cases alone, on what is in target/dhow; CASE=shim:: picks some.
+e2e:
+	RUST_BACKTRACE=0 $(CARGO) test -p e2e --locked -- --test-threads=$(THREADS) $(CASE)
+
+bench: all
+	$(CARGO) run --release --locked -p e2e --bin bench
+
+# The guest with a pure cgroup v2; its cases run by themselves in `make test` too.
+guest:
+	tests/guest/guest.sh build
+
+conformance-full: all
+	conformance/run.sh
+
+fmt:
+	$(CARGO) fmt --all
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+deny:
+	tests/deny.sh
+
+# The README's two commands in a bare Debian root of their own.
+fresh:
+	tests/fresh.sh
+
+clean:
+	$(CARGO) clean

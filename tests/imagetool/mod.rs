@@ -1,0 +1,3 @@
+//! dhow-image: references, archives and streams.
+
+mod basic;

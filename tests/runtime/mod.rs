@@ -1,0 +1,4 @@
+//! dhow-runtime: a bundle in, a container out.
+
+mod basic;
+mod peers;

@@ -1,0 +1,3 @@
+//! dhow: docker's command line.
+
+mod basic;

@@ -1,0 +1,120 @@
+//! Debian's docker-registry on 127.0.0.1: one open, one behind a password, for the whole run.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::{Cmd, fixtures};
+
+/// A registry that is up. It ends with the test program, however that ends.
+pub struct Registry {
+    port: u16,
+    dir: TempDir,
+}
+
+impl Registry {
+    /// The user of the secured registry.
+    pub const USER: &str = "mate";
+    /// The password of the secured registry.
+    pub const PASSWORD: &str = "fair wind";
+
+    /// The registry that lets everybody in; it holds the fixtures.
+    pub fn open() -> &'static Self {
+        static ONE: OnceLock<Registry> = OnceLock::new();
+        ONE.get_or_init(|| Self::start(false))
+    }
+
+    /// The registry that wants [`Registry::USER`] and [`Registry::PASSWORD`]; same content.
+    pub fn secured() -> &'static Self {
+        static ONE: OnceLock<Registry> = OnceLock::new();
+        ONE.get_or_init(|| Self::start(true))
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The full name of a repository here.
+    pub fn name(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.host())
+    }
+
+    /// The file that holds a blob, to spoil it.
+    pub fn blob(&self, digest: &str) -> std::path::PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        let below = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+        self.dir.path().join("data").join(below)
+    }
+
+    fn start(secured: bool) -> Self {
+        crate::leaks::baseline();
+        let dir = tempfile::Builder::new().prefix("e2e-registry-").tempdir().unwrap();
+        Cmd::new("cp").arg("-a").arg(fixtures::registry()).arg(dir.path().join("data")).run().ok();
+        let port = serve(dir.path(), secured);
+        Self { port, dir }
+    }
+
+    /// Removes both registries' files; called when the last test is done.
+    pub fn remove_files() {
+        for registry in [Self::open(), Self::secured()] {
+            fs::remove_dir_all(registry.dir.path()).unwrap();
+        }
+    }
+}
+
+/// Starts a registry over `dir/data` and waits until it answers: its port.
+pub(crate) fn serve(dir: &Path, secured: bool) -> u16 {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let auth = if secured {
+        let htpasswd = dir.join("htpasswd");
+        let entry = Cmd::new("htpasswd").args(["-nbB", Registry::USER, Registry::PASSWORD]).run();
+        fs::write(&htpasswd, entry.ok().out()).unwrap();
+        format!("auth:\n  htpasswd:\n    realm: harbour\n    path: {}\n", htpasswd.display())
+    } else {
+        String::new()
+    };
+    let config = format!(
+        "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n  \
+         delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n{auth}",
+        dir.join("data").display()
+    );
+    let file = dir.join("config.yml");
+    fs::write(&file, config).unwrap();
+    keep(&file, &dir.join("log"));
+    let until = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let log = || fs::read_to_string(dir.join("log")).unwrap_or_default();
+        assert!(Instant::now() < until, "docker-registry does not answer:\n{}", log());
+        thread::sleep(Duration::from_millis(20));
+    }
+    port
+}
+
+/// Starts docker-registry from a thread that never ends: the kernel ends the registry (by its
+/// parent death signal, which goes by the thread) with this program, and not before.
+fn keep(config: &Path, log: &Path) {
+    let (ready, started) = mpsc::channel();
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "docker-registry", "serve"]).arg(config);
+    let log = fs::File::create(log).unwrap();
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    let keeper = thread::Builder::new().name("keeper".to_owned());
+    let body = move || {
+        let child = command.spawn();
+        let _ = ready.send(child.as_ref().err().map(ToString::to_string));
+        if let Ok(mut child) = child {
+            let _ = child.wait();
+        }
+    };
+    keeper.spawn(body).unwrap();
+    if let Ok(Some(error)) = started.recv() {
+        panic!("cannot start docker-registry: {error} (Debian package docker-registry)");
+    }
+}
