@@ -1,5 +1,24 @@
 //! Linux system calls that nix lacks, behind safe functions.
 //!
 //! This is the only crate of the workspace that may be `unsafe`; each block
-//! says in `// SAFETY:` why it is sound.
+//! says in `// SAFETY:` why it is sound. One file a family of calls; every
+//! function is one call (or one prctl), returns [`nix::Result`] and decides
+//! nothing.
 #![allow(unsafe_code)]
+
+pub mod caps;
+pub mod fd;
+pub mod keys;
+pub mod mount;
+pub mod process;
+pub mod sched;
+pub mod seccomp;
+pub mod signal;
+pub mod tty;
+
+use nix::errno::Errno;
+
+/// Turns a raw system call's answer into nix's `Result`.
+fn check(answer: libc::c_long) -> nix::Result<libc::c_long> {
+    Errno::result(answer)
+}

@@ -1,0 +1,50 @@
+//! File descriptors by number.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::check;
+
+/// Marks every descriptor from `first` up close-on-exec.
+///
+/// KERNEL: close_range(2), CLOSE_RANGE_CLOEXEC since 5.11.
+pub fn cloexec_from(first: u32) -> nix::Result<()> {
+    // SAFETY: no pointers; flags on descriptors break no owner's assumption.
+    check(unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    })
+    .map(drop)
+}
+
+/// Sets or clears close-on-exec on one descriptor.
+pub fn set_cloexec(fd: RawFd, on: bool) -> nix::Result<()> {
+    let flags = if on { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: no pointers.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, flags) }.into()).map(drop)
+}
+
+/// Whether `fd` is open in this process.
+pub fn is_open(fd: RawFd) -> bool {
+    // SAFETY: no pointers; F_GETFD changes nothing.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// Takes ownership of an inherited descriptor (from `--preserve-fds`, a
+/// message or the environment); EBADF when it isn't open.
+///
+/// The caller must be the only one in the process to adopt that number.
+pub fn adopt(fd: RawFd) -> nix::Result<OwnedFd> {
+    if fd < 0 || !is_open(fd) {
+        return Err(nix::errno::Errno::EBADF);
+    }
+    // SAFETY: it is open (checked), and the caller promises to be its only owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes descriptor number `to` a copy of `from` that survives exec.
+pub fn place(from: BorrowedFd<'_>, to: RawFd) -> nix::Result<()> {
+    if from.as_raw_fd() == to {
+        return set_cloexec(to, false);
+    }
+    // SAFETY: no pointers; the caller chose `to` as a number it gives away.
+    check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into()).map(drop)
+}

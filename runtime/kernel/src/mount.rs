@@ -1,0 +1,133 @@
+//! The mount API of file descriptors: fsopen, fsconfig, fsmount, open_tree, move_mount, mount_setattr.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use crate::check;
+
+/// Attributes of a mount for [`set_attributes`]: `struct mount_attr`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// MOUNT_ATTR_* to set.
+    pub set: u64,
+    /// MOUNT_ATTR_* to clear.
+    pub clear: u64,
+    /// One of MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE, or 0.
+    pub propagation: u64,
+    /// The user namespace of MOUNT_ATTR_IDMAP.
+    pub userns_fd: u64,
+}
+
+const FSCONFIG_SET_FLAG: u32 = 0;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+
+fn owned(answer: libc::c_long) -> nix::Result<OwnedFd> {
+    let fd = check(answer)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Opens a context to make a file system of type `name`.
+pub fn fsopen(name: &CStr) -> nix::Result<OwnedFd> {
+    // SAFETY: `name` ends in NUL and lives through the call.
+    owned(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), libc::FSOPEN_CLOEXEC) })
+}
+
+fn fsconfig(
+    fs: BorrowedFd<'_>,
+    command: u32,
+    key: Option<&CStr>,
+    value: Option<&CStr>,
+) -> nix::Result<()> {
+    let key = key.map_or(ptr::null(), CStr::as_ptr);
+    let value = value.map_or(ptr::null(), CStr::as_ptr);
+    // SAFETY: both are null or end in NUL, and live through the call.
+    check(unsafe { libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), command, key, value, 0) })
+        .map(drop)
+}
+
+/// Sets `key=value` on a context.
+pub fn fsconfig_string(fs: BorrowedFd<'_>, key: &CStr, value: &CStr) -> nix::Result<()> {
+    fsconfig(fs, FSCONFIG_SET_STRING, Some(key), Some(value))
+}
+
+/// Sets a bare option on a context.
+pub fn fsconfig_flag(fs: BorrowedFd<'_>, key: &CStr) -> nix::Result<()> {
+    fsconfig(fs, FSCONFIG_SET_FLAG, Some(key), None)
+}
+
+/// Makes the superblock.
+pub fn fsconfig_create(fs: BorrowedFd<'_>) -> nix::Result<()> {
+    fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
+}
+
+/// Makes a detached mount of a context's superblock, with MOUNT_ATTR_* `attributes`.
+pub fn fsmount(fs: BorrowedFd<'_>, attributes: u64) -> nix::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe {
+        libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), libc::FSMOUNT_CLOEXEC, attributes as u32)
+    })
+}
+
+/// What [`open_tree`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tree {
+    /// Refers to the mount as it is.
+    Open,
+    /// A detached copy of the one mount.
+    Clone,
+    /// A detached copy of the mount and all below it.
+    CloneRecursive,
+}
+
+/// open_tree(2) on `path` from `dir` (the directory itself when `path` is empty); links are followed.
+pub fn open_tree(dir: BorrowedFd<'_>, path: &CStr, tree: Tree) -> nix::Result<OwnedFd> {
+    let mut flags = libc::OPEN_TREE_CLOEXEC;
+    if path.is_empty() {
+        flags |= libc::AT_EMPTY_PATH as u32;
+    }
+    flags |= match tree {
+        Tree::Open => 0,
+        Tree::Clone => libc::OPEN_TREE_CLONE,
+        Tree::CloneRecursive => libc::OPEN_TREE_CLONE | libc::AT_RECURSIVE as u32,
+    };
+    // SAFETY: `path` ends in NUL and lives through the call.
+    owned(unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), path.as_ptr(), flags) })
+}
+
+/// Attaches (or moves) the mount `from` onto `to`, both by descriptor.
+pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
+    // SAFETY: the paths are static empty strings.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.as_raw_fd(),
+            c"".as_ptr(),
+            to.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+        )
+    })
+    .map(drop)
+}
+
+/// mount_setattr(2) on the mount `fd` (and all below it when `recursive`).
+pub fn set_attributes(fd: BorrowedFd<'_>, attr: &Attributes, recursive: bool) -> nix::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: `attr` has the kernel's layout and its size is passed.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            ptr::from_ref(attr),
+            size_of::<Attributes>(),
+        )
+    })
+    .map(drop)
+}

@@ -1,0 +1,183 @@
+//! Making processes and signalling them by pidfd.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use crate::check;
+
+/// What [`fork`] shares, unshares and joins.
+#[derive(Debug, Default)]
+pub struct Fork<'a> {
+    /// CLONE_NEW* of the namespaces the child starts in.
+    pub namespaces: u64,
+    /// The child becomes its maker's sibling (CLONE_PARENT).
+    pub sibling: bool,
+    /// A cgroup v2 directory the child starts in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// Which side of a fork this is.
+#[derive(Debug)]
+pub enum Side {
+    /// The new process.
+    Child,
+    /// The one that asked, with the child's pid and a handle on it.
+    Parent(Pid, OwnedFd),
+}
+
+/// clone3(2) in its fork form: the child has a copy of everything.
+///
+/// The caller must be single-threaded, as both runtime programs are: the
+/// child of a process with threads could find a lock that no one will open.
+///
+/// KERNEL: clone3(2) 5.3, CLONE_PIDFD 5.2, CLONE_INTO_CGROUP 5.7.
+pub fn fork(how: &Fork<'_>) -> nix::Result<Side> {
+    let mut pidfd: libc::c_int = -1;
+    let mut flags = how.namespaces | libc::CLONE_PIDFD as u64;
+    // KERNEL: CLONE_PARENT refuses an exit signal of one's own.
+    let signal = if how.sibling { 0 } else { libc::SIGCHLD as u64 };
+    if how.sibling {
+        flags |= libc::CLONE_PARENT as u64;
+    }
+    if how.cgroup.is_some() {
+        flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP, too wide for libc's c_int
+    }
+    // SAFETY: clone_args is plain integers, for which zero is a value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags;
+    args.pidfd = ptr::from_mut(&mut pidfd) as u64;
+    args.exit_signal = signal;
+    args.cgroup = how.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
+    // SAFETY: no CLONE_VM, so the child runs on its own copy of this stack;
+    // the pointers are to live values.
+    let answer = check(unsafe {
+        libc::syscall(libc::SYS_clone3, ptr::from_ref(&args), size_of::<libc::clone_args>())
+    })?;
+    if answer == 0 {
+        return Ok(Side::Child);
+    }
+    // SAFETY: the kernel stored a new descriptor in `pidfd`.
+    let handle = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Side::Parent(Pid::from_raw(answer as i32), handle))
+}
+
+/// A handle on process `pid`.
+pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: no pointers; the descriptor is new.
+    unsafe {
+        let fd = check(libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0))?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// Sends `signal` (0 probes) to the process of a handle.
+pub fn pidfd_signal(process: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
+    // SAFETY: a null siginfo is allowed and means kill(2)'s.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal,
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// Reaps the child of a handle without waiting; `None` while it runs.
+/// The answer is a wait(2) status as a shell shows it: code, or 128 + signal.
+pub fn reap(process: BorrowedFd<'_>) -> nix::Result<Option<i32>> {
+    // SAFETY: siginfo_t is plain data, for which zero is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+    // SAFETY: `info` is live and writable.
+    check(
+        unsafe { libc::waitid(libc::P_PIDFD, process.as_raw_fd() as u32, &raw mut info, flags) }
+            .into(),
+    )?;
+    // SAFETY: waitid filled the SIGCHLD members, or left them zero.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
+    Ok(Some(if info.si_code == libc::CLD_EXITED { status } else { 128 + status }))
+}
+
+/// Ends the process at once, running nothing of it any more.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit never returns and touches no memory.
+    unsafe { libc::_exit(code) }
+}
+
+/// A vector of C strings as execve wants it, made while there is still time to fail.
+#[derive(Debug)]
+pub struct Vector {
+    pointers: Vec<*const libc::c_char>,
+    _strings: Vec<CString>,
+}
+
+impl Vector {
+    /// Takes the strings.
+    pub fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect();
+        Self { pointers, _strings: strings }
+    }
+}
+
+/// execve(2); answers only when it failed.
+pub fn execve(path: &CStr, argv: &Vector, envp: &Vector) -> Errno {
+    // SAFETY: the vectors end in null and own what they point to.
+    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// Executes the file of a descriptor; answers only when it failed.
+pub fn fexecve(file: BorrowedFd<'_>, argv: &Vector, envp: &Vector) -> Errno {
+    // SAFETY: as execve; the empty path goes with AT_EMPTY_PATH.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            argv.pointers.as_ptr(),
+            envp.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Errno::last()
+}
+
+/// Replaces the supplementary groups of this (single-threaded) process.
+///
+/// The bare call, as glibc's asks every thread.
+pub fn setgroups(groups: &[u32]) -> nix::Result<()> {
+    // SAFETY: pointer and length are of one live slice.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+/// setdomainname(2).
+pub fn setdomainname(name: &[u8]) -> nix::Result<()> {
+    // SAFETY: pointer and length are of one live slice.
+    check(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
+}
+
+/// Sets a resource limit of another process, prlimit(2).
+pub fn prlimit(pid: Pid, resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` lives through the call; the old limit isn't asked for.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid.as_raw(),
+            resource,
+            ptr::from_ref(&limit),
+            ptr::null::<libc::rlimit>(),
+        )
+    })
+    .map(drop)
+}

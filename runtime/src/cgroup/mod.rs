@@ -1,0 +1,1 @@
+//! Control groups: one request, two kernels' interfaces.

@@ -1,0 +1,1 @@
+//! System call filters: `linux.seccomp` to classic BPF.
