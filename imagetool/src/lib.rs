@@ -1,1 +1,16 @@
-//! dhow-image.
+//! OCI images made for pipes: references, registries, archives and streams in; images,
+//! bundles and streams out. The library never prints, exits, or reads the environment.
+
+pub mod bundle;
+pub mod config;
+pub mod digest;
+pub mod error;
+pub mod layer;
+pub mod manifest;
+pub mod platform;
+pub mod progress;
+pub mod reference;
+pub mod snapshot;
+pub mod store;
+
+pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+//! Bundles: an image config becomes a runtime config.

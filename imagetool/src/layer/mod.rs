@@ -1,0 +1,1 @@
+//! Layers: tar streams in and out of directories.

@@ -1,0 +1,1 @@
+//! Snapshots: unpacked layers by chain id.

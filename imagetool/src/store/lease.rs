@@ -1,0 +1,154 @@
+//! A lease: what a process in the middle of its work holds in the store.
+//!
+//! It is a directory `tmp/work-XXXXXX` with a file `lock`, flocked as long as the process
+//! lives, and a list `held` of the digests that `collect` must leave alone. The blobs being
+//! made lie in it too, so a dead process's leftovers go with its directory.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::{Store, make_dir, sync_dir};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+const PREFIX: &str = "work-";
+
+/// Held digests and unborn blobs; gone when dropped, or swept if the process dies.
+#[derive(Debug)]
+pub struct Lease {
+    store: Store,
+    dir: tempfile::TempDir,
+    _alive: File,
+    held: File,
+    pending: Mutex<Vec<(PathBuf, Digest)>>,
+}
+
+impl Store {
+    /// Takes a lease, and sweeps what dead ones left behind.
+    pub fn lease(&self) -> Result<Lease> {
+        let tmp = self.tmp();
+        let lock = self.lock()?;
+        let dead = self.set_dead_aside()?;
+        let dir = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(&tmp)
+            .map_err(Error::at("create a directory in", &tmp))?;
+        let make = |name| {
+            let path = dir.path().join(name);
+            File::options()
+                .create_new(true)
+                .append(true)
+                .open(&path)
+                .map_err(|e| Error::io("create", &path, e))
+        };
+        let (alive, held) = (make("lock")?, make("held")?);
+        alive.try_lock().map_err(|e| Error::io("lock", dir.path(), e.into()))?;
+        drop(lock);
+        drop(dead);
+        Ok(Lease { store: self.clone(), dir, _alive: alive, held, pending: Mutex::new(Vec::new()) })
+    }
+
+    /// The directories of dead leases, to be removed when dropped. Call with the lock held.
+    fn set_dead_aside(&self) -> Result<Vec<Doomed>> {
+        let mut dead = Vec::new();
+        for (path, alive) in self.leases()? {
+            if let Some(alive) = alive {
+                dead.push(Doomed { path, _alive: alive });
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Every lease directory, with its lock if its owner is dead.
+    fn leases(&self) -> Result<Vec<(PathBuf, Option<File>)>> {
+        let tmp = self.tmp();
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&tmp).map_err(Error::at("read", &tmp))? {
+            let entry = entry.map_err(Error::at("read", &tmp))?;
+            if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+                continue;
+            }
+            // A directory without a lock file died between its two first steps.
+            let dead =
+                match File::options().append(true).create(true).open(entry.path().join("lock")) {
+                    Ok(file) => file.try_lock().is_ok().then_some(file),
+                    Err(_) => continue,
+                };
+            all.push((entry.path(), dead));
+        }
+        Ok(all)
+    }
+
+    /// What living leases hold. Call with the lock held.
+    pub(super) fn leased(&self) -> Result<HashSet<Digest>> {
+        let mut held = HashSet::new();
+        for (path, dead) in self.leases()? {
+            if dead.is_none() {
+                let list = fs::read_to_string(path.join("held")).unwrap_or_default();
+                held.extend(list.lines().filter_map(|l| l.parse::<Digest>().ok()));
+            }
+        }
+        Ok(held)
+    }
+}
+
+struct Doomed {
+    path: PathBuf,
+    _alive: File,
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        // What can't be removed now is tried again by the next lease.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+impl Lease {
+    /// The store it is of.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A private directory on the store's file system, gone with the lease.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// From here on, `collect` leaves these blobs and layers alone; only after this is
+    /// it safe to look whether they are there.
+    pub fn hold<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<()> {
+        let list: Vec<String> = digests.into_iter().map(ToString::to_string).collect();
+        let list = list.join("\n") + "\n";
+        let _shared = self.store.lock_shared()?;
+        (&self.held).write_all(list.as_bytes()).map_err(Error::at("write", self.dir()))
+    }
+
+    /// A finished file of this content waits to become a blob.
+    pub(crate) fn adopt(&self, file: PathBuf, digest: Digest) {
+        self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((file, digest));
+    }
+
+    /// Syncs and renames every waiting blob into the layout. `synced` says that the
+    /// caller has already brought the whole file system to disk.
+    pub(crate) fn bear(&self, synced: bool) -> Result<()> {
+        let mut pending = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut folders = HashSet::new();
+        for (file, _) in pending.iter().filter(|_| !synced) {
+            File::open(file).and_then(|f| f.sync_data()).map_err(Error::at("sync", file))?;
+        }
+        for (file, digest) in pending.drain(..) {
+            let to = self.store.blob_path(&digest);
+            let folder = to.parent().map(Path::to_owned).unwrap_or_default();
+            if digest.algorithm() != crate::digest::Algorithm::Sha256 {
+                make_dir(&folder)?;
+            }
+            fs::rename(&file, &to).map_err(Error::at("create", &to))?;
+            folders.insert(folder);
+        }
+        folders.iter().try_for_each(|f| sync_dir(f))
+    }
+}
