@@ -1,0 +1,305 @@
+//! From a profile to ranges of call numbers, architecture by architecture.
+
+use libc::sock_filter;
+
+use super::action::{self, Condition, Op};
+use super::arch::{Arch, Named, X32_MARK};
+use super::config::{Arg, Seccomp};
+use super::emit::{Leaf, Program, Rule, Section};
+use super::error::{Error, Reason};
+use super::syscalls;
+
+/// KERNEL: BPF_MAXINSNS.
+const MAX_INSNS: usize = 4096;
+
+/// A filter to load with seccomp(2), after which calls are judged.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// The instructions.
+    pub program: Vec<sock_filter>,
+    /// seccomp(2)'s flags; the call returns an fd when they have
+    /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`, which is when there is a listener.
+    pub flags: u32,
+    /// Who is to get that fd.
+    pub listener: Option<Listener>,
+}
+
+/// The agent that answers `SCMP_ACT_NOTIFY`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its socket's path, in the runtime's mount namespace.
+    pub path: String,
+    /// `metadata` of the container process state sent to it.
+    pub metadata: String,
+}
+
+/// Compiles a profile for the machine this program was built for.
+///
+/// `None` when the profile asks for nothing ([`Seccomp::is_empty`]).
+///
+/// SPEC: config-linux.md §Seccomp. Where the spec leaves open what several
+/// rules for one call mean, the first match decides.
+/// DIFFERS: libseccomp, and runc with it, lets an unconditional rule win over
+/// conditional ones wherever it stands, and drops rules whose action is the
+/// default one; profiles whose rules don't contradict each other mean the same
+/// to both.
+pub fn compile(profile: &Seccomp) -> Result<Option<Filter>, Error> {
+    if profile.is_empty() {
+        return Ok(None);
+    }
+    let native = Arch::native().ok_or_else(|| Error::new("", Reason::NoTable))?;
+    compile_for(native, profile).map(Some)
+}
+
+pub(super) fn compile_for(native: Arch, profile: &Seccomp) -> Result<Filter, Error> {
+    let default = action::answer(&profile.default_action, profile.default_errno_ret)
+        .map_err(|fault| fault.at("", "defaultAction", "defaultErrnoRet"))?;
+    if default == action::NOTIFY {
+        return Err(Error::new("/defaultAction", Reason::Notify("the default action")));
+    }
+    let mut tables = Tables::new(native, default, architectures(native, profile)?);
+    for at in 0..profile.syscalls.len() {
+        tables.add(profile, at)?;
+    }
+    let listener = listener(profile)?;
+    let flags = flags(profile, listener.is_some())?;
+    let program = tables.assemble();
+    if program.len() > MAX_INSNS {
+        return Err(Error::new("", Reason::TooLong(program.len())));
+    }
+    Ok(Filter { program, flags, listener })
+}
+
+/// The architectures to compile for, the native one first.
+fn architectures(native: Arch, profile: &Seccomp) -> Result<Vec<Arch>, Error> {
+    let mut list = vec![native];
+    for (at, name) in profile.architectures.iter().enumerate() {
+        match native.resolve(&name.0) {
+            Some(Named::Compiled(arch)) if !list.contains(&arch) => list.push(arch),
+            Some(_) => {}
+            None => {
+                let reason = Reason::Unknown { what: "architecture", name: name.0.to_string() };
+                return Err(Error::new(format!("/architectures/{at}"), reason));
+            }
+        }
+    }
+    Ok(list)
+}
+
+fn listener(profile: &Seccomp) -> Result<Option<Listener>, Error> {
+    if profile.listener_path.is_empty() && !profile.listener_metadata.is_empty() {
+        return Err(Error::new("/listenerMetadata", Reason::Requires("listenerPath")));
+    }
+    let Some(at) = profile.syscalls.iter().position(|call| call.action == "SCMP_ACT_NOTIFY") else {
+        return Ok(None);
+    };
+    if profile.listener_path.is_empty() {
+        let pointer = format!("/syscalls/{at}/action");
+        return Err(Error::new(pointer, Reason::Requires("listenerPath")));
+    }
+    Ok(Some(Listener {
+        path: profile.listener_path.clone().into_owned(),
+        metadata: profile.listener_metadata.clone().into_owned(),
+    }))
+}
+
+fn flags(profile: &Seccomp, notifies: bool) -> Result<u32, Error> {
+    // As runc: absent flags mean SPEC_ALLOW, an empty list means none.
+    let mut flags = match &profile.flags {
+        None => action::FLAG_SPEC_ALLOW,
+        Some(_) => 0,
+    };
+    for (at, name) in profile.flags.iter().flatten().enumerate() {
+        flags |= action::flag(&name.0).ok_or_else(|| {
+            let reason = Reason::Unknown { what: "flag", name: name.0.to_string() };
+            Error::new(format!("/flags/{at}"), reason)
+        })?;
+    }
+    if notifies {
+        flags |= action::FLAG_NEW_LISTENER;
+    } else {
+        // KERNEL: EINVAL without a listener, and nobody to wait for.
+        flags &= !action::FLAG_WAIT_KILLABLE_RECV;
+    }
+    Ok(flags)
+}
+
+/// The rules, per architecture.
+struct Tables {
+    native: Arch,
+    default: u32,
+    archs: Vec<(Arch, Vec<Rule>)>,
+    pool: Vec<Condition>,
+}
+
+impl Tables {
+    fn new(native: Arch, default: u32, archs: Vec<Arch>) -> Self {
+        let archs = archs.into_iter().map(|arch| (arch, Vec::with_capacity(512))).collect();
+        Self { native, default, archs, pool: Vec::new() }
+    }
+
+    fn add(&mut self, profile: &Seccomp, at: usize) -> Result<(), Error> {
+        let call = &profile.syscalls[at];
+        let pointer = || format!("/syscalls/{at}");
+        let answer = action::answer(&call.action, call.errno_ret)
+            .map_err(|fault| fault.at(&pointer(), "action", "errnoRet"))?;
+        if call.names.is_empty() {
+            return Err(Error::new(pointer() + "/names", Reason::NoName));
+        }
+        let alternatives = self.conditions(&call.args, pointer)?;
+        for (index, name) in call.names.iter().enumerate() {
+            if name.0.is_empty() {
+                return Err(Error::new(format!("/syscalls/{at}/names/{index}"), Reason::NoName));
+            }
+            // The runtime itself reports the listener's fd by write(2), under
+            // the filter; the agent that could let it pass has no fd yet.
+            if answer == action::NOTIFY && name.0 == "write" {
+                let pointer = format!("/syscalls/{at}/names/{index}");
+                return Err(Error::new(pointer, Reason::Notify("used for write")));
+            }
+            self.name(&name.0, answer, &alternatives);
+        }
+        Ok(())
+    }
+
+    /// Puts conditions into the pool; any of the returned ranges may hold.
+    ///
+    /// As runc and crun: conditions on different arguments must all hold, but
+    /// when two speak of the same argument, each is a rule of its own.
+    fn conditions(
+        &mut self,
+        args: &[Arg],
+        pointer: impl Fn() -> String,
+    ) -> Result<Vec<(usize, usize)>, Error> {
+        let from = self.pool.len();
+        let (mut seen, mut repeated) = (0_u32, false);
+        for (at, arg) in args.iter().enumerate() {
+            let condition = Condition::read(arg, || format!("{}/args/{at}", pointer()))?;
+            repeated |= seen & 1 << condition.index != 0;
+            seen |= 1 << condition.index;
+            self.pool.push(condition);
+        }
+        let to = self.pool.len();
+        Ok(if repeated { (from..to).map(|at| (at, at + 1)).collect() } else { vec![(from, to)] })
+    }
+
+    /// Adds a rule for every number that `name` has.
+    fn name(&mut self, name: &str, answer: u32, alternatives: &[(usize, usize)]) {
+        let Some(numbers) = syscalls::find(self.native, name) else { return };
+        for (arch, rules) in &mut self.archs {
+            if let Some(nr) = numbers.on(*arch) {
+                let all = alternatives.iter().map(|&(from, to)| Rule { nr, answer, from, to });
+                rules.extend(all);
+            }
+            if *arch != Arch::X86 {
+                continue;
+            }
+            let conditional = alternatives.iter().any(|(from, to)| from != to);
+            // The arguments of a multiplexed call lie in memory, where a
+            // filter can't look. DIFFERS: libseccomp then drops the condition,
+            // so that socket(AF_ALG) refused is socketcall(socket, AF_ALG)
+            // allowed; here what can't be shown to be allowed isn't, and what
+            // may be forbidden is. CVE: 2026-31431.
+            if conditional && action::leniency(answer) > action::leniency(self.default) {
+                continue;
+            }
+            if let Some(call) = syscalls::multiplexed(name) {
+                let from = self.pool.len();
+                let value = call.call;
+                self.pool.push(Condition { index: 0, op: Op::Equal, mask: call.mask, value });
+                rules.push(Rule { nr: call.nr, answer, from, to: from + 1 });
+            }
+        }
+    }
+
+    /// As runc: calls above the highest that the profile knows are younger
+    /// than it, and get ENOSYS, so that programs fall back to older ones.
+    fn beyond(&self, rules: &[Rule]) -> u32 {
+        let permissive = action::leniency(self.default) >= action::leniency(action::TRACE);
+        if permissive || rules.is_empty() {
+            self.default
+        } else {
+            action::ERRNO | libc::ENOSYS as u32
+        }
+    }
+
+    fn assemble(mut self) -> Vec<sock_filter> {
+        for (_, rules) in &mut self.archs {
+            rules.sort_by_key(|rule| rule.nr);
+        }
+        let sections: Vec<Section> =
+            self.archs.iter().filter_map(|(arch, rules)| self.section(*arch, rules)).collect();
+        Program::assemble(&sections, &self.pool, action::KILL_THREAD)
+    }
+
+    /// The ranges of one architecture word; x32 has x86_64's.
+    fn section(&self, arch: Arch, rules: &[Rule]) -> Option<Section> {
+        if arch == Arch::X32 {
+            return None;
+        }
+        let mut cover = Cover { ranges: Vec::with_capacity(256), default: self.default };
+        let mut all = rules.to_vec();
+        cover.rules(rules, 0, 0, self.beyond(rules));
+        if arch == Arch::X86_64 {
+            if let Some((_, x32)) = self.archs.iter().find(|(other, _)| *other == Arch::X32) {
+                cover.rules(x32, rules.len(), X32_MARK, self.beyond(x32));
+                all.extend_from_slice(x32);
+            } else {
+                // As libseccomp: an architecture that the profile doesn't
+                // name; but -1 is what a tracer leaves of a skipped call.
+                cover.push(X32_MARK, Leaf::Return(action::KILL_THREAD));
+                cover.push(u32::MAX, Leaf::Return(self.default));
+            }
+        }
+        Some(Section { arch, ranges: cover.ranges, rules: all })
+    }
+}
+
+/// Ranges of call numbers under construction, by their first number.
+struct Cover {
+    ranges: Vec<(u32, Leaf)>,
+    default: u32,
+}
+
+impl Cover {
+    fn push(&mut self, first: u32, leaf: Leaf) {
+        if self.ranges.last().is_none_or(|(_, last)| *last != leaf) {
+            self.ranges.push((first, leaf));
+        }
+    }
+
+    /// Covers the numbers from `first` on with sorted rules, whose list is
+    /// known to the leaves by an index `shift` higher.
+    fn rules(&mut self, rules: &[Rule], shift: usize, first: u32, beyond: u32) {
+        let mut next = first;
+        let mut at = 0;
+        for group in rules.chunk_by(|a, b| a.nr == b.nr) {
+            let nr = group[0].nr;
+            if nr > next {
+                self.push(next, Leaf::Return(self.default));
+            }
+            self.push(nr, leaf(group, shift + at, self.default));
+            next = nr + 1;
+            at += group.len();
+        }
+        self.push(next, Leaf::Return(beyond));
+    }
+}
+
+/// What the rules for one call come to, first match first.
+fn leaf(group: &[Rule], from: usize, default: u32) -> Leaf {
+    let certain = group.iter().position(|rule| rule.from == rule.to);
+    let otherwise = certain.map_or(default, |at| group[at].answer);
+    let mut tried = &group[..certain.unwrap_or(group.len())];
+    while let [rest @ .., last] = tried {
+        if last.answer != otherwise {
+            break;
+        }
+        tried = rest;
+    }
+    if tried.is_empty() {
+        Leaf::Return(otherwise)
+    } else {
+        Leaf::Rules { from, to: from + tried.len(), otherwise }
+    }
+}

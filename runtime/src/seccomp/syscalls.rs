@@ -1,0 +1,156 @@
+//! System call names and numbers, and which of them i386 multiplexes.
+//!
+//! The tables follow the kernel's headers up to 6.18, with what is already
+//! assigned above (`listns`, `rseq_slice_yield`). A name that none of them
+//! has is skipped by the compiler, so profiles may be newer than this program.
+
+mod arm;
+mod x86;
+
+use super::arch::Arch;
+
+/// Marks a cell of a table: the architecture has no such call.
+const ABSENT: i32 = -1;
+
+/// A name's numbers in one family of architectures.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers(&'static [i32]);
+
+impl Numbers {
+    /// The call's number as it appears in `seccomp_data.nr`.
+    pub(super) fn on(self, arch: Arch) -> Option<u32> {
+        let nr = u32::try_from(self.0[arch.column()]).ok()?;
+        Some(nr | arch.marker())
+    }
+}
+
+/// Finds a name in the tables of `native`'s family.
+pub(super) fn find(native: Arch, name: &str) -> Option<Numbers> {
+    fn look<const N: usize>(
+        table: &'static [(&'static str, [i32; N])],
+        name: &str,
+    ) -> Option<Numbers> {
+        let at = table.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
+        Some(Numbers(&table[at].1))
+    }
+    match native {
+        Arch::X86_64 | Arch::X86 | Arch::X32 => look(&x86::TABLE, name),
+        Arch::Aarch64 | Arch::Arm => look(&arm::TABLE, name),
+    }
+}
+
+/// A call that i386 also reaches through `socketcall(2)` or `ipc(2)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Multiplexed {
+    /// `socketcall` (102) or `ipc` (117).
+    pub nr: u32,
+    /// The multiplexer's first argument.
+    pub call: u64,
+    /// Which bits of the first argument the kernel looks at.
+    pub mask: u64,
+}
+
+const SOCKETCALL: [&str; 20] = [
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "accept",
+    "getsockname",
+    "getpeername",
+    "socketpair",
+    "send",
+    "recv",
+    "sendto",
+    "recvfrom",
+    "shutdown",
+    "setsockopt",
+    "getsockopt",
+    "sendmsg",
+    "recvmsg",
+    "accept4",
+    "recvmmsg",
+    "sendmmsg",
+];
+
+const IPC: [(&str, u64); 12] = [
+    ("semop", 1),
+    ("semget", 2),
+    ("semctl", 3),
+    ("semtimedop", 4),
+    ("msgsnd", 11),
+    ("msgrcv", 12),
+    ("msgget", 13),
+    ("msgctl", 14),
+    ("shmat", 21),
+    ("shmdt", 22),
+    ("shmget", 23),
+    ("shmctl", 24),
+];
+
+/// The multiplexed form of `name` on i386, if there is one.
+pub(super) fn multiplexed(name: &str) -> Option<Multiplexed> {
+    // Every such name starts with one of these; most names of a profile don't.
+    if !matches!(
+        name.as_bytes().first(),
+        Some(b's' | b'b' | b'c' | b'l' | b'a' | b'g' | b'r' | b'm')
+    ) {
+        return None;
+    }
+    if let Some(at) = SOCKETCALL.iter().position(|known| *known == name) {
+        // KERNEL: net/socket.c takes the whole word for the call's number.
+        return Some(Multiplexed { nr: 102, call: at as u64 + 1, mask: u64::MAX });
+    }
+    // DIFFERS: libseccomp compares the whole word, so a version in the upper
+    // half slips past its rules; the kernel (ipc/syscall.c) looks at the lower.
+    let (_, call) = IPC.iter().find(|(known, _)| *known == name)?;
+    Some(Multiplexed { nr: 117, call: *call, mask: 0xffff })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_sorted_by_name() {
+        assert!(x86::TABLE.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(arm::TABLE.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn numbers_are_the_kernels() {
+        let nr = |arch, name| find(arch, name).and_then(|found| found.on(arch));
+        assert_eq!(nr(Arch::X86_64, "read"), Some(0));
+        assert_eq!(nr(Arch::X86_64, "file_setattr"), Some(469));
+        assert_eq!(nr(Arch::X86, "socketcall"), Some(102));
+        assert_eq!(nr(Arch::X86, "ipc"), Some(117));
+        assert_eq!(nr(Arch::X32, "execve"), Some(0x4000_0000 + 520));
+        assert_eq!(nr(Arch::Aarch64, "open"), None);
+        assert_eq!(nr(Arch::Arm, "set_tls"), Some(0xf_0005));
+        assert_eq!(nr(Arch::X86_64, "no_such_call"), None);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn numbers_agree_with_libc() {
+        for (name, nr) in [
+            ("clone3", libc::SYS_clone3),
+            ("openat2", libc::SYS_openat2),
+            ("mount_setattr", libc::SYS_mount_setattr),
+            ("landlock_restrict_self", libc::SYS_landlock_restrict_self),
+            ("io_uring_setup", libc::SYS_io_uring_setup),
+            ("pidfd_getfd", libc::SYS_pidfd_getfd),
+        ] {
+            let found = find(Arch::X86_64, name).and_then(|found| found.on(Arch::X86_64));
+            assert_eq!(found.map(i64::from), Some(nr), "{name}");
+        }
+    }
+
+    #[test]
+    fn i386_multiplexes_sockets_and_ipc() {
+        assert_eq!(multiplexed("socket").map(|m| (m.nr, m.call)), Some((102, 1)));
+        assert_eq!(multiplexed("sendmmsg").map(|m| (m.nr, m.call)), Some((102, 20)));
+        assert_eq!(multiplexed("shmctl").map(|m| (m.nr, m.call)), Some((117, 24)));
+        assert_eq!(multiplexed("read"), None);
+    }
+}
