@@ -1,4 +1,17 @@
 //! dhow-runtime: a bundle in, a container out.
 
-mod basic;
+mod console;
+mod exec;
+mod hooks;
+mod isolation;
+mod killed;
+mod lifecycle;
+mod limits;
+mod mounts;
 mod peers;
+mod podman;
+mod process;
+mod refused;
+mod rootless;
+mod seccomp;
+mod verbs;

@@ -22,6 +22,7 @@ pub use run::{Cmd, Done};
 pub use world::World;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The repository's top folder.
 pub fn workspace() -> &'static Path {
@@ -35,4 +36,14 @@ pub fn program(name: &str) -> PathBuf {
     let path = dir.join(name);
     assert!(path.exists(), "{} is not built: run `make` (or set DHOW_BIN_DIR)", path.display());
     path
+}
+
+/// Waits until something is so; `what` says what, when it never comes.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -1,0 +1,47 @@
+//! A container with a terminal.
+
+use e2e::{Pty, World};
+
+#[test]
+fn terminal_is_the_process_own_and_follows_resizes() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh"]).with("/process/terminal", true.into());
+    let mut t = Pty::start(w.runtime_cmd(["run", "-b", b.path(), b.id()]));
+    let before = t.settings();
+    t.expect("# ");
+    t.send("tty; stty size\n");
+    t.expect("/dev/pts/0");
+    t.expect("24 80");
+    t.resize(33, 111);
+    t.expect("# ");
+    t.send("sleep 0.2; stty size\n");
+    t.expect("33 111");
+    t.send("sleep 100\n");
+    t.expect("sleep 100");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    t.send("\x03");
+    t.expect("# ");
+    t.send("exit 6\n");
+    assert_eq!(t.wait(), 6);
+    let _ = before;
+}
+
+#[test]
+fn exec_with_a_terminal() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    super::lifecycle::create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    let mut t = Pty::start(w.runtime_cmd(["exec", "--tty", b.id(), "sh", "-c", "tty; exit 4"]));
+    t.expect("/dev/pts/");
+    assert_eq!(t.wait(), 4);
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn create_with_a_terminal_wants_a_console_socket() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh"]).with("/process/terminal", true.into());
+    w.runtime(["create", "-b", b.path(), b.id()]).refused();
+    w.runtime(["state", b.id()]).refused();
+}

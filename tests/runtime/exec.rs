@@ -1,0 +1,128 @@
+//! exec: another process in a running container.
+
+use std::fs;
+
+use e2e::World;
+use e2e::bundle::Bundle;
+
+use super::lifecycle::create;
+
+fn running(w: &World) -> Bundle {
+    let b = w.bundle("b", &["sleep", "1000"]);
+    create(w, &b);
+    w.runtime(["start", b.id()]).ok();
+    b
+}
+
+#[test]
+fn exec_is_inside_and_passes_its_exit_code_on() {
+    let w = World::new();
+    let b = running(&w);
+    let done =
+        w.runtime(["exec", b.id(), "sh", "-c", "hostname; echo err >&2; cat /proc/1/comm; exit 9"]);
+    assert_eq!(done.code(9).out_is("box\nsleep").err(), "err");
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn exec_shares_every_namespace_and_cgroup_with_the_first_process() {
+    let w = World::new();
+    let b = running(&w);
+    let look = "for n in pid net ipc uts mnt cgroup; do [ $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) ] || echo differs $n; done; \
+        cmp /proc/1/cgroup /proc/self/cgroup && echo same";
+    w.runtime(["exec", b.id(), "sh", "-c", look]).ok().out_is("same");
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn exec_takes_user_cwd_and_environment() {
+    let w = World::new();
+    let b = running(&w);
+    let id = b.id();
+    let look = "id -u; id -g; pwd; echo $SPICE";
+    w.runtime([
+        "exec",
+        "--user",
+        "1000:2000",
+        "--cwd",
+        "/tmp",
+        "--env",
+        "SPICE=cloves",
+        id,
+        "sh",
+        "-c",
+        look,
+    ])
+    .ok()
+    .out_is("1000\n2000\n/tmp\ncloves");
+    w.runtime(["delete", "-f", id]).ok();
+}
+
+#[test]
+fn exec_adds_a_capability_when_asked() {
+    let w = World::new();
+    let b = running(&w);
+    let caps = |extra: &[&str]| {
+        let grep = [b.id(), "grep", "CapEff", "/proc/self/status"];
+        w.runtime(["exec"].iter().chain(extra).chain(&grep)).ok().out()
+    };
+    assert_eq!(caps(&[]), "CapEff:\t0000000020000420");
+    assert_eq!(caps(&["--cap", "CAP_NET_RAW"]), "CapEff:\t0000000020002420");
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn exec_of_a_process_file() {
+    let w = World::new();
+    let b = running(&w);
+    let file = w.path("process.json");
+    let process = serde_json::json!({
+        "user": {"uid": 5, "gid": 6}, "args": ["sh", "-c", "id -u; id -g; pwd"], "cwd": "/etc",
+        "env": ["PATH=/bin"],
+    });
+    fs::write(&file, process.to_string()).unwrap();
+    w.runtime(["exec", "--process", file.to_str().unwrap(), b.id()]).ok().out_is("5\n6\n/etc");
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn exec_detached_writes_its_pid() {
+    let w = World::new();
+    let b = running(&w);
+    let file = w.path("exec.pid");
+    let quiet = ["sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"];
+    let args = ["exec", "-d", "--pid-file", file.to_str().unwrap(), b.id(), "sleep", "999"];
+    w.runtime_cmd(args).under(quiet).run().ok();
+    let pid = fs::read_to_string(&file).unwrap();
+    let line = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap();
+    assert_eq!(line, "sleep\u{0}999\u{0}");
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn exec_reads_stdin() {
+    let w = World::new();
+    let b = running(&w);
+    w.runtime_cmd(["exec", b.id(), "cat"]).stdin("through\n").run().ok().out_is("through");
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn exec_of_an_unknown_command_is_refused_and_leaves_the_container_alone() {
+    let w = World::new();
+    let b = running(&w);
+    w.runtime(["exec", b.id(), "no-such-command"]).refused().err_has("no-such-command");
+    w.runtime(["exec", b.id(), "true"]).ok();
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn exec_into_what_does_not_run_is_refused() {
+    let w = World::new();
+    w.runtime(["exec", &w.id("nobody"), "true"]).refused();
+    let b = running(&w);
+    w.runtime(["kill", b.id(), "KILL"]).ok();
+    super::lifecycle::wait_for(&w, b.id(), "stopped");
+    w.runtime(["exec", b.id(), "true"]).refused();
+    w.runtime(["delete", b.id()]).ok();
+}

@@ -1,0 +1,64 @@
+//! cgroups: the limits asked for are there, and the groups go with the container.
+
+use std::fs;
+
+use e2e::{World, leaks};
+use serde_json::json;
+
+/// Where a cgroup file stands: in the controller's own hierarchy, or in the one of v2.
+fn group_file(id: &str, v1: &str, v2: &str) -> String {
+    let (controller, file) = v1.split_once('/').unwrap();
+    let old = format!("/sys/fs/cgroup/{controller}/{id}/{file}");
+    if fs::exists(format!("/sys/fs/cgroup/{controller}")).unwrap() {
+        return fs::read_to_string(&old).unwrap_or_else(|e| panic!("{old}: {e}")).trim().to_owned();
+    }
+    let new = format!("/sys/fs/cgroup/{id}/{v2}");
+    fs::read_to_string(&new).unwrap_or_else(|e| panic!("{new}: {e}")).trim().to_owned()
+}
+
+#[test]
+fn limits_are_set_and_groups_removed() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let b = b.with("/linux/resources/memory", json!({"limit": 64 << 20}));
+    let b = b.with("/linux/resources/pids", json!({"limit": 17}));
+    let b =
+        b.with("/linux/resources/cpu", json!({"shares": 512, "quota": 50_000, "period": 100_000}));
+    super::lifecycle::create(&w, &b);
+    let read = |v1, v2| group_file(b.id(), v1, v2);
+    assert_eq!(read("memory/memory.limit_in_bytes", "memory.max"), "67108864");
+    assert_eq!(read("pids/pids.max", "pids.max"), "17");
+    assert!(["50000", "50000 100000"].contains(&read("cpu/cpu.cfs_quota_us", "cpu.max").as_str()));
+    let pid = w.runtime(["state", b.id()]).ok().json()["pid"].to_string();
+    assert!(read("pids/cgroup.procs", "cgroup.procs").lines().any(|p| p == pid));
+    w.runtime(["delete", "-f", b.id()]).ok();
+    assert!(leaks::cgroups().iter().all(|c| !c.to_string_lossy().contains(b.id())));
+}
+
+#[test]
+fn too_much_memory_ends_the_process() {
+    let w = World::new();
+    // tail holds what it reads: a zero page never has an end of line.
+    let b = w.bundle("b", &["sh", "-c", "head -c 200000000 /dev/zero | tail -n 1 | wc -c"]);
+    let b = b.with("/linux/resources/memory", json!({"limit": 32 << 20, "swap": 32 << 20}));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]);
+    assert_ne!(done.out(), "200000000", "the limit did not hold");
+}
+
+#[test]
+fn too_many_processes_are_refused() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; echo all"]);
+    let b = b.with("/linux/resources/pids", json!({"limit": 5}));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]);
+    assert!(!done.out().contains("all") || done.err().contains("fork"), "{done}");
+}
+
+#[test]
+fn wrong_limit_is_refused_and_leaves_no_group() {
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    let b = b.with("/linux/resources/cpu", json!({"cpus": "4000-5000"}));
+    w.runtime(["run", "-b", b.path(), b.id()]).refused();
+    assert!(leaks::cgroups().iter().all(|c| !c.to_string_lossy().contains(b.id())));
+}

@@ -1,0 +1,87 @@
+//! Debian's podman with dhow-runtime in runc's place.
+
+use std::fs;
+
+use e2e::{Cmd, Pty, World, fixtures, program};
+
+/// podman with a state of its own, in a mount namespace of its own, that starts our runtime.
+fn podman(w: &World) -> Cmd {
+    let conf = w.path("containers.conf");
+    // This kernel's limits can't be raised: podman's own defaults would fail.
+    let text = "[containers]\ndefault_ulimits=[\"nofile=1024:1024\",\"nproc=1024:1024\"]\n";
+    fs::write(&conf, text).unwrap();
+    let policy = w.path("home/.config/containers");
+    fs::create_dir_all(&policy).unwrap();
+    fs::write(policy.join("policy.json"), r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)
+        .unwrap();
+    w.cmd("unshare")
+        .args(["--mount", "--propagation", "private", "podman", "--cgroup-manager=cgroupfs"])
+        .args(["--events-backend=none", "--storage-driver=overlay", "--runtime"])
+        .arg(program("dhow-runtime"))
+        .arg("--root")
+        .arg(w.path("podman/root"))
+        .arg("--runroot")
+        .arg(w.path("podman/run"))
+        .arg("--tmpdir")
+        .arg(w.path("podman/tmp"))
+        .env("CONTAINERS_CONF", conf)
+}
+
+fn with_busybox(w: &World) -> Cmd {
+    let from = format!("oci:{}:busybox", fixtures::layout().display());
+    let pulled = podman(w).args(["pull", "-q", &from]).run().ok().out();
+    podman(w).args(["tag", &pulled, "busybox"]).run().ok();
+    podman(w)
+}
+
+#[test]
+fn podman_run_passes_output_and_exit_code_on() {
+    let w = World::new();
+    let podman = with_busybox(&w);
+    let name = w.id("p");
+    let run = ["run", "--rm", "--network=none", "--name", &name, "--memory=64m", "--pids-limit=20"];
+    let script = "echo from podman; grep -c Seccomp:.2 /proc/self/status; exit 5";
+    podman.args(run).args(["busybox", "sh", "-c", script]).run().code(5).out_is("from podman\n1");
+}
+
+#[test]
+fn podman_detached_exec_stop_and_remove() {
+    let w = World::new();
+    let podman = with_busybox(&w);
+    let name = w.id("p");
+    let run = ["run", "-d", "--network=none", "--name", &name, "busybox", "sleep", "1000"];
+    // One mount namespace for all of them: podman mounts in the first and unmounts in the last.
+    let line = |args: &[&str]| {
+        podman.clone().args(args).line().split_once(" podman ").unwrap().1.to_owned()
+    };
+    let script = [
+        line(&run),
+        line(&["exec", "-u", "1000", &name, "id", "-u"]),
+        line(&["ps", "--format", "{{.Names}} {{.State}}"]),
+        line(&["stop", "-t", "0", &name]),
+        line(&["inspect", "--format", "{{.State.ExitCode}}", &name]),
+        line(&["rm", &name]),
+    ]
+    .map(|l| format!("podman {l}"))
+    .join(" && ");
+    let conf = w.path("containers.conf");
+    let done = w.cmd("unshare").args(["-m", "--propagation", "private", "sh", "-c", &script]);
+    let done = done.env("CONTAINERS_CONF", conf).run().ok();
+    let lines = done.lines();
+    assert_eq!([&lines[1], &lines[3], &lines[4]], ["1000", &name, "137"], "{done}");
+    assert!(lines[2].starts_with(&format!("{name} Up")), "{done}");
+}
+
+#[test]
+fn podman_gives_a_terminal() {
+    let w = World::new();
+    let podman = with_busybox(&w);
+    let name = w.id("p");
+    let run = ["run", "--rm", "-it", "--network=none", "--name", &name, "busybox"];
+    let mut t = Pty::start(podman.args(run));
+    t.expect("# ");
+    t.send("tty\n");
+    t.expect("/dev/pts/0");
+    t.send("exit 3\n");
+    assert_eq!(t.wait(), 3);
+}

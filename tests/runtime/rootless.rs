@@ -1,0 +1,33 @@
+//! The runtime as a user who isn't root, on the machine's own cgroups (where it has none).
+
+use std::fs;
+
+use e2e::{World, program};
+use serde_json::json;
+
+#[test]
+fn uid_1000_runs_a_container_in_its_own_user_namespace() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "id -u; cat /proc/self/uid_map"]);
+    let one = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    let b = b.and("/linux/namespaces", json!({"type": "user"}));
+    let b = b.with("/linux/uidMappings", one.clone()).with("/linux/gidMappings", one);
+    let b = b.with("/linux/cgroupsPath", json!(null)).with("/linux/resources", json!({}));
+    let mut b = b;
+    // What needs a real root: a gid that isn't mapped, a sysfs of a network namespace is fine.
+    for mount in b.config["mounts"].as_array_mut().unwrap() {
+        let options = mount["options"].as_array_mut().unwrap();
+        options.retain(|o| o != "gid=5");
+    }
+    b.write();
+    // The programs may stand where uid 1000 can't go.
+    let copy = w.path("dhow-runtime");
+    fs::copy(program("dhow-runtime"), &copy).unwrap();
+    w.cmd("chown").args(["-R", "1000:1000"]).arg(w.path("")).run().ok();
+    let user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"];
+    let run =
+        w.cmd(copy).arg("--root").arg(w.path("runtime")).env("XDG_RUNTIME_DIR", w.path("home"));
+    let done = run.args(["run", "-b", b.path(), b.id()]).under(user).run().ok();
+    let words: Vec<String> = done.out().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(words, ["0", "0", "1000", "1"]);
+}
