@@ -15,6 +15,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod tty;
+pub mod xattr;
 
 use nix::errno::Errno;
 

@@ -19,9 +19,7 @@ const MAX: usize = 64 * 1024;
 pub fn set(fd: impl AsFd, name: &CStr, value: &[u8]) -> nix::Result<()> {
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: both pointers are valid for the lengths given and live through the call.
-    let rc = unsafe {
-        libc::fsetxattr(fd, name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
-    };
+    let rc = unsafe { libc::fsetxattr(fd, name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     Errno::result(rc).map(drop)
 }
 
