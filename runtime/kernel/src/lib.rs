@@ -6,6 +6,7 @@
 //! nothing.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod caps;
 pub mod fd;
 pub mod keys;
