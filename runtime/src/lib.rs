@@ -6,5 +6,4 @@
 pub mod cgroup;
 pub mod error;
 pub mod log;
-mod null;
 pub mod seccomp;

@@ -49,6 +49,24 @@ impl Exit {
     }
 }
 
+/// What a foreign runtime's message means; the one place that reads such text.
+/// dhow looks for argv\[0\] itself, so this decides only for what lies in mounts.
+pub fn kind_of_runtime_text(text: &str) -> Kind {
+    let text = text.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|w| text.contains(w));
+    // A missing device, rootfs or mount source says "no such file" as well: only exec's counts.
+    if !has(&["exec", "executable"]) {
+        return Kind::Engine;
+    }
+    if has(&["not found in $path", "not found in path", "no such file or directory"]) {
+        Kind::NoCommand
+    } else if has(&["permission denied", "is a directory", "exec format error", "not executable"]) {
+        Kind::NotExecutable
+    } else {
+        Kind::Engine
+    }
+}
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.0)
@@ -66,5 +84,21 @@ mod tests {
         assert_eq!(Exit::of_run(Kind::NotFound), Exit(125));
         assert_eq!(Exit::of_verb(Kind::NotFound), Exit(1));
         assert_eq!(Exit::signal(9), Exit(137));
+    }
+
+    #[test]
+    fn runtimes_wordings_of_a_missing_command() {
+        for (text, kind) in [
+            (
+                "container_linux.go: exec: \"x\": executable file not found in $PATH: unknown",
+                Kind::NoCommand,
+            ),
+            ("executable file `x` not found in $PATH: No such file or directory", Kind::NoCommand),
+            ("exec /x: exec format error", Kind::NotExecutable),
+            ("exec: \"/etc\": permission denied", Kind::NotExecutable),
+            ("mount /a: no such file or directory", Kind::Engine),
+        ] {
+            assert_eq!(kind_of_runtime_text(text), kind, "{text}");
+        }
     }
 }

@@ -6,17 +6,18 @@
 //! nothing.
 #![allow(unsafe_code)]
 
-pub mod bpf;
 pub mod caps;
+pub mod close;
+pub mod ended;
 pub mod fd;
 pub mod keys;
 pub mod mount;
 pub mod process;
+pub mod rights;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod tty;
-pub mod xattr;
 
 use nix::errno::Errno;
 

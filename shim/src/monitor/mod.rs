@@ -1,1 +1,148 @@
-//! One process per running container: owns its stdio, log, end and restarts.
+//! One monitor for each container that runs, and everything that talks to it.
+//!
+//! ```text
+//! start ─▶ task ─▶ life: rootfs, stdio, runtime, server (peer, log), oom
+//! attach ─▶ protocol ◀─ server        control, reconcile ─▶ lock, process
+//! ```
+//!
+//! Alive means that a monitor holds RUN/monitors/ID/lock. [`state`] is the only
+//! way to ask how a container is: it puts right what a killed monitor left.
+
+mod attach;
+mod control;
+mod exec;
+mod life;
+mod lock;
+pub mod log;
+mod logs;
+mod oom;
+mod outlet;
+mod peer;
+mod process;
+pub mod protocol;
+mod reconcile;
+mod relay;
+mod rootfs;
+mod runtime;
+mod server;
+mod signals;
+mod socket;
+mod start;
+mod stdio;
+mod task;
+mod terminal;
+mod watch;
+
+use jiff::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::model::{Record, State, Status};
+
+pub use control::{signal, stop, wait};
+pub use exec::{Exec, exec};
+pub use life::main;
+pub use logs::{LogOptions, logs};
+pub use protocol::Step;
+pub use reconcile::state;
+pub use start::{Running, Start, start};
+pub use task::ARGUMENT;
+pub use terminal::DetachKeys;
+
+/// The monitor's socket in RUN/monitors/ID.
+const ATTACH: &str = "attach.sock";
+
+/// Which streams to join, and how to leave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attach {
+    /// Send our stdin.
+    pub stdin: bool,
+    /// Show the container's stdout.
+    pub stdout: bool,
+    /// Show the container's stderr.
+    pub stderr: bool,
+    /// Keys that leave; unset means the record's, else ctrl-p,ctrl-q.
+    pub detach_keys: Option<String>,
+    /// Hand signals on to the container (without a terminal).
+    pub sig_proxy: bool,
+}
+
+/// How a foreground came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The process ended with this code; 128+n for a signal, -1 when nobody knows.
+    Exited(i32),
+    /// The user left; it runs on.
+    Detached,
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It does not run (any more).
+    NotRunning,
+    /// It has ended once more than now.
+    NextExit,
+    /// It is no more.
+    Removed,
+}
+
+/// Joins our streams to a container that runs.
+pub fn attach(host: &Host, record: &Record, how: &Attach) -> Result<Ended> {
+    DetachKeys::parse(how.detach_keys.as_deref())?;
+    if state(host, record)?.status.is_alive()
+        && let Some(line) = attach::Line::connect(host, &record.id, attach::role_of(how))?
+    {
+        return attach::follow(host, record, how, line);
+    }
+    Err(Error::conflict(format!(
+        "You cannot attach to a stopped container, start it first: dhow start {}",
+        record.name
+    )))
+}
+
+/// Removes a container that does not run: its records, its files, and its locks.
+pub fn remove(host: &Host, record: &Record) -> Result<()> {
+    if state(host, record)?.status.is_alive() {
+        return Err(running(record));
+    }
+    let lock = lock::Lock::take(host, &record.id)?;
+    if host.containers.state(&record.id)?.status.is_alive() {
+        return Err(running(record)); // started just now, and its monitor killed
+    }
+    let removed = host.containers.remove(record);
+    clear(host, &record.id);
+    drop(lock);
+    removed
+}
+
+fn running(record: &Record) -> Error {
+    Error::conflict(format!("container {} is running; stop it first, or -f", record.short_id()))
+}
+
+/// `--rm` at the end: nobody is there to hear of a failure, and `dhow rm` can still do it.
+fn remove_quietly(host: &Host, record: &Record) {
+    let removed = host.containers.remove(record);
+    for mount in record.mounts.iter().filter(|mount| mount.anonymous && removed.is_ok()) {
+        let _ = host.volumes.remove(&mount.name);
+    }
+}
+
+/// Removes RUN/monitors/ID; the caller holds its lock, which locks nothing from here on.
+fn clear(host: &Host, id: &str) {
+    let _ = std::fs::remove_dir_all(host.paths.monitor(id));
+}
+
+/// `state`, ended.
+fn ended(state: State, code: i32, oom_killed: bool, error: String) -> State {
+    State {
+        status: Status::Exited,
+        pid: 0,
+        monitor_pid: 0,
+        exit_code: code,
+        oom_killed,
+        error,
+        finished_at: Some(Timestamp::now()),
+        ..state
+    }
+}

@@ -1,0 +1,112 @@
+//! Signals, stops and waits: by pidfd and by the monitor's word, never by polling.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::attach::Line;
+use super::lock::Lock;
+use super::protocol::{Frame, Role};
+use super::watch::Watch;
+use super::{Condition, process, state};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::model::Record;
+
+/// Sends `signal` to the container's first process.
+pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
+    let state = state(host, record)?;
+    let Some(init) = process::open(&state)? else { return Err(not_running(record)) };
+    send(&init, signal, record)
+}
+
+fn send(init: &OwnedFd, signal: i32, record: &Record) -> Result<()> {
+    match dhow_kernel::process::pidfd_signal(init.as_fd(), signal) {
+        Ok(()) => Ok(()),
+        Err(Errno::ESRCH) => Err(not_running(record)),
+        Err(e) => {
+            Err(Error::engine(format!("send signal {signal} to {}: {}", record.name, e.desc())))
+        }
+    }
+}
+
+fn not_running(record: &Record) -> Error {
+    Error::conflict(format!("container {} is not running", record.short_id()))
+}
+
+/// Ends the container: `signal`, and after `patience` SIGKILL. Not running is fine.
+pub fn stop(host: &Host, record: &Record, signal: i32, patience: Option<Duration>) -> Result<()> {
+    let state = state(host, record)?;
+    let Some(init) = process::open(&state)? else { return Ok(()) };
+    if let Some(mut line) = Line::connect(host, &record.id, Role::default())? {
+        line.send(&Frame::Stopping);
+    }
+    let sent = send(&init, signal, record);
+    if sent.is_ok() && !ended_within(&init, patience)? {
+        let _ = send(&init, libc::SIGKILL, record);
+    }
+    wait(host, record, Condition::NotRunning).map(drop)
+}
+
+/// Waits for a process's end; false when `patience` ran out first.
+fn ended_within(process: &OwnedFd, patience: Option<Duration>) -> Result<bool> {
+    let until = patience.map(|patience| Instant::now() + patience);
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        // Rounded up: a wait that ends early would end twice.
+        let left =
+            left.map(|left| left.as_millis() + u128::from(left.subsec_nanos() % 1_000_000 > 0));
+        let timeout = left.map_or(Ok(PollTimeout::NONE), |ms| {
+            PollTimeout::try_from(ms.min(i32::MAX as u128) as i32)
+        });
+        let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX)) {
+            Ok(0) if left.is_some_and(|ms| ms <= i32::MAX as u128) => return Ok(false),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(e) => return Err(Error::engine(format!("wait for a process: {}", e.desc()))),
+        }
+    }
+}
+
+/// Waits for `condition` and answers with the exit code.
+pub fn wait(host: &Host, record: &Record, condition: Condition) -> Result<i32> {
+    let watch = Watch::of(&host.paths.container(&record.id))?;
+    if condition == Condition::NextExit {
+        let before = host.containers.state(&record.id)?.finished_at;
+        loop {
+            let code = wait_ended(host, record)?;
+            let now = host.containers.state(&record.id)?;
+            if now.finished_at != before {
+                return Ok(now.exit_code);
+            }
+            if watch.wait().is_none() {
+                return Ok(code); // removed
+            }
+        }
+    }
+    let code = wait_ended(host, record)?;
+    while condition == Condition::Removed && host.containers.record(&record.id)?.is_some() {
+        let _ = watch.wait();
+    }
+    Ok(code)
+}
+
+/// Waits until the container does not run.
+fn wait_ended(host: &Host, record: &Record) -> Result<i32> {
+    loop {
+        let state = state(host, record)?;
+        if !state.status.is_alive() {
+            return Ok(state.exit_code);
+        }
+        if let Some(code) = Line::connect(host, &record.id, Role::default())?
+            .and_then(|mut line| line.wait_exited())
+        {
+            return Ok(code);
+        }
+        // No monitor to ask, or it went without a word: it is ending, or was killed.
+        drop(Lock::take(host, &record.id)?);
+    }
+}

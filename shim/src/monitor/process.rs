@@ -1,0 +1,98 @@
+//! Which process a pid means: pid, start time and boot together, never a pid alone.
+
+use std::os::fd::OwnedFd;
+
+use crate::error::{Error, Result};
+use crate::model::State;
+
+/// What /proc/PID/stat says (proc(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Ended, and not yet waited for.
+    pub zombie: bool,
+    /// Field 22, clock ticks since boot.
+    pub start_time: u64,
+    /// Field 52, a wait status; of a zombie, its last.
+    pub exit_status: i32,
+}
+
+/// This boot.
+pub fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path.as_ref(), e))?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// What is known of the process `pid`, if there is one.
+pub fn stat(pid: i32) -> Option<Stat> {
+    parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse(text: &str) -> Option<Stat> {
+    // The name in parentheses may hold anything, so the fields begin after the last one.
+    let (_, fields) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    Some(Stat {
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        start_time: fields.get(19)?.parse().ok()?,
+        exit_status: fields.get(49).and_then(|f| f.parse().ok()).unwrap_or(0),
+    })
+}
+
+/// A handle on whatever process `pid` is now.
+pub fn open_pid(pid: i32) -> nix::Result<OwnedFd> {
+    dhow_kernel::process::pidfd_open(nix::unistd::Pid::from_raw(pid))
+}
+
+/// The container's first process, if it is the one `state` tells of and has not ended.
+pub fn open(state: &State) -> Result<Option<OwnedFd>> {
+    if state.pid <= 0 || state.boot_id != boot_id()? {
+        return Ok(None);
+    }
+    let Ok(fd) = open_pid(state.pid) else { return Ok(None) };
+    // Opened first, compared second: from here on the descriptor can't change its meaning.
+    let same = stat(state.pid).is_some_and(|s| !s.zombie && s.start_time == state.start_time);
+    Ok(same.then_some(fd))
+}
+
+/// A wait status as the shell says it.
+pub fn code_of_status(status: i32) -> i32 {
+    match status & 0x7f {
+        0 => (status >> 8) & 0xff,
+        signal => 128 + signal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+        let rest: Vec<String> = (4..=52).map(|n| (n * 10).to_string()).collect();
+        let text = format!("42 (a) b (c)) Z {}\n", rest.join(" "));
+        let stat = parse(&text).unwrap();
+        assert_eq!(stat, Stat { zombie: true, start_time: 220, exit_status: 520 });
+        assert_eq!(parse("42 (x"), None);
+    }
+
+    #[test]
+    fn a_pid_of_another_time_is_not_our_process() {
+        let pid = std::process::id() as i32;
+        let start_time = stat(pid).unwrap().start_time;
+        let mut state = State { pid, start_time, boot_id: boot_id().unwrap(), ..State::default() };
+        assert!(open(&state).unwrap().is_some());
+        state.start_time += 1;
+        assert!(open(&state).unwrap().is_none());
+        state.start_time -= 1;
+        state.boot_id = "before".into();
+        assert!(open(&state).unwrap().is_none());
+    }
+
+    #[test]
+    fn statuses_read_as_in_the_shell() {
+        assert_eq!(code_of_status(7 << 8), 7);
+        assert_eq!(code_of_status(9), 137);
+        assert_eq!(code_of_status(0x8b), 139);
+    }
+}

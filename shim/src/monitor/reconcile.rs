@@ -1,0 +1,68 @@
+//! The truth about a container: what is on disk, checked against the living.
+//!
+//! A monitor that was killed leaves a state that says running and a lock that
+//! nobody holds. Whoever sees that takes the lock and puts things right: a
+//! container that lives gets a new monitor, one that has ended gets its last state.
+
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+
+use super::lock::Lock;
+use super::runtime::Runtime;
+use super::task::{Purpose, Task};
+use super::{clear, ended, process, remove_quietly};
+use crate::error::Result;
+use crate::host::Host;
+use crate::model::{Record, State};
+
+/// The container's state, after putting right what a killed monitor left.
+pub fn state(host: &Host, record: &Record) -> Result<State> {
+    let state = host.containers.state(&record.id)?;
+    if !state.status.is_alive() {
+        return Ok(state);
+    }
+    let Some(lock) = Lock::try_take(host, &record.id)? else { return Ok(state) };
+    // Between the look and the lock its monitor may have written the end.
+    let state = host.containers.state(&record.id)?;
+    if !state.status.is_alive() {
+        clear(host, &record.id);
+        return Ok(state);
+    }
+    if process::open(&state)?.is_some() {
+        let mut monitor = Task::new(host, record, Purpose::Adopt).hand_over(lock)?;
+        let _ = monitor.read(&mut [0]); // until it listens, or has failed
+        return host.containers.state(&record.id);
+    }
+    bury(host, record, state, lock)
+}
+
+/// Writes the end of a container that nobody saw ending.
+fn bury(host: &Host, record: &Record, state: State, lock: Lock) -> Result<State> {
+    let code = code_of_zombie(&state).unwrap_or(-1);
+    let log = host.paths.monitor(&record.id).join("runtime.log");
+    let failure = Runtime::of(host, record, log).delete(true).err();
+    let state = ended(state, code, false, failure.map(|e| e.message).unwrap_or_default());
+    if record.host_config.auto_remove {
+        remove_quietly(host, record);
+    } else {
+        host.containers.write_state(record, &state)?;
+    }
+    clear(host, &record.id);
+    drop(lock);
+    Ok(state)
+}
+
+/// The exit code of a process that ended and is, or was, another's child; -1 when nobody knows.
+pub fn code_of_orphan(state: &State, init: BorrowedFd<'_>) -> i32 {
+    code_of_zombie(state)
+        .or_else(|| dhow_kernel::ended::status(init).ok().flatten().map(process::code_of_status))
+        .unwrap_or(-1)
+}
+
+/// A process that nobody has waited for yet still tells its status in /proc.
+fn code_of_zombie(state: &State) -> Option<i32> {
+    let same_boot = process::boot_id().is_ok_and(|id| id == state.boot_id);
+    let stat =
+        process::stat(state.pid).filter(|s| same_boot && s.start_time == state.start_time)?;
+    stat.zombie.then(|| process::code_of_status(stat.exit_status))
+}

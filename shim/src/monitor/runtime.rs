@@ -1,0 +1,168 @@
+//! The OCI runtime, called by its command line only.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::model::Record;
+
+/// The runtime of one container.
+pub struct Runtime<'a> {
+    program: &'a Path,
+    root: PathBuf,
+    log: PathBuf,
+    id: &'a str,
+}
+
+/// A process's three streams.
+pub struct Stdio3 {
+    /// 0
+    pub stdin: Stdio,
+    /// 1
+    pub stdout: Stdio,
+    /// 2
+    pub stderr: Stdio,
+}
+
+impl Stdio3 {
+    /// Nothing in, nothing out.
+    pub fn null() -> Self {
+        Self { stdin: Stdio::null(), stdout: Stdio::null(), stderr: Stdio::null() }
+    }
+}
+
+/// A process for `exec`.
+pub struct ExecCall<'a> {
+    /// File with the process as JSON.
+    pub process: &'a Path,
+    /// Where the runtime writes the pid.
+    pub pid_file: &'a Path,
+    /// Where the runtime sends the terminal's master, for a process with a terminal.
+    pub console: Option<&'a Path>,
+    /// Its streams, when it has no terminal.
+    pub stdio: Stdio3,
+}
+
+impl<'a> Runtime<'a> {
+    /// The runtime that made or will make `record`; errors are read from `log`.
+    pub fn of(host: &'a Host, record: &'a Record, log: PathBuf) -> Self {
+        Self {
+            program: host.runtime_of(record),
+            root: host.paths.runtime_root(),
+            log,
+            id: &record.id,
+        }
+    }
+
+    /// Makes the container; its first process waits for [`Runtime::start`]. Answers with its pid.
+    pub fn create(
+        &self,
+        bundle: &Path,
+        pid_file: &Path,
+        console: Option<&Path>,
+        stdio: Stdio3,
+    ) -> Result<i32> {
+        let mut call = self.call("create");
+        call.arg("--bundle").arg(bundle).arg("--pid-file").arg(pid_file);
+        if let Some(console) = console {
+            call.arg("--console-socket").arg(console);
+        }
+        self.finish(call.arg(self.id), "create", stdio)?;
+        read_pid(pid_file)
+    }
+
+    /// Lets the container's command run.
+    pub fn start(&self) -> Result<()> {
+        self.finish(self.call("start").arg(self.id), "start", Stdio3::null())
+    }
+
+    /// Runs a process in the container and answers with its pid as soon as it is there.
+    pub fn exec(&self, exec: ExecCall<'_>) -> Result<i32> {
+        let mut call = self.call("exec");
+        call.arg("--detach").arg("--process").arg(exec.process);
+        call.arg("--pid-file").arg(exec.pid_file);
+        if let Some(console) = exec.console {
+            call.arg("--tty").arg("--console-socket").arg(console);
+        }
+        self.finish(call.arg(self.id), "exec", exec.stdio)?;
+        read_pid(exec.pid_file)
+    }
+
+    /// Forgets the container and its cgroups; `force` kills what lives. Not being there is fine.
+    pub fn delete(&self, force: bool) -> Result<()> {
+        if !self.root.join(self.id).exists() {
+            return Ok(());
+        }
+        let mut call = self.call("delete");
+        if force {
+            call.arg("--force");
+        }
+        self.finish(call.arg(self.id), "delete", Stdio3::null())
+    }
+
+    fn call(&self, verb: &str) -> Command {
+        let mut call = Command::new(self.program);
+        call.arg("--root").arg(&self.root).arg("--log").arg(&self.log);
+        call.args(["--log-format", "json", verb]);
+        call
+    }
+
+    fn finish(&self, call: &mut Command, verb: &str, stdio: Stdio3) -> Result<()> {
+        call.stdin(stdio.stdin).stdout(stdio.stdout).stderr(stdio.stderr);
+        let name = self.program.display();
+        let status = call.status().map_err(|e| {
+            Error::engine(format!("runtime {name}: {e}; name another with --runtime"))
+        })?;
+        if status.success() {
+            return Ok(());
+        }
+        let why = last_error(&self.log).unwrap_or_else(|| silent(status));
+        let kind = crate::exit::kind_of_runtime_text(&why);
+        Err(Error::new(kind, format!("{name} {verb}: {why}")))
+    }
+}
+
+fn silent(status: ExitStatus) -> String {
+    format!("it failed without a word ({status})")
+}
+
+/// The last error of a runtime's `--log-format json` log.
+fn last_error(log: &Path) -> Option<String> {
+    let text = std::fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().rev().find_map(error_of_line)
+}
+
+fn error_of_line(line: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(line).ok()?;
+    let level = value.get("level")?.as_str()?;
+    let grave = matches!(level, "error" | "fatal" | "panic");
+    let message = value.get("msg")?.as_str()?.trim_end();
+    grave.then(|| message.replace('\n', ": "))
+}
+
+fn read_pid(path: &Path) -> Result<i32> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    text.trim().parse().map_err(|_| Error::io("read", path, "the runtime wrote no pid there"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_of_a_log_is_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let lines = [
+            r#"{"level":"error","msg":"first","time":"x"}"#,
+            r#"{"level":"error","msg":"second\nline","time":"x"}"#,
+            r#"{"level":"warning","msg":"third","time":"x"}"#,
+            "not json",
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        assert_eq!(last_error(&path).as_deref(), Some("second: line"));
+        assert_eq!(last_error(&dir.path().join("none")), None);
+    }
+}

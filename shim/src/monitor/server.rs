@@ -1,0 +1,319 @@
+//! The monitor's loop: output to the log and to clients, input to the container, until it ends.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixListener;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::log::{Stream, Writer};
+use super::peer::Peer;
+use super::protocol::{Exited, Failed, Frame, Role, VERSION};
+use super::stdio::Streams;
+use crate::error::{Error, Result};
+
+/// A client that has so many bytes unread holds the container's output back, as docker's does.
+const BEHIND: usize = 256 * 1024;
+/// More than this is not drained after the end: somebody else is still writing.
+const DRAIN: usize = 4 << 20;
+
+/// Everything a monitor serves.
+pub struct Server {
+    listener: UnixListener,
+    peers: Vec<Peer>,
+    next_number: u64,
+    streams: Streams,
+    terminal: bool,
+    stdin_once: bool,
+    input: Input,
+    log: Option<Writer>,
+    /// The first failure of the log; the container goes on without.
+    pub log_error: Option<String>,
+    /// The user has asked for the end that comes.
+    pub stopping: bool,
+    buffer: Box<[u8]>,
+}
+
+/// stdin on its way into the container: whose it is, and how much of the first piece is in.
+#[derive(Default)]
+struct Input {
+    queue: VecDeque<(u64, Vec<u8>)>,
+    taken: usize,
+    closing: bool,
+}
+
+/// What a descriptor in the poll set is.
+#[derive(Clone, Copy)]
+enum Source {
+    Init,
+    Listener,
+    Stdin,
+    Output(Stream),
+    Peer(usize),
+}
+
+impl Server {
+    /// A server over `streams`; `peers` are there from the beginning.
+    pub fn new(
+        listener: UnixListener,
+        peers: Vec<Peer>,
+        streams: Streams,
+        (terminal, stdin_once): (bool, bool),
+        log: Option<Writer>,
+    ) -> Self {
+        Self {
+            listener,
+            next_number: peers.len() as u64,
+            peers,
+            streams,
+            terminal,
+            stdin_once,
+            input: Input::default(),
+            log,
+            log_error: None,
+            stopping: false,
+            buffer: vec![0; 64 * 1024].into(),
+        }
+    }
+
+    /// Serves until `init` has ended.
+    pub fn serve(&mut self, init: BorrowedFd<'_>) -> Result<()> {
+        loop {
+            for (source, events) in self.wait(Some(init))? {
+                match source {
+                    Source::Init => return Ok(()),
+                    Source::Listener => self.accept(),
+                    Source::Stdin => self.feed(),
+                    Source::Output(stream) => {
+                        self.pump(stream);
+                    }
+                    Source::Peer(at) => self.attend(at, events),
+                }
+            }
+            self.drop_gone();
+        }
+    }
+
+    /// Takes over what the container wrote before it ended.
+    pub fn drain(&mut self) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let mut total = 0;
+            while total < DRAIN {
+                match self.pump(stream) {
+                    0 => break,
+                    n => total += n,
+                }
+            }
+        }
+        if let Some(log) = &mut self.log
+            && let Err(e) = log.finish()
+        {
+            self.log_error.get_or_insert(e.to_string());
+        }
+    }
+
+    /// Stops listening: who connects from now on finds the container's state on disk.
+    pub fn farewell(mut self, exited: Exited) -> Result<()> {
+        self.accept(); // who came just before the end
+        for peer in &mut self.peers {
+            peer.send(&Frame::Exited(exited));
+        }
+        self.streams = Streams { stdin: None, stdout: None, stderr: None };
+        loop {
+            self.peers.retain(|peer| !peer.gone && peer.pending() > 0);
+            if self.peers.is_empty() {
+                return Ok(());
+            }
+            for (source, events) in self.wait(None)? {
+                if let Source::Peer(at) = source {
+                    self.attend(at, events);
+                }
+            }
+        }
+    }
+
+    fn wait(&self, init: Option<BorrowedFd<'_>>) -> Result<Vec<(Source, PollFlags)>> {
+        let (read, write) = (PollFlags::POLLIN, PollFlags::POLLOUT);
+        let mut set: Vec<(Source, PollFd<'_>)> = Vec::with_capacity(5 + self.peers.len());
+        if let Some(init) = init {
+            set.push((Source::Init, PollFd::new(init, read)));
+            set.push((Source::Listener, PollFd::new(self.listener.as_fd(), read)));
+            if let Some(stdin) =
+                self.streams.stdin.as_ref().filter(|_| !self.input.queue.is_empty())
+            {
+                set.push((Source::Stdin, PollFd::new(stdin.as_fd(), write)));
+            }
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                if let Some(file) = self.output(stream).filter(|_| !self.is_behind()) {
+                    set.push((Source::Output(stream), PollFd::new(file.as_fd(), read)));
+                }
+            }
+        }
+        for (at, peer) in self.peers.iter().enumerate() {
+            let wanted = if peer.pending() > 0 { read | write } else { read };
+            set.push((Source::Peer(at), PollFd::new(peer.as_fd(), wanted)));
+        }
+        let (sources, mut fds): (Vec<_>, Vec<_>) = set.into_iter().unzip();
+        loop {
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::engine(format!("poll: {}", e.desc()))),
+            }
+        }
+        let events = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        // The end comes last, so that what came before it is served before it.
+        let mut ready: Vec<_> =
+            sources.into_iter().zip(events).filter(|r| !r.1.is_empty()).collect();
+        let ended = matches!(ready.first(), Some((Source::Init, _)));
+        ready.rotate_left(usize::from(ended));
+        Ok(ready)
+    }
+
+    fn is_behind(&self) -> bool {
+        self.peers.iter().any(|peer| peer.pending() > BEHIND)
+    }
+
+    fn output(&self, stream: Stream) -> Option<&File> {
+        match stream {
+            Stream::Stdout => self.streams.stdout.as_ref(),
+            Stream::Stderr => self.streams.stderr.as_ref(),
+        }
+    }
+
+    /// Reads once from the container; says how many bytes came.
+    fn pump(&mut self, stream: Stream) -> usize {
+        let slot = match stream {
+            Stream::Stdout => &mut self.streams.stdout,
+            Stream::Stderr => &mut self.streams.stderr,
+        };
+        let Some(file) = slot else { return 0 };
+        let n = match file.read(&mut self.buffer) {
+            Ok(n) if n > 0 => n,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                return 0;
+            }
+            // EIO: the last process has closed the terminal.
+            Ok(_) | Err(_) => {
+                *slot = None;
+                return 0;
+            }
+        };
+        let bytes = &self.buffer[..n];
+        if let Some(log) = &mut self.log
+            && let Err(e) = log.write(stream, bytes)
+        {
+            self.log_error.get_or_insert(e.to_string());
+        }
+        let stderr = stream == Stream::Stderr;
+        for peer in &mut self.peers {
+            if peer.role.is_some_and(|role| if stderr { role.stderr } else { role.stdout }) {
+                peer.send_output(stderr, bytes);
+            }
+        }
+        n
+    }
+
+    fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            self.next_number += 1;
+            self.peers.extend(Peer::new(self.next_number, stream, None));
+        }
+    }
+
+    fn attend(&mut self, at: usize, events: PollFlags) {
+        let peer = &mut self.peers[at];
+        if events.contains(PollFlags::POLLOUT) {
+            peer.flush();
+        }
+        if !events.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
+            return;
+        }
+        peer.receive(&mut self.buffer);
+        while let Some(frame) = self.peers[at].next_frame() {
+            self.obey(at, frame);
+        }
+    }
+
+    fn obey(&mut self, at: usize, frame: Frame) {
+        let peer = &mut self.peers[at];
+        match (peer.role, frame) {
+            (None, Frame::Hello(hello)) if hello.version == VERSION => {
+                peer.role = Some(hello.role);
+                peer.send(&Frame::Welcome(VERSION));
+            }
+            (None, Frame::Hello(hello)) => {
+                let message = format!(
+                    "this container's monitor speaks protocol {VERSION}, this dhow {}; \
+                     restart the container",
+                    hello.version
+                );
+                peer.send(&Frame::Failed(Failed { code: 125, message }));
+                peer.gone = true;
+            }
+            (Some(Role { stdin: true, .. }), Frame::Stdin(bytes)) => {
+                self.input.queue.push_back((self.peers[at].number, bytes));
+                self.feed();
+            }
+            (Some(Role { stdin: true, .. }), Frame::StdinEnd) => self.end_input(),
+            (Some(_), Frame::Resize(rows, columns)) => {
+                if let Some(master) = self.streams.stdin.as_ref().filter(|_| self.terminal) {
+                    let _ = dhow_kernel::tty::resize(master.as_fd(), rows, columns);
+                }
+            }
+            (Some(_), Frame::Stopping) => self.stopping = true,
+            _ => peer.gone = true,
+        }
+    }
+
+    /// The client that sent stdin has no more of it.
+    fn end_input(&mut self) {
+        if self.stdin_once && !self.terminal {
+            self.input.closing = true;
+            self.feed();
+        }
+    }
+
+    /// Writes stdin as far as the container takes it, and gives its senders credit for more.
+    fn feed(&mut self) {
+        while let Some((number, bytes)) = self.input.queue.front() {
+            let rest = &bytes[self.input.taken..];
+            let n = match self.streams.stdin.as_mut().map(|stdin| stdin.write(rest)) {
+                Some(Ok(n)) => n,
+                Some(Err(e)) if e.kind() == ErrorKind::WouldBlock => return,
+                Some(Err(e)) if e.kind() == ErrorKind::Interrupted => continue,
+                Some(Err(_)) => {
+                    // Nobody reads it any more. A terminal's master stays, for its size.
+                    if !self.terminal {
+                        self.streams.stdin = None;
+                    }
+                    rest.len()
+                }
+                None => rest.len(),
+            };
+            let number = *number;
+            self.input.taken += n;
+            if self.input.taken == bytes.len() {
+                self.input.queue.pop_front();
+                self.input.taken = 0;
+            }
+            if let Some(peer) = self.peers.iter_mut().find(|peer| peer.number == number) {
+                peer.send(&Frame::Credit(n as u32));
+            }
+        }
+        if self.input.closing {
+            self.streams.stdin = None;
+        }
+    }
+
+    fn drop_gone(&mut self) {
+        let gave_stdin = |peer: &Peer| peer.gone && peer.role.is_some_and(|role| role.stdin);
+        if self.peers.iter().any(gave_stdin) {
+            self.end_input();
+        }
+        self.peers.retain(|peer| !peer.gone);
+    }
+}

@@ -1,0 +1,114 @@
+//! The client's side of a start: take the lock, hand over, hear how it went.
+
+use std::os::unix::net::UnixStream;
+
+use super::attach::{Line, follow, role_of};
+use super::lock::Lock;
+use super::protocol::{Failed, Frame, Step};
+use super::task::{Purpose, Task};
+use super::{ATTACH, Attach, Ended, socket, state, terminal};
+use crate::error::{Error, Kind, Result};
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::model::Record;
+
+/// How to start.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// Streams to join before the first byte comes; none for a start in the background.
+    pub attach: Option<Attach>,
+}
+
+/// A container that was started.
+pub struct Running<'a> {
+    /// Its first process.
+    pub pid: i32,
+    /// What the start consisted of, in order.
+    pub steps: Vec<Step>,
+    host: &'a Host,
+    record: &'a Record,
+    attach: Option<Attach>,
+    line: Line,
+}
+
+impl Running<'_> {
+    /// Stays with the container until it ends or the user leaves.
+    pub fn follow(self) -> Result<Ended> {
+        let how = self.attach.unwrap_or_default();
+        follow(self.host, self.record, &how, self.line)
+    }
+}
+
+/// Starts `record`'s container.
+pub fn start<'a>(host: &'a Host, record: &'a Record, how: Start) -> Result<Running<'a>> {
+    if let Some(attach) = &how.attach {
+        terminal::DetachKeys::parse(attach.detach_keys.as_deref())?; // before anything is made
+    }
+    let lock = lock(host, record)?;
+    let role = how.attach.as_ref().map(role_of).unwrap_or_default();
+    let size = if record.config.tty { terminal::size() } else { None };
+    let stream = Task::new(host, record, Purpose::Start { role, size }).hand_over(lock)?;
+    answer(host, record, how.attach, stream)
+}
+
+fn answer<'a>(
+    host: &'a Host,
+    record: &'a Record,
+    attach: Option<Attach>,
+    stream: UnixStream,
+) -> Result<Running<'a>> {
+    let mut line = Line::new(stream);
+    loop {
+        match line.wait_frame() {
+            Some(Frame::Started(started)) => {
+                let (pid, steps) = (started.pid, started.steps);
+                return Ok(Running { pid, steps, host, record, attach, line });
+            }
+            Some(Frame::Failed(failed)) => return Err(typed(failed)),
+            Some(_) => {}
+            None => {
+                return Err(Error::engine(format!(
+                    "the monitor of {} was killed during the start; start it again",
+                    record.name
+                )));
+            }
+        }
+    }
+}
+
+fn typed(failed: Failed) -> Error {
+    let kind = match Exit(failed.code) {
+        Exit::NOT_EXECUTABLE => Kind::NotExecutable,
+        Exit::NO_COMMAND => Kind::NoCommand,
+        _ => Kind::Engine,
+    };
+    Error::new(kind, failed.message)
+}
+
+/// The lock of a container that does not run.
+fn lock(host: &Host, record: &Record) -> Result<Lock> {
+    loop {
+        if state(host, record)?.status.is_alive() {
+            return Err(Error::conflict(format!(
+                "container {} is already running",
+                record.short_id()
+            )));
+        }
+        if let Some(lock) = Lock::try_take(host, &record.id)? {
+            // What was read without the lock may have changed before it was taken.
+            let alive = host.containers.state(&record.id)?.status.is_alive();
+            if !alive {
+                return Ok(lock);
+            }
+            drop(lock);
+            continue;
+        }
+        if socket::connect(&host.paths.monitor(&record.id), ATTACH).is_ok() {
+            return Err(Error::conflict(format!(
+                "container {} is being started by another dhow",
+                record.short_id()
+            )));
+        }
+        drop(Lock::take(host, &record.id)?); // its last monitor is about to go
+    }
+}

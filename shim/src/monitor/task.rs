@@ -1,0 +1,96 @@
+//! What a client hands to the monitor it starts: one message, with the container's lock.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use super::lock::Lock;
+use super::protocol::Role;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::model::Record;
+
+/// The hidden argument that makes the dhow program a monitor.
+pub const ARGUMENT: &str = "__monitor";
+
+/// What a monitor is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Start the container; the sender is its first client.
+    Start {
+        /// What the sender came for.
+        role: Role,
+        /// The sender's terminal, rows and columns.
+        size: Option<(u16, u16)>,
+    },
+    /// Go on for a monitor that was killed.
+    Adopt,
+}
+
+/// A monitor's task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// ROOT
+    pub root: PathBuf,
+    /// RUN
+    pub run: PathBuf,
+    /// The runtime program.
+    pub runtime: PathBuf,
+    /// The container's full id.
+    pub id: String,
+    /// What to do.
+    pub purpose: Purpose,
+}
+
+impl Task {
+    /// The task `purpose` for `record`.
+    pub fn new(host: &Host, record: &Record, purpose: Purpose) -> Self {
+        Self {
+            root: host.paths.root.clone(),
+            run: host.paths.run.clone(),
+            runtime: host.runtime_of(record).to_owned(),
+            id: record.id.clone(),
+            purpose,
+        }
+    }
+
+    /// Starts a monitor, hands it the task and the lock, and answers with the connection to it.
+    pub fn hand_over(&self, lock: Lock) -> Result<UnixStream> {
+        let cause = |e: std::io::Error| Error::engine(format!("start the monitor: {e}"));
+        let (mut ours, theirs) = UnixStream::pair().map_err(cause)?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("dhow").args([ARGUMENT, &self.id]).stdin(OwnedFd::from(theirs));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        // The caller's secrets are none of the monitor's business, nor of the hooks it runs.
+        command.env_clear().env("PATH", search_path()).current_dir("/");
+        command.spawn().map_err(cause)?;
+        drop(command); // it holds the other side of the socket
+        let text = serde_json::to_vec(self).map_err(|e| cause(e.into()))?;
+        let mut message = (text.len() as u32).to_le_bytes().to_vec();
+        message.extend(text);
+        let sent = dhow_kernel::rights::send(ours.as_fd(), &message, &[lock.as_fd()])
+            .map_err(|e| cause(e.into()))?;
+        ours.write_all(&message[sent..]).map_err(cause)?;
+        Ok(ours)
+    }
+
+    /// The monitor's side of [`Task::hand_over`].
+    pub fn receive(socket: &mut UnixStream) -> Option<(Self, Lock)> {
+        let mut length = [0; 4];
+        let (n, mut fds) = dhow_kernel::rights::receive(socket.as_fd(), &mut length).ok()?;
+        let lock = Lock::from((n == 4 && fds.len() == 1).then(|| fds.remove(0))?);
+        let mut text = vec![0; u32::from_le_bytes(length) as usize];
+        socket.read_exact(&mut text).ok()?;
+        Some((serde_json::from_slice(&text).ok()?, lock))
+    }
+}
+
+fn search_path() -> std::ffi::OsString {
+    let usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    std::env::var_os("PATH").unwrap_or_else(|| usual.into())
+}
