@@ -1,3 +1,10 @@
 //! dhow-image: references, archives and streams.
 
-mod basic;
+mod killed;
+mod pipes;
+mod pull;
+mod push;
+mod refused;
+mod store;
+mod transports;
+mod unpack;

@@ -2,6 +2,7 @@
 
 mod console;
 mod exec;
+mod guest;
 mod hooks;
 mod isolation;
 mod killed;

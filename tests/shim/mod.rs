@@ -1,3 +1,12 @@
 //! dhow: docker's command line.
 
-mod basic;
+mod exec;
+mod exit;
+mod flags;
+mod hello;
+mod images;
+mod killed;
+mod lifecycle;
+mod logs;
+mod peers;
+mod terminal;

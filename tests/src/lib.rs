@@ -14,6 +14,7 @@ pub mod leaks;
 mod pty;
 mod registry;
 mod run;
+pub mod tree;
 mod world;
 
 pub use pty::Pty;

@@ -53,6 +53,19 @@ impl Registry {
         self.dir.path().join("data").join(below)
     }
 
+    /// Pushes an image of its own for one case; gives its full name and its layers' digests.
+    pub fn push(&self, image: &fixtures::Image, name: &str) -> (String, Vec<String>) {
+        let layout = tempfile::tempdir().unwrap();
+        image.write(layout.path());
+        let full = self.name(name);
+        fixtures::push(layout.path(), image.name, &full);
+        let inspect = ["inspect", "--tls-verify=false", "--raw"];
+        let raw = Cmd::new("skopeo").args(inspect).arg(format!("docker://{full}")).run().ok();
+        let layers = raw.json()["layers"].as_array().unwrap().clone();
+        let digest = |l: &serde_json::Value| l["digest"].as_str().unwrap().to_owned();
+        (full, layers.iter().map(digest).collect())
+    }
+
     fn start(secured: bool) -> Self {
         crate::leaks::baseline();
         let dir = tempfile::Builder::new().prefix("e2e-registry-").tempdir().unwrap();

@@ -42,6 +42,11 @@ impl World {
         Self { name, dir: Some(dir), ids: Mutex::default() }
     }
 
+    /// What marks all that is this world's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A place of this world's directory.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.dir.as_ref().unwrap().path().join(below)
