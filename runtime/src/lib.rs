@@ -6,4 +6,5 @@
 pub mod cgroup;
 pub mod error;
 pub mod log;
+mod null;
 pub mod seccomp;

@@ -1,1 +1,25 @@
 //! Layers: tar streams in and out of directories.
+//!
+//! In: [`verify`] (inflate, hash) → [`entry`] (typed entries) → [`apply`] (files, by
+//! descriptor), with [`journal`] for what is owed and [`settle`] for what needs the layers
+//! below. Out: [`pack`].
+
+pub mod apply;
+pub mod at;
+pub mod compress;
+pub mod entry;
+pub mod journal;
+pub mod name;
+mod parents;
+pub mod pax;
+pub mod settle;
+pub mod sparse;
+#[cfg(test)]
+mod tests;
+pub mod verify;
+pub mod whiteout;
+
+pub use apply::{Applied, Sink, apply, seal};
+pub use at::RootDir;
+pub use entry::{Entries, Limits};
+pub use journal::Journal;

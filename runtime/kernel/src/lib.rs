@@ -6,6 +6,7 @@
 //! nothing.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod caps;
 pub mod close;
 pub mod ended;
@@ -18,6 +19,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod tty;
+pub mod xattr;
 
 use nix::errno::Errno;
 

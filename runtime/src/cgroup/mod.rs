@@ -1,1 +1,263 @@
 //! Control groups: one request, two kernels' interfaces.
+//!
+//! [`prepare`] judges `linux.resources` and `linux.cgroupsPath` against this
+//! machine without touching it, [`Cgroup::create`] makes the groups or undoes
+//! what it made, and a [`Record`] of them goes into state.json, by which later
+//! commands join, signal, pause and remove. On a hybrid machine the limits are
+//! cgroup v1's ([`v1`]), and the unified hierarchy's group is joined besides.
+
+mod devices;
+mod files;
+mod host;
+mod limit;
+mod mounts;
+mod place;
+mod record;
+mod resources;
+#[cfg(test)]
+mod tests;
+mod v1;
+mod v2;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+pub use mounts::{Mount, Mounts};
+pub use record::Record;
+pub use resources::{
+    BlockIo, Cpu, Device, HugepageLimit, Memory, Network, Pids, Priority, Rdma, Resources,
+    ThrottleDevice, WeightDevice,
+};
+
+use crate::error::{Error, Result};
+use devices::Policy;
+use host::{Hierarchy, Host};
+use limit::Limit;
+use place::Place;
+
+/// What a container asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// `linux.cgroupsPath`.
+    pub path: Option<&'a str>,
+    /// `--systemd-cgroup`.
+    pub systemd: bool,
+    /// Whether being refused is to be expected: an unprivileged user, or root
+    /// in a user namespace. Groups that can't be made and have no limit to
+    /// carry are then done without, unless a path was asked for.
+    pub rootless: bool,
+    /// `linux.resources`.
+    pub resources: &'a Resources<'a>,
+}
+
+/// A container's groups, before and after [`Cgroup::create`].
+#[derive(Debug)]
+pub struct Cgroup {
+    places: Vec<Place>,
+    /// Directories made, in order.
+    made: Vec<String>,
+    /// Whether a place that is refused may be done without.
+    optional: bool,
+}
+
+/// Judges a request against this machine; changes nothing.
+pub fn prepare(request: &Request) -> Result<Cgroup> {
+    if request.systemd {
+        let why = "groups are made through the cgroup file system; leave the flag out";
+        return Err(Error::unsupported("--systemd-cgroup", why));
+    }
+    prepare_on(&Host::read()?, request)
+}
+
+fn prepare_on(host: &Host, request: &Request) -> Result<Cgroup> {
+    let policy = Policy::new(&request.resources.devices)?;
+    let unified = host.is_unified();
+    let limits =
+        if unified { v2::limits(request.resources)? } else { v1::limits(request.resources)? };
+    let path = request.path.filter(|path| !path.is_empty());
+    let inner = Inner::new(path, request.id)?;
+    let mut places: Vec<Place> = host
+        .v1
+        .iter()
+        .map(|hierarchy| inner.place(hierarchy, false))
+        .chain(host.unified.iter().map(|hierarchy| inner.place(hierarchy, unified)))
+        .collect();
+    for limit in limits {
+        let home = places.iter_mut().find(|place| {
+            if unified {
+                place.is_unified()
+            } else {
+                place.controllers.contains(&limit.controller.to_string())
+            }
+        });
+        match home {
+            Some(place) => place.limits.push(limit),
+            None if limit.is_none() => {}
+            None => return Err(no_controller(&limit)),
+        }
+    }
+    let guard = places.iter_mut().find(|place| {
+        if unified { place.is_unified() } else { place.controllers.iter().any(|c| c == "devices") }
+    });
+    match guard {
+        Some(place) => {
+            place.devices = Some(policy);
+            place.lenient = request.rootless;
+        }
+        None if request.rootless => {}
+        None => {
+            let why = "this host has no devices cgroup controller mounted to restrict devices with";
+            return Err(Error::config("/linux/resources/devices", why));
+        }
+    }
+    Ok(Cgroup { places, made: vec![], optional: request.rootless && path.is_none() })
+}
+
+fn no_controller(limit: &Limit) -> Error {
+    let why = format!("this host has no {} cgroup controller mounted", limit.controller);
+    Error::config(format!("/linux/resources{}", limit.pointer), why)
+}
+
+/// Where in a hierarchy a container's group is.
+struct Inner {
+    path: String,
+    /// Whether the path starts at the top, rather than at our own group.
+    absolute: bool,
+}
+
+impl Inner {
+    /// SPEC: config-linux.md §Cgroups Path. As runc: absent, it is the id
+    /// below our own group.
+    fn new(path: Option<&str>, id: &str) -> Result<Self> {
+        let path = path.unwrap_or(id);
+        let parts = || path.split('/').filter(|part| !matches!(*part, "" | "."));
+        // CVE: runc cleans ".." away; a group above the one meant is never
+        // what was meant.
+        if parts().any(|part| part == "..") {
+            let why = format!("{path:?}: \"..\" is refused");
+            return Err(Error::config("/linux/cgroupsPath", why));
+        }
+        let clean: String = parts().flat_map(|part| ["/", part]).collect();
+        if clean.is_empty() {
+            let why = format!("{path:?}: a container can't be the top group");
+            return Err(Error::config("/linux/cgroupsPath", why));
+        }
+        Ok(Self { path: clean, absolute: path.starts_with('/') })
+    }
+
+    /// `beside`: as runc on v2, next to our own group rather than below it,
+    /// since a group with processes can't hand controllers down.
+    fn place(&self, hierarchy: &Hierarchy, beside: bool) -> Place {
+        let own = hierarchy.own.as_str();
+        let base = match (self.absolute, beside) {
+            (true, _) => "",
+            (false, false) => own,
+            (false, true) => own.rsplit_once('/').map_or("", |(parent, _)| parent),
+        };
+        Place {
+            dir: format!("{}{base}{}", hierarchy.mountpoint, self.path),
+            mountpoint: hierarchy.mountpoint.clone(),
+            controllers: hierarchy.controllers.clone(),
+            limits: vec![],
+            devices: None,
+            lenient: false,
+        }
+    }
+}
+
+impl Cgroup {
+    /// Makes the groups and sets the limits; on failure nothing stays.
+    pub fn create(&mut self) -> Result<()> {
+        let done = self.make();
+        if done.is_err() {
+            self.undo();
+        }
+        done
+    }
+
+    fn make(&mut self) -> Result<()> {
+        let mut kept = Vec::with_capacity(self.places.len());
+        for place in std::mem::take(&mut self.places) {
+            match place.make(&mut self.made) {
+                Ok(()) => kept.push(place),
+                Err(fault) => {
+                    let denied = fault.errno.is_some_and(files::is_denied);
+                    if !(denied && self.optional) {
+                        return Err(fault.error);
+                    }
+                    if let Some(limit) = place.limits.iter().find(|limit| !limit.is_none()) {
+                        let pointer = format!("/linux/resources{}", limit.pointer);
+                        let why = format!(
+                            "needs a cgroup, and {}: run as root, have one delegated and named \
+                             in /linux/cgroupsPath, or leave the limit out",
+                            fault.error
+                        );
+                        return Err(Error::config(pointer, why));
+                    }
+                }
+            }
+        }
+        self.places = kept;
+        Ok(())
+    }
+
+    /// Removes what [`Cgroup::create`] made, after a later step failed.
+    pub fn undo(&mut self) {
+        while let Some(dir) = self.made.pop() {
+            // A parent that somebody has moved into meanwhile stays.
+            let _ = record::remove(&dir);
+        }
+    }
+
+    /// Moves a process into the groups; with `placed`, it was born in the
+    /// unified one ([`Cgroup::into_fd`]).
+    pub fn join(&self, pid: i32, placed: bool) -> Result<()> {
+        let mut others = self.places.iter().filter(|place| !(placed && place.is_unified()));
+        others.try_for_each(|place| record::enter(&place.dir, pid))
+    }
+
+    /// The unified group's directory, for `CLONE_INTO_CGROUP`.
+    pub fn into_fd(&self) -> Result<Option<OwnedFd>> {
+        let unified = self.places.iter().find(|place| place.is_unified());
+        unified.map(|place| place.open().map(OwnedFd::from)).transpose()
+    }
+
+    /// What later commands need to know.
+    pub fn record(&self) -> Record {
+        let paths = self.places.iter().map(|p| (p.controllers.join(","), p.dir.clone())).collect();
+        Record { paths }
+    }
+
+    /// What a container's own cgroup mounts are made of.
+    pub fn mounts(&self) -> Mounts {
+        Mounts::new(&self.places)
+    }
+}
+
+/// The value of `pids.max`.
+fn pids(limit: i64) -> String {
+    if limit > 0 { limit.to_string() } else { "max".to_owned() }
+}
+
+/// RDMA limits, which have the same file in v1 and v2.
+fn rdma(out: &mut Vec<Limit>, devices: &BTreeMap<String, Rdma>) {
+    for (name, limits) in devices {
+        let handles = limits.hca_handles.map(|n| format!(" hca_handle={n}"));
+        let objects = limits.hca_objects.map(|n| format!(" hca_object={n}"));
+        let value =
+            [Some(name.clone()), handles, objects].into_iter().flatten().collect::<String>();
+        let pointer = format!("/rdma/{}", escaped(name));
+        out.push(Limit::new("rdma", "rdma.max", value, pointer));
+    }
+}
+
+fn pointer_to_unified(key: &str) -> String {
+    format!("/linux/resources/unified/{}", escaped(key))
+}
+
+/// A key in a JSON pointer, RFC 6901.
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}

@@ -1,6 +1,6 @@
 //! From a profile to ranges of call numbers, architecture by architecture.
 
-use libc::sock_filter;
+use dhow_kernel::seccomp::Instruction;
 
 use super::action::{self, Condition, Op};
 use super::arch::{Arch, Named, X32_MARK};
@@ -16,7 +16,7 @@ const MAX_INSNS: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct Filter {
     /// The instructions.
-    pub program: Vec<sock_filter>,
+    pub program: Vec<Instruction>,
     /// seccomp(2)'s flags; the call returns an fd when they have
     /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`, which is when there is a listener.
     pub flags: u32,
@@ -223,7 +223,7 @@ impl Tables {
         }
     }
 
-    fn assemble(mut self) -> Vec<sock_filter> {
+    fn assemble(mut self) -> Vec<Instruction> {
         for (_, rules) in &mut self.archs {
             rules.sort_by_key(|rule| rule.nr);
         }

@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+
+use crate::null;
 
 /// SPEC: config-linux.md §Seccomp.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -17,7 +19,7 @@ pub struct Seccomp<'a> {
     /// The errno (or trace datum) of the default action; EPERM when absent.
     pub default_errno_ret: Option<u32>,
     /// Names such as `SCMP_ARCH_X86_64`; the native one is always included.
-    #[serde(borrow, deserialize_with = "null_is_empty")]
+    #[serde(borrow, deserialize_with = "null::is_default")]
     pub architectures: Vec<Text<'a>>,
     /// seccomp(2) flags; absent means runc's default, `SPEC_ALLOW`.
     #[serde(borrow)]
@@ -29,7 +31,7 @@ pub struct Seccomp<'a> {
     #[serde(borrow)]
     pub listener_metadata: Cow<'a, str>,
     /// The rules, first match first.
-    #[serde(borrow, deserialize_with = "null_is_empty")]
+    #[serde(borrow, deserialize_with = "null::is_default")]
     pub syscalls: Vec<Syscall<'a>>,
 }
 
@@ -38,7 +40,7 @@ pub struct Seccomp<'a> {
 #[serde(rename_all = "camelCase", default)]
 pub struct Syscall<'a> {
     /// The calls it speaks of; names that the kernel headers lack are skipped.
-    #[serde(borrow, deserialize_with = "null_is_empty")]
+    #[serde(borrow, deserialize_with = "null::is_default")]
     pub names: Vec<Text<'a>>,
     /// What happens on a match.
     #[serde(borrow)]
@@ -46,7 +48,7 @@ pub struct Syscall<'a> {
     /// The errno (or trace datum) of the action; EPERM when absent.
     pub errno_ret: Option<u32>,
     /// Conditions on the arguments.
-    #[serde(borrow, deserialize_with = "null_is_empty")]
+    #[serde(borrow, deserialize_with = "null::is_default")]
     pub args: Vec<Arg<'a>>,
 }
 
@@ -80,12 +82,4 @@ impl Seccomp<'_> {
     pub fn is_empty(&self) -> bool {
         self.default_action.is_empty() && self.syscalls.is_empty()
     }
-}
-
-fn null_is_empty<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Ok(Option::deserialize(from)?.unwrap_or_default())
 }

@@ -4,7 +4,7 @@
 //! is written, so there is nothing to patch. A conditional jump reaches 255
 //! instructions; what is farther gets a copy of the `ret`, or a long jump.
 
-use libc::sock_filter;
+use dhow_kernel::seccomp::Instruction;
 
 use super::action::{Condition, Op};
 use super::arch::{Arch, X32_MARK};
@@ -60,7 +60,7 @@ type Label = usize;
 /// A program under construction, in reverse.
 pub(super) struct Program<'a> {
     pool: &'a [Condition],
-    code: Vec<sock_filter>,
+    code: Vec<Instruction>,
     /// The latest `ret` of each answer.
     returns: Vec<(u32, Label)>,
 }
@@ -72,7 +72,7 @@ impl<'a> Program<'a> {
         sections: &[Section],
         pool: &'a [Condition],
         foreign: u32,
-    ) -> Vec<sock_filter> {
+    ) -> Vec<Instruction> {
         let code = Vec::with_capacity(512);
         let mut program = Self { pool, code, returns: Vec::with_capacity(8) };
         let mut entries = Vec::with_capacity(sections.len());
@@ -222,6 +222,6 @@ fn high(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
-fn insn(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
-    sock_filter { code, jt, jf, k }
+fn insn(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
+    Instruction { code, jt, jf, k }
 }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use libc::sock_filter;
+use dhow_kernel::seccomp::Instruction;
 use proptest::prelude::*;
 
 use super::action::{self, Op};
@@ -21,7 +21,7 @@ struct Call {
 }
 
 /// KERNEL: Documentation/networking/filter.rst, the part that filters use.
-fn run(program: &[sock_filter], call: Call) -> u32 {
+fn run(program: &[Instruction], call: Call) -> u32 {
     let word = |at: u32| match at {
         0 => call.nr,
         4 => call.arch.audit(),

@@ -1,0 +1,197 @@
+//! The pipeline of one layer: one thread reads (the caller's reader hashes the packed bytes)
+//! and inflates, another hashes the plain bytes and makes files of them. FLOORS §3, "pipe2":
+//! the two halves cost the same, and chunks pass between them without a copy.
+
+use std::io::{self, BufRead, Read};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::thread;
+
+use super::compress::inflate;
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::error::{Error, Result};
+
+const CHUNK: usize = 512 << 10;
+const IN_FLIGHT: usize = 8;
+
+/// The plain bytes of a layer, hashed as they are taken. Reads straight from the chunks.
+pub struct Plain {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    spent: Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+    at: usize,
+    hasher: Hasher,
+    count: u64,
+    limit: u64,
+}
+
+impl Plain {
+    /// Reads what is left (bytes behind the archive's end count) and compares the digest.
+    pub fn drain_and_check(mut self, want: &Digest) -> Result<u64> {
+        let (got, count) = self.drain()?;
+        if got == *want {
+            return Ok(count);
+        }
+        Err(Error::Digest { what: "layer".into(), want: want.clone(), got })
+    }
+
+    /// Reads what is left; the digest and number of all bytes.
+    pub fn drain(&mut self) -> Result<(Digest, u64)> {
+        loop {
+            let n = self.fill_buf().map_err(|e| Error::from_io("read", "layer", e))?.len();
+            if n == 0 {
+                let hasher = std::mem::replace(&mut self.hasher, Hasher::new(Algorithm::Sha256));
+                return Ok((hasher.finish(), self.count));
+            }
+            self.consume(n);
+        }
+    }
+}
+
+impl Read for Plain {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let piece = self.fill_buf()?;
+        let n = piece.len().min(buf.len());
+        buf[..n].copy_from_slice(&piece[..n]);
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl BufRead for Plain {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.at == self.chunk.len() {
+            let Ok(next) = self.chunks.recv() else { return Ok(&[]) };
+            let spent = std::mem::replace(&mut self.chunk, next?);
+            let _ = self.spent.send(spent); // the reader may be done
+            self.at = 0;
+            self.hasher.update(&self.chunk);
+            self.count += self.chunk.len() as u64;
+            if self.count > self.limit {
+                let why = format!("it is larger than {} bytes when unpacked", self.limit);
+                return Err(Error::invalid("layer", why).into_io());
+            }
+        }
+        Ok(&self.chunk[self.at..])
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at += n;
+    }
+}
+
+/// Inflates `packed` on this thread and hands the plain bytes to `work` on another.
+/// `packed` is read to its end, so that its own check of size and digest takes place.
+pub fn pipeline<T: Send>(
+    packed: impl Read,
+    algorithm: Algorithm,
+    limit: u64,
+    work: impl FnOnce(Plain) -> Result<T> + Send,
+) -> Result<T> {
+    let (to_work, chunks) = sync_channel(IN_FLIGHT);
+    let (spent, reuse) = channel();
+    let plain = Plain {
+        chunks,
+        spent,
+        chunk: Vec::new(),
+        at: 0,
+        hasher: Hasher::new(algorithm),
+        count: 0,
+        limit,
+    };
+    thread::scope(|scope| {
+        let worker = thread::Builder::new()
+            .name("layer".into())
+            .spawn_scoped(scope, move || work(plain))
+            .map_err(Error::at("start a thread for", "layer"))?;
+        let fed = feed(packed, to_work, reuse);
+        let worked = match worker.join() {
+            Ok(worked) => worked,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        // A reader's fault has reached the worker too, and is its error then.
+        let done = worked?;
+        fed.map(|()| done)
+    })
+}
+
+fn feed(
+    packed: impl Read,
+    to_work: SyncSender<io::Result<Vec<u8>>>,
+    reuse: Receiver<Vec<u8>>,
+) -> Result<()> {
+    let mut plain = match inflate(packed) {
+        Ok((_, plain)) => plain,
+        Err(e) => {
+            let _ = to_work.send(Err(e.into_io()));
+            return Ok(());
+        }
+    };
+    loop {
+        let mut chunk = match reuse.try_recv() {
+            Ok(spent) if spent.capacity() >= CHUNK => spent,
+            Ok(_) | Err(TryRecvError::Empty) => Vec::with_capacity(CHUNK),
+            Err(TryRecvError::Disconnected) => return Ok(()), // the worker has failed
+        };
+        chunk.clear();
+        let read = plain.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
+        let end = chunk.is_empty();
+        let message = match read {
+            Ok(_) if end => return Ok(()),
+            Ok(_) => Ok(chunk),
+            Err(e) => Err(unpack_error(e)),
+        };
+        let stop = message.is_err();
+        if to_work.send(message).is_err() || stop {
+            return Ok(());
+        }
+    }
+}
+
+/// A decoder's complaint, as ours; what came through it from the source stays as it is.
+fn unpack_error(error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some()
+        || error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>)
+    {
+        return error;
+    }
+    Error::invalid("layer", format!("it can't be decompressed: {error}")).into_io()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest_of(packed: &[u8], limit: u64) -> Result<(Digest, u64)> {
+        pipeline(packed, Algorithm::Sha256, limit, |mut plain| plain.drain())
+    }
+
+    #[test]
+    fn the_plain_bytes_are_hashed_to_the_last() {
+        let data = vec![7u8; 3 * CHUNK + 5];
+        let packed = zstd::encode_all(&data[..], 1).unwrap();
+        let (digest, count) = digest_of(&packed, u64::MAX).unwrap();
+        assert_eq!((digest, count), (Digest::of(&data), data.len() as u64));
+    }
+
+    #[test]
+    fn a_bomb_is_refused() {
+        let packed = zstd::encode_all(&vec![0u8; 20 << 20][..], 1).unwrap();
+        assert!(packed.len() < 10_000);
+        let error = digest_of(&packed, 1 << 20).unwrap_err();
+        assert!(error.to_string().contains("larger than 1048576 bytes"), "{error}");
+    }
+
+    #[test]
+    fn faults_of_either_half_come_out_whole() {
+        let packed = zstd::encode_all(&vec![0u8; 100][..], 1).unwrap();
+        let cut = digest_of(&packed[..packed.len() - 2], u64::MAX).unwrap_err();
+        assert!(cut.to_string().contains("can't be decompressed"), "{cut}");
+        let worker = pipeline(&vec![0u8; 64 << 20][..], Algorithm::Sha256, u64::MAX, |_| {
+            Err::<(), _>(Error::invalid("x", "y"))
+        });
+        assert_eq!(worker.unwrap_err().to_string(), "invalid x: y");
+        let packed = crate::digest::Verified::new(&b"abc"[..], &Digest::of(b"abd"), 3, "blob b");
+        let wrong = pipeline(packed, Algorithm::Sha256, u64::MAX, |mut p| p.drain()).unwrap_err();
+        assert!(matches!(wrong, Error::Digest { .. }), "{wrong}");
+    }
+}

@@ -1,0 +1,111 @@
+//! One layer on its way from a stream into a directory of its own.
+
+use std::fs::{self, DirBuilder};
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::digest::DiffId;
+use crate::error::{Error, Result};
+use crate::layer::verify::{Plain, pipeline};
+use crate::layer::{Applied, Entries, Journal, Limits, RootDir, Sink, apply, seal};
+use crate::manifest::Compression;
+use crate::store::Lease;
+
+/// A layer about to be unpacked. Dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct Unpacking {
+    dir: Scratch,
+    scratch: PathBuf,
+    diff_id: DiffId,
+    limits: Limits,
+}
+
+/// A layer unpacked and verified, not visible yet. Dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct Unpacked {
+    pub(super) dir: Scratch,
+    pub(super) diff_id: DiffId,
+    pub(super) journal: Journal,
+    /// What it came to.
+    pub applied: Applied,
+}
+
+impl Unpacking {
+    pub(super) fn start(lease: &Lease, diff_id: &DiffId, media_type: &str) -> Result<Self> {
+        if Compression::of_layer(media_type).is_none() {
+            return Err(Error::unsupported(
+                format!("a layer of type {media_type:?}"),
+                "this is no image that can be unpacked",
+            ));
+        }
+        let dir = Scratch::new(lease.dir())?;
+        let scratch = lease.dir().to_owned();
+        Ok(Self { dir, scratch, diff_id: diff_id.clone(), limits: Limits::default() })
+    }
+
+    /// Other limits than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Inflates, verifies and unpacks `packed`, which checks its own digest and size as it
+    /// is read to its end. This thread reads and inflates, another makes the files.
+    pub fn run(self, packed: impl Read) -> Result<Unpacked> {
+        let files = self.dir.path.join("fs");
+        DirBuilder::new().mode(0o755).create(&files).map_err(Error::at("create", &files))?;
+        let root = RootDir::open(&files)?;
+        let mut journal = Journal::new(&self.scratch);
+        let (limits, want) = (self.limits, &self.diff_id);
+        let work = |plain: Plain| {
+            let mut entries = Entries::new(plain, limits);
+            let applied = apply(&root, &mut entries, Sink::Overlay, &mut journal)?;
+            seal(&root, &journal, Sink::Overlay)?;
+            entries.into_inner().drain_and_check(want)?;
+            Ok(applied)
+        };
+        let done = pipeline(packed, want.algorithm(), limits.bytes, work);
+        let applied = done.map_err(|e| self.explain(e))?;
+        Ok(Unpacked { dir: self.dir, diff_id: self.diff_id, journal, applied })
+    }
+
+    /// Says which layer.
+    fn explain(&self, error: Error) -> Error {
+        let layer = format!("layer {}", self.diff_id);
+        match error {
+            Error::Digest { what, want, got } if what == "layer" => {
+                Error::Digest { what: layer, want, got }
+            }
+            Error::Invalid { what, why } if what == "layer" => Error::Invalid { what: layer, why },
+            Error::Invalid { what, why } => {
+                Error::Invalid { what: format!("{layer}: {what}"), why }
+            }
+            other => other,
+        }
+    }
+}
+
+/// A directory that goes with its value, unless it has been moved away.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    pub path: PathBuf,
+}
+
+impl Scratch {
+    fn new(parent: &Path) -> Result<Self> {
+        let dir = tempfile::Builder::new()
+            .prefix("layer-")
+            .tempdir_in(parent)
+            .map_err(Error::at("create a directory in", parent))?;
+        Ok(Self { path: dir.keep() })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What can't be removed goes with the lease.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

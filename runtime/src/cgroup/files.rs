@@ -1,0 +1,98 @@
+//! Reading and writing cgroup files, and making and removing groups.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+
+use nix::errno::Errno;
+
+/// Writes a value in one write(2), as the kernel wants it.
+///
+/// Not `fs::write`: it would create, and cgroupfs then answers EACCES for a
+/// file that isn't there.
+pub(super) fn write(dir: &str, file: &str, value: &str) -> nix::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).open(format!("{dir}/{file}")).map_err(|e| errno(&e))?;
+    file.write_all(value.as_bytes()).map_err(|e| errno(&e))
+}
+
+/// Writes several lines, each in one write(2); with the line that failed.
+pub(super) fn write_lines<'a>(
+    dir: &str,
+    file: &str,
+    lines: &'a [String],
+) -> Result<(), (Errno, &'a str)> {
+    let Some(first) = lines.first() else { return Ok(()) };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open(format!("{dir}/{file}"))
+        .map_err(|e| (errno(&e), first.as_str()))?;
+    for line in lines {
+        file.write_all(line.as_bytes()).map_err(|e| (errno(&e), line.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Reads a file without its last newline.
+pub(super) fn read(dir: &str, file: &str) -> nix::Result<String> {
+    let mut text = String::new();
+    let mut file = fs::File::open(format!("{dir}/{file}")).map_err(|e| errno(&e))?;
+    file.read_to_string(&mut text).map_err(|e| errno(&e))?;
+    text.truncate(text.trim_end().len());
+    Ok(text)
+}
+
+/// The errno of an error of std.
+pub(super) fn errno(e: &std::io::Error) -> Errno {
+    Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Makes a group and the parents it lacks; what was made goes to `made`,
+/// parents first. False when the group was there.
+pub(super) fn make(dir: &str, made: &mut Vec<String>) -> Result<bool, (Errno, String)> {
+    match fs::create_dir(dir).map_err(|e| errno(&e)) {
+        Ok(()) => {
+            made.push(dir.to_owned());
+            Ok(true)
+        }
+        Err(Errno::EEXIST) => Ok(false),
+        Err(Errno::ENOENT) => {
+            let Some((parent, _)) = dir.rsplit_once('/').filter(|(parent, _)| !parent.is_empty())
+            else {
+                return Err((Errno::ENOENT, dir.to_owned()));
+            };
+            make(parent, made)?;
+            make(dir, made)
+        }
+        Err(errno) => Err((errno, dir.to_owned())),
+    }
+}
+
+/// Whether an errno says that we may not.
+pub(super) fn is_denied(errno: Errno) -> bool {
+    matches!(errno, Errno::EPERM | Errno::EACCES | Errno::EROFS)
+}
+
+/// The pids in a group, without its children's.
+pub(super) fn procs(dir: &str) -> nix::Result<Vec<i32>> {
+    let text = match read(dir, "cgroup.procs") {
+        // KERNEL: cgroup-v2.rst §Threads: a threaded group has no processes.
+        Err(Errno::EOPNOTSUPP) => read(dir, "cgroup.threads")?,
+        other => other?,
+    };
+    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+}
+
+/// The groups directly below.
+pub(super) fn children(dir: &str) -> nix::Result<Vec<String>> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| errno(&e))? {
+        let entry = entry.map_err(|e| errno(&e))?;
+        if entry.file_type().map_err(|e| errno(&e))?.is_dir() {
+            // The kernel takes any bytes for a group's name, and so do we.
+            if let Ok(name) = entry.file_name().into_string() {
+                children.push(format!("{dir}/{name}"));
+            }
+        }
+    }
+    Ok(children)
+}

@@ -1,0 +1,289 @@
+//! The groups of a container that is, as state.json remembers them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::files;
+use crate::error::{Error, Result};
+
+/// How long the end of processes that were killed may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The directories of a container's groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Record {
+    /// By controllers, as `cpu,cpuacct` and `name=systemd`; "" is cgroup v2.
+    pub paths: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// Whether the container has groups at all.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// Moves a process into every group.
+    pub fn join(&self, pid: i32) -> Result<()> {
+        self.paths.values().try_for_each(|dir| enter(dir, pid))
+    }
+
+    /// The group on the unified hierarchy, for `CLONE_INTO_CGROUP`.
+    pub fn unified(&self) -> Option<&str> {
+        self.paths.get("").map(String::as_str)
+    }
+
+    /// Every process in the container's groups and the groups below them.
+    pub fn pids(&self) -> Result<Vec<i32>> {
+        let Some(dir) = self.main() else { return Ok(vec![]) };
+        let mut pids = Vec::new();
+        collect(dir, &mut pids)?;
+        Ok(pids)
+    }
+
+    /// Sends a signal to every process, those below included.
+    ///
+    /// Nothing escapes by forking meanwhile: v2 kills a group at once, and
+    /// elsewhere the group is frozen.
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        if let (libc::SIGKILL, Some(dir)) = (signal, self.pure_v2()) {
+            match files::write(dir, "cgroup.kill", "1") {
+                // KERNEL: cgroup.kill since 5.14.
+                Err(Errno::ENOENT) if fs::exists(dir).unwrap_or(false) => {}
+                Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
+                Err(e) => return Err(Error::system("write", format!("{dir}/cgroup.kill"), e)),
+            }
+        }
+        let frozen = self.freeze().is_ok();
+        let signalled = self.signal_all(signal);
+        if frozen {
+            self.thaw()?;
+        }
+        signalled
+    }
+
+    fn signal_all(&self, signal: i32) -> Result<()> {
+        use dhow_kernel::process::{pidfd_open, pidfd_signal};
+        for pid in self.pids()? {
+            let sent =
+                pidfd_open(Pid::from_raw(pid)).and_then(|fd| pidfd_signal(fd.as_fd(), signal));
+            match sent {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => {
+                    return Err(Error::system(
+                        format!("signal {signal} to"),
+                        pid.to_string(),
+                        errno,
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops every process, and waits until all have stopped.
+    pub fn freeze(&self) -> Result<()> {
+        let Some((dir, v2)) = self.freezer() else {
+            return Err(Error::rule("the container has no freezer cgroup to pause it with"));
+        };
+        let file = if v2 { "cgroup.freeze" } else { "freezer.state" };
+        let fault = |e| Error::system("write", format!("{dir}/{file}"), e);
+        if v2 {
+            files::write(dir, file, "1").map_err(fault)?;
+            return await_event(dir, "frozen 1");
+        }
+        // KERNEL: freezer-subsystem.rst: FREEZING is left by trying again; v1
+        // has nothing to wait on, and what forks meanwhile is caught by a thaw.
+        let until = Instant::now() + PATIENCE;
+        for round in 1_u32.. {
+            files::write(dir, file, "FROZEN").map_err(fault)?;
+            match files::read(dir, file).as_deref() {
+                Ok("FROZEN") => return Ok(()),
+                Ok(_) if Instant::now() < until => {}
+                Ok(_) => break,
+                Err(errno) => return Err(fault(*errno)),
+            }
+            if round.is_multiple_of(50) {
+                files::write(dir, file, "THAWED").map_err(fault)?;
+            }
+            std::thread::yield_now();
+        }
+        // Half frozen is worse than not at all.
+        let _ = files::write(dir, file, "THAWED");
+        Err(Error::rule(format!("cgroup {dir}: did not freeze in {} s", PATIENCE.as_secs())))
+    }
+
+    /// Lets every process run again.
+    pub fn thaw(&self) -> Result<()> {
+        let Some((dir, v2)) = self.freezer() else {
+            return Err(Error::rule("the container has no freezer cgroup to resume it with"));
+        };
+        let (file, value) = if v2 { ("cgroup.freeze", "0") } else { ("freezer.state", "THAWED") };
+        files::write(dir, file, value)
+            .map_err(|e| Error::system("write", format!("{dir}/{file}"), e))
+    }
+
+    /// Whether the container is paused.
+    pub fn is_frozen(&self) -> bool {
+        self.freezer().is_some_and(|(dir, v2)| {
+            if v2 {
+                files::read(dir, "cgroup.freeze").as_deref() == Ok("1")
+            } else {
+                files::read(dir, "freezer.state").is_ok_and(|state| state != "THAWED")
+            }
+        })
+    }
+
+    /// Whether the out-of-memory killer has struck in the container.
+    pub fn oom_kills(&self) -> Option<u64> {
+        let count = |dir: &str, file| {
+            let text = files::read(dir, file).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+        };
+        match self.of("memory") {
+            Some(dir) => count(dir, "memory.oom_control"),
+            None => count(self.unified()?, "memory.events"),
+        }
+    }
+
+    /// Removes every group and the groups below, waiting for processes that
+    /// are about to end. What can't be removed is said after the rest is gone.
+    pub fn delete(&self) -> Result<()> {
+        let mut first = None;
+        for dir in self.paths.values() {
+            if let Err(fault) = remove(dir) {
+                first.get_or_insert(fault);
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    fn of(&self, controller: &str) -> Option<&str> {
+        let has = |key: &str| key.split(',').any(|name| name == controller);
+        self.paths.iter().find(|(key, _)| has(key)).map(|(_, dir)| dir.as_str())
+    }
+
+    /// The group whose processes are the container's.
+    fn main(&self) -> Option<&str> {
+        self.of("freezer")
+            .or_else(|| self.of("pids"))
+            .or_else(|| self.paths.values().next().map(String::as_str))
+    }
+
+    fn pure_v2(&self) -> Option<&str> {
+        let others = self.paths.keys().any(|key| !key.is_empty() && !key.starts_with("name="));
+        if others { None } else { self.unified() }
+    }
+
+    /// The group that freezes, and whether it is v2's.
+    fn freezer(&self) -> Option<(&str, bool)> {
+        self.of("freezer").map(|dir| (dir, false)).or_else(|| Some((self.unified()?, true)))
+    }
+}
+
+/// Moves a process into a group.
+pub(super) fn enter(dir: &str, pid: i32) -> Result<()> {
+    let text = pid.to_string();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match files::write(dir, "cgroup.procs", &text) {
+            // KERNEL: a task that is still being born; it has no event.
+            Err(Errno::EINVAL) if Instant::now() < until && is_alive(pid) => {
+                std::thread::yield_now();
+            }
+            other => {
+                let what = || format!("{dir}/cgroup.procs");
+                return other.map_err(|e| Error::system(format!("write {pid} to"), what(), e));
+            }
+        }
+    }
+}
+
+fn is_alive(pid: i32) -> bool {
+    pid > 0 && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+}
+
+fn collect(dir: &str, pids: &mut Vec<i32>) -> Result<()> {
+    match files::procs(dir) {
+        Ok(own) => pids.extend(own),
+        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
+        Err(e) => return Err(Error::system("read", format!("{dir}/cgroup.procs"), e)),
+    }
+    match files::children(dir) {
+        Ok(children) => children.iter().try_for_each(|child| collect(child, pids)),
+        Err(Errno::ENOENT) => Ok(()),
+        Err(e) => Err(Error::system("read", dir, e)),
+    }
+}
+
+/// Removes a group and those below it.
+pub(super) fn remove(dir: &str) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let errno = match fs::remove_dir(dir).map_err(|e| files::errno(&e)) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => errno,
+        };
+        if !matches!(errno, Errno::EBUSY | Errno::ENOTEMPTY) || Instant::now() > until {
+            return Err(Error::system("rmdir", dir, errno));
+        }
+        for child in files::children(dir).unwrap_or_default() {
+            remove(&child)?;
+        }
+        if !await_end(dir, until) {
+            // Empty and yet busy: a task between its end and its release, for
+            // which v1 has no event.
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(64));
+        }
+    }
+}
+
+/// Waits until a process of the group has ended; false when there is none.
+fn await_end(dir: &str, until: Instant) -> bool {
+    let pids = files::procs(dir).unwrap_or_default();
+    let Some(fd) =
+        pids.iter().find_map(|pid| dhow_kernel::process::pidfd_open(Pid::from_raw(*pid)).ok())
+    else {
+        return false;
+    };
+    let left = until.saturating_duration_since(Instant::now());
+    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, timeout).is_ok()
+}
+
+/// Waits until `cgroup.events` has the line.
+fn await_event(dir: &str, line: &str) -> Result<()> {
+    use std::io::{Read, Seek};
+    let path = format!("{dir}/cgroup.events");
+    let fault = |e: std::io::Error| Error::io("read", &path, &e);
+    let mut file = fs::File::open(&path).map_err(fault)?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut text = String::new();
+        file.rewind().map_err(fault)?;
+        file.read_to_string(&mut text).map_err(fault)?;
+        if text.lines().any(|has| has == line) {
+            return Ok(());
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let why = format!("{path}: no \"{line}\" in {} s", PATIENCE.as_secs());
+            return Err(Error::rule(why));
+        }
+        // KERNEL: cgroup-v2.rst: a change of the file raises POLLPRI.
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
+        let _ = poll(&mut fds, timeout);
+    }
+}
