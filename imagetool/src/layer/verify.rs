@@ -87,62 +87,81 @@ pub fn pipeline<T: Send>(
     limit: u64,
     work: impl FnOnce(Plain) -> Result<T> + Send,
 ) -> Result<T> {
-    let (to_work, chunks) = sync_channel(IN_FLIGHT);
-    let (spent, reuse) = channel();
-    let plain = Plain {
-        chunks,
-        spent,
-        chunk: Vec::new(),
-        at: 0,
-        hasher: Hasher::new(algorithm),
-        count: 0,
-        limit,
-    };
+    let (plain, to_work, reuse) = pipe(algorithm, limit);
     thread::scope(|scope| {
         let worker = thread::Builder::new()
             .name("layer".into())
             .spawn_scoped(scope, move || work(plain))
             .map_err(Error::at("start a thread for", "layer"))?;
-        let fed = feed(packed, to_work, reuse);
-        let worked = match worker.join() {
-            Ok(worked) => worked,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        // A reader's fault has reached the worker too, and is its error then.
-        let done = worked?;
-        fed.map(|()| done)
+        feed(packed, &to_work, &reuse);
+        drop(to_work);
+        // A fault of the reader has reached the worker, and is its error then.
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-fn feed(
-    packed: impl Read,
-    to_work: SyncSender<io::Result<Vec<u8>>>,
-    reuse: Receiver<Vec<u8>>,
-) -> Result<()> {
+/// Inflates `packed` on a new thread, a few chunks ahead of whoever takes the plain bytes.
+pub fn ahead<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    packed: impl Read + Send + 'scope,
+    algorithm: Algorithm,
+    limit: u64,
+) -> Result<Plain> {
+    let (plain, to_work, reuse) = pipe(algorithm, limit);
+    thread::Builder::new()
+        .name("inflate".into())
+        .spawn_scoped(scope, move || feed(packed, &to_work, &reuse))
+        .map_err(Error::at("start a thread for", "layer"))?;
+    Ok(plain)
+}
+
+/// Says of which layer an error is.
+pub fn explain(layer: &Digest, error: Error) -> Error {
+    let layer = format!("layer {layer}");
+    match error {
+        Error::Digest { what, want, got } if what == "layer" => {
+            Error::Digest { what: layer, want, got }
+        }
+        Error::Invalid { what, why } if what == "layer" => Error::Invalid { what: layer, why },
+        Error::Invalid { what, why } => Error::Invalid { what: format!("{layer}: {what}"), why },
+        other => other,
+    }
+}
+
+type Chunk = io::Result<Vec<u8>>;
+
+fn pipe(algorithm: Algorithm, limit: u64) -> (Plain, SyncSender<Chunk>, Receiver<Vec<u8>>) {
+    let (to_work, chunks) = sync_channel(IN_FLIGHT);
+    let (spent, reuse) = channel();
+    let (hasher, chunk) = (Hasher::new(algorithm), Vec::new());
+    (Plain { chunks, spent, chunk, at: 0, hasher, count: 0, limit }, to_work, reuse)
+}
+
+/// Reads and inflates until the end, the first fault, or until nobody takes the chunks.
+fn feed(packed: impl Read, to_work: &SyncSender<Chunk>, reuse: &Receiver<Vec<u8>>) {
     let mut plain = match inflate(packed) {
         Ok((_, plain)) => plain,
         Err(e) => {
             let _ = to_work.send(Err(e.into_io()));
-            return Ok(());
+            return;
         }
     };
     loop {
         let mut chunk = match reuse.try_recv() {
             Ok(spent) if spent.capacity() >= CHUNK => spent,
             Ok(_) | Err(TryRecvError::Empty) => Vec::with_capacity(CHUNK),
-            Err(TryRecvError::Disconnected) => return Ok(()), // the worker has failed
+            Err(TryRecvError::Disconnected) => return,
         };
         chunk.clear();
         let read = plain.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
-        let end = chunk.is_empty();
         let message = match read {
-            Ok(_) if end => return Ok(()),
+            Ok(0) => return,
             Ok(_) => Ok(chunk),
             Err(e) => Err(unpack_error(e)),
         };
         let stop = message.is_err();
         if to_work.send(message).is_err() || stop {
-            return Ok(());
+            return;
         }
     }
 }

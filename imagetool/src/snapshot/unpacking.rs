@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::DiffId;
 use crate::error::{Error, Result};
-use crate::layer::verify::{Plain, pipeline};
+use crate::layer::verify::{Plain, explain, pipeline};
 use crate::layer::{Applied, Entries, Journal, Limits, RootDir, Sink, apply, seal};
 use crate::manifest::Compression;
 use crate::store::Lease;
@@ -67,23 +67,8 @@ impl Unpacking {
             Ok(applied)
         };
         let done = pipeline(packed, want.algorithm(), limits.bytes, work);
-        let applied = done.map_err(|e| self.explain(e))?;
+        let applied = done.map_err(|e| explain(want, e))?;
         Ok(Unpacked { dir: self.dir, diff_id: self.diff_id, journal, applied })
-    }
-
-    /// Says which layer.
-    fn explain(&self, error: Error) -> Error {
-        let layer = format!("layer {}", self.diff_id);
-        match error {
-            Error::Digest { what, want, got } if what == "layer" => {
-                Error::Digest { what: layer, want, got }
-            }
-            Error::Invalid { what, why } if what == "layer" => Error::Invalid { what: layer, why },
-            Error::Invalid { what, why } => {
-                Error::Invalid { what: format!("{layer}: {what}"), why }
-            }
-            other => other,
-        }
     }
 }
 
