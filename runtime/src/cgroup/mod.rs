@@ -71,6 +71,11 @@ pub fn prepare(request: &Request) -> Result<Cgroup> {
     prepare_on(&Host::read()?, request)
 }
 
+/// Whether this machine has cgroup v2 alone.
+pub fn is_unified() -> bool {
+    Host::read().is_ok_and(|host| host.is_unified())
+}
+
 fn prepare_on(host: &Host, request: &Request) -> Result<Cgroup> {
     let policy = Policy::new(&request.resources.devices)?;
     let unified = host.is_unified();

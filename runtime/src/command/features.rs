@@ -1,0 +1,154 @@
+//! `features`: what this runtime does, for programs to read.
+//!
+//! SPEC: features.md. Absent is "unknown", so what isn't done is said.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::seccomp;
+use crate::validate::capability;
+
+/// The newest runtime-spec this runtime follows.
+const VERSION: &str = "1.3.0";
+
+/// The JSON that `features` prints.
+pub fn features() -> String {
+    let mut out = Vec::new();
+    let style = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut writer = serde_json::Serializer::with_formatter(&mut out, style);
+    // A struct of strings, into memory: neither can fail.
+    Features::default().serialize(&mut writer).unwrap_or_default();
+    String::from_utf8(out).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Features {
+    oci_version_min: &'static str,
+    oci_version_max: &'static str,
+    hooks: &'static [&'static str],
+    mount_options: &'static [&'static str],
+    linux: Linux,
+    annotations: BTreeMap<&'static str, &'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Linux {
+    namespaces: &'static [&'static str],
+    capabilities: &'static [&'static str],
+    cgroup: Cgroup,
+    seccomp: Seccomp,
+    apparmor: Enabled,
+    selinux: Enabled,
+    intel_rdt: Enabled,
+    mount_extensions: MountExtensions,
+    net_devices: Enabled,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cgroup {
+    v1: bool,
+    v2: bool,
+    systemd: bool,
+    systemd_user: bool,
+    rdma: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seccomp {
+    enabled: bool,
+    actions: &'static [&'static str],
+    operators: &'static [&'static str],
+    archs: &'static [&'static str],
+    known_flags: &'static [&'static str],
+    supported_flags: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+struct Enabled {
+    enabled: bool,
+}
+
+#[derive(Serialize)]
+struct MountExtensions {
+    idmap: Enabled,
+}
+
+const HOOKS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
+
+/// What [`crate::validate::mount`] reads as an option of its own, sorted.
+#[rustfmt::skip]
+const MOUNT_OPTIONS: [&str; 61] = [
+    "acl", "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion",
+    "lazytime", "loud", "mand", "noacl", "noatime", "nodev", "nodiratime", "noexec", "noiversion",
+    "nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid", "nosymfollow", "private",
+    "ratime", "rbind", "rdev", "rdiratime", "relatime", "rexec", "rnoatime", "rnodev",
+    "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro",
+    "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid",
+    "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid",
+    "symfollow", "sync", "tmpcopyup", "unbindable",
+];
+
+impl Default for Features {
+    fn default() -> Self {
+        Self {
+            oci_version_min: "1.0.0",
+            oci_version_max: VERSION,
+            hooks: &HOOKS,
+            mount_options: &MOUNT_OPTIONS,
+            linux: Linux {
+                namespaces: &NAMESPACES,
+                capabilities: &capability::NAMES,
+                cgroup: Cgroup {
+                    v1: true,
+                    v2: true,
+                    systemd: false,
+                    systemd_user: false,
+                    rdma: true,
+                },
+                seccomp: Seccomp {
+                    enabled: true,
+                    actions: &seccomp::ACTIONS,
+                    operators: &seccomp::OPERATORS,
+                    archs: &seccomp::ARCHITECTURES,
+                    known_flags: &seccomp::FLAGS,
+                    supported_flags: &seccomp::FLAGS,
+                },
+                apparmor: Enabled { enabled: true },
+                selinux: Enabled { enabled: true },
+                intel_rdt: Enabled { enabled: false },
+                mount_extensions: MountExtensions { idmap: Enabled { enabled: false } },
+                net_devices: Enabled { enabled: false },
+            },
+            annotations: BTreeMap::from([("io.github.dhow.version", env!("CARGO_PKG_VERSION"))]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_have_no_nulls_and_are_what_is_read() {
+        let text = features();
+        assert!(!text.contains("null"));
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read["ociVersionMax"], "1.3.0");
+        assert_eq!(read["linux"]["seccomp"]["actions"].as_array().unwrap().len(), 9);
+        assert_eq!(read["linux"]["capabilities"][0], "CAP_CHOWN");
+    }
+
+    #[test]
+    fn lists_are_sorted() {
+        assert!(MOUNT_OPTIONS.is_sorted());
+        assert!(NAMESPACES.is_sorted());
+    }
+}
