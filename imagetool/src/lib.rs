@@ -9,7 +9,9 @@ pub mod layer;
 pub mod manifest;
 pub mod platform;
 pub mod progress;
+pub mod pull;
 pub mod reference;
+pub mod registry;
 pub mod snapshot;
 pub mod store;
 

@@ -104,6 +104,12 @@ impl Descriptor {
     }
 }
 
+/// Whether a config's media type is an image's.
+pub fn is_image_config(media_type: &str) -> bool {
+    // Very old pushers wrote octet-stream; the config itself is parsed anyway.
+    matches!(media_type, OCI_CONFIG | DOCKER_CONFIG | "application/octet-stream" | "")
+}
+
 /// How a layer's tar is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {

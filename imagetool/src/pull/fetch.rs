@@ -1,0 +1,185 @@
+//! One blob on its way from the registry to the disk, read by whoever unpacks it.
+//!
+//! Its bytes lie in `ROOT/tmp/partial/ALGORITHM-HEX`. A pull that was interrupted leaves
+//! them; the next one hashes them again, and asks the registry for the rest only.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::stopped;
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+use crate::manifest::Descriptor;
+use crate::progress::Progress;
+use crate::registry::{BlobReader, Client};
+use crate::store::{Lease, make_dir};
+
+/// A blob being fetched. Reading it to the end leaves it whole and verified on disk.
+pub(super) struct Fetch<'a> {
+    client: &'a Client,
+    blob: &'a Descriptor,
+    progress: &'a dyn Progress,
+    stop: &'a AtomicBool,
+    file: File,
+    path: PathBuf,
+    /// So many bytes were there before; they are read from the file.
+    had: u64,
+    at: u64,
+    hasher: Hasher,
+    body: Option<BlobReader<'a>>,
+    full: bool,
+}
+
+/// A whole blob not yet visible. Its file stays locked as long as this lives.
+pub(super) struct Kept {
+    pub(super) digest: Digest,
+    file: File,
+    path: PathBuf,
+}
+
+impl Kept {
+    /// Hands the file to the lease, to become a blob.
+    pub(super) fn adopt(&self, lease: &Lease) {
+        lease.adopt(self.path.clone(), self.digest.clone());
+    }
+
+    /// The bytes, from the start.
+    pub(super) fn reader(&mut self) -> Result<File> {
+        self.file.seek(SeekFrom::Start(0)).map_err(Error::at("read", &self.path))?;
+        self.file.try_clone().map_err(Error::at("read", &self.path))
+    }
+}
+
+impl<'a> Fetch<'a> {
+    pub(super) fn new(
+        client: &'a Client,
+        lease: &Lease,
+        blob: &'a Descriptor,
+        progress: &'a dyn Progress,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
+        let (file, path) = open(lease, &blob.digest)?;
+        let mut had = file.metadata().map_err(Error::at("read", &path))?.len();
+        if had > blob.size {
+            file.set_len(0).map_err(Error::at("truncate", &path))?;
+            had = 0;
+        }
+        let hasher = Hasher::new(blob.digest.algorithm());
+        let body = None;
+        let mut new =
+            Self { client, blob, progress, stop, file, path, had, at: 0, hasher, body, full: false };
+        if blob.size == 0 {
+            new.check()?;
+        }
+        Ok(new)
+    }
+
+    /// After a failed try: whether bytes of an earlier pull may be to blame. Then all is
+    /// set back to the start.
+    pub(super) fn restart<T>(&mut self, tried: &Result<T>) -> bool {
+        let damaged = matches!(tried, Err(Error::Digest { .. } | Error::Invalid { .. }));
+        if self.had == 0 || !damaged || self.file.set_len(0).is_err() {
+            return false;
+        }
+        (self.had, self.at, self.body) = (0, 0, None);
+        self.hasher = Hasher::new(self.blob.digest.algorithm());
+        self.file.seek(SeekFrom::Start(0)).is_ok()
+    }
+
+    /// After a failure for good: what the next pull can't use goes, and so does what
+    /// fills a full disk.
+    pub(super) fn failed(&self, e: Error) -> Error {
+        let resumable = matches!(e, Error::Network { .. } | Error::Registry { .. });
+        if !resumable || self.full {
+            let _ = fs::remove_file(&self.path);
+        }
+        e
+    }
+
+    pub(super) fn keep(self) -> Kept {
+        Kept { digest: self.blob.digest.clone(), file: self.file, path: self.path }
+    }
+
+    fn check(&mut self) -> Result<()> {
+        let got = self.hasher.clone().finish();
+        if got == self.blob.digest {
+            return Ok(());
+        }
+        let what = format!("blob {}", self.blob.digest);
+        Err(Error::Digest { what, want: self.blob.digest.clone(), got })
+    }
+
+    /// Bytes of the earlier pull first, then the registry's, which are kept.
+    fn step(&mut self, buf: &mut [u8]) -> Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(stopped());
+        }
+        let failed = |e| Error::from_io("read", &self.path, e);
+        if self.at < self.had {
+            let max = usize::try_from(self.had - self.at).unwrap_or(usize::MAX).min(buf.len());
+            let n = self.file.read(&mut buf[..max]).map_err(failed)?;
+            if n == 0 {
+                return Err(Error::invalid(self.path.display().to_string(), "it shrank"));
+            }
+            return Ok(n);
+        }
+        if self.body.is_none() {
+            self.body = Some(self.client.blob(self.blob, self.at)?);
+        }
+        let Some(body) = self.body.as_mut() else { return Ok(0) };
+        let n = body.read(buf).map_err(|e| Error::from_io("read", &self.path, e))?;
+        if let Err(e) = self.file.write_all(&buf[..n]) {
+            self.full = matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
+            return Err(Error::io("write", &self.path, e));
+        }
+        Ok(n)
+    }
+}
+
+impl Read for Fetch<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.blob.size || buf.is_empty() {
+            return Ok(0);
+        }
+        let n = self.step(buf).map_err(Error::into_io)?;
+        self.hasher.update(&buf[..n]);
+        self.at += n as u64;
+        self.progress.advance(self.blob.digest.short(), n as u64);
+        if self.at == self.blob.size {
+            self.check().map_err(Error::into_io)?;
+        }
+        Ok(n)
+    }
+}
+
+/// The partial file, locked; one of our own if another pull is at work on it.
+fn open(lease: &Lease, digest: &Digest) -> Result<(File, PathBuf)> {
+    let dir = lease.store().tmp().join("partial");
+    make_dir(&dir)?;
+    let path = dir.join(format!("{}-{}", digest.algorithm().name(), digest.hex()));
+    let file = open_at(&path)?;
+    if file.try_lock().is_ok() && same(&file, &path) {
+        return Ok((file, path));
+    }
+    let own = lease.dir().join(digest.hex());
+    Ok((open_at(&own)?, own))
+}
+
+/// Whether the path still leads to the file: it may have become a blob before we locked it.
+fn same(file: &File, path: &Path) -> bool {
+    let (Ok(a), Ok(b)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+fn open_at(path: &Path) -> Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(Error::at("open", path))
+}

@@ -1,0 +1,95 @@
+//! Manifests: got with their digest checked, and put.
+
+use std::io::Read;
+
+use ureq::Body;
+use ureq::http::{Response, header};
+
+use super::Client;
+use super::request::{Call, Payload, network};
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+use crate::manifest::{
+    DOCKER_LIST, DOCKER_MANIFEST, Descriptor, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST,
+};
+use crate::reference::Reference;
+
+impl Client {
+    /// The manifest or index a reference leads to, byte for byte, and its descriptor.
+    /// By digest, the bytes are checked against it.
+    pub fn manifest(&self, reference: &Reference) -> Result<(Vec<u8>, Descriptor)> {
+        let wanted = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => digest.to_string(),
+            (None, tag) => tag.unwrap_or("latest").to_owned(),
+        };
+        let what = format!("manifest {reference}");
+        let accept = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].join(", ");
+        let call =
+            Call::new("GET", self.url(&format!("manifests/{wanted}"))).header("Accept", accept);
+        let title = call.title();
+        let answer = self.send(call, &[200]).map_err(|e| explain(e, reference))?;
+        let media_type = content_type(&answer);
+        let said = header_text(&answer, "docker-content-digest");
+        let mut bytes = Vec::new();
+        let mut body = answer.into_body().into_reader().take(MAX_MANIFEST + 1);
+        body.read_to_end(&mut bytes).map_err(|e| network(&title, &ureq::Error::Io(e)))?;
+        if bytes.len() as u64 > MAX_MANIFEST {
+            return Err(Error::invalid(what, format!("it is over {MAX_MANIFEST} bytes")));
+        }
+        let want = match (reference.digest(), said) {
+            (Some(digest), _) => Some(digest.clone()),
+            (None, said) => said.and_then(|s| s.parse().ok()),
+        };
+        let mut digest = Digest::of(&bytes);
+        if let Some(want) = want {
+            let mut hash = Hasher::new(want.algorithm());
+            hash.update(&bytes);
+            digest = hash.finish();
+            if digest != want {
+                return Err(Error::Digest { what, want, got: digest });
+            }
+        }
+        Ok((bytes.clone(), Descriptor::new(&media_type, digest, bytes.len() as u64)))
+    }
+
+    /// Puts a manifest under a tag or its digest.
+    pub fn put_manifest(&self, name: &str, bytes: &[u8], media_type: &str) -> Result<()> {
+        let call = Call::new("PUT", self.url(&format!("manifests/{name}")))
+            .header("Content-Type", media_type)
+            .with(Payload::Bytes(bytes));
+        self.send(call, &[200, 201, 202]).map(drop)
+    }
+
+    /// Whether a manifest of this digest is there.
+    pub fn has_manifest(&self, digest: &Digest) -> Result<bool> {
+        let accept = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].join(", ");
+        let call =
+            Call::new("HEAD", self.url(&format!("manifests/{digest}"))).header("Accept", accept);
+        Ok(self.send(call, &[200, 404])?.status().as_u16() == 200)
+    }
+}
+
+fn content_type(answer: &Response<Body>) -> String {
+    let whole = header_text(answer, header::CONTENT_TYPE.as_str()).unwrap_or_default();
+    whole.split(';').next().unwrap_or_default().trim().to_owned()
+}
+
+fn header_text(answer: &Response<Body>, name: &str) -> Option<String> {
+    Some(answer.headers().get(name)?.to_str().ok()?.to_owned())
+}
+
+/// A 404 for a manifest is a name that isn't there.
+fn explain(e: Error, reference: &Reference) -> Error {
+    match e {
+        Error::Registry { status: 404, message, .. } => Error::NotFound {
+            what: "image",
+            name: reference.familiar(),
+            hint: if message.is_empty() {
+                format!("{} doesn't have it", reference.domain())
+            } else {
+                format!("{} says: {message}", reference.domain())
+            },
+        },
+        other => other,
+    }
+}

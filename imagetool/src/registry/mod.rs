@@ -1,0 +1,172 @@
+//! Registries: the distribution-spec's pull and push sides, over HTTP/1.1.
+//!
+//! A [`Client`] speaks to one repository of one registry. Credentials belong to that
+//! registry's host and go nowhere else: not to where a redirect leads, not to an upload
+//! location elsewhere, not to a layer's foreign url.
+
+mod auth;
+mod blob;
+pub mod credentials;
+mod manifests;
+mod request;
+mod resolve;
+mod tls;
+mod upload;
+mod url;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::config::Config;
+use ureq::unversioned::transport::DefaultConnector;
+
+use crate::error::{Error, Result};
+use crate::reference::Reference;
+
+pub use blob::BlobReader;
+pub use credentials::{Credentials, Keyring};
+pub use upload::{Open, Pushed};
+pub use ureq::Proxy;
+
+/// What holds for every registry; filled by the program from flags and environment.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Speak http, whatever the host.
+    pub plain_http: bool,
+    /// Don't check certificates; then also fall back to http.
+    pub insecure: bool,
+    /// Folders that hold `HOST[:PORT]/{*.crt,*.cert,*.key}`, as `/etc/docker/certs.d`.
+    pub cert_dirs: Vec<PathBuf>,
+    /// A file of root certificates instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// A folder of root certificates beside it.
+    pub ca_dir: Option<PathBuf>,
+    /// A proxy for hosts that aren't this machine.
+    pub proxy: Option<Proxy>,
+    /// Who we are to whom.
+    pub keyring: Keyring,
+    /// Hosts that may be sent a registry's password although their domain is another.
+    pub trusted_realms: Vec<String>,
+}
+
+/// What is asked of a repository; becomes the scope of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read.
+    Pull,
+    /// Read and write.
+    Push,
+}
+
+/// One repository of one registry.
+pub struct Client {
+    settings: Settings,
+    agent: Agent,
+    /// `docker.io`, as in references and credentials.
+    domain: String,
+    /// `registry-1.docker.io`, as dialled.
+    host: String,
+    repository: String,
+    scopes: Mutex<Vec<String>>,
+    base: OnceLock<String>,
+    auth: Mutex<auth::State>,
+}
+
+impl Client {
+    /// A client for the repository of `reference`. Nothing is sent yet.
+    pub fn new(settings: &Settings, reference: &Reference, access: Access) -> Result<Self> {
+        let domain = reference.domain().to_owned();
+        let host = match domain.as_str() {
+            "docker.io" => "registry-1.docker.io".to_owned(),
+            other => other.to_owned(),
+        };
+        let actions = if access == Access::Push { "pull,push" } else { "pull" };
+        let agent = agent(settings, &host)?;
+        Ok(Self {
+            settings: settings.clone(),
+            agent,
+            domain,
+            host,
+            repository: reference.path().to_owned(),
+            scopes: Mutex::new(vec![format!("repository:{}:{actions}", reference.path())]),
+            base: OnceLock::new(),
+            auth: Mutex::new(auth::State::default()),
+        })
+    }
+
+    /// `http://host/v2/repository/REST`.
+    fn url(&self, rest: &str) -> String {
+        format!("{}/v2/{}/{rest}", self.base(), self.repository)
+    }
+
+    /// `https://host` or `http://host`; found out once.
+    fn base(&self) -> &str {
+        self.base.get_or_init(|| self.probe())
+    }
+
+    /// Which scheme the registry speaks. Only this machine's own registries, and those
+    /// named by flag, are ever spoken to without TLS.
+    fn probe(&self) -> String {
+        let local = url::is_loopback(&self.host);
+        let schemes: &[&str] = match () {
+            () if self.settings.plain_http => &["http"],
+            () if self.settings.insecure => &["https", "http"],
+            () if local => &["http", "https"],
+            () => &["https"],
+        };
+        let (last, others) = schemes.split_last().unwrap_or((&"https", &[]));
+        for scheme in others {
+            let base = format!("{scheme}://{}", self.host);
+            match self.agent.get(format!("{base}/v2/")).call() {
+                // Go's TLS servers answer plain http with 400.
+                Ok(answer) if *scheme == "https" || answer.status() != 400 => return base,
+                _ => {}
+            }
+        }
+        format!("{last}://{}", self.host)
+    }
+
+    /// Another scope for the next token, as for a mount from another repository.
+    fn add_scope(&self, scope: String) {
+        let mut scopes = self.scopes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+            let mut auth = self.auth.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            auth.forget_token();
+        }
+    }
+}
+
+fn agent(settings: &Settings, host: &str) -> Result<Agent> {
+    let local = url::is_loopback(host);
+    let config = Config::builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("dhow-image/", env!("CARGO_PKG_VERSION")))
+        .accept_encoding("identity")
+        .proxy(settings.proxy.clone().filter(|_| !local))
+        .tls_config(tls::config(settings, host)?)
+        .input_buffer_size(256 << 10)
+        .output_buffer_size(256 << 10)
+        .timeout_connect(Some(Duration::from_secs(20)))
+        .timeout_resolve(Some(Duration::from_secs(20)))
+        .timeout_per_read(Some(Duration::from_mins(1)))
+        .timeout_per_write(Some(Duration::from_mins(1)))
+        .timeout_recv_response(Some(Duration::from_mins(3)))
+        .build();
+    Ok(Agent::with_parts(config, DefaultConnector::default(), resolve::Resolver))
+}
+
+impl Error {
+    /// Whether trying again may help.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Network { .. } => true,
+            Self::Registry { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! One request: authorization for our own host only, a login when it is asked for,
+//! redirects by hand, and another try when that may help.
+
+use std::io::Read;
+use std::thread::sleep;
+use std::time::Duration;
+
+use ureq::http::{Request, Response, header};
+use ureq::{Body, SendBody};
+
+use super::{Client, url};
+use crate::error::{Error, Result};
+
+const TRIES: u32 = 5;
+const REDIRECTS: usize = 5;
+const MAX_MESSAGE: u64 = 16 << 10;
+
+/// A request before it is sent.
+pub(super) struct Call<'a> {
+    pub method: &'static str,
+    pub url: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub payload: Payload<'a>,
+}
+
+/// What goes with it. A stream can be sent once, so its sender has to try again itself.
+pub(super) enum Payload<'a> {
+    None,
+    Bytes(&'a [u8]),
+    Stream(&'a mut dyn Read, u64),
+}
+
+impl Call<'static> {
+    pub(super) fn new(method: &'static str, url: String) -> Self {
+        Self { method, url, headers: Vec::new(), payload: Payload::None }
+    }
+}
+
+impl Call<'_> {
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn with(self, payload: Payload<'_>) -> Call<'_> {
+        Call { method: self.method, url: self.url, headers: self.headers, payload }
+    }
+
+    pub(super) fn title(&self) -> String {
+        format!("{} {}", self.method, url::shown(&self.url))
+    }
+}
+
+impl Client {
+    /// Sends; returns any answer whose status is in `ok`, and an error for the rest.
+    pub(super) fn send(&self, mut call: Call<'_>, ok: &[u16]) -> Result<Response<Body>> {
+        let once = matches!(call.payload, Payload::Stream(..));
+        let mut failures = 0;
+        loop {
+            let error = match self.follow(&mut call) {
+                Ok(answer) if ok.contains(&answer.status().as_u16()) => return Ok(answer),
+                Ok(mut answer) => {
+                    let wait = retry_after(&answer);
+                    let e = refusal(&call, &mut answer);
+                    if e.is_transient() && failures + 1 < TRIES && !once {
+                        sleep(wait.unwrap_or_default());
+                    }
+                    e
+                }
+                Err(e) => e,
+            };
+            failures += 1;
+            if once || failures >= TRIES || !error.is_transient() {
+                return Err(error);
+            }
+            sleep(backoff(failures));
+        }
+    }
+
+    /// Sends, logging in and following redirects.
+    fn follow(&self, call: &mut Call<'_>) -> Result<Response<Body>> {
+        let mut at = call.url.clone();
+        let mut logins = 0;
+        let mut redirects = 0;
+        let own = url::origin(self.base());
+        loop {
+            let ours = url::origin(&at) == own;
+            let authorization = if ours { self.authorization()? } else { None };
+            let answer = self.once(call, &at, authorization.as_deref())?;
+            let status = answer.status().as_u16();
+            let replay = !matches!(call.payload, Payload::Stream(..));
+            if status == 401 && ours && logins < 2 && replay {
+                logins += 1;
+                let values = answer.headers().get_all(header::WWW_AUTHENTICATE).iter();
+                let challenges: Vec<String> =
+                    values.filter_map(|v| v.to_str().ok().map(str::to_owned)).collect();
+                self.refused(&challenges, authorization.as_deref())?;
+                continue;
+            }
+            let moved = matches!(status, 301 | 302 | 303 | 307 | 308);
+            if !moved || !matches!(call.method, "GET" | "HEAD") {
+                return Ok(answer);
+            }
+            redirects += 1;
+            if redirects > REDIRECTS {
+                return Err(Error::Network {
+                    request: call.title(),
+                    why: "too many redirects".into(),
+                });
+            }
+            at = self.redirect(call, &at, &answer)?;
+        }
+    }
+
+    /// Where a redirect leads, if we may go there.
+    fn redirect(&self, call: &Call<'_>, from: &str, answer: &Response<Body>) -> Result<String> {
+        let to = url::join(from, &location(call, answer)?)?;
+        if to.starts_with("http://") && !self.base().starts_with("http://") {
+            let why = format!("it redirects to {}, which is not https", url::shown(&to));
+            return Err(Error::Network { request: call.title(), why });
+        }
+        Ok(to)
+    }
+
+    /// Sends once, to `at`.
+    fn once(
+        &self,
+        call: &mut Call<'_>,
+        at: &str,
+        authorization: Option<&str>,
+    ) -> Result<Response<Body>> {
+        let title = format!("{} {}", call.method, url::shown(at));
+        let mut request = Request::builder().method(call.method).uri(at);
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let run = |request: ureq::http::request::Builder, body: Option<&mut dyn Read>| {
+            let done = match body {
+                None => request.body(()).map(|r| self.agent.run(r)),
+                Some(body) => request.body(SendBody::from_reader(body)).map(|r| self.agent.run(r)),
+            };
+            let answer = done.map_err(|e| Error::invalid(&title, e))?;
+            answer.map_err(|e| network(&title, &e))
+        };
+        match &mut call.payload {
+            Payload::None => run(request, None),
+            Payload::Bytes(bytes) => {
+                let mut rest: &[u8] = bytes;
+                run(request.header(header::CONTENT_LENGTH, bytes.len()), Some(&mut rest))
+            }
+            Payload::Stream(reader, size) => {
+                run(request.header(header::CONTENT_LENGTH, *size), Some(*reader))
+            }
+        }
+    }
+}
+
+/// The `Location` of an answer that must have one.
+pub(super) fn location(call: &Call<'_>, answer: &Response<Body>) -> Result<String> {
+    let value = answer.headers().get(header::LOCATION).and_then(|v| v.to_str().ok());
+    value.map(str::to_owned).ok_or_else(|| Error::Network {
+        request: call.title(),
+        why: "the answer has no Location".into(),
+    })
+}
+
+/// Half a second, doubled each time.
+pub(super) fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(250 << failures.min(6))
+}
+
+fn retry_after(answer: &Response<Body>) -> Option<Duration> {
+    let value = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    value.parse::<u64>().ok().map(|s| Duration::from_secs(s.min(60)))
+}
+
+/// A registry's no, as an error.
+fn refusal(call: &Call<'_>, answer: &mut Response<Body>) -> Error {
+    let status = answer.status().as_u16();
+    Error::Registry { request: call.title(), status, message: message(answer) }
+}
+
+/// The registry's own words: bounded, on one line, without control characters.
+pub(super) fn message(answer: &mut Response<Body>) -> String {
+    let mut bytes = Vec::new();
+    let body = answer.body_mut().as_reader();
+    // An answer cut short still says something.
+    let _ = body.take(MAX_MESSAGE).read_to_end(&mut bytes);
+    said(&bytes)
+}
+
+fn said(bytes: &[u8]) -> String {
+    let json: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let errors = json.get("errors").and_then(|e| e.as_array()).cloned().unwrap_or_default();
+    let words: Vec<String> = errors
+        .iter()
+        .filter_map(|e| {
+            let text = |key| e.get(key).and_then(|v| v.as_str()).filter(|s| !s.is_empty());
+            text("message").or_else(|| text("code")).map(str::to_owned)
+        })
+        .collect();
+    let detail = json.get("details").or_else(|| json.get("message")).and_then(|v| v.as_str());
+    let text = match (words.is_empty(), detail) {
+        (false, _) => words.join("; "),
+        (true, Some(text)) => text.to_owned(),
+        (true, None) if bytes.starts_with(b"<") => String::new(),
+        (true, None) => String::from_utf8_lossy(bytes).into_owned(),
+    };
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim().chars().map(clean).take(300).collect()
+}
+
+/// A broken connection, as an error.
+pub(super) fn network(request: &str, e: &ureq::Error) -> Error {
+    let why = match e {
+        ureq::Error::Io(e) => match e.raw_os_error() {
+            Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
+            None => e.to_string(),
+        },
+        ureq::Error::Timeout(which) => format!("timed out ({which})"),
+        other => other.to_string(),
+    };
+    Error::Network { request: request.to_owned(), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_registry_s_words_are_found_and_tamed() {
+        assert_eq!(
+            said(
+                br#"{"errors":[{"code":"DENIED","message":"no
+[31m"}]}"#
+            ),
+            "no  [31m"
+        );
+        assert_eq!(said(br#"{"errors":[{"code":"DENIED"}]}"#), "DENIED");
+        assert_eq!(said(b"<html>"), "");
+        assert_eq!(said(b"plain"), "plain");
+    }
+
+    proptest! {
+        #[test]
+        fn words_are_bounded(b in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            prop_assert!(said(&b).chars().count() <= 300);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! TLS: the system's roots, and `certs.d/HOST` for roots and client certificates.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+
+use super::Settings;
+use crate::error::{Error, Result};
+
+/// Where distributions keep their roots.
+const BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/usr/share/ssl/certs/ca-bundle.crt",
+];
+
+/// The TLS settings for one host. A host on this machine without a folder in certs.d
+/// costs no reading of roots until it turns out to speak TLS.
+pub(super) fn config(settings: &Settings, host: &str) -> Result<TlsConfig> {
+    let mut config = TlsConfig::builder().disable_verification(settings.insecure);
+    let own = HostCerts::read(&settings.cert_dirs, host)?;
+    if !settings.insecure && !settings.plain_http {
+        let mut roots = system(settings);
+        roots.extend(own.roots);
+        config = config.root_certs(RootCerts::Specific(Arc::new(roots)));
+    }
+    if let Some((chain, key)) = own.client {
+        config = config.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
+    }
+    Ok(config.build())
+}
+
+fn system(settings: &Settings) -> Vec<Certificate<'static>> {
+    let bundle =
+        settings.ca_file.clone().or_else(|| BUNDLES.iter().map(PathBuf::from).find(|p| p.exists()));
+    let found =
+        rustls_native_certs::load_certs_from_paths(bundle.as_deref(), settings.ca_dir.as_deref());
+    // An unreadable root only means that less is trusted; the handshake will say so.
+    found.certs.iter().map(|c| Certificate::from_der(c).to_owned()).collect()
+}
+
+#[derive(Default)]
+struct HostCerts {
+    roots: Vec<Certificate<'static>>,
+    client: Option<(Vec<Certificate<'static>>, PrivateKey<'static>)>,
+}
+
+impl HostCerts {
+    /// `*.crt` are roots; `X.cert` and `X.key` are a client certificate and its key.
+    fn read(dirs: &[PathBuf], host: &str) -> Result<Self> {
+        let mut all = Self::default();
+        for dir in dirs.iter().map(|d| d.join(host)) {
+            let Ok(entries) = fs::read_dir(&dir) else { continue };
+            let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+            files.sort();
+            for file in files {
+                match file.extension().and_then(|e| e.to_str()) {
+                    Some("crt") => all.roots.extend(certificates(&file)?),
+                    Some("cert") if all.client.is_none() => {
+                        let key = key(&file.with_extension("key"))?;
+                        all.client = Some((certificates(&file)?, key));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn items(path: &Path) -> Result<Vec<PemItem<'static>>> {
+    let pem = fs::read(path).map_err(Error::at("read", path))?;
+    let bad = |e| Error::invalid(format!("certificate file {}", path.display()), e);
+    parse_pem(&pem).collect::<std::result::Result<Vec<_>, _>>().map_err(bad)
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
+    let certificate = |item| match item {
+        PemItem::Certificate(c) => Some(c),
+        _ => None,
+    };
+    Ok(items(path)?.into_iter().filter_map(certificate).collect())
+}
+
+fn key(path: &Path) -> Result<PrivateKey<'static>> {
+    let key = |item| match item {
+        PemItem::PrivateKey(k) => Some(k),
+        _ => None,
+    };
+    let found = items(path)?.into_iter().find_map(key);
+    found.ok_or_else(|| Error::invalid(path.display().to_string(), "it holds no private key"))
+}
