@@ -1,2 +1,41 @@
-//! dhow-image: argv to exit code.
-fn main() {}
+//! dhow-image: argv and environment in, exit code out. Everything else is the library's.
+
+mod bar;
+mod cli;
+mod command;
+mod context;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::Cli;
+use context::{Context, Environment};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.global.json;
+    let context = Context::new(cli.global, Environment::read());
+    match cli.command.run(&context) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads us has seen enough.
+        Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            if json {
+                eprintln!("{}", serde_json::json!({ "error": e.to_string() }));
+            } else {
+                eprintln!("dhow-image: {e}");
+            }
+            ExitCode::from(if e.is_usage() { 2 } else { 1 })
+        }
+    }
+}
+
+fn is_broken_pipe(e: &dhow_image::Error) -> bool {
+    match e {
+        dhow_image::Error::Io { source, path, .. } => {
+            source.kind() == std::io::ErrorKind::BrokenPipe && path.as_os_str() == "stdout"
+        }
+        _ => false,
+    }
+}

@@ -69,8 +69,19 @@ impl<'a> Fetch<'a> {
         }
         let hasher = Hasher::new(blob.digest.algorithm());
         let body = None;
-        let mut new =
-            Self { client, blob, progress, stop, file, path, had, at: 0, hasher, body, full: false };
+        let mut new = Self {
+            client,
+            blob,
+            progress,
+            stop,
+            file,
+            path,
+            had,
+            at: 0,
+            hasher,
+            body,
+            full: false,
+        };
         if blob.size == 0 {
             new.check()?;
         }

@@ -5,7 +5,7 @@
 
 mod fetch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -205,9 +205,9 @@ impl Pull<'_> {
                 parent: i.checked_sub(1).map(|below| &chain[below]),
             })
             .collect();
-        let mut seen = HashMap::new();
+        let mut seen = HashSet::new();
         let (first, again): (Vec<&Job<'_>>, Vec<&Job<'_>>) =
-            jobs.iter().partition(|j| seen.insert(&j.blob.digest, ()).is_none());
+            jobs.iter().partition(|j| seen.insert(&j.blob.digest));
         let mut done = side_by_side(&first, |job| self.guarded(job)).map_err(|e| self.cause(e))?;
         let mut kept: Vec<Kept> = done.iter_mut().filter_map(|d| d.kept.take()).collect();
         let mut unpacked: HashMap<&ChainId, Unpacked> = HashMap::new();
@@ -234,7 +234,8 @@ impl Pull<'_> {
         self.job(job).map_err(|e| {
             let first = !self.stop.swap(true, Ordering::SeqCst);
             if first {
-                let mut fault = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut fault =
+                    self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 *fault = Some(e);
                 return stopped();
             }
@@ -275,7 +276,12 @@ impl Pull<'_> {
         Ok(Done { kept: Some(fetch.keep()), unpacked })
     }
 
-    fn fetched(&self, fetch: &mut Fetch<'_>, job: &Job<'_>, unpack: bool) -> Result<Option<Unpacked>> {
+    fn fetched(
+        &self,
+        fetch: &mut Fetch<'_>,
+        job: &Job<'_>,
+        unpack: bool,
+    ) -> Result<Option<Unpacked>> {
         if !unpack {
             std::io::copy(fetch, &mut std::io::sink())
                 .map_err(|e| Error::from_io("read", job.blob.digest.to_string(), e))?;

@@ -116,16 +116,14 @@ impl Client {
             () if local => &["http", "https"],
             () => &["https"],
         };
-        let (last, others) = schemes.split_last().unwrap_or((&"https", &[]));
-        for scheme in others {
-            let base = format!("{scheme}://{}", self.host);
-            match self.agent.get(format!("{base}/v2/")).call() {
-                // Go's TLS servers answer plain http with 400.
-                Ok(answer) if *scheme == "https" || answer.status() != 400 => return base,
-                _ => {}
-            }
-        }
-        format!("{last}://{}", self.host)
+        let (first, only) = (schemes[0], schemes.len() == 1);
+        let base = |scheme: &str| format!("{scheme}://{}", self.host);
+        let found = schemes.iter().filter(|_| !only).find(|scheme| {
+            // Go's TLS servers answer plain http with 400.
+            let answer = self.agent.get(format!("{}/v2/", base(scheme))).call();
+            answer.is_ok_and(|a| **scheme == "https" || a.status() != 400)
+        });
+        base(found.unwrap_or(&first))
     }
 
     /// Another scope for the next token, as for a mount from another repository.

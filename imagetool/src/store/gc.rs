@@ -41,11 +41,31 @@ impl Store {
             self.mark(entry, &mut keep, 0);
         }
         keep.extend(in_use.iter().cloned());
+        self.mark_containers(&mut keep)?;
         self.sweep_blobs(&keep, &lease, &mut collected)?;
         self.sweep_layers(keep, &lease, &mut collected)?;
         drop(lock);
         self.sweep_partial();
         Ok(collected)
+    }
+
+    /// The layers that containers stand on, whoever asks for the collection. A record
+    /// that can't be read stops it: what it needs is unknown.
+    fn mark_containers(&self, keep: &mut HashSet<Digest>) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Record {
+            #[serde(default)]
+            layers: Vec<ChainId>,
+        }
+        let dir = self.root().join("containers");
+        for id in names(&dir) {
+            let path = dir.join(id).join("container.json");
+            let Ok(bytes) = fs::read(&path) else { continue };
+            let record: Record = serde_json::from_slice(&bytes)
+                .map_err(|e| Error::invalid(path.display().to_string(), e))?;
+            keep.extend(record.layers);
+        }
+        Ok(())
     }
 
     /// Everything an entry leads to. What can't be read leads nowhere.

@@ -1,0 +1,95 @@
+//! The command line: what was typed, not yet what is meant.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::command;
+use crate::context::Context;
+
+/// OCI images made for pipes.
+#[derive(Parser)]
+#[command(name = "dhow-image", version, about, max_term_width = 100)]
+#[command(disable_help_subcommand = true, infer_subcommands = false)]
+pub struct Cli {
+    /// Flags before or after the verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every verb.
+#[derive(Args)]
+pub struct Global {
+    /// Where images and layers are kept [default: /var/lib/dhow, or DHOW_ROOT]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Where dhow keeps what runs; taken so that one set of flags fits both programs
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub run: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress; lists print ids only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Say more on stderr
+    #[arg(long, global = true)]
+    pub debug: bool,
+}
+
+/// The verbs, one file each in `command/`.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Fetch an image from a registry and unpack its layers
+    Pull(command::pull::Pull),
+    /// List images
+    #[command(visible_alias = "ls")]
+    List(command::list::List),
+    /// Print what is known about an image
+    Inspect(command::inspect::Inspect),
+    /// Give an image another name
+    Tag(command::tag::Tag),
+    /// Take a name away, and with the last one the image
+    #[command(visible_alias = "rm")]
+    Remove(command::remove::Remove),
+}
+
+impl Command {
+    /// Does what was asked.
+    pub fn run(self, cx: &Context) -> dhow_image::Result<()> {
+        match self {
+            Self::Pull(c) => c.run(cx),
+            Self::List(c) => c.run(cx),
+            Self::Inspect(c) => c.run(cx),
+            Self::Tag(c) => c.run(cx),
+            Self::Remove(c) => c.run(cx),
+        }
+    }
+}
+
+/// How to speak to a registry.
+#[derive(Args, Clone, Default)]
+pub struct RegistryFlags {
+    /// Speak http to a registry that isn't on this machine
+    #[arg(long)]
+    pub plain_http: bool,
+    /// Check certificates; `false` also allows http
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub tls_verify: Option<bool>,
+    /// Log in as this user
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    pub creds: Option<String>,
+    /// Log in with what this file says [default: ~/.docker/config.json and podman's]
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+    /// A folder of HOST/*.crt, *.cert, *.key beside /etc/docker/certs.d
+    #[arg(long, value_name = "DIR")]
+    pub cert_dir: Option<PathBuf>,
+    /// Let this host of another domain give tokens for our password
+    #[arg(long, value_name = "HOST")]
+    pub trust_realm: Vec<String>,
+}

@@ -1,0 +1,112 @@
+//! `dhow-image list`: the store's images, newest first.
+
+use clap::Args;
+use dhow_image::Result;
+use dhow_image::reference::Reference;
+use dhow_image::store::Stored;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+
+/// Flags of `list`.
+#[derive(Args)]
+pub struct List {
+    /// Only images of this name
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Print whole ids
+    #[arg(long)]
+    no_trunc: bool,
+}
+
+impl List {
+    /// Lists.
+    pub fn run(self, cx: &Context) -> Result<()> {
+        let wanted = self.name.as_deref().map(Reference::parse_normal).transpose()?;
+        let mut images = cx.store()?.images()?;
+        images.retain(|i| wanted.as_ref().is_none_or(|w| fits(i, w)));
+        images.sort_by(|a, b| b.created.cmp(&a.created));
+        if cx.json {
+            return cx.print_json(&images.iter().map(shape).collect::<Vec<Value>>());
+        }
+        let id = |i: &Stored| {
+            if self.no_trunc { i.id().to_string() } else { i.id().short().to_owned() }
+        };
+        if cx.quiet {
+            return images.iter().try_for_each(|i| cx.line(id(i)));
+        }
+        let mut rows = vec![["NAME", "ID", "CREATED", "SIZE"].map(str::to_owned)];
+        for image in &images {
+            let created = image.created.as_deref().unwrap_or("-");
+            let created = created.get(..16).unwrap_or(created).replace('T', " ");
+            let names: Vec<String> = match image.names.as_slice() {
+                [] => vec!["<none>".to_owned()],
+                names => names.iter().map(Reference::familiar).collect(),
+            };
+            for name in names {
+                rows.push([name, id(image), created.clone(), human(image.size)]);
+            }
+        }
+        table(&rows).iter().try_for_each(|line| cx.line(line))
+    }
+}
+
+fn fits(image: &Stored, wanted: &Reference) -> bool {
+    let same = |n: &Reference| {
+        n.name() == wanted.name() && (wanted.tag().is_none() || n.tag() == wanted.tag())
+    };
+    image.names.iter().any(same)
+}
+
+fn shape(image: &Stored) -> Value {
+    json!({
+        "id": image.id(),
+        "names": image.names,
+        "repoDigests": image.repo_digests,
+        "manifest": image.manifest.digest,
+        "created": image.created,
+        "platform": image.platform.to_string(),
+        "size": image.size,
+        "layers": image.diff_ids.len(),
+    })
+}
+
+/// Columns as wide as their widest cell, two spaces apart, no trailing blanks.
+fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, w)| format!("{cell:<w$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Three digits and a unit of a thousand, as docker prints sizes.
+#[allow(clippy::cast_precision_loss)] // three digits are shown
+fn human(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut n = bytes as f64;
+    let mut unit = 0;
+    while n >= 1000.0 && unit + 1 < UNITS.len() {
+        n /= 1000.0;
+        unit += 1;
+    }
+    let digits = if unit == 0 || n >= 100.0 { 0 } else { 2 - usize::from(n >= 10.0) };
+    format!("{n:.digits$}{}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        for (n, text) in
+            [(0, "0B"), (999, "999B"), (1500, "1.50kB"), (15_000, "15.0kB"), (150_000_000, "150MB")]
+        {
+            assert_eq!(human(n), text);
+        }
+    }
+}

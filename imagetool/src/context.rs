@@ -1,0 +1,177 @@
+//! What every verb needs: the store, the settings, where to print. The only place where
+//! the environment is read.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use dhow_image::progress::{Progress, Silent};
+use dhow_image::registry::{Credentials, Keyring, Proxy, Settings};
+use dhow_image::store::Store;
+use dhow_image::{Error, Result};
+
+use crate::bar::{Bars, Lines};
+use crate::cli::{Global, RegistryFlags};
+
+/// The environment, read once.
+pub struct Environment {
+    root: Option<OsString>,
+    data_home: Option<OsString>,
+    config_home: Option<OsString>,
+    runtime_dir: Option<OsString>,
+    home: Option<OsString>,
+    docker_config: Option<OsString>,
+    auth_file: Option<OsString>,
+    ca_file: Option<OsString>,
+    ca_dir: Option<OsString>,
+    proxy: Option<Proxy>,
+}
+
+impl Environment {
+    /// Reads it.
+    pub fn read() -> Self {
+        let get = |name: &str| env::var_os(name).filter(|v| !v.is_empty());
+        Self {
+            root: get("DHOW_ROOT"),
+            data_home: get("XDG_DATA_HOME"),
+            config_home: get("XDG_CONFIG_HOME"),
+            runtime_dir: get("XDG_RUNTIME_DIR"),
+            home: get("HOME"),
+            docker_config: get("DOCKER_CONFIG"),
+            auth_file: get("REGISTRY_AUTH_FILE"),
+            ca_file: get("SSL_CERT_FILE"),
+            ca_dir: get("SSL_CERT_DIR"),
+            proxy: Proxy::try_from_env(),
+        }
+    }
+
+    fn home(&self, rest: &str) -> Option<PathBuf> {
+        self.home.as_ref().map(|h| Path::new(h).join(rest))
+    }
+
+    /// The files that may say who we are, docker's first.
+    fn auth_files(&self) -> Vec<PathBuf> {
+        if let Some(file) = &self.auth_file {
+            return vec![file.into()];
+        }
+        let docker = self.docker_config.as_ref().map(PathBuf::from);
+        let docker = docker.or_else(|| self.home(".docker")).map(|d| d.join("config.json"));
+        let runtime = self.runtime_dir.as_ref().map(PathBuf::from);
+        let config = self.config_home.as_ref().map(PathBuf::from).or_else(|| self.home(".config"));
+        let podman =
+            [runtime, config].into_iter().flatten().map(|d| d.join("containers/auth.json"));
+        docker.into_iter().chain(podman).collect()
+    }
+
+    fn root(&self) -> PathBuf {
+        if let Some(root) = &self.root {
+            return root.into();
+        }
+        if nix::unistd::geteuid().is_root() {
+            return "/var/lib/dhow".into();
+        }
+        let data = self.data_home.as_ref().map(PathBuf::from);
+        let data = data.or_else(|| self.home(".local/share"));
+        data.map_or_else(|| "/var/lib/dhow".into(), |d| d.join("dhow"))
+    }
+}
+
+/// What every verb needs.
+pub struct Context {
+    root: PathBuf,
+    environment: Environment,
+    /// Print JSON.
+    pub json: bool,
+    /// No progress.
+    pub quiet: bool,
+    /// Say more.
+    pub debug: bool,
+}
+
+impl Context {
+    /// From flags and environment.
+    pub fn new(global: Global, environment: Environment) -> Self {
+        let root = global.root.unwrap_or_else(|| environment.root());
+        let Global { json, quiet, debug, .. } = global;
+        Self { root, environment, json, quiet, debug }
+    }
+
+    /// The store.
+    pub fn store(&self) -> Result<Store> {
+        Store::open(&self.root)
+    }
+
+    /// What is meant by the flags for a registry.
+    pub fn settings(&self, flags: &RegistryFlags) -> Result<Settings> {
+        let files = match &flags.authfile {
+            Some(file) if file.exists() => vec![file.clone()],
+            Some(file) => {
+                return Err(Error::usage("--authfile", file.to_string_lossy(), "no such file"));
+            }
+            None => self.environment.auth_files(),
+        };
+        let fixed = match &flags.creds {
+            Some(creds) => Some(credentials(creds)?),
+            None => None,
+        };
+        let mut cert_dirs: Vec<PathBuf> = flags.cert_dir.iter().cloned().collect();
+        cert_dirs.extend(["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from));
+        Ok(Settings {
+            plain_http: flags.plain_http,
+            insecure: flags.tls_verify == Some(false),
+            cert_dirs,
+            ca_file: self.environment.ca_file.as_ref().map(PathBuf::from),
+            ca_dir: self.environment.ca_dir.as_ref().map(PathBuf::from),
+            proxy: self.environment.proxy.clone(),
+            keyring: Keyring { files, fixed },
+            trusted_realms: flags.trust_realm.clone(),
+        })
+    }
+
+    /// A bar on a terminal, lines elsewhere, nothing with --quiet.
+    pub fn progress(&self) -> Box<dyn Progress> {
+        if self.quiet {
+            Box::new(Silent)
+        } else if io::stderr().is_terminal() {
+            Box::new(Bars::new())
+        } else {
+            Box::new(Lines)
+        }
+    }
+
+    /// One line for whoever comes next in the pipe.
+    #[allow(clippy::unused_self)] // where to print is the context's business
+    pub fn line(&self, text: impl std::fmt::Display) -> Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Error::at("write", "stdout"))
+    }
+
+    /// A JSON document for whoever comes next in the pipe.
+    pub fn print_json(&self, value: &impl serde::Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value).map_err(|e| Error::invalid("output", e))?;
+        self.line(text)
+    }
+
+    /// A line on stderr with --debug.
+    pub fn debug(&self, text: impl FnOnce() -> String) {
+        if self.debug {
+            eprintln!("dhow-image: {}", text());
+        }
+    }
+}
+
+/// `USER:PASSWORD`, or `USER` and the password on stdin.
+fn credentials(text: &str) -> Result<Credentials> {
+    let (user, password) = if let Some((user, password)) = text.split_once(':') {
+        (user.to_owned(), password.to_owned())
+    } else {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map_err(Error::at("read", "stdin"))?;
+        (text.to_owned(), line.trim_end_matches(['\r', '\n']).to_owned())
+    };
+    if user.is_empty() {
+        return Err(Error::usage("--creds", "…", "write USER:PASSWORD"));
+    }
+    Ok(Credentials::Basic { user, password })
+}
