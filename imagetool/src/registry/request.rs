@@ -234,10 +234,7 @@ mod tests {
     #[test]
     fn a_registry_s_words_are_found_and_tamed() {
         assert_eq!(
-            said(
-                br#"{"errors":[{"code":"DENIED","message":"no
-[31m"}]}"#
-            ),
+            said(br#"{"errors":[{"code":"DENIED","message":"no\n\u001b[31m"}]}"#),
             "no  [31m"
         );
         assert_eq!(said(br#"{"errors":[{"code":"DENIED"}]}"#), "DENIED");
