@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
+
 /// The environment variable that marks a world's processes.
 pub const MARK: &str = "DHOW_E2E_WORLD";
 
@@ -83,7 +85,17 @@ pub fn cgroups() -> BTreeSet<PathBuf> {
         }
     }
     let mut found = BTreeSet::new();
-    walk(Path::new("/sys/fs/cgroup"), &mut found);
+    let top = Path::new("/sys/fs/cgroup");
+    let below = fs::read_dir(top).into_iter().flatten().flatten().map(|e| e.path());
+    // A plain directory is no cgroup, wherever it stands: crun leaves some on a tmpfs.
+    let is_cgroup = |dir: &PathBuf| {
+        let kinds = [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC];
+        statfs(dir).is_ok_and(|s| kinds.contains(&s.filesystem_type()))
+    };
+    for hierarchy in below.filter(is_cgroup) {
+        walk(&hierarchy, &mut found);
+        found.insert(hierarchy);
+    }
     found
 }
 

@@ -12,7 +12,7 @@ pub mod elf;
 pub mod fixtures;
 pub mod leaks;
 mod pty;
-mod registry;
+pub mod registry;
 mod run;
 pub mod tree;
 mod world;
@@ -48,3 +48,16 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// To be put before a command (`Cmd::under`): a mount namespace where a hybrid's v2 hierarchy isn't
+/// mounted. crun wants that; it also writes beneath the mount point, so a tmpfs takes its place.
+pub const WITHOUT_V2: [&str; 8] = [
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    "sh",
+    "-c",
+    "u=/sys/fs/cgroup/unified; if mountpoint -q $u; then umount $u && mount -t tmpfs none $u; fi; exec \"$@\"",
+    "sh",
+];

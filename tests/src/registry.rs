@@ -83,7 +83,7 @@ impl Registry {
 }
 
 /// Starts a registry over `dir/data` and waits until it answers: its port.
-pub(crate) fn serve(dir: &Path, secured: bool) -> u16 {
+pub fn serve(dir: &Path, secured: bool) -> u16 {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let auth = if secured {
         let htpasswd = dir.join("htpasswd");

@@ -96,7 +96,8 @@ impl Cmd {
         self
     }
 
-    pub(crate) fn command(&self) -> Command {
+    /// The same for `std`, to be started by hand.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
         for (key, value) in &self.env {

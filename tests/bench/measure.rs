@@ -1,0 +1,108 @@
+//! Running contenders in turn, and the table of what came of it.
+
+use std::fs::{self, File};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use e2e::Cmd;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use nix::sys::wait::wait;
+
+/// One command's cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    wall: Duration,
+    cpu: Duration,
+}
+
+/// One of a cost's two.
+type Part = fn(&Cost) -> Duration;
+
+/// Runs a command to its end, and everything it leaves; it must end with 0. Gives its stdout too.
+pub fn cost(cmd: &Cmd) -> (Cost, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, err) = (dir.path().join("out"), dir.path().join("err"));
+    let before = children();
+    let began = Instant::now();
+    let mut child = cmd
+        .command()
+        .stdin(Stdio::null())
+        .stdout(File::create(&out).unwrap())
+        .stderr(File::create(&err).unwrap())
+        .spawn()
+        .unwrap();
+    let status = child.wait().unwrap();
+    let wall = began.elapsed();
+    let said = fs::read_to_string(&err).unwrap_or_default();
+    assert!(status.success(), "`{}` ended with {status}:\n{said}", cmd.line());
+    while wait().is_ok() {} // until there is no child: what daemonised is ours now
+    let cpu = children().saturating_sub(before);
+    (Cost { wall, cpu }, fs::read_to_string(&out).unwrap_or_default())
+}
+
+fn children() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    let time = |t: TimeVal| Duration::from_micros((t.tv_sec() * 1_000_000 + t.tv_usec()) as u64);
+    time(usage.user_time()) + time(usage.system_time())
+}
+
+/// Somebody in the race.
+pub struct Contender<'a> {
+    /// Its name in the table.
+    pub name: &'a str,
+    /// The command, made anew for each round (a number).
+    pub cmd: Box<dyn Fn(usize) -> Cmd + 'a>,
+    /// Clears up after a round, off the clock.
+    pub after: Box<dyn Fn(usize) + 'a>,
+}
+
+impl<'a> Contender<'a> {
+    /// One whose command is the same in every round and leaves nothing.
+    pub fn new(name: &'a str, cmd: Cmd) -> Self {
+        Self { name, cmd: Box::new(move |_| cmd.clone()), after: Box::new(|_| ()) }
+    }
+}
+
+/// Runs them all in turn and prints the table, with ratios to the first.
+pub fn race(title: &str, rounds: usize, contenders: &[Contender<'_>]) {
+    let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); contenders.len()];
+    let mut outputs = vec![String::new(); contenders.len()];
+    for round in 0..rounds + 2 {
+        for turn in 0..contenders.len() {
+            let which = (turn + round) % contenders.len();
+            let (cost, output) = cost(&(contenders[which].cmd)(round));
+            (contenders[which].after)(round);
+            // The first two rounds fill the caches.
+            if round >= 2 {
+                costs[which].push(cost);
+            }
+            outputs[which] = output;
+        }
+    }
+    println!("\n{title}, {rounds} rounds in turn");
+    println!("{:<28}{:>26}{:>26}", "", "wall ms  p10 / median", "CPU ms  p10 / median");
+    let of = |which: usize, part: Part, at: usize| {
+        let mut times: Vec<f64> =
+            costs[which].iter().map(|c| part(c).as_secs_f64() * 1e3).collect();
+        times.sort_by(f64::total_cmp);
+        times[(times.len() - 1) * at / 100]
+    };
+    let (wall, cpu): (Part, Part) = (|c| c.wall, |c| c.cpu);
+    for (i, contender) in contenders.iter().enumerate() {
+        let cell = |part| format!("{:.2} / {:.2}", of(i, part, 10), of(i, part, 50));
+        println!("{:<28}{:>26}{:>26}", contender.name, cell(wall), cell(cpu));
+    }
+    for (i, contender) in contenders.iter().enumerate().skip(1) {
+        let ratio = |part, at| of(i, part, at) / of(0, part, at);
+        let (first, name) = (contenders[0].name, contender.name);
+        println!(
+            "{name} / {first}: wall {:.2} (p10 {:.2}), CPU {:.2} (p10 {:.2})",
+            ratio(wall, 50),
+            ratio(wall, 10),
+            ratio(cpu, 50),
+            ratio(cpu, 10)
+        );
+    }
+    assert!(outputs.iter().all(|o| *o == outputs[0]), "{title}: outputs differ: {outputs:?}");
+}

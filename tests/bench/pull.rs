@@ -1,0 +1,59 @@
+//! Pull and unpack of 100 MB of gzip from a registry on this machine, beside `podman pull`.
+
+use std::fs;
+
+use e2e::{Cmd, World, fixtures, registry};
+
+use crate::measure::{Contender, race};
+use crate::run::{podman, release};
+
+pub fn bench(rounds: usize) {
+    let w = World::new();
+    let host = format!("127.0.0.1:{}", registry::serve(&w.path(""), false));
+    let name = format!("{host}/bench:latest");
+    fixtures::push(&fixtures::bench_layout(), "bench", &name);
+
+    let root = |round: usize| w.path(format!("dhow-{round}"));
+    let ours = Contender {
+        name: "dhow pull",
+        cmd: Box::new(|round| w.dhow_cmd(["pull", "-q", &name]).env("DHOW_ROOT", root(round))),
+        after: Box::new(|round| {
+            check(&root(round).join("layers"));
+            fs::remove_dir_all(root(round)).unwrap();
+        }),
+    };
+    let theirs = Contender {
+        name: "podman pull",
+        cmd: Box::new(|round| {
+            // It prints an id; ours prints the name.
+            let pull = podman(&w, &format!("podman-{round}"));
+            pull.args(["pull", "-q", "--tls-verify=false", &name]).under(["sh", "-c", SAY, &name])
+        }),
+        after: Box::new(|round| {
+            let root = format!("podman-{round}");
+            release(&w, &root);
+            check(&w.path(&root).join("root/overlay"));
+            fs::remove_dir_all(w.path(&root)).unwrap();
+        }),
+    };
+    race("pull and unpack of 100 MB of gzip", rounds, &[ours, theirs]);
+}
+
+/// `sh -c SAY NAME COMMAND…`: runs the command, prints the name.
+const SAY: &str = "\"$@\" >/dev/null && echo \"$0\"";
+
+/// Both have unpacked the same files: counted, with their bytes.
+fn check(layers: &std::path::Path) {
+    use std::sync::OnceLock;
+    static FIRST: OnceLock<(usize, u64)> = OnceLock::new();
+    let list = Cmd::new("find").arg(layers).args(["-type", "f", "-printf", "%P %s\n"]).run().ok();
+    let files = list.lines().into_iter().filter_map(|line| {
+        let (path, size) = line.rsplit_once(' ')?;
+        // LAYER/fs/… (dhow) and LAYER/diff/… (podman) are the image's files.
+        let part = path.split('/').nth(1)?;
+        ["fs", "diff"].contains(&part).then(|| size.parse::<u64>().unwrap())
+    });
+    let sum = files.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
+    assert!(sum.0 > 1000, "nothing is unpacked in {}", layers.display());
+    assert_eq!(*FIRST.get_or_init(|| sum), sum, "files and bytes in {}", layers.display());
+}
