@@ -106,14 +106,57 @@ impl<'a> Program<'a> {
         };
         let wide = section.arch.is_wide() && nr & X32_MARK == 0;
         let mut next = self.ret(otherwise);
-        for rule in section.rules[from..to].iter().rev() {
-            let mut holds = self.ret(rule.answer);
-            for condition in self.pool[rule.from..rule.to].iter().rev() {
-                holds = self.condition(*condition, wide, holds, next);
-            }
-            next = holds;
+        let mut rules = &section.rules[from..to];
+        while let [.., last] = rules {
+            let values = self.values(rules, wide);
+            let yes = self.ret(last.answer);
+            next = if values > 1 {
+                let (rest, run) = rules.split_at(rules.len() - values);
+                rules = rest;
+                self.any_of(run, wide, yes, next)
+            } else {
+                rules = &rules[..rules.len() - 1];
+                let conditions = self.pool[last.from..last.to].iter().rev();
+                conditions.fold(yes, |yes, c| self.condition(*c, wide, yes, next))
+            };
         }
         next
+    }
+
+    /// How many rules at the end do nothing but compare one argument with
+    /// values that share their upper half, for one answer.
+    fn values(&self, rules: &[Rule], wide: bool) -> usize {
+        let single = |rule: &Rule| match &self.pool[rule.from..rule.to] {
+            [c] if c.op == Op::Equal && c.mask == u64::MAX => {
+                Some((c.index, if wide { high(c.value) } else { 0 }, rule.answer))
+            }
+            _ => None,
+        };
+        let Some(last) = rules.last().and_then(single) else { return 0 };
+        rules.iter().rev().take_while(|rule| single(rule) == Some(last)).count()
+    }
+
+    /// One load for all the values, and one test for each stretch of them:
+    /// docker's profile lists socket's address families one by one.
+    fn any_of(&mut self, run: &[Rule], wide: bool, yes: Label, no: Label) -> Label {
+        let first = self.pool[run[0].from];
+        let at = ARGS + 8 * first.index;
+        let mut values: Vec<u32> =
+            run.iter().map(|rule| self.pool[rule.from].value as u32).collect();
+        values.sort_unstable();
+        values.dedup();
+        let mut next = no;
+        for stretch in values.chunk_by(|a, b| a + 1 == *b).rev() {
+            next = match stretch {
+                [.., last] if stretch.len() > 2 => {
+                    let within = self.branch(JGT, *last, next, yes);
+                    self.branch(JGE, stretch[0], within, no)
+                }
+                few => few.iter().rev().fold(next, |next, one| self.branch(JEQ, *one, yes, next)),
+            };
+        }
+        let low = self.load(at, next);
+        if wide { self.word(at + 4, u32::MAX, high(first.value), low, no) } else { low }
     }
 
     fn condition(&mut self, c: Condition, wide: bool, yes: Label, no: Label) -> Label {
