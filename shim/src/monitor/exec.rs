@@ -1,7 +1,7 @@
 //! One more process in a container that runs.
 //!
 //! It becomes our own child: we are its subreaper before the runtime makes it,
-//! hand it our streams where that is safe, and wait for it and nothing else, so
+//! hand it our stdin where that is safe, and wait for it and nothing else, so
 //! that what it leaves running in the background holds nobody up.
 
 use std::fs::File;
@@ -144,10 +144,8 @@ fn with_streams(runtime: &Runtime<'_>, files: &Files, exec: &Exec) -> Result<End
             Stdio::from(reader)
         }
     };
+    // Output always goes through us: a background child that holds it must not hold our reader.
     let mut output = |ours: BorrowedFd<'_>| -> Result<Stdio> {
-        if let Some(fd) = hand_down(ours) {
-            return Ok(fd.into());
-        }
         let (reader, writer) = pipe()?;
         let from = File::from(OwnedFd::from(reader));
         set_nonblocking(&from)?;
@@ -189,10 +187,10 @@ fn outlet(fd: BorrowedFd<'_>) -> Result<Outlet> {
     Outlet::of(fd).map_err(|e| Error::engine(format!("open our output: {e}")))
 }
 
-/// Our stream itself, when the container may have it: a pipe, or /dev/null.
+/// Our stdin itself, when the container may have it: a pipe, or /dev/null.
 ///
-/// A terminal would let it read our keys, and a file or socket of the host would
-/// let it do more (reopen, chmod, truncate) than read or write this once.
+/// A terminal would let it take our keys for ever, and a file or socket of the host
+/// would let it do more (reopen, chmod, truncate) than read it this once.
 fn hand_down(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     let own = File::from(fd.try_clone_to_owned().ok()?);
     let meta = own.metadata().ok()?;

@@ -107,6 +107,7 @@ impl<'a> Birth<'a> {
     /// Makes the container and lets it run.
     fn begin(&mut self, size: Option<(u16, u16)>) -> Result<Born> {
         let (host, record) = (self.host, self.record);
+        self.runtime.delete()?; // what a killed monitor left
         rootfs::enter_namespace()?;
         rootfs::mount_overlay(host, record, self.state.started_at.is_none())?;
         self.step("mount");
@@ -176,11 +177,12 @@ impl<'a> Birth<'a> {
     /// Undoes what [`Birth::begin`] did, in reverse, and keeps why.
     fn fail(self, error: Error, lock: Lock) -> Failed {
         let (host, record) = (self.host, self.record);
-        let undone = [self.runtime.delete(true), rootfs::unmount(host, record)];
+        let undone = [self.runtime.delete(), rootfs::unmount(host, record)];
         let mut message = error.message;
         for failure in undone.into_iter().filter_map(Result::err) {
             message = format!("{message}; then {failure}");
         }
+        lock.mark_ending();
         let code = Exit::of_run(error.kind).0;
         let before = host.containers.state(&record.id).unwrap_or_default();
         let state = State {
@@ -227,12 +229,13 @@ impl End<'_> {
     fn finish(self, state: State, code: i32, oom_killed: bool, server: Server) -> Option<()> {
         let (host, record) = (self.host, self.record);
         let failures = [
-            self.runtime.delete(true).err().map(|e| e.message),
+            self.runtime.delete().err().map(|e| e.message),
             rootfs::unmount(host, record).err().map(|e| e.message),
             server.log_error.as_ref().map(|e| format!("write the log: {e}")),
         ];
         let error = failures.into_iter().flatten().collect::<Vec<_>>().join("; ");
         let state = super::ended(state, code, oom_killed, error);
+        self.lock.mark_ending();
         if record.host_config.auto_remove {
             super::remove_quietly(host, record);
         } else {

@@ -1,6 +1,7 @@
 //! RUN/monitors/ID/lock: held means that a monitor lives, or somebody puts things right.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -31,6 +32,16 @@ impl Lock {
             .ok_or_else(|| Error::io("lock", &dir, "held by another process"))
     }
 
+    /// Says that its holder is about to let go: who waits from here on waits a moment only.
+    pub fn mark_ending(&self) {
+        let _ = (&self.0).write_all(b"ending\n");
+    }
+
+    /// Its holder has said that it is about to let go, or has done so.
+    pub fn is_ending(host: &Host, id: &str) -> bool {
+        std::fs::read(host.paths.monitor(id).join("lock")).map_or(true, |text| !text.is_empty())
+    }
+
     fn acquire(dir: &Path, lock: impl Fn(&File) -> std::io::Result<bool>) -> Result<Option<Self>> {
         loop {
             make_dir(dir)?;
@@ -53,6 +64,7 @@ impl Lock {
             // Its last holder may have removed the directory: then this lock locks nothing.
             let links = file.metadata().map_err(|e| Error::io("lock", &path, e))?.nlink();
             if links > 0 {
+                file.set_len(0).map_err(|e| Error::io("write lock", &path, e))?;
                 return Ok(Some(Self(file)));
             }
         }

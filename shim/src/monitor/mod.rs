@@ -110,6 +110,7 @@ pub fn remove(host: &Host, record: &Record) -> Result<()> {
     if host.containers.state(&record.id)?.status.is_alive() {
         return Err(running(record)); // started just now, and its monitor killed
     }
+    lock.mark_ending();
     let removed = host.containers.remove(record);
     clear(host, &record.id);
     drop(lock);

@@ -5,7 +5,10 @@
 //! container that lives gets a new monitor, one that has ended gets its last state.
 
 use std::io::Read;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::lock::Lock;
 use super::runtime::Runtime;
@@ -18,14 +21,16 @@ use crate::model::{Record, State};
 /// The container's state, after putting right what a killed monitor left.
 pub fn state(host: &Host, record: &Record) -> Result<State> {
     let state = host.containers.state(&record.id)?;
-    if !state.status.is_alive() {
+    // Who ends in peace leaves no directory; so this one look is all that most cost.
+    if !state.status.is_alive() && !host.paths.monitor(&record.id).exists() {
         return Ok(state);
     }
     let Some(lock) = Lock::try_take(host, &record.id)? else { return Ok(state) };
     // Between the look and the lock its monitor may have written the end.
     let state = host.containers.state(&record.id)?;
     if !state.status.is_alive() {
-        clear(host, &record.id);
+        sweep(host, record)?;
+        drop(lock);
         return Ok(state);
     }
     if process::open(&state)?.is_some() {
@@ -36,11 +41,37 @@ pub fn state(host: &Host, record: &Record) -> Result<State> {
     bury(host, record, state, lock)
 }
 
+/// Clears away what a monitor that was killed during a start left; the caller holds the lock.
+fn sweep(host: &Host, record: &Record) -> Result<()> {
+    let dir = host.paths.monitor(&record.id);
+    wait_for_runtime(&record.id);
+    Runtime::of(host, record, dir.join("runtime.log")).delete()?;
+    clear(host, &record.id);
+    Ok(())
+}
+
+/// The runtime that the killed monitor called may still be at work: what it makes must be seen.
+fn wait_for_runtime(id: &str) {
+    let called = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let has = |word: &str| line.split(|&b| b == 0).any(|argument| argument == word.as_bytes());
+        has(id) && (has("create") || has("start"))
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids.filter(called) {
+        let Ok(process) = process::open_pid(pid) else { continue };
+        let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+        // Opened first, looked at again: the pid may have become another's.
+        while called(&pid) && poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    }
+}
+
 /// Writes the end of a container that nobody saw ending.
 fn bury(host: &Host, record: &Record, state: State, lock: Lock) -> Result<State> {
     let code = code_of_zombie(&state).unwrap_or(-1);
     let log = host.paths.monitor(&record.id).join("runtime.log");
-    let failure = Runtime::of(host, record, log).delete(true).err();
+    let failure = Runtime::of(host, record, log).delete().err();
     let state = ended(state, code, false, failure.map(|e| e.message).unwrap_or_default());
     if record.host_config.auto_remove {
         remove_quietly(host, record);

@@ -89,16 +89,16 @@ impl<'a> Runtime<'a> {
         read_pid(exec.pid_file)
     }
 
-    /// Forgets the container and its cgroups; `force` kills what lives. Not being there is fine.
-    pub fn delete(&self, force: bool) -> Result<()> {
+    /// Forgets the container and its cgroups, killing what lives. Not being there is fine.
+    pub fn delete(&self) -> Result<()> {
         if !self.root.join(self.id).exists() {
             return Ok(());
         }
-        let mut call = self.call("delete");
-        if force {
-            call.arg("--force");
-        }
-        self.finish(call.arg(self.id), "delete", Stdio3::null())
+        // runc's --force waits a tenth of a second even for what has ended: only if need be.
+        let plain = self.finish(self.call("delete").arg(self.id), "delete", Stdio3::null());
+        plain.or_else(|_| {
+            self.finish(self.call("delete").arg("--force").arg(self.id), "delete", Stdio3::null())
+        })
     }
 
     fn call(&self, verb: &str) -> Command {

@@ -6,7 +6,7 @@ use super::attach::{Line, follow, role_of};
 use super::lock::Lock;
 use super::protocol::{Failed, Frame, Step};
 use super::task::{Purpose, Task};
-use super::{ATTACH, Attach, Ended, socket, state, terminal};
+use super::{Attach, Ended, state, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
@@ -67,6 +67,7 @@ fn answer<'a>(
             Some(Frame::Failed(failed)) => return Err(typed(failed)),
             Some(_) => {}
             None => {
+                state(host, record)?; // sweeps what it left
                 return Err(Error::engine(format!(
                     "the monitor of {} was killed during the start; start it again",
                     record.name
@@ -103,7 +104,7 @@ fn lock(host: &Host, record: &Record) -> Result<Lock> {
             drop(lock);
             continue;
         }
-        if socket::connect(&host.paths.monitor(&record.id), ATTACH).is_ok() {
+        if !Lock::is_ending(host, &record.id) {
             return Err(Error::conflict(format!(
                 "container {} is being started by another dhow",
                 record.short_id()
