@@ -16,7 +16,7 @@ fn save_into_load() {
     w.cmd("sh").args(["-c", &line]).run().ok();
     let here = w.image(["inspect", "layers"]).ok().json();
     let there = w.image_cmd(["inspect", "layers"]).env("DHOW_ROOT", &other).run().ok().json();
-    let config = |v: &serde_json::Value| v[0]["Config"].clone();
+    let config = |v: &serde_json::Value| v["config"].clone();
     assert_eq!(config(&here), config(&there));
     let (a, b) = (w.path("a"), w.path("b"));
     w.image(["unpack", "layers", a.to_str().unwrap()]).ok();

@@ -41,7 +41,7 @@ fn names_share_an_image_and_the_last_takes_it_away() {
 fn images_are_found_by_id_too() {
     let w = World::new();
     w.pull("layers");
-    let id = w.image(["inspect", "layers"]).ok().json()[0]["Id"].as_str().unwrap().to_owned();
+    let id = w.image(["inspect", "layers"]).ok().json()["id"].as_str().unwrap().to_owned();
     let hex = id.trim_start_matches("sha256:");
     for needle in [id.as_str(), hex, &hex[..12], &hex[..6]] {
         w.image(["inspect", needle]).ok();
