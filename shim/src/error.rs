@@ -30,7 +30,7 @@ pub struct Error {
 }
 
 /// The shim's result.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An error of `kind` worded `message`.

@@ -1,6 +1,10 @@
 //! Where everything is: stores, runtime, images. Handed to every verb.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+
+use dhow_image::registry::{Keyring, Settings};
+use dhow_image::store::Store;
 
 use crate::error::{Error, Result};
 use crate::model::Record;
@@ -60,6 +64,7 @@ pub struct Host {
     /// Named volumes.
     pub volumes: Volumes,
     runtime: PathBuf,
+    images: OnceCell<Store>,
 }
 
 impl Host {
@@ -74,6 +79,7 @@ impl Host {
             volumes: Volumes::open(&paths.root),
             paths,
             runtime,
+            images: OnceCell::new(),
         })
     }
 
@@ -86,6 +92,30 @@ impl Host {
     pub fn runtime_of<'a>(&'a self, record: &'a Record) -> &'a Path {
         let named = Path::new(&record.host_config.runtime);
         if named.as_os_str().is_empty() { &self.runtime } else { named }
+    }
+
+    /// The image store, opened when first asked for.
+    pub fn images(&self) -> Result<&Store> {
+        if let Some(store) = self.images.get() {
+            return Ok(store);
+        }
+        let store = Store::open(&self.paths.root).map_err(|e| Error::engine(e.to_string()))?;
+        Ok(self.images.get_or_init(|| store))
+    }
+}
+
+/// How registries are spoken to: logins of docker's and podman's files, proxies of the environment.
+pub fn registry_settings() -> Settings {
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let docker = var("DOCKER_CONFIG").or_else(|| var("HOME").map(|home| home.join(".docker")));
+    let files = docker.map(|dir| dir.join("config.json")).into_iter();
+    Settings {
+        cert_dirs: vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()],
+        ca_file: var("SSL_CERT_FILE"),
+        ca_dir: var("SSL_CERT_DIR"),
+        proxy: dhow_image::registry::Proxy::try_from_env(),
+        keyring: Keyring { files: files.chain(var("REGISTRY_AUTH_FILE")).collect(), fixed: None },
+        ..Settings::default()
     }
 }
 

@@ -10,6 +10,7 @@ pub mod command;
 pub mod error;
 pub mod exit;
 pub mod host;
+pub mod making;
 pub mod model;
 pub mod monitor;
 pub mod options;

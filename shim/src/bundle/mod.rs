@@ -2,16 +2,108 @@
 //!
 //! The monitor calls [`prepare`] in its own mount namespace after it has
 //! mounted the overlay at ROOT/containers/ID/rootfs, and before it asks the
-//! runtime to create the container.
+//! runtime to create the container. What the image says is hostile input here:
+//! paths are opened inside the root only, and nothing of it reaches annotations.
 
-use crate::error::Result;
+mod command;
+mod copy_up;
+mod devices;
+mod etc;
+mod linux;
+mod mounts;
+mod process;
+mod root;
+mod seccomp;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use oci_spec::runtime::{Root, Spec, User};
+
+use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::model::Record;
+use crate::model::{Record, Status};
+use crate::options::rights;
+use crate::store::{Sync, make_dir, write_atomic};
+
+pub use root::RootDir;
+pub use seccomp::profile as seccomp_profile;
 
 /// Settles what needs the mounted root (user, working directory, command,
 /// volumes' first contents) and writes bundle/config.json and the files bound
 /// over /etc/{hosts,hostname,resolv.conf}.
 pub fn prepare(host: &Host, record: &Record) -> Result<()> {
+    let root = RootDir::open(&host.paths.rootfs(&record.id))?;
+    copy_up::volumes(&root, record)?;
+    etc::write(host, record)?;
+    let spec = assemble(host, record, &root)?;
     let bundle = host.paths.bundle(&record.id);
-    crate::store::make_dir(&bundle)
+    make_dir(&bundle)?;
+    let bytes = serde_json::to_vec(&spec)
+        .map_err(|e| Error::io("encode", &bundle.join("config.json"), e))?;
+    write_atomic(&bundle.join("config.json"), &bytes, Sync::No)
+}
+
+fn assemble(host: &Host, record: &Record, root: &RootDir) -> Result<Spec> {
+    let options = record.host_config.security_opt.as_deref().unwrap_or_default();
+    let security = rights::security(options)?;
+    let shares = Shares::of(host, record)?;
+    let mut spec = Spec::default();
+    let mut rootfs = Root::default();
+    rootfs
+        .set_path(host.paths.rootfs(&record.id))
+        .set_readonly(Some(record.host_config.readonly_rootfs));
+    spec.set_version("1.2.0".into())
+        .set_root(Some(rootfs))
+        .set_mounts(Some(mounts::all(host, record)))
+        .set_process(Some(process::process(record, root, &security)?))
+        .set_linux(Some(linux::linux(record, &security, &shares)?));
+    let own_name = record.host_config.uts_mode != "host";
+    let domain = &record.config.domainname;
+    spec.set_hostname(own_name.then(|| record.config.hostname.clone()))
+        .set_domainname((own_name && !domain.is_empty()).then(|| domain.clone()));
+    // Only what the user asked for: an image's labels are never annotations.
+    let annotations: HashMap<String, String> =
+        record.host_config.annotations.clone().into_iter().collect();
+    spec.set_annotations((!annotations.is_empty()).then_some(annotations));
+    Ok(spec)
+}
+
+/// `user[:group]` in the root at `root` (of a running container: /proc/PID/root), for `exec -u`.
+pub fn user(root: &Path, spec: &str) -> Result<User> {
+    let account = process::lookup(&RootDir::open(root)?, spec, &[])?;
+    let mut user = User::default();
+    user.set_uid(account.uid).set_gid(account.gid).set_additional_gids(Some(account.groups));
+    Ok(user)
+}
+
+/// Whether argv\[0\] can be executed in the root at `root`; else 126 or 127 by its kind.
+pub fn command(root: &Path, args: &[String], env: &[String], cwd: &str) -> Result<()> {
+    let name = args.first().map(String::as_str).unwrap_or_default();
+    command::check(&RootDir::open(root)?, name, env, cwd)
+}
+
+/// Processes of other containers whose namespaces this one joins.
+pub(crate) struct Shares {
+    pid: Option<i32>,
+    network: Option<i32>,
+}
+
+impl Shares {
+    fn of(host: &Host, record: &Record) -> Result<Self> {
+        Ok(Self {
+            pid: other(host, "--pid", &record.host_config.pid_mode)?,
+            network: other(host, "--network", &record.host_config.network_mode)?,
+        })
+    }
+}
+
+fn other(host: &Host, flag: &str, mode: &str) -> Result<Option<i32>> {
+    let Some(name) = mode.strip_prefix("container:") else { return Ok(None) };
+    let target = host.containers.find(name)?;
+    let state = crate::monitor::state(host, &target.record)?;
+    if matches!(state.status, Status::Running | Status::Paused) && state.pid > 0 {
+        return Ok(Some(state.pid));
+    }
+    Err(Error::conflict(format!("{flag} {mode}: container {} is not running", target.record.name)))
 }

@@ -1,1 +1,8 @@
-//! One file a verb.
+//! One file a verb: its flags and its behaviour. Wording lives in `output`,
+//! exit codes in `exit`; a verb never contains another verb's logic.
+
+pub mod container;
+pub mod image;
+pub mod inspect;
+pub mod system;
+pub mod volume;

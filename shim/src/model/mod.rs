@@ -4,6 +4,7 @@ mod config;
 mod host_config;
 mod record;
 mod state;
+pub mod view;
 
 pub use config::{Config, Healthcheck};
 pub use host_config::{

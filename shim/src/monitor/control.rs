@@ -10,28 +10,16 @@ use super::attach::Line;
 use super::lock::Lock;
 use super::protocol::{Frame, Role};
 use super::watch::Watch;
-use super::{Condition, is_active, process, state};
+use super::{Condition, process, state};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::model::{Record, RestartPolicy};
+use crate::model::Record;
 
 /// Sends `signal` to the container's first process.
 pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     let state = state(host, record)?;
     let Some(init) = process::open(&state)? else { return Err(not_running(record)) };
-    let ends = matches!(signal, libc::SIGKILL | libc::SIGTERM | libc::SIGINT);
-    if ends && record.host_config.restart_policy != RestartPolicy::default() {
-        announce(host, record)?;
-    }
     send(&init, signal, record)
-}
-
-/// The monitor hears first that the user wants the end: its policy then starts nothing again.
-fn announce(host: &Host, record: &Record) -> Result<()> {
-    if let Some(mut line) = Line::connect(host, &record.id, Role::default())? {
-        line.send(&Frame::Stopping);
-    }
-    Ok(())
 }
 
 fn send(init: &OwnedFd, signal: i32, record: &Record) -> Result<()> {
@@ -51,14 +39,12 @@ fn not_running(record: &Record) -> Error {
 /// Ends the container: `signal`, and after `patience` SIGKILL. Not running is fine.
 pub fn stop(host: &Host, record: &Record, signal: i32, patience: Option<Duration>) -> Result<()> {
     let state = state(host, record)?;
-    if !is_active(&state) {
-        return Ok(());
+    let Some(init) = process::open(&state)? else { return Ok(()) };
+    if let Some(mut line) = Line::connect(host, &record.id, Role::default())? {
+        line.send(&Frame::Stopping);
     }
-    announce(host, record)?;
-    if let Some(init) = process::open(&state)?
-        && send(&init, signal, record).is_ok()
-        && !ended_within(&init, patience)?
-    {
+    let sent = send(&init, signal, record);
+    if sent.is_ok() && !ended_within(&init, patience)? {
         let _ = send(&init, libc::SIGKILL, record);
     }
     wait(host, record, Condition::NotRunning).map(drop)
@@ -112,7 +98,7 @@ pub fn wait(host: &Host, record: &Record, condition: Condition) -> Result<i32> {
 fn wait_ended(host: &Host, record: &Record) -> Result<i32> {
     loop {
         let state = state(host, record)?;
-        if !is_active(&state) {
+        if !state.status.is_alive() {
             return Ok(state.exit_code);
         }
         if let Some(code) = Line::connect(host, &record.id, Role::default())?

@@ -1,1 +1,14 @@
-//! What was typed → what is meant.
+//! What was typed → what is meant. Each file turns one family of flags from
+//! text into the model's types; nothing here touches the store.
+
+pub mod env;
+mod flags;
+mod intent;
+pub mod limits;
+pub mod mounts;
+pub mod rights;
+pub mod size;
+pub mod time;
+
+pub use flags::{Files, Flags, Isolation, Limits, Pull};
+pub use intent::{Intent, intend};

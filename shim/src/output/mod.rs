@@ -1,5 +1,98 @@
-//! What people read: tables, templates, times, sizes, names.
+//! What people read: tables, templates, times, sizes, names, progress.
 
+pub mod human;
+mod listing;
 mod nearest;
+pub mod progress;
+pub mod table;
+mod template;
 
+use std::io::Write;
+
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+
+pub use listing::{Column, Format, listing};
 pub use nearest::nearest;
+pub use template::{Template, text};
+
+/// Asks on the terminal; anything but yes is no.
+pub fn confirm(out: &mut Output, warning: &str) -> bool {
+    out.text(&format!("{warning}\nAre you sure you want to continue? [y/N] "));
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer).is_ok();
+    read && matches!(answer.trim(), "y" | "Y" | "yes" | "YES")
+}
+
+/// Where a verb's words go.
+#[derive(Debug, Default)]
+pub struct Output {
+    failed: bool,
+}
+
+impl Output {
+    /// Text to stdout, as it is. A reader that went away ends the program quietly.
+    pub fn text(&mut self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+                std::process::exit(Exit::signal(libc::SIGPIPE).0.into());
+            }
+            Err(e) if !self.failed => {
+                self.failed = true;
+                self.error(&Error::engine(format!("write to stdout: {e}")));
+            }
+            _ => {}
+        }
+    }
+
+    /// A line to stdout.
+    pub fn line(&mut self, line: &str) {
+        self.text(&format!("{line}\n"));
+    }
+
+    /// A line to stderr.
+    pub fn note(&self, line: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+    }
+
+    /// An error's one line.
+    pub fn error(&self, error: &Error) {
+        self.note(&format!("dhow: {error}"));
+    }
+
+    /// Whether all that was said could be said.
+    pub fn exit(&self) -> Exit {
+        if self.failed { Exit::FAILED } else { Exit::OK }
+    }
+
+    /// The end of a verb that is no container's foreground.
+    pub fn end(&self, result: Result<()>) -> Exit {
+        match result {
+            Ok(()) => self.exit(),
+            Err(e) => {
+                self.error(&e);
+                Exit::of_verb(e.kind)
+            }
+        }
+    }
+
+    /// Several objects, one after the other: each is told as its name or its error; the worst exit wins.
+    pub fn each(
+        &mut self,
+        needles: &[String],
+        mut act: impl FnMut(&str) -> Result<String>,
+    ) -> Exit {
+        let mut worst = Exit::OK;
+        for needle in needles {
+            match act(needle) {
+                Ok(name) => self.line(&name),
+                Err(e) => {
+                    self.error(&e);
+                    worst = worst.and(Exit::of_verb(e.kind));
+                }
+            }
+        }
+        worst.and(self.exit())
+    }
+}

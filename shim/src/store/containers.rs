@@ -63,6 +63,14 @@ impl Containers {
         made
     }
 
+    /// A conflict when a container has this name; asked early, before an image is pulled.
+    pub fn free_name(&self, name: &str) -> Result<()> {
+        match self.id_of_name(name) {
+            Some(id) if self.dir(&id).join("container.json").is_file() => Err(taken(name, &id)),
+            _ => Ok(()),
+        }
+    }
+
     /// Under the lock: NAME → ID, replacing a name whose container is gone.
     fn take_name(&self, name: &str, id: &str) -> Result<()> {
         let link = self.name_link(name);

@@ -4,9 +4,11 @@
 //! place; locks are `flock`s on files that are never removed.
 
 mod containers;
+mod discard;
 mod file;
 mod volumes;
 
-pub use containers::{Container, Containers};
+pub use containers::{Container, Containers, check_name as check_container_name};
+pub use discard::{discard, in_use, size_of};
 pub use file::{Lock, Sync, make_dir, write_atomic};
-pub use volumes::{Volume, Volumes};
+pub use volumes::{Volume, Volumes, check_name as check_volume_name};

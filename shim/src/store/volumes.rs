@@ -40,6 +40,29 @@ impl Volumes {
         Ok(Volume { name: name.to_owned(), data })
     }
 
+    /// The volume called `name`.
+    pub fn find(&self, name: &str) -> Result<Volume> {
+        let data = self.dir.join(name).join("_data");
+        if check_name(name).is_ok() && data.is_dir() {
+            return Ok(Volume { name: name.to_owned(), data });
+        }
+        let near = crate::output::nearest(name, self.list().into_iter().map(|v| v.name));
+        let hint = near.map_or_else(String::new, |n| format!("; did you mean \"{n}\"?"));
+        Err(Error::not_found(format!("no such volume: {name}{hint}")))
+    }
+
+    /// All volumes by name.
+    pub fn list(&self) -> Vec<Volume> {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let names = entries.filter_map(|e| e.file_name().into_string().ok());
+        let mut all: Vec<Volume> = names
+            .map(|name| Volume { data: self.dir.join(&name).join("_data"), name })
+            .filter(|v| v.data.is_dir())
+            .collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
     /// Removes the volume called `name`; absent is fine.
     pub fn remove(&self, name: &str) -> Result<()> {
         check_name(name)?;

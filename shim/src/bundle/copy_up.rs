@@ -1,0 +1,169 @@
+//! The first contents of a volume: what the image has at its mount point.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmodat, fstatat, mkdirat, mknodat,
+    utimensat,
+};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchownat, symlinkat};
+
+use crate::bundle::RootDir;
+use crate::error::{Error, Result};
+use crate::model::Record;
+
+/// How deep a tree may be: a hostile one must not eat the stack or the descriptors.
+const DEEPEST: usize = 128;
+
+/// Fills each empty volume that asks for it. A symlink at the mount point leads
+/// inside the root only (CVE-2022-23648).
+pub fn volumes(root: &RootDir, record: &Record) -> Result<()> {
+    for mount in record.mounts.iter().filter(|m| m.copy_up) {
+        let Ok(source) = root.at(&mount.destination, OFlag::O_RDONLY | OFlag::O_DIRECTORY) else {
+            continue; // the image has nothing there
+        };
+        let fail = |e: Errno| {
+            Error::engine(format!(
+                "volume {}: copy {} from the image: {}",
+                mount.name,
+                mount.destination,
+                e.desc()
+            ))
+        };
+        let target =
+            openat(AT_FDCWD, mount.source.as_str(), DIRECTORY, Mode::empty()).map_err(fail)?;
+        if is_empty(&target).map_err(fail)? {
+            tree(source.as_fd(), target.as_fd(), 0).map_err(fail)?;
+            let stat = nix::sys::stat::fstat(&source).map_err(fail)?;
+            give(target.as_fd(), ".", &stat).map_err(fail)?;
+        }
+    }
+    Ok(())
+}
+
+const DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+fn is_empty(dir: &OwnedFd) -> Result<bool, Errno> {
+    Ok(names(dir.as_fd())?.is_empty())
+}
+
+fn names(dir: BorrowedFd) -> Result<Vec<std::ffi::CString>, Errno> {
+    let mut list = Vec::new();
+    for entry in Dir::openat(dir, ".", DIRECTORY, Mode::empty())?.iter() {
+        let name = entry?.file_name().to_owned();
+        if name.as_bytes() != b"." && name.as_bytes() != b".." {
+            list.push(name);
+        }
+    }
+    Ok(list)
+}
+
+fn tree(from: BorrowedFd, to: BorrowedFd, depth: usize) -> Result<(), Errno> {
+    if depth > DEEPEST {
+        return Err(Errno::ELOOP);
+    }
+    for name in names(from)? {
+        let name = name.as_c_str();
+        let stat = fstatat(from, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
+        let private = Mode::from_bits_truncate(0o600);
+        match kind {
+            SFlag::S_IFDIR => {
+                mkdirat(to, name, Mode::from_bits_truncate(0o700))?;
+                let source = openat(from, name, DIRECTORY, Mode::empty())?;
+                let target = openat(to, name, DIRECTORY, Mode::empty())?;
+                tree(source.as_fd(), target.as_fd(), depth + 1)?;
+            }
+            SFlag::S_IFREG => file(from, to, name)?,
+            SFlag::S_IFLNK => symlinkat(readlinkat(from, name)?.as_os_str(), to, name)?,
+            SFlag::S_IFIFO | SFlag::S_IFCHR | SFlag::S_IFBLK => {
+                mknodat(to, name, kind, private, stat.st_rdev)?;
+            }
+            _ => continue, // a socket is nothing without its listener
+        }
+        give(to, name, &stat)?;
+    }
+    Ok(())
+}
+
+fn file(from: BorrowedFd, to: BorrowedFd, name: &std::ffi::CStr) -> Result<(), Errno> {
+    let read = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let write = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let mut source = File::from(openat(from, name, read, Mode::empty())?);
+    let mut target = File::from(openat(to, name, write, Mode::from_bits_truncate(0o600))?);
+    let mut buffer = vec![0_u8; 1 << 17];
+    loop {
+        let n = source.read(&mut buffer).map_err(errno)?;
+        if n == 0 {
+            return Ok(());
+        }
+        target.write_all(&buffer[..n]).map_err(errno)?;
+    }
+}
+
+fn errno(e: std::io::Error) -> Errno {
+    Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Owner, then mode (chown takes setuid away), then times.
+fn give<P: ?Sized + nix::NixPath>(dir: BorrowedFd, name: &P, stat: &FileStat) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    fchownat(dir, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFLNK.bits() {
+        let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
+        fchmodat(dir, name, mode, FchmodatFlags::FollowSymlink)?;
+    }
+    let access = TimeSpec::new(stat.st_atime, stat.st_atime_nsec);
+    let change = TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec);
+    utimensat(dir, name, &access, &change, UtimensatFlags::NoFollowSymlink)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{MountPoint, Record};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn an_empty_volume_gets_the_images_files_and_a_link_out_gets_none() {
+        let (root, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "x").unwrap();
+        std::fs::create_dir_all(root.path().join("data/sub")).unwrap();
+        let tool = root.path().join("data/sub/tool");
+        std::fs::write(&tool, "tool").unwrap();
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o4755)).unwrap();
+        symlink("sub/tool", root.path().join("data/link")).unwrap();
+        symlink(outside.path(), root.path().join("evil")).unwrap();
+        let dir = RootDir::open(root.path()).unwrap();
+        let mut record: Record = serde_json::from_str(
+            r#"{"version":1,"id":"a","name":"n","created":"2026-01-01T00:00:00Z",
+            "image":{"reference":"","id":"","manifest":""},"layers":[],"path":"","args":[],
+            "config":{},"host_config":{},"mounts":[]}"#,
+        )
+        .unwrap();
+        record.mounts = vec![MountPoint {
+            destination: "/data".into(),
+            source: volume.path().to_str().unwrap().into(),
+            copy_up: true,
+            ..MountPoint::default()
+        }];
+        volumes(&dir, &record).unwrap();
+        let copied = volume.path().join("sub/tool");
+        assert_eq!(std::fs::metadata(&copied).unwrap().permissions().mode() & 0o7777, 0o4755);
+        assert_eq!(std::fs::read_to_string(volume.path().join("link")).unwrap(), "tool");
+
+        let empty = tempfile::tempdir().unwrap();
+        record.mounts[0].destination = "/evil".into();
+        record.mounts[0].source = empty.path().to_str().unwrap().into();
+        volumes(&dir, &record).unwrap();
+        assert!(std::fs::read_dir(empty.path()).unwrap().next().is_none());
+    }
+}

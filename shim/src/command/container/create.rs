@@ -1,0 +1,54 @@
+//! `dhow create`: make, and no more.
+
+use clap::Args;
+
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::making::{Request, Steps, make};
+use crate::options::{Flags, intend};
+use crate::output::Output;
+
+/// Make a container without starting it
+#[derive(Debug, Args)]
+#[command(
+    disable_help_flag = true,
+    override_usage = "dhow create [OPTIONS] IMAGE [COMMAND] [ARG...]"
+)]
+pub struct Create {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub flags: Flags,
+    /// Image, and what it runs in place of its own command
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG...]")]
+    pub words: Vec<String>,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    pub help: (),
+}
+
+impl Create {
+    /// Prints the id.
+    pub fn run(self, host: &Host, out: &mut Output) -> Exit {
+        match self.perform(host, out) {
+            Ok(id) => {
+                out.line(&id);
+                out.exit()
+            }
+            Err(e) => {
+                out.error(&e);
+                // As docker's: 1 for what create itself could not do, 125 is run's.
+                Exit::of_verb(e.kind)
+            }
+        }
+    }
+
+    fn perform(&self, host: &Host, out: &mut Output) -> Result<String> {
+        let Some((image, command)) = self.words.split_first() else {
+            return Err(Error::usage("\"dhow create\" requires at least 1 argument"));
+        };
+        let intent = intend(&self.flags, image, command, false)?;
+        let request = Request { flags: &self.flags, image, command, intent };
+        Ok(make(host, request, out, &mut Steps::new())?.id)
+    }
+}

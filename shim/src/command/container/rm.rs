@@ -1,0 +1,47 @@
+//! `dhow rm`.
+
+use clap::Args;
+
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::monitor;
+use crate::output::Output;
+use crate::store::discard;
+
+/// Remove containers
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// SIGKILL a running container first; one that isn't there is fine
+    #[arg(short, long)]
+    pub force: bool,
+    /// Its anonymous volumes too
+    #[arg(short, long)]
+    pub volumes: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub containers: Vec<String>,
+}
+
+impl Rm {
+    /// Prints each name.
+    pub fn run(self, host: &Host, out: &mut Output) -> Exit {
+        let mut worst = Exit::OK;
+        for needle in &self.containers {
+            let exit = out.each(std::slice::from_ref(needle), |needle| {
+                let record = host.containers.find(needle)?.record;
+                if self.force {
+                    monitor::stop(host, &record, libc::SIGKILL, None)?;
+                }
+                // A container made with --rm goes by itself; then there is nothing left to remove.
+                if host.containers.record(&record.id)?.is_some() {
+                    discard(host, &record, self.volumes)?;
+                }
+                Ok(needle.to_owned())
+            });
+            // As docker: `rm -f` of what isn't there tells it and succeeds.
+            let gone = self.force && host.containers.find(needle).is_err();
+            worst = worst.and(if gone { Exit::OK } else { exit });
+        }
+        worst
+    }
+}

@@ -1,0 +1,75 @@
+//! `dhow start`.
+
+use clap::Args;
+
+use crate::cli::SigProxy;
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::monitor::{self, Attach, Ended, Start as How};
+use crate::output::Output;
+
+/// Start stopped containers
+#[derive(Debug, Args)]
+pub struct Start {
+    /// Show the output, pass signals on and end with the exit code
+    #[arg(short, long)]
+    pub attach: bool,
+    /// Send stdin
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Keys that leave the container running (default ctrl-p,ctrl-q)
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub sig_proxy: SigProxy,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub containers: Vec<String>,
+}
+
+impl Start {
+    /// Prints each name; attached, the container's exit code.
+    pub fn run(self, host: &Host, out: &mut Output) -> Exit {
+        if self.attach || self.interactive {
+            return match self.foreground(host) {
+                Ok(exit) => exit,
+                Err(e) => {
+                    out.error(&e);
+                    Exit::of_verb(e.kind)
+                }
+            };
+        }
+        out.each(&self.containers, |needle| {
+            let found = host.containers.find(needle)?;
+            if !monitor::state(host, &found.record)?.status.is_alive() {
+                monitor::start(host, &found.record, How::default())?;
+            }
+            Ok(needle.to_owned())
+        })
+    }
+
+    fn foreground(&self, host: &Host) -> Result<Exit> {
+        let [needle] = self.containers.as_slice() else {
+            return Err(Error::usage("you cannot start and attach multiple containers at once"));
+        };
+        let record = host.containers.find(needle)?.record;
+        let attach = Attach {
+            stdin: self.interactive && record.config.open_stdin,
+            stdout: self.attach || self.interactive,
+            stderr: self.attach || self.interactive,
+            detach_keys: self.detach_keys.clone(),
+            sig_proxy: self.sig_proxy.sig_proxy,
+        };
+        let ended = if monitor::state(host, &record)?.status.is_alive() {
+            monitor::attach(host, &record, &attach)?
+        } else {
+            monitor::start(host, &record, How { attach: Some(attach) })?.follow()?
+        };
+        Ok(match ended {
+            Ended::Exited(code) => Exit::container(code),
+            Ended::Detached => Exit::OK,
+        })
+    }
+}

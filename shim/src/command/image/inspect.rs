@@ -1,0 +1,31 @@
+//! `dhow image inspect`.
+
+use clap::Args;
+
+use crate::command::inspect::show;
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::making::of_image;
+use crate::model::view;
+use crate::output::Output;
+
+/// Show all about images, as JSON
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// A Go template for each, or json
+    #[arg(short, long, value_name = "TEMPLATE")]
+    pub format: Option<String>,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
+}
+
+impl Inspect {
+    /// An array of what was found; errors for the rest.
+    pub fn run(self, host: &Host, out: &mut Output) -> Exit {
+        show(out, &self.images, self.format.as_deref(), |needle| {
+            let store = host.images()?;
+            view::image(store, &store.find(needle).map_err(of_image)?)
+        })
+    }
+}

@@ -1,0 +1,35 @@
+//! `dhow tag`.
+
+use clap::Args;
+
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::making::{self, of_image};
+use crate::output::Output;
+
+/// Give an image another name
+#[derive(Debug, Args)]
+pub struct Tag {
+    /// Name or id
+    #[arg(value_name = "SOURCE_IMAGE")]
+    pub source: String,
+    /// NAME[:TAG]
+    #[arg(value_name = "TARGET_IMAGE")]
+    pub target: String,
+}
+
+impl Tag {
+    /// Prints nothing.
+    pub fn run(self, host: &Host, out: &mut Output) -> Exit {
+        let result = self.perform(host);
+        out.end(result)
+    }
+
+    fn perform(&self, host: &Host) -> Result<()> {
+        let store = host.images()?;
+        let target = making::reference(&self.target)?;
+        let image = making::local(store, &self.source)?;
+        store.tag(&image, &target).map_err(of_image)
+    }
+}

@@ -1,0 +1,4 @@
+//! Verbs of the machine.
+
+pub mod info;
+pub mod version;

@@ -1,0 +1,6 @@
+//! Verbs of volumes.
+
+pub mod create;
+pub mod inspect;
+pub mod ls;
+pub mod rm;

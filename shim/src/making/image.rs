@@ -1,0 +1,180 @@
+//! The image of a new container: found, pulled when it lacks, or dhow's own.
+
+use dhow_image::manifest::{Descriptor, OCI_CONFIG, OCI_MANIFEST};
+use dhow_image::platform::Platform;
+use dhow_image::pull::Pulled;
+use dhow_image::reference::Reference;
+use dhow_image::snapshot::Layers;
+use dhow_image::store::{Store, Stored};
+use serde_json::json;
+
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::options::{Flags, Pull};
+use crate::output::Output;
+use crate::output::progress::{Lines, Stream};
+
+/// The embedded image's name: a registry of its own that exists nowhere, so
+/// that nothing pulled can be mistaken for it.
+pub const HELLO: &str = "dhow.local/hello:latest";
+
+static LAYER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello.tar"));
+
+/// The image that `typed` names, pulled as `--pull` says.
+pub fn find_or_pull(host: &Host, typed: &str, flags: &Flags, out: &mut Output) -> Result<Stored> {
+    let store = host.images()?;
+    if flags.pull != Pull::Always {
+        match find(store, typed, flags.platform.as_deref()) {
+            Err(e) if e.kind == Kind::NotFound => {}
+            other => return other,
+        }
+        if let Some(image) = hello(store, typed)? {
+            return Ok(image);
+        }
+    }
+    let reference = reference(typed)?;
+    if flags.pull == Pull::Never {
+        return Err(Error::not_found(format!(
+            "No such image: {} (and --pull never)",
+            reference.familiar()
+        )));
+    }
+    if flags.pull == Pull::Missing && !flags.quiet {
+        out.note(&format!("Unable to find image '{}' locally", reference.familiar()));
+    }
+    let stream = if flags.quiet { Stream::Nowhere } else { Stream::Stderr };
+    let pulled = pull(host, &reference, flags.platform.as_deref(), stream)?;
+    store.find(&pulled.reference.to_string()).map_err(|e| Error::engine(e.to_string()))
+}
+
+/// The image that `typed` names in the store, or dhow's own.
+pub fn local(store: &Store, typed: &str) -> Result<Stored> {
+    match store.find(typed) {
+        Ok(image) => Ok(image),
+        Err(e @ dhow_image::Error::NotFound { .. }) => {
+            hello(store, typed)?.ok_or_else(|| of_image(e))
+        }
+        Err(e) => Err(of_image(e)),
+    }
+}
+
+/// What was typed, with its tag.
+pub fn reference(typed: &str) -> Result<Reference> {
+    let reference = Reference::parse_normal(typed).map_err(|e| Error::usage(e.to_string()))?;
+    Ok(reference.tagged())
+}
+
+fn find(store: &Store, typed: &str, platform: Option<&str>) -> Result<Stored> {
+    let image = store.find(typed).map_err(of_image)?;
+    if let Some(wanted) = platform.map(parse_platform).transpose()?
+        && image.platform.fits(&wanted).is_none()
+    {
+        return Err(Error::not_found(format!("No such image: {typed} for {wanted}")));
+    }
+    Ok(image)
+}
+
+/// An error of the image library, by kind.
+pub fn of_image(error: dhow_image::Error) -> Error {
+    let kind = match &error {
+        dhow_image::Error::NotFound { .. } => Kind::NotFound,
+        dhow_image::Error::Usage { .. } => Kind::Usage,
+        dhow_image::Error::InUse { .. } | dhow_image::Error::Ambiguous { .. } => Kind::Conflict,
+        _ => Kind::Engine,
+    };
+    Error::new(kind, error.to_string())
+}
+
+fn parse_platform(text: &str) -> Result<Platform> {
+    text.parse().map_err(|e: dhow_image::Error| Error::usage(e.to_string()))
+}
+
+/// Pulls `reference`, telling of it as docker does.
+pub fn pull(
+    host: &Host,
+    reference: &Reference,
+    platform: Option<&str>,
+    stream: Stream,
+) -> Result<Pulled> {
+    use dhow_image::progress::Progress;
+    let options = dhow_image::pull::Options {
+        platform: platform.map(parse_platform).transpose()?,
+        unpack: true,
+        settings: crate::host::registry_settings(),
+    };
+    let lines = Lines::new(stream);
+    let what = match (reference.tag(), reference.digest()) {
+        (_, Some(digest)) => digest.to_string(),
+        (tag, None) => tag.unwrap_or("latest").to_owned(),
+    };
+    let (path, domain) = (reference.path(), reference.domain());
+    let from = if domain == "docker.io" { path.to_owned() } else { format!("{domain}/{path}") };
+    lines.message(&format!("{what}: Pulling from {from}"));
+    let pulled =
+        dhow_image::pull::pull(host.images()?, reference, &options, &lines).map_err(of_image)?;
+    lines.message(&format!("Digest: {}", pulled.digest));
+    let status = if pulled.changed { "Downloaded newer image" } else { "Image is up to date" };
+    lines.message(&format!("Status: {status} for {}", reference.familiar()));
+    Ok(pulled)
+}
+
+/// The chain ids of an image's layers, all of them unpacked.
+pub fn layers(host: &Host, image: &Stored) -> Result<Vec<String>> {
+    let store = host.images()?;
+    let chain = Layers::open(store.root()).unpack(store, image).map_err(of_image)?;
+    Ok(chain.iter().map(ToString::to_string).collect())
+}
+
+/// dhow's own image, brought into the store, when `typed` means it.
+pub fn hello(store: &Store, typed: &str) -> Result<Option<Stored>> {
+    if !matches!(typed, "hello" | "hello:latest" | "dhow.local/hello" | HELLO) {
+        return Ok(None);
+    }
+    bring_hello(store).map(Some).map_err(of_image)
+}
+
+const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// As any other image: a layer, a config, a manifest, a name.
+fn bring_hello(store: &Store) -> dhow_image::Result<Stored> {
+    let name = Reference::parse_normal(HELLO)?;
+    if let Some(image) = store.find_name(&name)? {
+        return Ok(image);
+    }
+    let layer = Descriptor::of(LAYER_TYPE, LAYER);
+    let platform = Platform::host();
+    // The same bytes from the same program: no dates.
+    let config = json!({
+        "architecture": platform.architecture,
+        "os": platform.os,
+        "created": "1970-01-01T00:00:00Z",
+        "config": {
+            "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            "Cmd": ["/hello"],
+            "WorkingDir": "/",
+            "Labels": {"org.opencontainers.image.title": "hello",
+                "org.opencontainers.image.description": "dhow's own first container"},
+        },
+        "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
+        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "dhow"}],
+    })
+    .to_string();
+    let config = config.as_bytes();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": Descriptor::of(OCI_CONFIG, config),
+        "layers": [layer],
+    })
+    .to_string();
+    let lease = store.lease()?;
+    let root = Descriptor::of(OCI_MANIFEST, manifest.as_bytes());
+    let digests =
+        [&layer.digest, &Descriptor::of(OCI_CONFIG, config).digest, &root.digest].map(Clone::clone);
+    lease.hold(&digests)?;
+    lease.put(LAYER_TYPE, LAYER)?;
+    lease.put(OCI_CONFIG, config)?;
+    lease.put(OCI_MANIFEST, manifest.as_bytes())?;
+    lease.publish(&root, Some(&name), None, false)?;
+    store.find(HELLO)
+}

@@ -1,0 +1,166 @@
+//! What `inspect` shows: docker's keys over dhow's records.
+
+use dhow_image::reference::Reference;
+use dhow_image::store::{Store, Stored};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::making::of_image;
+use crate::model::{Record, State, Status};
+use crate::store::{Volume, size_of};
+
+/// docker's `container inspect`.
+pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
+    let state = crate::monitor::state(host, record)?;
+    let file = |name: &str| host.paths.container(&record.id).join(name).display().to_string();
+    let log = host.paths.log(&record.id);
+    let lower: Vec<String> = record
+        .layers
+        .iter()
+        .rev()
+        .map(|chain| host.paths.layer_fs(chain).display().to_string())
+        .collect();
+    let logged = record.host_config.log_config.kind != "none";
+    let mut value = json!({
+        "Id": record.id,
+        "Created": record.created,
+        "Path": record.path,
+        "Args": record.args,
+        "State": state_of(&state),
+        "Image": record.image.id,
+        "ResolvConfPath": file("resolv.conf"),
+        "HostnamePath": file("hostname"),
+        "HostsPath": file("hosts"),
+        "LogPath": if logged { log.display().to_string() } else { String::new() },
+        "Name": format!("/{}", record.name),
+        "RestartCount": state.restart_count,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": null,
+        "HostConfig": of(&record.host_config)?,
+        "GraphDriver": {
+            "Name": "overlay2",
+            "Data": {
+                "ID": record.id,
+                "LowerDir": lower.join(":"),
+                "MergedDir": file("rootfs"),
+                "UpperDir": file("upper"),
+                "WorkDir": file("work"),
+            },
+        },
+        "Mounts": mounts(record)?,
+        "Config": of(&record.config)?,
+        "NetworkSettings": network(record),
+        "ImageManifestDescriptor": {"digest": record.image.manifest},
+    });
+    if size {
+        value["SizeRw"] = size_of(&host.paths.container(&record.id).join("upper")).into();
+        let image =
+            host.images()?.find(&record.image.id).map(|image| image.size).unwrap_or_default();
+        value["SizeRootFs"] = (image + value["SizeRw"].as_u64().unwrap_or_default()).into();
+    }
+    Ok(value)
+}
+
+fn of(value: &impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|e| Error::engine(format!("encode: {e}")))
+}
+
+/// Without what dhow keeps for itself.
+fn mounts(record: &Record) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    // docker lists a `--tmpfs` in HostConfig alone.
+    for mount in
+        record.mounts.iter().filter(|m| !record.host_config.tmpfs.contains_key(&m.destination))
+    {
+        let mut value = of(mount)?;
+        if let Value::Object(map) = &mut value {
+            map.retain(|key, _| !key.starts_with("dhow."));
+        }
+        all.push(value);
+    }
+    Ok(all)
+}
+
+/// docker's zero time.
+fn time(at: Option<Timestamp>) -> Value {
+    at.map_or_else(|| "0001-01-01T00:00:00Z".into(), |at| at.to_string().into())
+}
+
+fn state_of(state: &State) -> Value {
+    json!({
+        "Status": state.status,
+        "Running": state.status.is_alive() || state.status == Status::Restarting,
+        "Paused": state.status == Status::Paused,
+        "Restarting": state.status == Status::Restarting,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == Status::Dead,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": time(state.started_at),
+        "FinishedAt": time(state.finished_at),
+    })
+}
+
+fn network(record: &Record) -> Value {
+    let mut networks = Map::new();
+    let mode = record.host_config.network_mode.as_str();
+    if matches!(mode, "none" | "host") {
+        let empty = json!({"IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "",
+            "NetworkID": "", "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0,
+            "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": null});
+        networks.insert(mode.to_owned(), empty);
+    }
+    json!({"SandboxID": "", "SandboxKey": "", "Ports": {}, "IPAddress": "", "Gateway": "",
+        "MacAddress": "", "Networks": networks})
+}
+
+/// docker's `image inspect`.
+pub fn image(store: &Store, image: &Stored) -> Result<Value> {
+    let config = image.config(store).map_err(of_image)?;
+    let layers: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
+    let tags: Vec<String> = image.names.iter().map(Reference::familiar).collect();
+    let digests: Vec<String> = image.repo_digests.iter().map(Reference::familiar).collect();
+    Ok(json!({
+        "Id": image.id(),
+        "RepoTags": tags,
+        "RepoDigests": digests,
+        "Parent": "",
+        "Comment": config.history.last().map(|h| h.comment.clone()).unwrap_or_default(),
+        "Created": image.created,
+        "DockerVersion": "",
+        "Author": config.author,
+        "Config": of(&config.config)?,
+        "Architecture": config.architecture,
+        "Variant": config.variant,
+        "Os": config.os,
+        "Size": image.size,
+        "GraphDriver": {"Name": "overlay2", "Data": null},
+        "RootFS": {"Type": "layers", "Layers": layers},
+        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
+        "Descriptor": of(&image.root)?,
+    }))
+}
+
+/// docker's `volume inspect`.
+pub fn volume(volume: &Volume) -> Result<Value> {
+    let created = std::fs::metadata(&volume.data)
+        .and_then(|meta| meta.created().or_else(|_| meta.modified()))
+        .map_err(|e| Error::io("read", &volume.data, e))?;
+    let created = Timestamp::try_from(created).unwrap_or_default();
+    Ok(json!({
+        "CreatedAt": created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "Driver": "local",
+        "Labels": null,
+        "Mountpoint": volume.data.display().to_string(),
+        "Name": volume.name,
+        "Options": null,
+        "Scope": "local",
+    }))
+}

@@ -1,0 +1,243 @@
+//! All flags of `run` and `create` together: checked against each other, before
+//! the image is known and before anything is touched.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::model::{Config, HostConfig, Mount, RestartPolicy};
+use crate::options::{Flags, Isolation, env, limits, mounts, rights, size};
+
+const MIB: i64 = 1 << 20;
+
+/// What the user wants, understood; the image has not been asked yet.
+#[derive(Debug, Clone, Default)]
+pub struct Intent {
+    /// The user's half of the config; [`crate::making`] adds the image's.
+    pub config: Config,
+    /// The host's business, all of it but mounts' sources.
+    pub host_config: HostConfig,
+    /// `-v`, understood.
+    pub volumes: Vec<mounts::Volume>,
+    /// `--entrypoint` was given: the image's command falls away with the image's entrypoint.
+    pub entrypoint_given: bool,
+    /// The image's HEALTHCHECK is dropped.
+    pub no_healthcheck: bool,
+}
+
+/// Flags and arguments → intent. `detached` is `run -d`.
+pub fn intend(flags: &Flags, image: &str, command: &[String], detached: bool) -> Result<Intent> {
+    if let Some(name) = &flags.name {
+        crate::store::check_container_name(name)?;
+    }
+    let cwd = std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned());
+    let mut intent = Intent {
+        config: config(flags, image, command, detached)?,
+        entrypoint_given: flags.entrypoint.is_some(),
+        no_healthcheck: flags.no_healthcheck,
+        ..Intent::default()
+    };
+    for text in &flags.files.volume {
+        intent.volumes.push(mounts::volume(text, &cwd)?);
+    }
+    intent.host_config = host_config(flags, &cwd)?;
+    targets_differ(&intent)?;
+    Ok(intent)
+}
+
+fn config(flags: &Flags, image: &str, command: &[String], detached: bool) -> Result<Config> {
+    let caller = |key: &str| std::env::var(key).ok();
+    let (stdin, stdout, stderr) = attached(flags, detached)?;
+    if let Some(text) = &flags.stop_signal {
+        rights::signal(text)?;
+    }
+    let isolation = &flags.isolation;
+    let hostname = isolation.hostname.as_deref().unwrap_or_default();
+    let entrypoint = flags.entrypoint.as_ref().filter(|e| !e.is_empty());
+    Ok(Config {
+        hostname: rights::hostname("--hostname", hostname)?,
+        domainname: rights::hostname(
+            "--domainname",
+            isolation.domainname.as_deref().unwrap_or_default(),
+        )?,
+        user: flags.user.clone().unwrap_or_default(),
+        attach_stdin: stdin,
+        attach_stdout: stdout,
+        attach_stderr: stderr,
+        tty: flags.tty,
+        open_stdin: flags.interactive,
+        stdin_once: flags.interactive && !detached,
+        env: env::collect(&flags.env_file, &flags.env, caller)?,
+        cmd: (!command.is_empty()).then(|| command.to_vec()),
+        image: image.to_owned(),
+        working_dir: workdir(flags.workdir.as_deref())?,
+        entrypoint: entrypoint.map(|e| vec![e.clone()]),
+        labels: env::labels(&flags.label_file, &flags.label)?,
+        stop_signal: flags.stop_signal.clone().unwrap_or_default(),
+        stop_timeout: flags.stop_timeout,
+        ..Config::default()
+    })
+}
+
+fn attached(flags: &Flags, detached: bool) -> Result<(bool, bool, bool)> {
+    if detached {
+        if !flags.attach.is_empty() {
+            return Err(Error::usage("Conflicting options: -a and -d"));
+        }
+        return Ok((false, false, false));
+    }
+    if flags.attach.is_empty() {
+        return Ok((flags.interactive, true, true));
+    }
+    let mut streams = (false, false, false);
+    for name in &flags.attach {
+        match name.to_ascii_lowercase().as_str() {
+            "stdin" => streams.0 = true,
+            "stdout" => streams.1 = true,
+            "stderr" => streams.2 = true,
+            other => {
+                return Err(Error::usage(format!(
+                    "--attach {other}: valid streams are STDIN, STDOUT and STDERR"
+                )));
+            }
+        }
+    }
+    Ok(streams)
+}
+
+fn workdir(text: Option<&str>) -> Result<String> {
+    match text {
+        None | Some("") => Ok(String::new()),
+        Some(path) if path.starts_with('/') => Ok(mounts::clean(path)),
+        Some(path) => Err(Error::usage(format!(
+            "the working directory '{path}' is invalid, it needs to be an absolute path"
+        ))),
+    }
+}
+
+fn host_config(flags: &Flags, cwd: &Path) -> Result<HostConfig> {
+    let mut host = HostConfig {
+        log_config: limits::log(flags.log_driver.as_deref(), &flags.log_opt)?,
+        restart_policy: match &flags.restart {
+            Some(text) => limits::restart(text, flags.rm)?,
+            None => RestartPolicy::default(),
+        },
+        auto_remove: flags.rm,
+        container_id_file: flags.cidfile.clone().unwrap_or_default(),
+        annotations: env::pairs("--annotation", &flags.annotation)?,
+        group_add: some(flags.group_add.clone()),
+        ..HostConfig::default()
+    };
+    limits::apply(&flags.limits, &mut host)?;
+    isolate(&flags.isolation, &mut host)?;
+    files(flags, cwd, &mut host)?;
+    Ok(host)
+}
+
+fn isolate(flags: &Isolation, host: &mut HostConfig) -> Result<()> {
+    let mode = rights::namespace;
+    host.network_mode = rights::network(flags.network.as_deref())?;
+    host.pid_mode = mode("--pid", flags.pid.as_deref(), &["private", "host"], true)?;
+    host.ipc_mode = mode("--ipc", flags.ipc.as_deref(), &["none", "private", "host"], false)?;
+    host.uts_mode = mode("--uts", flags.uts.as_deref(), &["private", "host"], false)?;
+    host.userns_mode = mode("--userns", flags.userns.as_deref(), &["host"], false)?;
+    host.cgroupns_mode =
+        mode("--cgroupns", flags.cgroupns.as_deref(), &["private", "host"], false)?;
+    if host.pid_mode == "private" {
+        host.pid_mode.clear();
+    }
+    if host.uts_mode == "host" && flags.hostname.is_some() {
+        return Err(Error::usage("conflicting options: hostname and the UTS mode"));
+    }
+    let caps = |flag, list: &[String]| -> Result<Option<Vec<String>>> {
+        let all: Result<Vec<String>> = list.iter().map(|c| rights::capability(flag, c)).collect();
+        Ok(some(all?))
+    };
+    host.cap_add = caps("--cap-add", &flags.cap_add)?;
+    host.cap_drop = caps("--cap-drop", &flags.cap_drop)?;
+    host.privileged = flags.privileged;
+    host.security_opt = some(rights::settle(&flags.security_opt)?);
+    let hosts: Result<Vec<String>> = flags.add_host.iter().map(|h| rights::extra_host(h)).collect();
+    host.extra_hosts = some(hosts?);
+    host.sysctls = rights::sysctls(&flags.sysctl, &host.network_mode, &host.ipc_mode)?;
+    Ok(())
+}
+
+fn files(flags: &Flags, cwd: &Path, host: &mut HostConfig) -> Result<()> {
+    let files = &flags.files;
+    host.shm_size = match &files.shm_size {
+        Some(text) => size::bytes("--shm-size", text)?,
+        None => 64 * MIB,
+    };
+    host.readonly_rootfs = files.read_only;
+    let mounts: Result<Vec<Mount>> = files.mount.iter().map(|m| mounts::mount(m, cwd)).collect();
+    host.mounts = mounts?;
+    for text in &files.tmpfs {
+        let (path, options) = mounts::tmpfs(text)?;
+        host.tmpfs.insert(path, options);
+    }
+    let devices: Result<Vec<_>> = files.device.iter().map(|d| limits::device(d)).collect();
+    host.devices = some(devices?);
+    let rules: Result<Vec<_>> =
+        files.device_cgroup_rule.iter().map(|r| limits::device_rule(r)).collect();
+    host.device_cgroup_rules = some(rules?);
+    Ok(())
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    if list.is_empty() { None } else { Some(list) }
+}
+
+fn targets_differ(intent: &Intent) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    let volumes = intent.volumes.iter().map(|v| &v.target);
+    let mounts = intent.host_config.mounts.iter().map(|m| &m.target);
+    for target in volumes.chain(mounts).chain(intent.host_config.tmpfs.keys()) {
+        if !seen.insert(target) {
+            return Err(Error::usage(format!("Duplicate mount point: {target}")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(args: &[&str]) -> Result<Intent> {
+        #[derive(clap::Parser)]
+        #[command(disable_help_flag = true)]
+        struct Line {
+            #[command(flatten)]
+            flags: Flags,
+        }
+        let line = <Line as clap::Parser>::try_parse_from([&["x"], args].concat())
+            .map_err(|e| Error::usage(e.to_string()))?;
+        intend(&line.flags, "image", &[], false)
+    }
+
+    #[test]
+    fn flags_that_fight_are_refused_before_anything_is_touched() {
+        for bad in [
+            &["--rm", "--restart=always"][..],
+            &["-v", "/a:/x", "--tmpfs", "/x"],
+            &["--uts=host", "--hostname=x"],
+            &["--network=bridge"],
+            &["-w", "relative"],
+            &["--name", "-bad"],
+            &["--stop-signal", "WHAT"],
+            &["-a", "nothing"],
+        ] {
+            assert!(from(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lists_repeat_and_the_last_single_wins() {
+        let got = from(&["-e", "A=1", "-e", "B=2", "--cap-add", "sys_time", "-it"]).unwrap();
+        assert_eq!(got.config.env, ["A=1", "B=2"]);
+        assert_eq!(got.host_config.cap_add.unwrap(), ["CAP_SYS_TIME"]);
+        assert!(got.config.tty && got.config.stdin_once && got.config.attach_stdin);
+        assert_eq!(got.host_config.network_mode, "none");
+        assert_eq!(got.host_config.shm_size, 64 << 20);
+    }
+}

@@ -1,0 +1,365 @@
+//! Capabilities, security options, namespaces, host names, sysctls.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// Every capability of Linux 6.18, in number order.
+pub const CAPABILITIES: [&str; 41] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+
+/// docker's default set.
+pub const DEFAULT_CAPABILITIES: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+/// `net_admin`, `CAP_NET_ADMIN`, `ALL` → the kernel's name, or `ALL`.
+pub fn capability(flag: &str, text: &str) -> Result<String> {
+    let upper = text.to_ascii_uppercase();
+    if upper == "ALL" || upper == "CAP_ALL" {
+        return Ok("ALL".to_owned());
+    }
+    let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    if CAPABILITIES.contains(&name.as_str()) {
+        return Ok(name);
+    }
+    let near = crate::output::nearest(&name, CAPABILITIES.map(String::from));
+    let hint = near.map_or_else(String::new, |n| format!("; did you mean {n}?"));
+    Err(Error::usage(format!("{flag}: invalid capability \"{text}\"{hint}")))
+}
+
+/// The set a container gets: docker's rules for adding, dropping and `ALL`.
+pub fn capabilities(privileged: bool, add: &[String], drop: &[String]) -> Vec<&'static str> {
+    let has = |list: &[String], name: &str| list.iter().any(|c| c == name);
+    if privileged {
+        return CAPABILITIES.to_vec();
+    }
+    let base: &[&'static str] = match (has(add, "ALL"), has(drop, "ALL")) {
+        (true, _) => &CAPABILITIES,
+        (false, true) => &[],
+        (false, false) => &DEFAULT_CAPABILITIES,
+    };
+    let mut set: Vec<&'static str> = base.to_vec();
+    if !has(drop, "ALL") {
+        set.retain(|c| !has(drop, c));
+    }
+    for c in CAPABILITIES {
+        if has(add, c) && !set.contains(&c) {
+            set.push(c);
+        }
+    }
+    set
+}
+
+/// What `--security-opt` adds up to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Security {
+    /// The process can't gain rights by execve.
+    pub no_new_privileges: bool,
+    /// Which filter.
+    pub seccomp: Seccomp,
+    /// AppArmor profile, `unconfined` being none.
+    pub apparmor: Option<String>,
+    /// Nothing masked, nothing read-only in /proc and /sys.
+    pub systempaths_unconfined: bool,
+}
+
+/// Which seccomp filter a container gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    /// dhow's own default, which allows what docker's allows.
+    #[default]
+    Default,
+    /// No filter.
+    Unconfined,
+    /// The text of a profile, docker's form or the OCI's.
+    Profile(String),
+}
+
+/// `--security-opt` → what it means; entries are those of [`settle`].
+pub fn security(options: &[String]) -> Result<Security> {
+    let mut security = Security::default();
+    for option in options {
+        let bad = |why: &str| Error::usage(format!("--security-opt \"{option}\": {why}"));
+        let split = option.find(['=', ':']).map(|at| (&option[..at], &option[at + 1..]));
+        match split.unwrap_or((option.as_str(), "")) {
+            ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
+            ("no-new-privileges", "false") => security.no_new_privileges = false,
+            ("seccomp", "unconfined") => security.seccomp = Seccomp::Unconfined,
+            ("seccomp", "builtin" | "default") => security.seccomp = Seccomp::Default,
+            ("seccomp", "") => return Err(bad("name a file, or unconfined")),
+            ("seccomp", text) => security.seccomp = Seccomp::Profile(text.to_owned()),
+            ("apparmor", "unconfined") => security.apparmor = None,
+            ("apparmor", profile) if !profile.is_empty() => {
+                security.apparmor = Some(profile.to_owned());
+            }
+            ("label", "disable") => {}
+            ("label", _) => return Err(bad("SELinux labels are not supported")),
+            ("systempaths", "unconfined") => security.systempaths_unconfined = true,
+            _ => {
+                return Err(bad(
+                    "use seccomp=, no-new-privileges, apparmor=, label=disable or systempaths=unconfined",
+                ));
+            }
+        }
+    }
+    Ok(security)
+}
+
+/// As docker: a seccomp profile's file is read once, at creation, and its text kept.
+pub fn settle(options: &[String]) -> Result<Vec<String>> {
+    let mut settled = Vec::new();
+    for option in options {
+        let path = option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:"));
+        settled.push(match path {
+            Some("unconfined" | "builtin" | "default" | "") | None => option.clone(),
+            Some(path) => format!("seccomp={}", read_profile(path)?),
+        });
+    }
+    security(&settled)?;
+    Ok(settled)
+}
+
+fn read_profile(path: &str) -> Result<String> {
+    let at = std::path::Path::new(path);
+    let text = std::fs::read_to_string(at)
+        .map_err(|e| Error::io("--security-opt seccomp: read profile", at, e))?;
+    let profile: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|e| Error::io("--security-opt seccomp: profile", at, e))?;
+    crate::bundle::seccomp_profile(&profile, &[])
+        .map_err(|e| Error::io("--security-opt seccomp: profile", at, e))?;
+    Ok(profile.to_string())
+}
+
+/// `NAME:IP` or `NAME=IP`; `host-gateway` needs a bridge, which there is none of.
+pub fn extra_host(text: &str) -> Result<String> {
+    let bad = |why: &str| Error::usage(format!("--add-host \"{text}\": {why}"));
+    let (name, ip) = text.split_once(['=', ':']).ok_or_else(|| bad("write NAME:IP"))?;
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(bad("a name is needed before \":\""));
+    }
+    if ip == "host-gateway" {
+        return Err(bad("host-gateway comes with bridge networks, which this version lacks"));
+    }
+    let bare = ip.strip_prefix('[').and_then(|s| s.strip_suffix(']')).unwrap_or(ip);
+    let ip: IpAddr = bare.parse().map_err(|_| bad("invalid IP address"))?;
+    Ok(format!("{name}:{ip}"))
+}
+
+/// A host name that can stand in /etc/hosts and sethostname(2).
+pub fn hostname(flag: &str, text: &str) -> Result<String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if text.len() <= 64 && text.chars().all(good) {
+        return Ok(text.to_owned());
+    }
+    Err(Error::usage(format!(
+        "{flag}: invalid host name \"{text}\" (letters, digits, - and ., 64 at most)"
+    )))
+}
+
+/// Namespaced kernel settings only: anything else would change the host.
+pub fn sysctls(entries: &[String], network: &str, ipc: &str) -> Result<BTreeMap<String, String>> {
+    let map = super::env::pairs("--sysctl", entries)?;
+    for key in map.keys() {
+        let bad = |why: &str| Err(Error::usage(format!("--sysctl {key}: {why}")));
+        let ipc_key = key.starts_with("fs.mqueue.")
+            || key.starts_with("kernel.msg")
+            || key.starts_with("kernel.shm")
+            || key == "kernel.sem";
+        if key.contains("..") || key.contains('/') {
+            return bad("write it with single dots, as net.core.somaxconn");
+        } else if key.starts_with("net.") && network == "host" {
+            return bad("not with --network host: it would change the host's setting");
+        } else if ipc_key && ipc == "host" {
+            return bad("not with --ipc host: it would change the host's setting");
+        } else if !key.starts_with("net.") && !ipc_key {
+            return bad("is not namespaced: it would change the host's setting");
+        }
+    }
+    Ok(map)
+}
+
+/// Checks one namespace flag: one of `plain`, or `container:NAME` where `shared` allows.
+pub fn namespace(flag: &str, mode: Option<&str>, plain: &[&str], shared: bool) -> Result<String> {
+    let Some(mode) = mode.filter(|m| !m.is_empty()) else { return Ok(String::new()) };
+    if plain.contains(&mode) {
+        return Ok(mode.to_owned());
+    }
+    if shared && mode.strip_prefix("container:").is_some_and(|name| !name.is_empty()) {
+        return Ok(mode.to_owned());
+    }
+    let container = if shared { " or container:NAME" } else { "" };
+    Err(Error::usage(format!(
+        "{flag} {mode} is not supported; use {}{container}",
+        plain.join(", ")
+    )))
+}
+
+/// `none`, `host`, `container:NAME`; a bridge or a network's name is refused.
+pub fn network(mode: Option<&str>) -> Result<String> {
+    match mode.unwrap_or("none") {
+        "" | "none" => Ok("none".to_owned()),
+        "host" => Ok("host".to_owned()),
+        other if other.strip_prefix("container:").is_some_and(|n| !n.is_empty()) => {
+            Ok(other.to_owned())
+        }
+        other => Err(Error::usage(format!(
+            "--network {other}: bridge networks are not in this version; use none, host or container:NAME"
+        ))),
+    }
+}
+
+/// `TERM`, `sigterm`, `15`, `SIGRTMIN+3` → its number.
+pub fn signal(text: &str) -> Result<i32> {
+    let bad = || Error::usage(format!("Invalid signal: {text}"));
+    if let Ok(number) = text.parse::<i32>() {
+        return if (1..=64).contains(&number) { Ok(number) } else { Err(bad()) };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some(rest) = name.strip_prefix("RTMIN") {
+        return offset(rest, '+').filter(|n| *n <= 30).map(|n| 34 + n).ok_or_else(bad);
+    }
+    if let Some(rest) = name.strip_prefix("RTMAX") {
+        return offset(rest, '-').filter(|n| *n <= 30).map(|n| 64 - n).ok_or_else(bad);
+    }
+    let alias = match name {
+        "CLD" => "CHLD",
+        "POLL" => "IO",
+        "IOT" => "ABRT",
+        "UNUSED" => "SYS",
+        other => other,
+    };
+    format!("SIG{alias}").parse::<nix::sys::signal::Signal>().map(|s| s as i32).map_err(|_| bad())
+}
+
+/// Seconds until SIGKILL; below zero waits for ever.
+pub fn patience(seconds: i64) -> Option<Duration> {
+    u64::try_from(seconds).ok().map(Duration::from_secs)
+}
+
+fn offset(rest: &str, sign: char) -> Option<i32> {
+    if rest.is_empty() { Some(0) } else { rest.strip_prefix(sign)?.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    #[test]
+    fn capabilities_add_up_as_dockers_do() {
+        let set = |add: &[&str], drop: &[&str]| capabilities(false, &strings(add), &strings(drop));
+        assert_eq!(set(&[], &[]).len(), 14);
+        assert_eq!(set(&[], &["ALL"]).len(), 0);
+        assert_eq!(set(&["CAP_CHOWN"], &["ALL"]), ["CAP_CHOWN"]);
+        assert!(!set(&["ALL"], &["CAP_MKNOD"]).contains(&"CAP_MKNOD"));
+        assert_eq!(set(&["ALL"], &[]).len(), 41);
+        assert_eq!(capability("--cap-add", "net_admin").unwrap(), "CAP_NET_ADMIN");
+        assert!(
+            capability("--cap-add", "net_admim").unwrap_err().message.contains("CAP_NET_ADMIN")
+        );
+    }
+
+    #[test]
+    fn security_options() {
+        let got = security(&strings(&["no-new-privileges", "seccomp=unconfined"])).unwrap();
+        assert!(got.no_new_privileges);
+        assert_eq!(got.seccomp, Seccomp::Unconfined);
+        for bad in ["what", "seccomp=", "label=type:x", "systempaths=x", "no-new-privileges=x"] {
+            assert!(security(&strings(&[bad])).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_namespaced_sysctls() {
+        let one = |key: &str, net: &str| sysctls(&strings(&[&format!("{key}=1")]), net, "");
+        assert!(one("net.core.somaxconn", "none").is_ok());
+        assert!(one("net.core.somaxconn", "host").is_err());
+        assert!(one("kernel.msgmax", "none").is_ok());
+        assert!(one("kernel.core_pattern", "none").is_err());
+        assert!(one("net/../kernel", "none").is_err());
+    }
+
+    #[test]
+    fn signals_by_name_and_number() {
+        for (text, want) in
+            [("TERM", 15), ("sigkill", 9), ("2", 2), ("SIGRTMIN+3", 37), ("RTMAX", 64), ("CLD", 17)]
+        {
+            assert_eq!(signal(text).unwrap(), want, "{text}");
+        }
+        for bad in ["", "0", "65", "WHAT", "RTMIN-1", "-9"] {
+            assert!(signal(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_networks() {
+        assert_eq!(extra_host("db:10.0.0.1").unwrap(), "db:10.0.0.1");
+        assert_eq!(extra_host("db=::1").unwrap(), "db:::1");
+        assert_eq!(extra_host("db:[::1]").unwrap(), "db:::1");
+        assert!(extra_host("db").is_err());
+        assert!(extra_host("db:host-gateway").is_err());
+        assert_eq!(network(None).unwrap(), "none");
+        assert!(network(Some("bridge")).is_err());
+    }
+}

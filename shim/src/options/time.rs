@@ -1,0 +1,90 @@
+//! Points in time as `logs --since` and filters take them.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::error::{Error, Result};
+
+/// RFC 3339, a date, seconds since 1970 (with a fraction), or an age as `10m` counted from `now`.
+pub fn moment(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp> {
+    seconds(text)
+        .or_else(|| text.parse::<Timestamp>().ok())
+        .or_else(|| civil(text))
+        .or_else(|| now.checked_sub(jiff::SignedDuration::try_from(duration(text)?).ok()?).ok())
+        .ok_or_else(|| {
+            Error::usage(format!(
+                "{flag}: \"{text}\" is no time; write 2026-01-02T15:04:05, seconds since 1970, or an age as 10m"
+            ))
+        })
+}
+
+fn seconds(text: &str) -> Option<Timestamp> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let nanos = format!("{fraction:0<9}").parse().ok()?;
+    Timestamp::new(whole.parse().ok()?, nanos).ok()
+}
+
+/// Without a zone: the machine's own time.
+fn civil(text: &str) -> Option<Timestamp> {
+    let local: jiff::civil::DateTime = text.parse().ok().or_else(|| {
+        let date: jiff::civil::Date = text.parse().ok()?;
+        Some(date.to_datetime(jiff::civil::Time::midnight()))
+    })?;
+    Some(local.to_zoned(jiff::tz::TimeZone::system()).ok()?.timestamp())
+}
+
+/// Go's durations: `1h30m`, `1.5s`, `300ms`.
+pub fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = 0.0_f64;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(end);
+        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let scale = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        total += number.parse::<f64>().ok()? * scale;
+        rest = tail;
+    }
+    Duration::try_from_secs_f64(total).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_dates_and_seconds() {
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        let at = |text: &str| moment("--since", text, now).unwrap().to_string();
+        assert_eq!(at("90s"), "2026-01-01T23:58:30Z");
+        assert_eq!(at("1h30m"), "2026-01-01T22:30:00Z");
+        assert_eq!(at("0.5"), "1970-01-01T00:00:00.5Z");
+        assert_eq!(at("2026-01-01T10:00:00+01:00"), "2026-01-01T09:00:00Z");
+        assert!(moment("--since", "2026-01-01", now).is_ok());
+        assert!(moment("--since", "soon", now).is_err());
+        assert_eq!(duration("1.5s"), Some(Duration::from_millis(1500)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "[0-9a-zµ.:TZ+-]*") {
+            let _ = moment("x", &text, Timestamp::UNIX_EPOCH);
+        }
+    }
+}

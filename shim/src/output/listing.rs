@@ -1,0 +1,125 @@
+//! Lists: a table, ids only, a template a row, or JSON a line.
+
+use serde_json::{Map, Value};
+
+use crate::error::Result;
+use crate::output::{Template, table, text};
+
+/// A column: its heading, and the field of a row it shows.
+pub type Column = (&'static str, &'static str);
+
+/// How a list is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Format {
+    /// docker's own columns.
+    Table,
+    /// Ids only.
+    Quiet,
+    /// `json`: an object a line.
+    Json,
+    /// A template a row.
+    Rows(Template),
+    /// `table TEMPLATE`: a template a row, in columns with headings.
+    Columns(Template),
+}
+
+impl Format {
+    /// `--format` and `-q`; docker lets a template win over `-q`.
+    pub fn of(typed: Option<&str>, quiet: bool) -> Result<Self> {
+        match typed {
+            None | Some("" | "table") if quiet => Ok(Self::Quiet),
+            None | Some("" | "table") => Ok(Self::Table),
+            Some("json") => Ok(Self::Json),
+            Some(other) => match other.strip_prefix("table ") {
+                Some(columns) => Template::parse(&unescape(columns)).map(Self::Columns),
+                None => Template::parse(&unescape(other)).map(Self::Rows),
+            },
+        }
+    }
+}
+
+/// `\t` and `\n` typed in a shell's plain quotes.
+fn unescape(text: &str) -> String {
+    text.replace("\\t", "\t").replace("\\n", "\n")
+}
+
+/// Rows of named fields → text. `all` are the headings of every field a template may name;
+/// `columns` are those of the plain table; `id` is what `-q` shows.
+pub fn listing(
+    rows: &[Map<String, Value>],
+    format: &Format,
+    columns: &[Column],
+    all: &[Column],
+    id: &str,
+) -> Result<String> {
+    let cell = |row: &Map<String, Value>, field: &str| row.get(field).map(text).unwrap_or_default();
+    let mut out = String::new();
+    match format {
+        Format::Quiet => {
+            for row in rows {
+                out.push_str(&cell(row, id));
+                out.push('\n');
+            }
+        }
+        Format::Json => {
+            for row in rows {
+                let shown = row.iter().filter(|(k, _)| !k.starts_with("__"));
+                let shown: Map<String, Value> =
+                    shown.map(|(k, v)| (k.clone(), v.clone())).collect();
+                out.push_str(&Value::Object(shown).to_string());
+                out.push('\n');
+            }
+        }
+        Format::Table => {
+            let mut lines = vec![columns.iter().map(|c| c.0.to_owned()).collect()];
+            for row in rows {
+                lines.push(columns.iter().map(|c| cell(row, c.1)).collect());
+            }
+            out = table::layout(&lines);
+        }
+        Format::Rows(template) => {
+            for row in rows {
+                out.push_str(&template.render(&Value::Object(row.clone()))?);
+                out.push('\n');
+            }
+        }
+        Format::Columns(template) => {
+            let heading = |field: &String| {
+                let known = all.iter().find(|c| c.1 == field);
+                known.map_or_else(|| field.to_uppercase(), |c| c.0.to_owned())
+            };
+            let mut lines = vec![template.fields().iter().map(heading).collect()];
+            for row in rows {
+                let line = template.render(&Value::Object(row.clone()))?;
+                lines.push(line.split('\t').map(str::to_owned).collect::<Vec<String>>());
+            }
+            out = table::layout(&lines);
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_format() {
+        let row = json!({"ID": "1", "Names": "web", "__labels": {}});
+        let rows = [row.as_object().unwrap().clone()];
+        let show = |typed: Option<&str>, quiet| {
+            let format = Format::of(typed, quiet).unwrap();
+            let columns = [("CONTAINER ID", "ID"), ("NAMES", "Names")];
+            listing(&rows, &format, &columns, &columns, "ID").unwrap()
+        };
+        assert_eq!(show(None, true), "1\n");
+        assert_eq!(show(None, false), "CONTAINER ID   NAMES\n1              web\n");
+        assert_eq!(show(Some("json"), false), "{\"ID\":\"1\",\"Names\":\"web\"}\n");
+        assert_eq!(show(Some("{{.Names}}\\t{{.ID}}"), false), "web\t1\n");
+        assert_eq!(
+            show(Some("table {{.Names}}\\t{{.ID}}"), false),
+            "NAMES     CONTAINER ID\nweb       1\n"
+        );
+    }
+}

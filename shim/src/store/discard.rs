@@ -1,0 +1,40 @@
+//! Removing a container with what belongs to it.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::host::Host;
+use crate::model::Record;
+
+/// Removes a container that doesn't run, and with `volumes` the ones made for it alone.
+pub fn discard(host: &Host, record: &Record, volumes: bool) -> Result<()> {
+    crate::monitor::remove(host, record)?;
+    for mount in record.mounts.iter().filter(|m| volumes && m.anonymous) {
+        if !in_use(host, &mount.name) {
+            host.volumes.remove(&mount.name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a container holds the volume called `name` (`--volumes-from` shares them).
+pub fn in_use(host: &Host, name: &str) -> bool {
+    let all = host.containers.list().unwrap_or_default();
+    all.iter().any(|c| c.record.mounts.iter().any(|m| m.kind == "volume" && m.name == name))
+}
+
+/// Bytes of the regular files below `dir`; what can't be read counts nothing.
+pub fn size_of(dir: &Path) -> u64 {
+    let mut total = 0;
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => open.push(entry.path()),
+                Ok(meta) if meta.is_file() => total += meta.len(),
+                _ => {}
+            }
+        }
+    }
+    total
+}
