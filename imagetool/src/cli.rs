@@ -55,6 +55,12 @@ pub enum Command {
     /// Take a name away, and with the last one the image
     #[command(visible_alias = "rm")]
     Remove(command::remove::Remove),
+    /// Make a bundle that any OCI runtime runs
+    Unpack(command::unpack::Unpack),
+    /// Write the merged root of an image or a directory as a tar
+    Export(command::export::Export),
+    /// Make an image of a tar of a root
+    Import(command::import::Import),
 }
 
 impl Command {
@@ -66,6 +72,9 @@ impl Command {
             Self::Inspect(c) => c.run(cx),
             Self::Tag(c) => c.run(cx),
             Self::Remove(c) => c.run(cx),
+            Self::Unpack(c) => c.run(cx),
+            Self::Export(c) => c.run(cx),
+            Self::Import(c) => c.run(cx),
         }
     }
 }

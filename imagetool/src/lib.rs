@@ -2,9 +2,11 @@
 //! bundles and streams out. The library never prints, exits, or reads the environment.
 
 pub mod bundle;
+pub mod changes;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod import;
 pub mod layer;
 pub mod manifest;
 pub mod platform;

@@ -26,7 +26,7 @@ pub struct Plain {
 
 impl Plain {
     /// Reads what is left (bytes behind the archive's end count) and compares the digest.
-    pub fn drain_and_check(mut self, want: &Digest) -> Result<u64> {
+    pub fn drain_and_check(&mut self, want: &Digest) -> Result<u64> {
         let (got, count) = self.drain()?;
         if got == *want {
             return Ok(count);

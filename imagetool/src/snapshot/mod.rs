@@ -9,6 +9,7 @@ mod record;
 mod unpacking;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ pub use unpacking::{Unpacked, Unpacking};
 
 use crate::digest::{ChainId, DiffId};
 use crate::error::{Error, Result};
+use crate::layer::{self, Packed, RootDir};
 use crate::manifest::Descriptor;
 use crate::store::{Lease, Store, Stored};
 
@@ -53,6 +55,18 @@ impl Layers {
     /// Begins to unpack a layer in the lease's directory.
     pub fn start(&self, lease: &Lease, diff_id: &DiffId, media_type: &str) -> Result<Unpacking> {
         Unpacking::start(lease, diff_id, media_type)
+    }
+
+    /// Begins to unpack a layer whose digest only its bytes will tell.
+    pub fn start_unknown(&self, lease: &Lease) -> Result<Unpacking> {
+        Unpacking::new(lease, None)
+    }
+
+    /// Writes the merged view of a chain of layers (lowest first) as a tar.
+    pub fn export(&self, chain: &[ChainId], out: impl io::Write) -> Result<Packed> {
+        let layers: Vec<RootDir> =
+            chain.iter().rev().map(|id| RootDir::open(self.files(id))).collect::<Result<_>>()?;
+        layer::export(&layers, out)
     }
 
     /// Makes one unpacked layer visible. `parent` must be visible.

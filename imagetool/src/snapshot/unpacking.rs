@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::digest::DiffId;
+use crate::digest::{Algorithm, DiffId, Digest};
 use crate::error::{Error, Result};
 use crate::layer::verify::{Plain, explain, pipeline};
 use crate::layer::{Applied, Entries, Journal, Limits, RootDir, Sink, apply, seal};
@@ -17,7 +17,8 @@ use crate::store::Lease;
 pub struct Unpacking {
     dir: Scratch,
     scratch: PathBuf,
-    diff_id: DiffId,
+    /// What the plain tar must hash to, if that is known.
+    diff_id: Option<DiffId>,
     limits: Limits,
 }
 
@@ -31,6 +32,13 @@ pub struct Unpacked {
     pub applied: Applied,
 }
 
+impl Unpacked {
+    /// The digest of its plain tar.
+    pub fn diff_id(&self) -> &DiffId {
+        &self.diff_id
+    }
+}
+
 impl Unpacking {
     pub(super) fn start(lease: &Lease, diff_id: &DiffId, media_type: &str) -> Result<Self> {
         if Compression::of_layer(media_type).is_none() {
@@ -39,9 +47,13 @@ impl Unpacking {
                 "this is no image that can be unpacked",
             ));
         }
+        Self::new(lease, Some(diff_id.clone()))
+    }
+
+    pub(super) fn new(lease: &Lease, diff_id: Option<DiffId>) -> Result<Self> {
         let dir = Scratch::new(lease.dir())?;
         let scratch = lease.dir().to_owned();
-        Ok(Self { dir, scratch, diff_id: diff_id.clone(), limits: Limits::default() })
+        Ok(Self { dir, scratch, diff_id, limits: Limits::default() })
     }
 
     /// Other limits than the default ones.
@@ -58,17 +70,23 @@ impl Unpacking {
         DirBuilder::new().mode(0o755).create(&files).map_err(Error::at("create", &files))?;
         let root = RootDir::open(&files)?;
         let mut journal = Journal::new(&self.scratch);
-        let (limits, want) = (self.limits, &self.diff_id);
+        let (limits, want) = (self.limits, self.diff_id.as_ref());
         let work = |plain: Plain| {
             let mut entries = Entries::new(plain, limits);
             let applied = apply(&root, &mut entries, Sink::Overlay, &mut journal)?;
             seal(&root, &journal, Sink::Overlay)?;
-            entries.into_inner().drain_and_check(want)?;
-            Ok(applied)
+            let mut plain = entries.into_inner();
+            match want {
+                Some(want) => plain.drain_and_check(want).map(|_| (applied, want.clone())),
+                None => plain.drain().map(|(got, _)| (applied, got)),
+            }
         };
-        let done = pipeline(packed, want.algorithm(), limits.bytes, work);
-        let applied = done.map_err(|e| explain(want, e))?;
-        Ok(Unpacked { dir: self.dir, diff_id: self.diff_id, journal, applied })
+        let algorithm = want.map_or(Algorithm::Sha256, Digest::algorithm);
+        let (applied, diff_id) = match (pipeline(packed, algorithm, limits.bytes, work), want) {
+            (Err(e), Some(want)) => return Err(explain(want, e)),
+            (done, _) => done?,
+        };
+        Ok(Unpacked { dir: self.dir, diff_id, journal, applied })
     }
 }
 

@@ -349,7 +349,7 @@ impl Foreground<'_> {
     /// The monitor was killed: the container has ended, or has another monitor by now.
     fn find_again(&mut self, role: Role) -> Result<Option<Ended>> {
         let state = super::state(self.host, self.record)?;
-        if state.status.is_alive()
+        if super::is_active(&state)
             && let Some(line) = Line::connect(self.host, &self.record.id, role)?
         {
             self.line = line;

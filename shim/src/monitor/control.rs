@@ -10,16 +10,28 @@ use super::attach::Line;
 use super::lock::Lock;
 use super::protocol::{Frame, Role};
 use super::watch::Watch;
-use super::{Condition, process, state};
+use super::{Condition, is_active, process, state};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::model::Record;
+use crate::model::{Record, RestartPolicy};
 
 /// Sends `signal` to the container's first process.
 pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     let state = state(host, record)?;
     let Some(init) = process::open(&state)? else { return Err(not_running(record)) };
+    let ends = matches!(signal, libc::SIGKILL | libc::SIGTERM | libc::SIGINT);
+    if ends && record.host_config.restart_policy != RestartPolicy::default() {
+        announce(host, record)?;
+    }
     send(&init, signal, record)
+}
+
+/// The monitor hears first that the user wants the end: its policy then starts nothing again.
+fn announce(host: &Host, record: &Record) -> Result<()> {
+    if let Some(mut line) = Line::connect(host, &record.id, Role::default())? {
+        line.send(&Frame::Stopping);
+    }
+    Ok(())
 }
 
 fn send(init: &OwnedFd, signal: i32, record: &Record) -> Result<()> {
@@ -39,12 +51,14 @@ fn not_running(record: &Record) -> Error {
 /// Ends the container: `signal`, and after `patience` SIGKILL. Not running is fine.
 pub fn stop(host: &Host, record: &Record, signal: i32, patience: Option<Duration>) -> Result<()> {
     let state = state(host, record)?;
-    let Some(init) = process::open(&state)? else { return Ok(()) };
-    if let Some(mut line) = Line::connect(host, &record.id, Role::default())? {
-        line.send(&Frame::Stopping);
+    if !is_active(&state) {
+        return Ok(());
     }
-    let sent = send(&init, signal, record);
-    if sent.is_ok() && !ended_within(&init, patience)? {
+    announce(host, record)?;
+    if let Some(init) = process::open(&state)?
+        && send(&init, signal, record).is_ok()
+        && !ended_within(&init, patience)?
+    {
         let _ = send(&init, libc::SIGKILL, record);
     }
     wait(host, record, Condition::NotRunning).map(drop)
@@ -98,7 +112,7 @@ pub fn wait(host: &Host, record: &Record, condition: Condition) -> Result<i32> {
 fn wait_ended(host: &Host, record: &Record) -> Result<i32> {
     loop {
         let state = state(host, record)?;
-        if !state.status.is_alive() {
+        if !is_active(&state) {
             return Ok(state.exit_code);
         }
         if let Some(code) = Line::connect(host, &record.id, Role::default())?

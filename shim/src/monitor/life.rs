@@ -1,29 +1,27 @@
-//! The monitor's process: one container's life, from the mount of its root to its last state.
+//! The monitor's process: one container's lives, from the mount of its root to its last state.
 //!
 //! mount → bundle → streams → runtime create → runtime start → serve → reap →
-//! runtime delete → unmount → state on disk → lock released → clients told.
-//! It is exec'ed, single-threaded, and owns the whole transaction: whoever asked
-//! for it may die at any time.
+//! runtime delete → unmount → (again, if its policy says so) → state on disk →
+//! lock released → clients told. It is exec'ed, single-threaded, and owns the
+//! whole transaction: whoever asked for it may die at any time.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
+use super::birth::{Birth, Born};
 use super::lock::Lock;
 use super::log::{Limits, Writer};
 use super::oom::Counter;
 use super::peer::Peer;
-use super::protocol::{Exited, Failed, Frame, Role, Started, Step};
-use super::runtime::Runtime;
+use super::protocol::{Exited, Frame, Role, Started};
+use super::restart::{self, Ending};
 use super::server::Server;
-use super::stdio::{self, Console, Stdin, Streams};
+use super::stdio::{self, Streams};
 use super::task::{Purpose, Task};
-use super::{ATTACH, process, rootfs, socket};
+use super::{ATTACH, process, socket};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Host, Paths};
@@ -53,235 +51,64 @@ fn run() -> Option<()> {
     let host = Host::open(paths, Some(&task.runtime)).ok()?;
     let record = host.containers.record(&task.id).ok()??;
     let state = host.containers.state(&task.id).ok()?;
+    let birth = Birth::new(&host, &record, state);
     match task.purpose {
-        Purpose::Start { role, size } => {
-            let mut client = Peer::new(0, socket, Some(role)).ok()?;
-            let mut birth = Birth::new(&host, &record, state);
-            match birth.begin(size) {
-                Ok(born) => birth.live(born, lock, client, role),
-                Err(error) => {
-                    client.send(&Frame::Failed(birth.fail(error, lock)));
-                    Some(())
-                }
-            }
-        }
-        Purpose::Adopt => adopt(&host, &record, state, lock, socket),
+        Purpose::Start { role, size } => start(birth, lock, Peer::new(socket, role).ok()?, size),
+        Purpose::Adopt => adopt(birth, lock, socket),
     }
 }
 
-/// A container's start.
-struct Birth<'a> {
-    host: &'a Host,
-    record: &'a Record,
-    state: State,
-    /// RUN/monitors/ID
-    dir: PathBuf,
-    runtime: Runtime<'a>,
-    steps: Vec<Step>,
-    clock: Instant,
-}
-
-/// A container that runs.
-struct Born {
-    pid: i32,
-    init: OwnedFd,
-    streams: Streams,
-    listener: std::os::unix::net::UnixListener,
-    log: Option<Writer>,
-    oom: Counter,
-}
-
-impl<'a> Birth<'a> {
-    fn new(host: &'a Host, record: &'a Record, state: State) -> Self {
-        let dir = host.paths.monitor(&record.id);
-        let runtime = Runtime::of(host, record, dir.join("runtime.log"));
-        Self { host, record, state, dir, runtime, steps: Vec::new(), clock: Instant::now() }
-    }
-
-    fn step(&mut self, name: &str) {
-        let micros = self.clock.elapsed().as_micros() as u64;
-        self.steps.push(Step { name: name.into(), micros });
-        self.clock = Instant::now();
-    }
-
-    /// Makes the container and lets it run.
-    fn begin(&mut self, size: Option<(u16, u16)>) -> Result<Born> {
-        let (host, record) = (self.host, self.record);
-        self.runtime.delete()?; // what a killed monitor left
-        rootfs::enter_namespace()?;
-        rootfs::mount_overlay(host, record, self.state.started_at.is_none())?;
-        self.step("mount");
-        crate::bundle::prepare(host, record)?;
-        self.step("bundle");
-        let listener =
-            socket::listen(&self.dir, ATTACH).map_err(|e| Error::io("listen in", &self.dir, e))?;
-        let log = open_log(host, record)?;
-        let (pid, streams) = if record.config.tty {
-            self.create_with_terminal(size)?
-        } else {
-            self.create_with_pipes()?
-        };
-        let init = process::open_pid(pid)
-            .map_err(|e| Error::engine(format!("open process {pid}: {}", e.desc())))?;
-        let oom = Counter::of(pid);
-        self.step("create");
-        self.mark_running(pid)?;
-        self.runtime.start()?;
-        self.step("start");
-        host.containers.write_state(record, &self.state)?;
-        Ok(Born { pid, init, streams, listener, log, oom })
-    }
-
-    fn create_with_pipes(&self) -> Result<(i32, Streams)> {
-        let config = &self.record.config;
-        let stdin = match (config.open_stdin, config.stdin_once) {
-            (false, _) => Stdin::Closed,
-            (true, true) => Stdin::Once,
-            (true, false) => Stdin::Open,
-        };
-        let (streams, theirs) = stdio::pipes(&self.dir, stdin)?;
-        let bundle = self.host.paths.bundle(&self.record.id);
-        let pid = self.runtime.create(&bundle, &self.dir.join("pid"), None, theirs)?;
-        Ok((pid, streams))
-    }
-
-    fn create_with_terminal(&self, size: Option<(u16, u16)>) -> Result<(i32, Streams)> {
-        let console = Console::listen(&self.dir, "console.sock")?;
-        let bundle = self.host.paths.bundle(&self.record.id);
-        let path = console.address.path.clone();
-        let none = super::runtime::Stdio3::null();
-        let pid = self.runtime.create(&bundle, &self.dir.join("pid"), Some(&path), none)?;
-        let master = console.master()?;
-        if let Some((rows, columns)) = size {
-            let _ = dhow_kernel::tty::resize(master.as_fd(), rows, columns);
-        }
-        Ok((pid, Streams::terminal(master)?))
-    }
-
-    fn mark_running(&mut self, pid: i32) -> Result<()> {
-        let ended = || Error::engine(format!("process {pid} ended before the container's start"));
-        self.state = State {
-            version: State::VERSION,
-            status: Status::Running,
-            pid,
-            start_time: process::stat(pid).ok_or_else(ended)?.start_time,
-            boot_id: process::boot_id()?,
-            monitor_pid: std::process::id() as i32,
-            started_at: Some(Timestamp::now()),
-            restart_count: self.state.restart_count,
-            ..State::default()
-        };
-        Ok(())
-    }
-
-    /// Undoes what [`Birth::begin`] did, in reverse, and keeps why.
-    fn fail(self, error: Error, lock: Lock) -> Failed {
-        let (host, record) = (self.host, self.record);
-        let undone = [self.runtime.delete(), rootfs::unmount(host, record)];
-        let mut message = error.message;
-        for failure in undone.into_iter().filter_map(Result::err) {
-            message = format!("{message}; then {failure}");
-        }
-        lock.mark_ending();
-        let code = Exit::of_run(error.kind).0;
-        let before = host.containers.state(&record.id).unwrap_or_default();
-        let state = State {
-            version: State::VERSION,
-            exit_code: code.into(),
-            error: message.clone(),
-            ..before
-        };
-        let _ = if record.host_config.auto_remove {
-            host.containers.remove(record)
-        } else {
-            host.containers.write_state(record, &state)
-        };
-        super::clear(host, &record.id);
-        drop(lock);
-        Failed { code, message }
-    }
-
-    /// Serves the container to its end.
-    fn live(self, born: Born, lock: Lock, mut client: Peer, role: Role) -> Option<()> {
-        client.send(&Frame::Started(Started { pid: born.pid, steps: self.steps }));
-        // Who attaches nothing only wanted to see the start.
-        let peers = (role != Role::default()).then_some(client).into_iter().collect();
-        let config = &self.record.config;
-        let kind = (config.tty, config.stdin_once);
-        let mut server = Server::new(born.listener, peers, born.streams, kind, born.log);
-        server.serve(born.init.as_fd()).ok()?;
-        server.drain();
-        let code = dhow_kernel::process::reap(born.init.as_fd()).ok().flatten().unwrap_or(-1);
-        let end = End { host: self.host, record: self.record, runtime: self.runtime, lock };
-        end.finish(self.state, code, born.oom.counted(), server)
-    }
-}
-
-/// A container's end.
-struct End<'a> {
-    host: &'a Host,
-    record: &'a Record,
-    runtime: Runtime<'a>,
+/// Starts the container for `client`, and stays with it.
+fn start(
+    mut birth: Birth<'_>,
     lock: Lock,
-}
-
-impl End<'_> {
-    fn finish(self, state: State, code: i32, oom_killed: bool, server: Server) -> Option<()> {
-        let (host, record) = (self.host, self.record);
-        let failures = [
-            self.runtime.delete().err().map(|e| e.message),
-            rootfs::unmount(host, record).err().map(|e| e.message),
-            server.log_error.as_ref().map(|e| format!("write the log: {e}")),
-        ];
-        let error = failures.into_iter().flatten().collect::<Vec<_>>().join("; ");
-        let state = super::ended(state, code, oom_killed, error);
-        self.lock.mark_ending();
-        if record.host_config.auto_remove {
-            super::remove_quietly(host, record);
-        } else {
-            let _ = host.containers.write_state(record, &state);
+    mut client: Peer,
+    size: Option<(u16, u16)>,
+) -> Option<()> {
+    birth.state.restart_count = 0;
+    let begun = open_server(&birth).and_then(|server| Ok((server, birth.begin(size)?)));
+    match begun {
+        Err(error) => {
+            client.send(&Frame::Failed(birth.fail(error, lock)));
+            Some(())
         }
-        super::clear(host, &record.id);
-        drop(self.lock);
-        server.farewell(Exited { code }).ok()
+        Ok((mut server, born)) => {
+            let steps = std::mem::take(&mut birth.steps);
+            client.send(&Frame::Started(Started { pid: birth.state.pid, steps }));
+            // Who attaches nothing only wanted to see the start.
+            if client.role == Some(Role::default()) {
+                drop(client);
+            } else {
+                server.welcome(client);
+            }
+            live(birth, lock, server, born)
+        }
     }
 }
 
 /// Goes on where a killed monitor stopped.
-fn adopt(
-    host: &Host,
-    record: &Record,
-    mut state: State,
-    lock: Lock,
-    socket: UnixStream,
-) -> Option<()> {
-    let dir = host.paths.monitor(&record.id);
-    let runtime = Runtime::of(host, record, dir.join("runtime.log"));
-    let init = process::open(&state).ok()?;
-    let oom = Counter::of(state.pid);
-    let listener = socket::listen(&dir, ATTACH).ok()?;
-    let streams = if record.config.tty {
-        Streams { stdin: None, stdout: None, stderr: None } // it was hung up
+fn adopt(mut birth: Birth<'_>, lock: Lock, socket: UnixStream) -> Option<()> {
+    let init = process::open(&birth.state).ok()??;
+    let mut server = open_server(&birth).ok()?;
+    let streams = if birth.record.config.tty {
+        Streams::none() // it was hung up
     } else {
-        stdio::reopen(&dir)
+        stdio::reopen(&birth.dir)
     };
-    let log = open_log(host, record).ok()?;
-    let kind = (record.config.tty, record.config.stdin_once);
-    let mut server = Server::new(listener, Vec::new(), streams, kind, log);
-    state.monitor_pid = std::process::id() as i32;
-    let _ = host.containers.write_state(record, &state);
-    let mut client = Peer::new(0, socket, None).ok()?;
-    client.send(&Frame::Started(Started { pid: state.pid, steps: Vec::new() }));
-    drop(client);
-    let code = match init {
-        Some(init) => {
-            server.serve(init.as_fd()).ok()?;
-            super::reconcile::code_of_orphan(&state, init.as_fd())
-        }
-        None => -1,
-    };
-    server.drain();
-    End { host, record, runtime, lock }.finish(state, code, oom.counted(), server)
+    let oom = Counter::of(birth.state.pid);
+    birth.state.monitor_pid = std::process::id() as i32;
+    birth.host.containers.write_state(birth.record, &birth.state).ok()?;
+    drop(socket); // whoever called us sees that we are there
+    server.orphan = true;
+    live(birth, lock, server, Born { init, streams, oom })
+}
+
+fn open_server(birth: &Birth<'_>) -> Result<Server> {
+    let dir = &birth.dir;
+    let listener = socket::listen(dir, ATTACH).map_err(|e| Error::io("listen in", dir, e))?;
+    let config = &birth.record.config;
+    let log = open_log(birth.host, birth.record)?;
+    Ok(Server::new(listener, config.tty, config.stdin_once, log))
 }
 
 fn open_log(host: &Host, record: &Record) -> Result<Option<Writer>> {
@@ -292,4 +119,83 @@ fn open_log(host: &Host, record: &Record) -> Result<Option<Writer>> {
     let path = host.paths.log(&record.id);
     let limits = Limits::of(&config.config)?;
     Writer::open(&path, limits).map(Some).map_err(|e| Error::io("open log", &path, e))
+}
+
+/// Stays with the container through all its lives.
+fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) -> Option<()> {
+    let mut pause = None;
+    loop {
+        let began = Instant::now();
+        let (code, oom_killed) = serve(&birth.state, &mut server, born)?;
+        let error = [birth.clean(), server.log_error.clone()].into_iter().flatten();
+        let error = error.collect::<Vec<_>>().join("; ");
+        birth.state = super::ended(std::mem::take(&mut birth.state), code, oom_killed, error);
+        let ending = Ending {
+            code,
+            lasted: began.elapsed(),
+            restarts: birth.state.restart_count,
+            wanted: server.stopping,
+            pause,
+        };
+        pause = restart::pause(&birth.record.host_config.restart_policy, &ending);
+        born = match pause {
+            None => return finish(&birth, lock, server),
+            Some(pause) => match again(&mut birth, &mut server, pause) {
+                Some(born) => born,
+                None => return finish(&birth, lock, server),
+            },
+        };
+    }
+}
+
+/// One life: its streams until its end; its exit code, and whether memory was its end.
+fn serve(state: &State, server: &mut Server, born: Born) -> Option<(i32, bool)> {
+    server.join(born.streams);
+    server.serve(born.init.as_fd()).ok()?;
+    let code = if std::mem::take(&mut server.orphan) {
+        super::reconcile::code_of_orphan(state, born.init.as_fd())
+    } else {
+        dhow_kernel::process::reap(born.init.as_fd()).ok().flatten().unwrap_or(-1)
+    };
+    server.drain();
+    Some((code, born.oom.counted()))
+}
+
+/// The next life, after a pause; nothing when the user stops it meanwhile or it can't be.
+fn again(birth: &mut Birth<'_>, server: &mut Server, pause: Duration) -> Option<Born> {
+    birth.state.status = Status::Restarting;
+    birth.state.restart_count += 1;
+    birth.state.monitor_pid = std::process::id() as i32;
+    let _ = birth.host.containers.write_state(birth.record, &birth.state);
+    server.part(Exited { code: birth.state.exit_code });
+    if server.idle(pause) {
+        birth.state.status = Status::Exited;
+        return None;
+    }
+    let before = birth.state.clone();
+    birth
+        .begin(None)
+        .map_err(|error| {
+            let _ = birth.clean();
+            let exit_code = Exit::of_run(error.kind).0.into();
+            let (status, error) = (Status::Exited, error.message);
+            birth.state = State { status, exit_code, error, ..before };
+        })
+        .ok()
+}
+
+/// The last state on disk, the lock free, and then the last word to the clients.
+fn finish(birth: &Birth<'_>, lock: Lock, server: Server) -> Option<()> {
+    let (host, record) = (birth.host, birth.record);
+    lock.mark_ending();
+    if record.host_config.auto_remove {
+        super::remove_quietly(host, record);
+    } else {
+        let state =
+            State { monitor_pid: 0, stopped_by_user: server.stopping, ..birth.state.clone() };
+        let _ = host.containers.write_state(record, &state);
+    }
+    super::clear(host, &record.id);
+    drop(lock);
+    server.farewell(Exited { code: birth.state.exit_code }).ok()
 }

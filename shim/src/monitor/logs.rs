@@ -15,8 +15,8 @@ use serde::Deserialize;
 use super::attach::Line;
 use super::log::rotated;
 use super::protocol::Role;
-use super::state;
 use super::watch::Watch;
+use super::{is_active, state};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::Record;
@@ -86,7 +86,7 @@ fn follow(
     let mut tail = read_all(path, printer.options.tail)?;
     loop {
         // Asked before the reading: what is written up to the end is then read for sure.
-        let alive = state(host, record).map_err(other)?.status.is_alive();
+        let alive = is_active(&state(host, record).map_err(other)?);
         let line = if alive {
             Line::connect(host, &record.id, Role::default()).map_err(other)?
         } else {

@@ -1,7 +1,7 @@
 //! One monitor for each container that runs, and everything that talks to it.
 //!
 //! ```text
-//! start ─▶ task ─▶ life: rootfs, stdio, runtime, server (peer, log), oom
+//! start ─▶ task ─▶ life: birth (rootfs, stdio, runtime), server (peer, log), oom, restart
 //! attach ─▶ protocol ◀─ server        control, reconcile ─▶ lock, process
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! way to ask how a container is: it puts right what a killed monitor left.
 
 mod attach;
+mod birth;
 mod control;
 mod exec;
 mod life;
@@ -22,6 +23,7 @@ mod process;
 pub mod protocol;
 mod reconcile;
 mod relay;
+mod restart;
 mod rootfs;
 mod runtime;
 mod server;
@@ -90,7 +92,7 @@ pub enum Condition {
 /// Joins our streams to a container that runs.
 pub fn attach(host: &Host, record: &Record, how: &Attach) -> Result<Ended> {
     DetachKeys::parse(how.detach_keys.as_deref())?;
-    if state(host, record)?.status.is_alive()
+    if is_active(&state(host, record)?)
         && let Some(line) = attach::Line::connect(host, &record.id, attach::role_of(how))?
     {
         return attach::follow(host, record, how, line);
@@ -103,11 +105,11 @@ pub fn attach(host: &Host, record: &Record, how: &Attach) -> Result<Ended> {
 
 /// Removes a container that does not run: its records, its files, and its locks.
 pub fn remove(host: &Host, record: &Record) -> Result<()> {
-    if state(host, record)?.status.is_alive() {
+    if is_active(&state(host, record)?) {
         return Err(running(record));
     }
     let lock = lock::Lock::take(host, &record.id)?;
-    if host.containers.state(&record.id)?.status.is_alive() {
+    if is_active(&host.containers.state(&record.id)?) {
         return Err(running(record)); // started just now, and its monitor killed
     }
     lock.mark_ending();
@@ -127,6 +129,11 @@ fn remove_quietly(host: &Host, record: &Record) {
     for mount in record.mounts.iter().filter(|mount| mount.anonymous && removed.is_ok()) {
         let _ = host.volumes.remove(&mount.name);
     }
+}
+
+/// It runs, or is about to run again: a monitor has it.
+fn is_active(state: &State) -> bool {
+    state.status.is_alive() || state.status == Status::Restarting
 }
 
 /// Removes RUN/monitors/ID; the caller holds its lock, which locks nothing from here on.

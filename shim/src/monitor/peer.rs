@@ -21,11 +21,16 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The client behind `stream`.
-    pub fn new(number: u64, stream: UnixStream, role: Option<Role>) -> Result<Self> {
+    /// The client behind `stream`, who came for `role`.
+    pub fn new(stream: UnixStream, role: Role) -> Result<Self> {
+        Ok(Self { role: Some(role), ..Self::stranger(stream)? })
+    }
+
+    /// The client behind `stream`, who has not yet said what for.
+    pub fn stranger(stream: UnixStream) -> Result<Self> {
         stream.set_nonblocking(true)?;
         let (decoder, out) = (Decoder::default(), Vec::new());
-        Ok(Self { number, role, gone: false, stream, decoder, out, sent: 0 })
+        Ok(Self { number: 0, role: None, gone: false, stream, decoder, out, sent: 0 })
     }
 
     /// Bytes it has not yet read.

@@ -13,22 +13,22 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::lock::Lock;
 use super::runtime::Runtime;
 use super::task::{Purpose, Task};
-use super::{clear, ended, process, remove_quietly};
+use super::{clear, ended, is_active, process, remove_quietly};
 use crate::error::Result;
 use crate::host::Host;
-use crate::model::{Record, State};
+use crate::model::{Record, State, Status};
 
 /// The container's state, after putting right what a killed monitor left.
 pub fn state(host: &Host, record: &Record) -> Result<State> {
     let state = host.containers.state(&record.id)?;
     // Who ends in peace leaves no directory; so this one look is all that most cost.
-    if !state.status.is_alive() && !host.paths.monitor(&record.id).exists() {
+    if !is_active(&state) && !host.paths.monitor(&record.id).exists() {
         return Ok(state);
     }
     let Some(lock) = Lock::try_take(host, &record.id)? else { return Ok(state) };
     // Between the look and the lock its monitor may have written the end.
     let state = host.containers.state(&record.id)?;
-    if !state.status.is_alive() {
+    if !is_active(&state) {
         sweep(host, record)?;
         drop(lock);
         return Ok(state);
@@ -69,7 +69,9 @@ fn wait_for_runtime(id: &str) {
 
 /// Writes the end of a container that nobody saw ending.
 fn bury(host: &Host, record: &Record, state: State, lock: Lock) -> Result<State> {
-    let code = code_of_zombie(&state).unwrap_or(-1);
+    // Between two lives its monitor had already seen the end.
+    let seen = (state.status == Status::Restarting).then_some(state.exit_code);
+    let code = seen.or_else(|| code_of_zombie(&state)).unwrap_or(-1);
     let log = host.paths.monitor(&record.id).join("runtime.log");
     let failure = Runtime::of(host, record, log).delete().err();
     let state = ended(state, code, false, failure.map(|e| e.message).unwrap_or_default());

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -34,6 +35,8 @@ pub struct Server {
     pub log_error: Option<String>,
     /// The user has asked for the end that comes.
     pub stopping: bool,
+    /// The container's first process is not our child.
+    pub orphan: bool,
     buffer: Box<[u8]>,
 }
 
@@ -56,33 +59,46 @@ enum Source {
 }
 
 impl Server {
-    /// A server over `streams`; `peers` are there from the beginning.
+    /// A server without streams and clients.
     pub fn new(
         listener: UnixListener,
-        peers: Vec<Peer>,
-        streams: Streams,
-        (terminal, stdin_once): (bool, bool),
+        terminal: bool,
+        stdin_once: bool,
         log: Option<Writer>,
     ) -> Self {
         Self {
             listener,
-            next_number: peers.len() as u64,
-            peers,
-            streams,
+            next_number: 0,
+            peers: Vec::new(),
+            streams: Streams::none(),
             terminal,
             stdin_once,
             input: Input::default(),
             log,
             log_error: None,
             stopping: false,
+            orphan: false,
             buffer: vec![0; 64 * 1024].into(),
         }
+    }
+
+    /// Serves these streams from now on.
+    pub fn join(&mut self, streams: Streams) {
+        self.streams = streams;
+        self.input = Input::default();
+    }
+
+    /// Serves this client, too.
+    pub fn welcome(&mut self, mut peer: Peer) {
+        self.next_number += 1;
+        peer.number = self.next_number;
+        self.peers.push(peer);
     }
 
     /// Serves until `init` has ended.
     pub fn serve(&mut self, init: BorrowedFd<'_>) -> Result<()> {
         loop {
-            for (source, events) in self.wait(Some(init))? {
+            for (source, events) in self.wait(Some(init), PollTimeout::NONE)? {
                 match source {
                     Source::Init => return Ok(()),
                     Source::Listener => self.accept(),
@@ -115,32 +131,67 @@ impl Server {
         }
     }
 
+    /// One life has ended: its clients hear how, and go.
+    pub fn part(&mut self, exited: Exited) {
+        for mut peer in self.peers.drain(..) {
+            peer.send(&Frame::Exited(exited));
+        }
+        self.streams = Streams::none();
+    }
+
+    /// Serves between two lives for so long; true when the user wants no other.
+    pub fn idle(&mut self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.stopping {
+                return self.stopping;
+            }
+            let timeout = PollTimeout::try_from(left.as_millis() as i32 + 1);
+            let Ok(ready) = self.wait(None, timeout.unwrap_or(PollTimeout::MAX)) else {
+                return true;
+            };
+            for (source, events) in ready {
+                match source {
+                    Source::Listener => self.accept(),
+                    Source::Peer(at) => self.attend(at, events),
+                    _ => {}
+                }
+            }
+            self.drop_gone();
+        }
+    }
+
     /// Stops listening: who connects from now on finds the container's state on disk.
     pub fn farewell(mut self, exited: Exited) -> Result<()> {
         self.accept(); // who came just before the end
         for peer in &mut self.peers {
             peer.send(&Frame::Exited(exited));
         }
-        self.streams = Streams { stdin: None, stdout: None, stderr: None };
+        self.streams = Streams::none();
         loop {
             self.peers.retain(|peer| !peer.gone && peer.pending() > 0);
             if self.peers.is_empty() {
                 return Ok(());
             }
-            for (source, events) in self.wait(None)? {
-                if let Source::Peer(at) = source {
-                    self.attend(at, events);
+            for (source, events) in self.wait(None, PollTimeout::NONE)? {
+                match source {
+                    Source::Peer(at) => self.attend(at, events),
+                    _ => drop(self.listener.accept()), // too late: the disk knows by now
                 }
             }
         }
     }
 
-    fn wait(&self, init: Option<BorrowedFd<'_>>) -> Result<Vec<(Source, PollFlags)>> {
+    fn wait(
+        &self,
+        init: Option<BorrowedFd<'_>>,
+        timeout: PollTimeout,
+    ) -> Result<Vec<(Source, PollFlags)>> {
         let (read, write) = (PollFlags::POLLIN, PollFlags::POLLOUT);
         let mut set: Vec<(Source, PollFd<'_>)> = Vec::with_capacity(5 + self.peers.len());
         if let Some(init) = init {
             set.push((Source::Init, PollFd::new(init, read)));
-            set.push((Source::Listener, PollFd::new(self.listener.as_fd(), read)));
             if let Some(stdin) =
                 self.streams.stdin.as_ref().filter(|_| !self.input.queue.is_empty())
             {
@@ -152,13 +203,14 @@ impl Server {
                 }
             }
         }
+        set.push((Source::Listener, PollFd::new(self.listener.as_fd(), read)));
         for (at, peer) in self.peers.iter().enumerate() {
             let wanted = if peer.pending() > 0 { read | write } else { read };
             set.push((Source::Peer(at), PollFd::new(peer.as_fd(), wanted)));
         }
         let (sources, mut fds): (Vec<_>, Vec<_>) = set.into_iter().unzip();
         loop {
-            match poll(&mut fds, PollTimeout::NONE) {
+            match poll(&mut fds, timeout) {
                 Ok(_) => break,
                 Err(Errno::EINTR) => {}
                 Err(e) => return Err(Error::engine(format!("poll: {}", e.desc()))),
@@ -219,8 +271,9 @@ impl Server {
 
     fn accept(&mut self) {
         while let Ok((stream, _)) = self.listener.accept() {
-            self.next_number += 1;
-            self.peers.extend(Peer::new(self.next_number, stream, None));
+            if let Ok(peer) = Peer::stranger(stream) {
+                self.welcome(peer);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use super::attach::{Line, follow, role_of};
 use super::lock::Lock;
 use super::protocol::{Failed, Frame, Step};
 use super::task::{Purpose, Task};
-use super::{Attach, Ended, state, terminal};
+use super::{Attach, Ended, is_active, state, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
@@ -89,7 +89,7 @@ fn typed(failed: Failed) -> Error {
 /// The lock of a container that does not run.
 fn lock(host: &Host, record: &Record) -> Result<Lock> {
     loop {
-        if state(host, record)?.status.is_alive() {
+        if is_active(&state(host, record)?) {
             return Err(Error::conflict(format!(
                 "container {} is already running",
                 record.short_id()
@@ -97,7 +97,7 @@ fn lock(host: &Host, record: &Record) -> Result<Lock> {
         }
         if let Some(lock) = Lock::try_take(host, &record.id)? {
             // What was read without the lock may have changed before it was taken.
-            let alive = host.containers.state(&record.id)?.status.is_alive();
+            let alive = is_active(&host.containers.state(&record.id)?);
             if !alive {
                 return Ok(lock);
             }

@@ -146,6 +146,11 @@ impl Console {
 }
 
 impl Streams {
+    /// No streams at all.
+    pub fn none() -> Self {
+        Self { stdin: None, stdout: None, stderr: None }
+    }
+
     /// A terminal's streams: one descriptor for both ways.
     pub fn terminal(master: File) -> Result<Self> {
         let other = master

@@ -1,0 +1,167 @@
+//! A container's start, step by step, and the way back when a step fails.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::lock::Lock;
+use super::oom::Counter;
+use super::protocol::{Failed, Step};
+use super::runtime::{Runtime, Stdio3};
+use super::stdio::{self, Console, Stdin, Streams};
+use super::{process, rootfs};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::model::{Record, State, Status};
+
+/// What starts a container, as often as it has to.
+pub struct Birth<'a> {
+    /// Where everything is.
+    pub host: &'a Host,
+    /// What the container was made to be.
+    pub record: &'a Record,
+    /// What became of it so far.
+    pub state: State,
+    /// RUN/monitors/ID
+    pub dir: PathBuf,
+    /// The runtime, its errors going to `dir`.
+    pub runtime: Runtime<'a>,
+    /// What the last start consisted of.
+    pub steps: Vec<Step>,
+    clock: Instant,
+    own_namespace: bool,
+}
+
+/// A container that runs.
+pub struct Born {
+    /// Its first process.
+    pub init: OwnedFd,
+    /// Our ends of its streams.
+    pub streams: Streams,
+    /// Counts its deaths for memory.
+    pub oom: Counter,
+}
+
+impl<'a> Birth<'a> {
+    /// Nothing is done yet.
+    pub fn new(host: &'a Host, record: &'a Record, state: State) -> Self {
+        let dir = host.paths.monitor(&record.id);
+        let runtime = Runtime::of(host, record, dir.join("runtime.log"));
+        let (steps, clock) = (Vec::new(), Instant::now());
+        Self { host, record, state, dir, runtime, steps, clock, own_namespace: false }
+    }
+
+    fn step(&mut self, name: &str) {
+        let micros = self.clock.elapsed().as_micros() as u64;
+        self.steps.push(Step { name: name.into(), micros });
+        self.clock = Instant::now();
+    }
+
+    /// Makes the container and lets it run.
+    pub fn begin(&mut self, size: Option<(u16, u16)>) -> Result<Born> {
+        let (host, record) = (self.host, self.record);
+        self.steps.clear();
+        self.clock = Instant::now();
+        self.runtime.delete()?; // what a killed monitor left
+        if !std::mem::replace(&mut self.own_namespace, true) {
+            rootfs::enter_namespace()?;
+        }
+        rootfs::mount_overlay(host, record, self.state.started_at.is_none())?;
+        self.step("mount");
+        crate::bundle::prepare(host, record)?;
+        self.step("bundle");
+        let (pid, streams) = if record.config.tty {
+            self.create_with_terminal(size)?
+        } else {
+            self.create_with_pipes()?
+        };
+        let init = process::open_pid(pid)
+            .map_err(|e| Error::engine(format!("open process {pid}: {}", e.desc())))?;
+        let oom = Counter::of(pid);
+        self.step("create");
+        self.mark_running(pid)?;
+        self.runtime.start()?;
+        self.step("start");
+        host.containers.write_state(record, &self.state)?;
+        Ok(Born { init, streams, oom })
+    }
+
+    fn create_with_pipes(&self) -> Result<(i32, Streams)> {
+        let config = &self.record.config;
+        let stdin = match (config.open_stdin, config.stdin_once) {
+            (false, _) => Stdin::Closed,
+            (true, true) => Stdin::Once,
+            (true, false) => Stdin::Open,
+        };
+        let (streams, theirs) = stdio::pipes(&self.dir, stdin)?;
+        let bundle = self.host.paths.bundle(&self.record.id);
+        let pid = self.runtime.create(&bundle, &self.dir.join("pid"), None, theirs)?;
+        Ok((pid, streams))
+    }
+
+    fn create_with_terminal(&self, size: Option<(u16, u16)>) -> Result<(i32, Streams)> {
+        let console = Console::listen(&self.dir, "console.sock")?;
+        let bundle = self.host.paths.bundle(&self.record.id);
+        let path = console.address.path.clone();
+        let pid =
+            self.runtime.create(&bundle, &self.dir.join("pid"), Some(&path), Stdio3::null())?;
+        let master = console.master()?;
+        if let Some((rows, columns)) = size {
+            let _ = dhow_kernel::tty::resize(master.as_fd(), rows, columns);
+        }
+        Ok((pid, Streams::terminal(master)?))
+    }
+
+    fn mark_running(&mut self, pid: i32) -> Result<()> {
+        let ended = || Error::engine(format!("process {pid} ended before the container's start"));
+        self.state = State {
+            version: State::VERSION,
+            status: Status::Running,
+            pid,
+            start_time: process::stat(pid).ok_or_else(ended)?.start_time,
+            boot_id: process::boot_id()?,
+            monitor_pid: std::process::id() as i32,
+            started_at: Some(Timestamp::now()),
+            restart_count: self.state.restart_count,
+            ..State::default()
+        };
+        Ok(())
+    }
+
+    /// Undoes what a life did; says what could not be undone.
+    pub fn clean(&self) -> Option<String> {
+        let undone = [self.runtime.delete(), rootfs::unmount(self.host, self.record)];
+        let failures: Vec<_> =
+            undone.into_iter().filter_map(Result::err).map(|e| e.message).collect();
+        (!failures.is_empty()).then(|| failures.join("; "))
+    }
+
+    /// Undoes what [`Birth::begin`] did, in reverse, and keeps why it failed.
+    pub fn fail(self, error: Error, lock: Lock) -> Failed {
+        let (host, record) = (self.host, self.record);
+        let message = match self.clean() {
+            Some(failure) => format!("{}; then {failure}", error.message),
+            None => error.message,
+        };
+        lock.mark_ending();
+        let code = Exit::of_run(error.kind).0;
+        let before = host.containers.state(&record.id).unwrap_or_default();
+        let state = State {
+            version: State::VERSION,
+            exit_code: code.into(),
+            error: message.clone(),
+            ..before
+        };
+        if record.host_config.auto_remove {
+            super::remove_quietly(host, record);
+        } else {
+            let _ = host.containers.write_state(record, &state);
+        }
+        super::clear(host, &record.id);
+        drop(lock);
+        Failed { code, message }
+    }
+}
