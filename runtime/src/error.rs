@@ -33,6 +33,8 @@ pub enum Error {
         /// The kernel's answer.
         errno: Errno,
     },
+    /// A step of init failed, on the other side of the fork.
+    Fault(crate::init::fault::Fault),
     /// A rule of the state machine, a missing container, a misused flag: the line as it is shown.
     Rule(String),
 }
@@ -72,6 +74,7 @@ impl fmt::Display for Error {
             Self::System { call, subject, errno } => {
                 write!(f, "{call} {subject}: {}", describe(*errno))
             }
+            Self::Fault(fault) => write!(f, "unable to start container process: {fault}"),
             Self::Rule(line) => f.write_str(line),
         }
     }

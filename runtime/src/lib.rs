@@ -4,7 +4,18 @@
 //! one module here.
 
 pub mod cgroup;
+pub mod command;
 pub mod error;
+pub mod foreground;
+pub mod hooks;
+pub mod init;
+pub mod join;
+pub mod lifecycle;
 pub mod log;
 mod null;
+pub mod plan;
+pub mod sealed;
 pub mod seccomp;
+pub mod signal;
+pub mod state;
+pub mod validate;

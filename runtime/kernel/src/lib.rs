@@ -13,6 +13,7 @@ pub mod ended;
 pub mod fd;
 pub mod keys;
 pub mod mount;
+pub mod net;
 pub mod process;
 pub mod rights;
 pub mod sched;

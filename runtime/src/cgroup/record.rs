@@ -36,6 +36,11 @@ impl Record {
         self.paths.values().try_for_each(|dir| enter(dir, pid))
     }
 
+    /// Whether the unified hierarchy's is the only group.
+    pub fn only_unified(&self) -> bool {
+        self.paths.len() == 1 && self.paths.contains_key("")
+    }
+
     /// The group on the unified hierarchy, for `CLONE_INTO_CGROUP`.
     pub fn unified(&self) -> Option<&str> {
         self.paths.get("").map(String::as_str)

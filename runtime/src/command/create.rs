@@ -1,0 +1,29 @@
+//! `create`: a container up to where only its start is missing.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use super::World;
+use super::launch::{Flags, detached_terminal};
+use crate::error::Result;
+use crate::lifecycle::{self, Terminal};
+
+/// An engine's socket, if it gave one.
+struct Engine<'a>(Option<&'a Path>);
+
+impl Terminal for Engine<'_> {
+    fn socket(&mut self, terminal: bool) -> Result<Option<OwnedFd>> {
+        detached_terminal(terminal, self.0)
+    }
+}
+
+/// Makes it.
+pub fn create(flags: &Flags, world: &World) -> Result<()> {
+    let mut terminal = Engine(flags.console_socket.as_deref());
+    let born = lifecycle::create(&world.store, &flags.wanted(world, true), &mut terminal)?;
+    let written = flags.write_pid(born.record.process.pid);
+    written.inspect_err(|_| {
+        born.init.discard();
+        let _ = lifecycle::destroy(&born.held, &born.record, &world.log);
+    })
+}

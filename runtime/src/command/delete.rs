@@ -1,0 +1,36 @@
+//! `delete`: what is left of a container that has ended; with `--force`, its end too.
+
+use super::World;
+use crate::error::{Error, Result};
+use crate::lifecycle;
+use crate::state::Status;
+
+/// Deletes it.
+pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
+    let (dir, record) = match world.store.find(id) {
+        Ok(found) => found,
+        Err(e) if force => return forgotten(id, world, e),
+        Err(e) => return Err(e),
+    };
+    let held = dir.hold()?;
+    match held.dir.status(&record) {
+        Status::Stopped => {}
+        // As runc: what was never started has nothing to lose.
+        Status::Created => lifecycle::kill_and_wait(&record)?,
+        _ if force => lifecycle::kill_and_wait(&record)?,
+        other => {
+            let why = format!("cannot delete container {id} that is not stopped: {other}");
+            return Err(Error::rule(why));
+        }
+    }
+    lifecycle::destroy(&held, &record, &world.log)
+}
+
+/// With `--force` a missing container is no failure, and a directory without a record goes.
+fn forgotten(id: &str, world: &World, e: Error) -> Result<()> {
+    match world.store.leftover(id)? {
+        Some(dir) => dir.hold()?.dir.remove(),
+        None if e.to_string() == "container does not exist" => Ok(()),
+        None => Err(e),
+    }
+}

@@ -1,0 +1,33 @@
+//! `kill`: a signal to a container's first process, or to all of them.
+
+use std::os::fd::AsFd;
+
+use super::World;
+use crate::error::{Error, Result};
+use crate::{signal, state::Status};
+
+/// Sends it.
+pub fn kill(id: &str, text: &str, all: bool, world: &World) -> Result<()> {
+    let number =
+        signal::parse(text).ok_or_else(|| Error::rule(format!("unknown signal {text:?}")))?;
+    let (dir, record) = world.store.find(id)?;
+    if all {
+        // Also what outlived the first process.
+        return record.cgroup.kill(number);
+    }
+    let gone = || Error::rule(format!("container not running: {id}"));
+    let status = dir.status(&record);
+    if matches!(status, Status::Stopped | Status::Creating) {
+        return Err(gone());
+    }
+    let process = record.process.open().ok_or_else(gone)?;
+    match dhow_kernel::process::pidfd_signal(process.as_fd(), number) {
+        Err(nix::errno::Errno::ESRCH) => return Err(gone()),
+        other => other.map_err(|e| Error::system("signal", id, e))?,
+    }
+    // A frozen process dies when it thaws.
+    if number == libc::SIGKILL && status == Status::Paused {
+        record.cgroup.thaw()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! What create and run ask for alike.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use super::World;
+use crate::error::{Error, Result};
+use crate::lifecycle::Wanted;
+use crate::plan;
+
+/// Flags of both.
+#[derive(Debug, Default)]
+pub struct Flags {
+    /// The id.
+    pub id: String,
+    /// `--bundle`.
+    pub bundle: PathBuf,
+    /// `--pid-file`.
+    pub pid_file: Option<PathBuf>,
+    /// `--console-socket`.
+    pub console_socket: Option<PathBuf>,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+}
+
+impl Flags {
+    /// As the library wants it.
+    pub fn wanted<'a>(&'a self, world: &World, waits: bool) -> Wanted<'a> {
+        Wanted {
+            id: &self.id,
+            bundle: &self.bundle,
+            systemd: world.systemd,
+            rootless: world.rootless,
+            options: plan::Options { no_pivot: self.no_pivot, no_new_keyring: self.no_new_keyring },
+            preserve: self.preserve_fds,
+            listen: world.listen,
+            waits,
+        }
+    }
+
+    /// Writes the pid where it was asked for.
+    pub fn write_pid(&self, pid: i32) -> Result<()> {
+        self.pid_file.as_ref().map_or(Ok(()), |path| write_pid(path, pid))
+    }
+}
+
+/// Writes a pid file whole: engines wait for it to appear.
+pub fn write_pid(path: &Path, pid: i32) -> Result<()> {
+    let io = |e| Error::io("write", path.to_string_lossy(), &e);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}"));
+    fs::write(&temporary, pid.to_string()).map_err(io)?;
+    fs::rename(&temporary, path).map_err(io)
+}
+
+/// The engine's socket for the terminal of a process that nobody stays with.
+pub fn detached_terminal(terminal: bool, socket: Option<&Path>) -> Result<Option<OwnedFd>> {
+    match (terminal, socket) {
+        (false, None) => Ok(None),
+        (true, Some(path)) => {
+            let stream = UnixStream::connect(path)
+                .map_err(|e| Error::io("connect to", path.to_string_lossy(), &e))?;
+            Ok(Some(stream.into()))
+        }
+        (true, None) => Err(Error::rule(
+            "cannot allocate tty if dhow-runtime will detach without setting console socket: \
+             give --console-socket",
+        )),
+        (false, Some(_)) => Err(Error::rule(
+            "cannot use console socket if dhow-runtime will not detach or allocate tty: \
+             process.terminal is false",
+        )),
+    }
+}

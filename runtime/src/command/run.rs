@@ -1,0 +1,88 @@
+//! `run`: create, start, and unless detached stay until the end.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use super::World;
+use super::launch::{Flags, detached_terminal};
+use crate::error::{Error, Result};
+use crate::foreground::{self, Relay, Signals};
+use crate::lifecycle::{self, Born, Terminal};
+
+/// What run alone has.
+#[derive(Debug, Default)]
+pub struct Extra {
+    /// `--detach`.
+    pub detach: bool,
+    /// `--keep`: the container stays after its end.
+    pub keep: bool,
+    /// `--no-subreaper`.
+    pub no_subreaper: bool,
+}
+
+/// Whoever shows the terminal: the engine by its socket, or we.
+struct Screen<'a> {
+    socket: Option<&'a Path>,
+    detach: bool,
+    ours: Option<OwnedFd>,
+}
+
+impl Terminal for Screen<'_> {
+    fn socket(&mut self, terminal: bool) -> Result<Option<OwnedFd>> {
+        if self.detach {
+            return detached_terminal(terminal, self.socket);
+        }
+        if self.socket.is_some() {
+            let why = "cannot use console socket if dhow-runtime will not detach: add --detach";
+            return Err(Error::rule(why));
+        }
+        if !terminal {
+            return Ok(None);
+        }
+        let (ours, theirs) = foreground::terminal_pair()?;
+        self.ours = Some(ours);
+        Ok(Some(theirs))
+    }
+}
+
+/// Runs it; the exit code is the container's.
+pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
+    let signals = if extra.detach { None } else { Some(Signals::take()?) };
+    if !extra.detach && !extra.no_subreaper {
+        nix::sys::prctl::set_child_subreaper(true)
+            .map_err(|e| Error::system("become", "a subreaper", e))?;
+    }
+    let socket = flags.console_socket.as_deref();
+    let mut screen = Screen { socket, detach: extra.detach, ours: None };
+    let born = lifecycle::create(&world.store, &flags.wanted(world, false), &mut screen)?;
+    let ended = started(&born, flags, &screen, signals.as_ref(), world);
+    born.held.take_back();
+    match ended {
+        Ok(None) => Ok(0),
+        Ok(Some(code)) if extra.keep => Ok(code),
+        Ok(Some(code)) => lifecycle::destroy(&born.held, &born.record, &world.log).map(|()| code),
+        Err(e) => {
+            born.init.discard();
+            lifecycle::destroy(&born.held, &born.record, &world.log)?;
+            Err(e)
+        }
+    }
+}
+
+/// Starts it and stays with it; `None` when detached.
+fn started(
+    born: &Born,
+    flags: &Flags,
+    screen: &Screen<'_>,
+    signals: Option<&Signals>,
+    world: &World,
+) -> Result<Option<i32>> {
+    let relay = screen.ours.as_ref().map(|ours| Relay::receive(ours.as_fd())).transpose()?;
+    flags.write_pid(born.record.process.pid)?;
+    born.init.go()?;
+    lifecycle::poststart(&born.hooks, &born.record, &world.log);
+    let Some(signals) = signals else { return Ok(None) };
+    // Others may use it now: exec, kill, state.
+    born.held.release();
+    foreground::wait(&born.init, signals, relay.as_ref()).map(Some)
+}

@@ -1,0 +1,75 @@
+//! `start`: releases a created container, and learns whether its program runs.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use super::World;
+use crate::error::{Error, Result};
+use crate::init::fault::Fault;
+use crate::lifecycle;
+use crate::state::{Dir, Record, Status, file};
+use crate::validate::{self, hook, spec};
+
+/// Starts it.
+pub fn start(id: &str, world: &World) -> Result<()> {
+    let (dir, record) = world.store.find(id)?;
+    let held = dir.hold()?;
+    match held.dir.status(&record) {
+        Status::Created => {}
+        Status::Stopped => {
+            return Err(Error::rule(format!("cannot start a container that has stopped: {id}")));
+        }
+        Status::Running => {
+            return Err(Error::rule(format!("cannot start an already running container: {id}")));
+        }
+        other => {
+            return Err(Error::rule(format!(
+                "cannot start a container in the {other} state: {id}"
+            )));
+        }
+    }
+    release(&held.dir, &record)?;
+    let text = held.dir.config()?;
+    if text.contains("\"poststart\"") {
+        let hooks = hook::read(&validate::parse::<spec::Spec<'_>>(&text)?.hooks)?;
+        lifecycle::poststart(&hooks, &record, &world.log);
+    }
+    Ok(())
+}
+
+fn release(dir: &Dir, record: &Record) -> Result<()> {
+    let (start, answer) = (dir.file(file::START), dir.file(file::ANSWER));
+    let io = |e: std::io::Error| Error::io("start", &record.id, &e);
+    // KERNEL: fifo(7): without waiting, opening for reading always works, and
+    // for writing only while init has it open.
+    let mut open = OpenOptions::new();
+    open.custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
+    let mut heard = open.clone().read(true).open(&answer).map_err(io)?;
+    let mut fifo = open.write(true).open(&start).map_err(io)?;
+    fifo.write_all(b"0").map_err(io)?;
+    fs::remove_file(&start).map_err(io)?;
+    let _ = fs::remove_file(&answer);
+    wait_for_end(&heard)?;
+    let mut bytes = Vec::new();
+    match heard.read_to_end(&mut bytes) {
+        Ok(0) => Ok(()),
+        _ => Err(Fault::decode(&bytes).map_or_else(|| Error::rule("start failed"), Error::from)),
+    }
+}
+
+/// Until init has said something, or executed.
+fn wait_for_end(heard: &fs::File) -> Result<()> {
+    use std::os::fd::AsFd;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    loop {
+        let mut fds = [PollFd::new(heard.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => {
+                return other.map(drop).map_err(|e| Error::system("wait for", "the start", e));
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Init's half: the only loop.
+
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::OFlag;
+
+use super::fault::{Because, Cause, Done};
+use super::procfs::Procfs;
+use super::protocol::{Link, Message};
+use super::root::Root;
+use super::{
+    console, credentials, devices, exec, mask, mounts, namespaces, pivot, session, system,
+};
+use crate::hooks;
+use crate::plan::{Phase, Plan};
+
+/// The two ends of `start`.
+#[derive(Debug)]
+pub struct Fifos {
+    /// A byte in it starts the container.
+    pub start: OwnedFd,
+    /// What went wrong after that; closed by the program's execution.
+    pub answer: OwnedFd,
+}
+
+/// What init has besides the plan.
+#[derive(Debug)]
+pub struct Context {
+    /// Its end of the link.
+    pub link: Link,
+    /// The host's procfs.
+    pub proc: Procfs,
+    /// How `start` speaks to it; `run` says Go over the link instead.
+    pub fifos: Option<Fifos>,
+    /// Where the terminal's master goes.
+    pub console: Option<OwnedFd>,
+    /// Bind sources that only the parent may reach, by index in the plan's mounts.
+    pub sources: Vec<Option<OwnedFd>>,
+    /// What a cgroup mount is made of; `None` without groups.
+    pub cgroups: Option<crate::cgroup::Mounts>,
+    /// The state that hooks read.
+    pub state: hooks::State,
+    /// How many descriptors from 3 on are left to the program.
+    pub preserve: u32,
+    /// The root, once there is one.
+    pub root: Option<Root>,
+    /// The program, once found.
+    pub program: Option<exec::Program>,
+    /// A clone of the host's /dev/null, to mask files with.
+    pub null: Option<OwnedFd>,
+}
+
+impl Context {
+    /// The root's handle.
+    pub fn root(&self) -> Done<&Root> {
+        self.root.as_ref().ok_or_else(|| Cause::rule("the root isn't open yet"))
+    }
+}
+
+/// Performs the plan; comes back never.
+pub fn run(plan: &Plan, mut context: Context) -> ! {
+    for &phase in &plan.phases {
+        if let Err(cause) = perform(phase, plan, &mut context) {
+            let fault = cause.at(phase);
+            if let (Err(_), Some(fifos)) =
+                (context.link.send(&Message::Fault(fault.clone())), &context.fifos)
+            {
+                let _ = nix::unistd::write(&fifos.answer, &fault.encode());
+            }
+            break;
+        }
+    }
+    dhow_kernel::process::exit_now(1)
+}
+
+fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
+    match phase {
+        Phase::Namespaces => namespaces::perform(plan, c),
+        Phase::Session => session::perform(plan),
+        Phase::Network => dhow_kernel::net::loopback_up().because("bring up", "lo"),
+        Phase::Root => pivot::open(plan, c),
+        Phase::Mounts => mounts::perform(plan, c),
+        Phase::Devices => devices::perform(plan, c.root()?),
+        Phase::Cgroup => namespaces::cgroup(plan, c),
+        Phase::Hooks => in_hooks(plan, c),
+        Phase::Pivot => pivot::perform(plan, c),
+        Phase::Console => console::perform(plan, c),
+        Phase::System => system::perform(plan, c),
+        Phase::Mask => mask::perform(plan, c),
+        Phase::Seccomp => session::filter(plan),
+        Phase::Credentials => credentials::perform(plan, c),
+        Phase::Ready => c.link.send(&Message::Ready).because("report to", "the runtime"),
+        Phase::Start => start(plan, c),
+        Phase::Exec => exec::perform(plan, c),
+    }
+}
+
+fn in_hooks(plan: &Plan, c: &Context) -> Done {
+    if plan.runtime_hooks {
+        c.link.send(&Message::Hooks).because("report to", "the runtime")?;
+        c.link.expect(&Message::Hooked).because("wait for", "the runtime's hooks")?;
+    }
+    let state = c.state.json("creating", nix::unistd::getpid().as_raw());
+    for hook in &plan.create_container {
+        hooks::run(hook, "createContainer", &state).map_err(|e| Cause::rule(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Waits until someone starts the container, then runs the startContainer hooks.
+fn start(plan: &Plan, c: &Context) -> Done {
+    match &c.fifos {
+        Some(fifos) => {
+            let mut byte = [0];
+            while nix::unistd::read(&fifos.start, &mut byte).because("read", "exec.fifo")? == 0 {}
+        }
+        None => c.link.expect(&Message::Go).because("wait for", "the start")?,
+    }
+    if plan.start_container.is_empty() {
+        return Ok(());
+    }
+    // SPEC: runtime.md §State: in the container's namespaces the pid is as seen there.
+    let state = c.state.json("created", nix::unistd::getpid().as_raw());
+    for hook in &plan.start_container {
+        hooks::run(hook, "startContainer", &state).map_err(|e| Cause::rule(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Flags with which directories are held.
+pub const HELD: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);

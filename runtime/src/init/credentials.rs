@@ -1,0 +1,154 @@
+//! Who the program is: groups, ids, capabilities, no_new_privs, labels; and where it starts.
+
+use std::ffi::CStr;
+
+use dhow_kernel::caps;
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, fstat, makedev, umask};
+use nix::unistd::{Gid, Uid, chdir, fchown, setresgid, setresuid};
+
+use super::child::Context;
+use super::exec;
+use super::fault::{Because, Cause, Done};
+use super::procfs::Procfs;
+use crate::plan::Plan;
+use crate::validate::process::{Capabilities, Process};
+
+/// Becomes the plan's process.
+pub fn perform(plan: &Plan, c: &mut Context) -> Done {
+    become_process(&plan.process, &c.proc, !plan.readonly)?;
+    c.program = Some(exec::find(&plan.process)?);
+    Ok(())
+}
+
+/// Shared with exec: from root to the process's own ids and capabilities.
+pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool) -> Done {
+    stdio(p.uid);
+    label(p, proc)?;
+    let entered = enter(&p.cwd, may_make_cwd);
+    bounding(p.capabilities.bounding)?;
+    caps::keep(true).because("prctl", "PR_SET_KEEPCAPS")?;
+    ids(p)?;
+    caps::keep(false).because("prctl", "PR_SET_KEEPCAPS")?;
+    // A directory that only the user may enter.
+    match entered {
+        Err(cause) if cause.errno == libc::EACCES => enter(&p.cwd, false)?,
+        other => other?,
+    }
+    umask(Mode::from_bits_truncate(p.umask));
+    if p.no_new_privileges {
+        nix::sys::prctl::set_no_new_privs().because("prctl", "PR_SET_NO_NEW_PRIVS")?;
+    }
+    capabilities(p.capabilities)
+}
+
+/// Standard streams that were opened for someone else become the user's, as runc has it.
+fn stdio(uid: u32) {
+    let streams: [&dyn Fn() -> nix::Result<()>; 3] =
+        [&|| own(std::io::stdin(), uid), &|| own(std::io::stdout(), uid), &|| {
+            own(std::io::stderr(), uid)
+        }];
+    // What can't change owner (a socket, a read-only mount) is used as it is.
+    for stream in streams {
+        let _ = stream();
+    }
+}
+
+fn own(stream: impl std::os::fd::AsFd, uid: u32) -> nix::Result<()> {
+    let stat = fstat(&stream)?;
+    let null = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == makedev(1, 3);
+    if null || stat.st_uid == uid {
+        return Ok(());
+    }
+    fchown(stream, Some(Uid::from_raw(uid)), None)
+}
+
+fn label(p: &Process, proc: &Procfs) -> Done {
+    if !p.apparmor.is_empty() {
+        let text = format!("exec {}", p.apparmor);
+        match proc.write(c"thread-self/attr/apparmor/exec", text.as_bytes()) {
+            Err(Errno::ENOENT) => proc.write(c"thread-self/attr/exec", text.as_bytes()),
+            other => other,
+        }
+        .because("set the AppArmor profile", &p.apparmor)?;
+    }
+    if !p.selinux.is_empty() {
+        proc.write(c"thread-self/attr/exec", p.selinux.as_bytes())
+            .because("set the SELinux label", &p.selinux)?;
+    }
+    Ok(())
+}
+
+/// CVE: 2024-21626: a working directory that was reached through a leaked
+/// descriptor lies outside the root; the kernel then says "unreachable".
+fn enter(cwd: &CStr, may_make: bool) -> Done {
+    let entered = match chdir(cwd) {
+        Err(Errno::ENOENT) if may_make => make_all(cwd).and_then(|()| chdir(cwd)),
+        other => other,
+    };
+    entered.because("chdir to process.cwd", cwd.to_bytes())?;
+    match nix::unistd::getcwd() {
+        Ok(path) if path.is_absolute() => Ok(()),
+        _ => Err(Cause::rule("process.cwd is outside of the container's root")),
+    }
+}
+
+/// After the pivot plain paths are confined.
+fn make_all(path: &CStr) -> nix::Result<()> {
+    let bytes = path.to_bytes();
+    let ends = (1..=bytes.len()).filter(|n| *n == bytes.len() || bytes[*n] == b'/');
+    for end in ends {
+        match nix::unistd::mkdir(&bytes[..end], Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn bounding(keep: u64) -> Done {
+    for cap in 0..63u8 {
+        if keep & 1 << cap != 0 {
+            continue;
+        }
+        match caps::drop_bounding(cap) {
+            Ok(()) => {}
+            // Past the last one this kernel has.
+            Err(Errno::EINVAL) => break,
+            Err(errno) => return Err(errno).because("drop from the bounding set", cap.to_string()),
+        }
+    }
+    Ok(())
+}
+
+fn ids(p: &Process) -> Done {
+    match dhow_kernel::process::setgroups(&p.groups) {
+        // KERNEL: user_namespaces(7): an unprivileged map comes with setgroups denied.
+        Err(Errno::EPERM) if p.groups.is_empty() => {}
+        other => other.because("setgroups", format!("{:?}", p.groups))?,
+    }
+    let (uid, gid) = (Uid::from_raw(p.uid), Gid::from_raw(p.gid));
+    setresgid(gid, gid, gid).because("setgid", p.gid.to_string())?;
+    setresuid(uid, uid, uid).because("setuid", p.uid.to_string())
+}
+
+/// DIFFERS: capabilities that this kernel doesn't have are left out, as runc does with a warning.
+fn capabilities(c: Capabilities) -> Done {
+    caps::clear_ambient().because("clear", "the ambient capabilities")?;
+    let own = caps::get().because("capget", "")?;
+    let sets = caps::Sets {
+        effective: c.effective & own.permitted,
+        permitted: c.permitted & own.permitted,
+        inheritable: c.inheritable & (own.permitted | own.inheritable),
+    };
+    let wanted = c.effective & !c.permitted;
+    if wanted != 0 {
+        return Err(Cause::rule("process.capabilities: effective has what permitted lacks"));
+    }
+    caps::set(sets).because("capset", "process.capabilities")?;
+    for cap in (0..63u8).filter(|cap| c.ambient & 1 << cap != 0) {
+        // SPEC: config.md §capabilities: what can't be granted is a warning, not an error.
+        let _ = caps::raise_ambient(cap);
+    }
+    Ok(())
+}

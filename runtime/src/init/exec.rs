@@ -1,0 +1,173 @@
+//! The last step: the program.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+
+use dhow_kernel::process::{Vector, execve};
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
+
+use super::child::Context;
+use super::fault::{Cause, Done};
+use crate::plan::Plan;
+use crate::validate::process::Process;
+
+/// A program that was found, with all that execve needs.
+#[derive(Debug)]
+pub struct Program {
+    path: CString,
+    name: CString,
+    argv: Vector,
+    envp: Vector,
+}
+
+/// Executes it; comes back only with a cause.
+pub fn perform(_: &Plan, c: &Context) -> Done {
+    let Some(program) = &c.program else { return Err(Cause::rule("there is no program")) };
+    Err(program.execute(c.preserve))
+}
+
+impl Program {
+    /// Closes what isn't the program's and becomes it.
+    pub fn execute(&self, preserve: u32) -> Cause {
+        // Whatever was opened in between, and whatever came with us, ends here.
+        if let Err(errno) = dhow_kernel::fd::cloexec_from(3 + preserve) {
+            return Cause::new("close_range", "", errno);
+        }
+        let errno = execve(&self.path, &self.argv, &self.envp);
+        worded(&self.name, errno)
+    }
+}
+
+/// Engines tell 126 from 127 by these words.
+fn worded(name: &CStr, errno: Errno) -> Cause {
+    let mut cause = Cause::new(&format!("exec: {:?}", name.to_string_lossy()), "", errno);
+    cause.call.push_str(": exec");
+    cause
+}
+
+/// Finds `args[0]` as execvp(3) would, but before anything is started: an
+/// engine wants to hear of a missing program from `create`.
+pub fn find(p: &Process) -> Done<Program> {
+    let name = &p.args[0];
+    let path = if name.to_bytes().contains(&b'/') {
+        usable(name).map_err(|errno| missing(name, errno))?;
+        name.clone()
+    } else {
+        search(name, &p.env)?
+    };
+    let env = environment(p);
+    Ok(Program {
+        path,
+        name: name.clone(),
+        argv: Vector::new(p.args.clone()),
+        envp: Vector::new(env),
+    })
+}
+
+fn missing(name: &CStr, errno: Errno) -> Cause {
+    let shown = name.to_string_lossy();
+    let mut cause = Cause::new(&format!("exec: {shown:?}: stat {shown}"), "", errno);
+    if errno == Errno::EACCES || errno == Errno::EISDIR {
+        cause.call = format!("exec: {shown:?}");
+        cause.errno = libc::EACCES;
+    }
+    cause
+}
+
+fn usable(path: &CStr) -> nix::Result<()> {
+    let stat = nix::sys::stat::stat(path)?;
+    if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        return Err(Errno::EISDIR);
+    }
+    access(path, AccessFlags::X_OK)
+}
+
+fn search(name: &CStr, env: &[CString]) -> Done<CString> {
+    let path = env.iter().rev().find_map(|e| e.to_bytes().strip_prefix(b"PATH="));
+    let mut denied = false;
+    for dir in path.unwrap_or_default().split(|b| *b == b':') {
+        // A relative entry would search the image's working directory; Go's look-up refuses it too.
+        if !dir.starts_with(b"/") {
+            continue;
+        }
+        let full = [dir, b"/", name.to_bytes()].concat();
+        let Ok(full) = CString::new(full) else { continue };
+        match usable(&full) {
+            Ok(()) => return Ok(full),
+            Err(Errno::EACCES) => denied = true,
+            Err(_) => {}
+        }
+    }
+    let shown = name.to_string_lossy();
+    Err(if denied {
+        Cause::new(&format!("exec: {shown:?}"), "", Errno::EACCES)
+    } else {
+        Cause::rule(format!("exec: {shown:?}: executable file not found in $PATH"))
+    })
+}
+
+/// SPEC: the environment is the config's; HOME is added when it is missing, as runc does.
+fn environment(p: &Process) -> Vec<CString> {
+    let mut env: Vec<CString> = Vec::with_capacity(p.env.len() + 1);
+    for (n, entry) in p.env.iter().enumerate() {
+        // Of two with one name the last counts, whatever the program's libc thinks.
+        let key = key(entry);
+        if !p.env[n + 1..].iter().any(|later| self::key(later) == key) {
+            env.push(entry.clone());
+        }
+    }
+    if !env.iter().any(|e| e.to_bytes().starts_with(b"HOME=")) {
+        env.push(home(p.uid));
+    }
+    env
+}
+
+fn key(entry: &CStr) -> &[u8] {
+    entry.to_bytes().split(|b| *b == b'=').next().unwrap_or_default()
+}
+
+/// The user's home by the container's /etc/passwd; bounded, and a plain file only.
+fn home(uid: u32) -> CString {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    // CVE: 2024-9676, 2026-47262: it may be a fifo, or endless.
+    const LIMIT: u64 = 1 << 20;
+    let mut text = Vec::new();
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
+        .open(OsStr::from_bytes(b"/etc/passwd"));
+    if let Ok(file) = file
+        && file.metadata().is_ok_and(|m| m.is_file())
+    {
+        let _ = file.take(LIMIT).read_to_end(&mut text);
+    }
+    let home = text.split(|b| *b == b'\n').find_map(|line| {
+        let mut fields = line.split(|b| *b == b':').skip(2);
+        let id = std::str::from_utf8(fields.next()?).ok()?.parse::<u32>().ok()?;
+        let home = fields.nth(2)?;
+        (id == uid && !home.is_empty()).then_some(home)
+    });
+    CString::new([b"HOME=", home.unwrap_or(b"/")].concat()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_path_entry_is_not_searched() {
+        let env = [c"PATH=:.:bin:/bin".to_owned()];
+        assert_eq!(search(c"sh", &env).unwrap(), c"/bin/sh".to_owned());
+        let env = [c"PATH=:.".to_owned()];
+        let cause = search(c"sh", &env).unwrap_err();
+        assert!(cause.call.ends_with("executable file not found in $PATH"));
+    }
+
+    #[test]
+    fn a_directory_is_no_program() {
+        assert_eq!(usable(c"/tmp"), Err(Errno::EISDIR));
+        assert_eq!(missing(c"/tmp", Errno::EISDIR).errno, libc::EACCES);
+    }
+}

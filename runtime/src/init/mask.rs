@@ -1,0 +1,117 @@
+//! Read-only root, read-only paths, masked paths: what the container must not see or change.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use dhow_kernel::mount::{self as kernel, Tree};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sys::stat::{fstat, makedev};
+
+use super::child::Context;
+use super::fault::{Because, Cause, Done};
+use super::mounts;
+use super::root::{Root, shown};
+use crate::plan::{Pivot, Plan};
+use crate::validate::mount::{Attributes, attr};
+
+const READONLY: Attributes = Attributes { set: attr::RDONLY, clear: 0 };
+
+/// Performs all three.
+pub fn perform(plan: &Plan, c: &mut Context) -> Done {
+    if plan.pivot == Pivot::Chroot {
+        return Ok(());
+    }
+    let root = c.root()?;
+    let shared = plan.propagation.0;
+    if matches!(shared, libc::MS_SHARED | libc::MS_UNBINDABLE) {
+        mounts::spread(&[plan.propagation], root.as_fd()).because("set the propagation of", "/")?;
+    }
+    if plan.readonly {
+        mounts::dress(root.as_fd(), READONLY, false).because("make read-only", "/")?;
+    }
+    for path in &plan.readonly_paths {
+        readonly(root, path)?;
+    }
+    mask(plan, c)
+}
+
+/// What isn't there needs no protection.
+fn find(root: &Root, path: &CStr) -> Done<Option<OwnedFd>> {
+    match root.open(path, OFlag::O_PATH) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(errno).because("open", shown(path)),
+    }
+}
+
+fn readonly(root: &Root, path: &CStr) -> Done {
+    let Some(target) = find(root, path)? else { return Ok(()) };
+    let tree = kernel::open_tree(target.as_fd(), c"", Tree::CloneRecursive)
+        .because("open_tree", shown(path))?;
+    mounts::dress(tree.as_fd(), READONLY, false).because("mount_setattr", shown(path))?;
+    kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", shown(path))
+}
+
+/// One /dev/null and one empty tmpfs serve all: the second and later uses are clones.
+fn mask(plan: &Plan, c: &mut Context) -> Done {
+    let mut null = Cover { mount: c.null.take(), used: false };
+    let mut empty = Cover { mount: None, used: false };
+    let root = c.root()?;
+    for path in &plan.masked_paths {
+        let Some(target) = find(root, path)? else { continue };
+        let stat = fstat(&target).because("stat", shown(path))?;
+        if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+            if empty.mount.is_none() {
+                empty.mount = Some(empty_tmpfs()?);
+            }
+            empty.over(&target, path)?;
+        } else {
+            null.over(&target, path)?;
+        }
+    }
+    Ok(())
+}
+
+/// A mount that covers many places.
+struct Cover {
+    mount: Option<OwnedFd>,
+    used: bool,
+}
+
+impl Cover {
+    fn over(&mut self, target: &OwnedFd, path: &CStr) -> Done {
+        let Some(mount) = &self.mount else {
+            return Err(Cause::rule("there is nothing to mask files with"));
+        };
+        if !self.used {
+            self.used = true;
+            return kernel::move_mount(mount.as_fd(), target.as_fd()).because("mask", shown(path));
+        }
+        // KERNEL: open_tree(2) copies attached mounts; detached ones only since 6.15.
+        let copy =
+            kernel::open_tree(mount.as_fd(), c"", Tree::Clone).because("open_tree", "the mask")?;
+        kernel::move_mount(copy.as_fd(), target.as_fd()).because("mask", shown(path))
+    }
+}
+
+fn empty_tmpfs() -> Done<OwnedFd> {
+    let options = [
+        (c"nr_blocks".to_owned(), Some(c"1".to_owned())),
+        (c"nr_inodes".to_owned(), Some(c"1".to_owned())),
+    ];
+    mounts::make(c"tmpfs", c"tmpfs", &options, Some(0o755), attr::RDONLY)
+        .map_err(|(errno, _)| Cause::new("mount", "the empty tmpfs", errno))
+}
+
+/// CVE: 2025-31133: a /dev/null from the image could be anything; this is the
+/// host's, taken before the pivot, and proved to be it.
+pub fn host_null() -> Done<OwnedFd> {
+    let tree =
+        kernel::open_tree(AT_FDCWD, c"/dev/null", Tree::Clone).because("open", "/dev/null")?;
+    let stat = fstat(&tree).because("stat", "/dev/null")?;
+    if stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == makedev(1, 3) {
+        return Ok(tree);
+    }
+    Err(Cause::rule("/dev/null of the host is not the null device"))
+}

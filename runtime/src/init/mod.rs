@@ -1,0 +1,21 @@
+//! [`Plan`](crate::plan::Plan) → execve: the parent's half, the child's half, one file a phase.
+
+pub mod child;
+pub mod fault;
+pub mod parent;
+pub mod procfs;
+pub mod protocol;
+pub mod root;
+
+mod cgroup;
+pub(crate) mod console;
+mod copy_up;
+pub(crate) mod credentials;
+mod devices;
+pub(crate) mod exec;
+mod mask;
+mod mounts;
+pub(crate) mod namespaces;
+mod pivot;
+pub(crate) mod session;
+mod system;

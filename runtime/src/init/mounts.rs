@@ -1,0 +1,200 @@
+//! `mounts`, each made detached and attached to a descriptor inside the root.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use dhow_kernel::mount::{self as kernel, Tree};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sys::stat::{SFlag, fstat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+use super::child::Context;
+use super::fault::{Because, Cause, Done};
+use super::root::{Root, shown};
+use super::{cgroup, copy_up};
+use crate::cgroup::Mounts;
+use crate::plan::Plan;
+use crate::validate::mount::{Attributes, Kind, Mount, attr};
+
+type Options = [(std::ffi::CString, Option<std::ffi::CString>)];
+
+/// Performs them in order.
+pub fn perform(plan: &Plan, c: &mut Context) -> Done {
+    for (n, mount) in plan.mounts.iter().enumerate() {
+        let source = c.sources.get_mut(n).and_then(Option::take);
+        let root = c.root()?;
+        one(root, mount, source, c.cgroups.as_ref()).map_err(|mut cause| {
+            cause.subject = format!("{} (/mounts/{})", cause.subject, mount.index);
+            cause
+        })?;
+    }
+    Ok(())
+}
+
+fn one(root: &Root, m: &Mount, source: Option<OwnedFd>, cgroups: Option<&Mounts>) -> Done {
+    match &m.kind {
+        Kind::Bind { source: path, recursive } => {
+            let tree = match source {
+                Some(tree) => tree,
+                None => tree(path, *recursive)?,
+            };
+            bind(root, m, tree)
+        }
+        Kind::New { fstype, source, options, copy_up } => {
+            new(root, m, fstype, source, options, *copy_up)
+        }
+        Kind::Cgroup => cgroup::attach(cgroups, root, m),
+    }
+}
+
+/// A detached copy of a part of the host's tree.
+pub fn tree(path: &CStr, recursive: bool) -> Done<OwnedFd> {
+    let how = if recursive { Tree::CloneRecursive } else { Tree::Clone };
+    kernel::open_tree(AT_FDCWD, path, how).because("open the bind source", path.to_bytes())
+}
+
+/// Attaches a detached tree as a bind mount.
+pub fn bind(root: &Root, m: &Mount, tree: OwnedFd) -> Done {
+    let directory = is_directory(tree.as_fd()).because("stat", "the bind source")?;
+    let target = if directory { root.directory(&m.target)? } else { root.file(&m.target)? };
+    guard_proc(m, tree.as_fd())?;
+    let own = Attributes {
+        set: m.attributes.set,
+        // As mount(8): a bind keeps its source's restrictions; only `r…` options lift them.
+        clear: m.attributes.clear & attr::ATIME,
+    };
+    dress(tree.as_fd(), own, false).because("mount_setattr", shown(&m.target))?;
+    dress(tree.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
+    spread(&m.propagation, tree.as_fd()).because("mount_setattr", shown(&m.target))?;
+    kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", shown(&m.target))
+}
+
+/// A new instance of a file system.
+fn new(
+    root: &Root,
+    m: &Mount,
+    fstype: &CStr,
+    source: &CStr,
+    options: &Options,
+    copy_up: bool,
+) -> Done {
+    let target = target(root, m, fstype)?;
+    let mode = (fstype == c"tmpfs" && !options.iter().any(|(key, _)| key.as_c_str() == c"mode"))
+        .then(|| fstat(&target).map(|s| s.st_mode & 0o7777))
+        .transpose()
+        .because("stat", shown(&m.target))?;
+    let made = make(fstype, source, options, mode, m.attributes.set)
+        .map_err(|(errno, why)| failed(m, fstype, errno, &why))?;
+    if copy_up {
+        copy_up::perform(root, &m.target, made.as_fd())?;
+    }
+    dress(made.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
+    spread(&m.propagation, made.as_fd()).because("mount_setattr", shown(&m.target))?;
+    kernel::move_mount(made.as_fd(), target.as_fd()).because("mount", shown(&m.target))
+}
+
+fn failed(m: &Mount, fstype: &CStr, errno: Errno, why: &str) -> Cause {
+    let subject = format!(
+        "type {} on {}{why}",
+        fstype.to_string_lossy(),
+        String::from_utf8_lossy(&shown(&m.target))
+    );
+    Cause::new("mount", subject, errno)
+}
+
+fn target(root: &Root, m: &Mount, fstype: &CStr) -> Done<OwnedFd> {
+    let target = root.directory(&m.target)?;
+    // CVE: 2023-27561, 2019-19921: /proc and /sys are where everyone writes
+    // believing them real; a link there would move them.
+    if fstype == c"proc" || fstype == c"sysfs" {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        return root.open_plain(&m.target, flags).map_err(|_| {
+            let path = String::from_utf8_lossy(&shown(&m.target)).into_owned();
+            Cause::rule(format!("{path} must be an ordinary directory of the root, not a link"))
+        });
+    }
+    Ok(target)
+}
+
+/// fsopen to fsmount. An error comes with the kernel's own words, where it has some.
+pub fn make(
+    fstype: &CStr,
+    source: &CStr,
+    options: &Options,
+    mode: Option<u32>,
+    attributes: u64,
+) -> Result<OwnedFd, (Errno, String)> {
+    let fs = kernel::fsopen(fstype).map_err(|errno| (errno, String::new()))?;
+    configure(fs.as_fd(), source, options, mode)
+        .and_then(|()| kernel::fsmount(fs.as_fd(), attributes))
+        .map_err(|errno| (errno, complaint(fs.as_fd())))
+}
+
+fn configure(
+    fs: BorrowedFd<'_>,
+    source: &CStr,
+    options: &Options,
+    mode: Option<u32>,
+) -> nix::Result<()> {
+    if !source.is_empty() {
+        kernel::fsconfig_string(fs, c"source", source)?;
+    }
+    if let Some(mode) = mode {
+        let text = std::ffi::CString::new(format!("{mode:o}")).unwrap_or_default();
+        kernel::fsconfig_string(fs, c"mode", &text)?;
+    }
+    for (key, value) in options {
+        match value {
+            Some(value) => kernel::fsconfig_string(fs, key, value)?,
+            None => kernel::fsconfig_flag(fs, key)?,
+        }
+    }
+    kernel::fsconfig_create(fs)
+}
+
+/// KERNEL: fsopen(2): reading the context gives its log, one line a read.
+fn complaint(fs: BorrowedFd<'_>) -> String {
+    let mut line = [0u8; 256];
+    match nix::unistd::read(fs, &mut line) {
+        Ok(n) => format!(" ({})", String::from_utf8_lossy(&line[..n]).trim()),
+        Err(_) => String::new(),
+    }
+}
+
+/// Sets and clears attributes, if there are any.
+pub fn dress(mount: BorrowedFd<'_>, a: Attributes, recursive: bool) -> nix::Result<()> {
+    if a == Attributes::default() {
+        return Ok(());
+    }
+    // KERNEL: mount_setattr(2): to set one access time mode the whole field must be cleared.
+    let times = if (a.set | a.clear) & attr::ATIME == 0 { 0 } else { attr::ATIME };
+    let attributes =
+        kernel::Attributes { set: a.set, clear: a.clear | times, ..Default::default() };
+    kernel::set_attributes(mount, &attributes, recursive)
+}
+
+/// Changes propagation, in order.
+pub fn spread(list: &[(u64, bool)], mount: BorrowedFd<'_>) -> nix::Result<()> {
+    for (propagation, recursive) in list {
+        let attributes = kernel::Attributes { propagation: *propagation, ..Default::default() };
+        kernel::set_attributes(mount, &attributes, *recursive)?;
+    }
+    Ok(())
+}
+
+fn is_directory(fd: BorrowedFd<'_>) -> nix::Result<bool> {
+    let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
+    Ok(kind == SFlag::S_IFDIR)
+}
+
+/// CVE: 2019-19921: whatever is bound onto /proc must be a procfs, whole.
+fn guard_proc(m: &Mount, tree: BorrowedFd<'_>) -> Done {
+    if m.target.as_c_str() != c"proc" {
+        return Ok(());
+    }
+    let real = fstatfs(tree).because("statfs", "the bind source")?.filesystem_type()
+        == PROC_SUPER_MAGIC
+        && fstat(tree).because("stat", "the bind source")?.st_ino == 1;
+    if real { Ok(()) } else { Err(Cause::rule("only a procfs may be bound onto /proc")) }
+}

@@ -1,0 +1,76 @@
+//! Entering namespaces, on init's side of the fork.
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::Mode;
+
+use super::child::Context;
+use super::fault::{Because, Done};
+use super::protocol::Message;
+use crate::plan::{Plan, Spaces};
+use crate::validate::linux::ns;
+
+/// Joins what is joined by path and becomes root of the user namespace.
+pub fn perform(plan: &Plan, c: &Context) -> Done {
+    nix::sys::stat::umask(Mode::empty());
+    if !plan.spaces.relay {
+        join(&plan.spaces.join)?;
+    }
+    if !plan.uid_map.is_empty() {
+        c.link.expect(&Message::Mapped).because("wait for", "the id maps")?;
+    }
+    if plan.spaces.user {
+        become_root()?;
+    }
+    // CVE: 2016-9962: until the program runs, no process of the container may
+    // look into this one or take its descriptors.
+    nix::sys::prctl::set_dumpable(false).because("prctl", "PR_SET_DUMPABLE")
+}
+
+/// Joins namespaces by path.
+pub fn join(list: &[(u64, std::ffi::CString)]) -> Done {
+    for (flag, path) in list {
+        enter(*flag, path).because("join the namespace", path.to_bytes())?;
+    }
+    Ok(())
+}
+
+fn enter(flag: u64, path: &std::ffi::CStr) -> nix::Result<()> {
+    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    setns(fd, CloneFlags::from_bits_retain(flag as i32))
+}
+
+/// The in-between process's joins: what the host owns first, then the user
+/// namespace, then what only it may join.
+pub fn relay(spaces: &Spaces) -> Done {
+    let mut left = Vec::new();
+    for (flag, path) in spaces.join.iter().filter(|(flag, _)| *flag != ns::USER) {
+        match enter(*flag, path) {
+            Err(Errno::EPERM) => left.push((*flag, path.clone())),
+            other => other.because("join the namespace", path.to_bytes())?,
+        }
+    }
+    if let Some(user) = spaces.join.iter().find(|(flag, _)| *flag == ns::USER) {
+        join(std::slice::from_ref(user))?;
+        become_root()?;
+    }
+    join(&left)
+}
+
+/// In a user namespace, the ids of its root, so that what is made belongs to it.
+pub fn become_root() -> Done {
+    use nix::unistd::{Gid, Uid, setresgid, setresuid};
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    setresgid(gid, gid, gid).because("setresgid", "0")?;
+    setresuid(uid, uid, uid).because("setresuid", "0")
+}
+
+/// Waits until the parent has put init into its cgroups, then hides what is above them.
+pub fn cgroup(plan: &Plan, c: &Context) -> Done {
+    c.link.expect(&Message::Joined).because("wait for", "the cgroups")?;
+    if plan.spaces.cgroup {
+        unshare(CloneFlags::CLONE_NEWCGROUP).because("unshare", "the cgroup namespace")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,306 @@
+//! The parent's half: makes init, writes what only the outside may write, answers until it is ready.
+
+mod idmap;
+mod relay;
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use dhow_kernel::process::{self, Fork, Side};
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+
+use super::child::{self, Context, Fifos};
+use super::fault::Fault;
+use super::mounts;
+use super::procfs::Procfs;
+use super::protocol::{Link, Message};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result};
+use crate::hooks;
+use crate::plan::{Plan, Rest};
+use crate::validate::mount::Kind;
+use crate::validate::process::{Process, rlimit_name};
+
+/// What a launch needs besides the plan.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Hooks and what they are told.
+    pub rest: &'a Rest,
+    /// What hooks are told.
+    pub state: hooks::State,
+    /// The groups, made.
+    pub cgroup: &'a Cgroup,
+    /// For `create`.
+    pub fifos: Option<Fifos>,
+    /// Where the terminal's master goes.
+    pub console: Option<OwnedFd>,
+    /// `--preserve-fds`, plus socket activation's.
+    pub preserve: u32,
+}
+
+/// A container's first process, waiting for its start.
+#[derive(Debug)]
+pub struct Init {
+    /// Its pid here.
+    pub pid: Pid,
+    /// A handle on it.
+    pub pidfd: OwnedFd,
+    /// The way to it.
+    pub link: Link,
+}
+
+/// Makes init and brings it to where only the start is missing. On failure it is gone.
+pub fn launch(launch: Launch<'_>) -> Result<Init> {
+    let (plan, rest, cgroup) = (launch.plan, launch.rest, launch.cgroup);
+    let state = launch.state.clone();
+    let proc = open_proc()?;
+    let init = spawn(launch)?;
+    let brought = bring(&init, plan, rest, cgroup, &state, &proc);
+    if let Err(e) = brought {
+        init.discard();
+        return Err(e);
+    }
+    Ok(init)
+}
+
+fn open_proc() -> Result<Procfs> {
+    Procfs::open().map_err(|errno| Error::system("open as procfs", "/proc", errno))
+}
+
+fn spawn(launch: Launch<'_>) -> Result<Init> {
+    let system = |errno| Error::system("clone", "the container's first process", errno);
+    let plan = launch.plan;
+    let (ours, theirs) = Link::pair().map_err(system)?;
+    let group = launch.cgroup.into_fd()?;
+    let context = Context {
+        link: theirs,
+        proc: open_proc()?,
+        fifos: launch.fifos,
+        console: launch.console,
+        sources: sources(plan)?,
+        cgroups: Some(launch.cgroup.mounts()),
+        state: launch.state,
+        preserve: launch.preserve,
+        root: None,
+        program: None,
+        null: None,
+    };
+    let aside = Aside::step(plan)?;
+    let fork = Fork {
+        namespaces: if plan.spaces.relay { 0 } else { plan.spaces.clone },
+        sibling: false,
+        cgroup: group.as_ref().map(AsFd::as_fd),
+    };
+    let (pid, pidfd) = match process::fork(&fork).map_err(system)? {
+        Side::Child => {
+            drop(ours);
+            if plan.spaces.relay {
+                relay::run(plan, context, group.as_ref().map(AsFd::as_fd));
+            }
+            drop(group);
+            child::run(plan, context)
+        }
+        Side::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop(context);
+    aside.back()?;
+    if plan.spaces.relay {
+        return relay::meet(ours, pidfd);
+    }
+    Ok(Init { pid, pidfd, link: ours })
+}
+
+/// Bind sources that root of a new user namespace couldn't reach are opened here.
+fn sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {
+    if !plan.spaces.user || !nix::unistd::geteuid().is_root() {
+        return Ok(Vec::new());
+    }
+    plan.mounts
+        .iter()
+        .map(|m| match &m.kind {
+            Kind::Bind { source, recursive } => {
+                let tree = mounts::tree(source, *recursive).map_err(|cause| {
+                    let pointer = format!("/mounts/{}/source", m.index);
+                    Error::config(pointer, cause.at(crate::plan::Phase::Mounts).to_string())
+                })?;
+                // What the container mounts below must not appear on the host.
+                mounts::spread(&[(libc::MS_SLAVE, true)], tree.as_fd())
+                    .map_err(|e| Error::system("make slave", source.to_string_lossy(), e))?;
+                Ok(Some(tree))
+            }
+            _ => Ok(None),
+        })
+        .collect()
+}
+
+/// Namespaces that are entered by making a child in them, and left again.
+struct Aside {
+    back: Vec<(OwnedFd, CloneFlags)>,
+}
+
+impl Aside {
+    fn step(plan: &Plan) -> Result<Self> {
+        let mut back = Vec::new();
+        if let Some(path) = &plan.spaces.pid {
+            let system = |e| Error::system("join the namespace", path.to_string_lossy(), e);
+            back.push((own(c"/proc/self/ns/pid")?, CloneFlags::CLONE_NEWPID));
+            let fd = open(path.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+            setns(fd.map_err(system)?, CloneFlags::CLONE_NEWPID).map_err(system)?;
+        }
+        if plan.spaces.time {
+            let flag = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
+            let system = |e| Error::system("make", "the time namespace", e);
+            back.push((own(c"/proc/self/ns/time")?, flag));
+            unshare(flag).map_err(system)?;
+            if !plan.time_offsets.is_empty() {
+                std::fs::write("/proc/self/timens_offsets", &plan.time_offsets)
+                    .map_err(|e| Error::io("write", "/proc/self/timens_offsets", &e))?;
+            }
+        }
+        Ok(Self { back })
+    }
+
+    fn back(self) -> Result<()> {
+        for (fd, flag) in self.back {
+            setns(fd, flag).map_err(|e| Error::system("go back to", "the own namespace", e))?;
+        }
+        Ok(())
+    }
+}
+
+fn own(path: &std::ffi::CStr) -> Result<OwnedFd> {
+    open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|e| Error::system("open", path.to_string_lossy(), e))
+}
+
+fn bring(
+    init: &Init,
+    plan: &Plan,
+    rest: &Rest,
+    cgroup: &Cgroup,
+    state: &hooks::State,
+    proc: &Procfs,
+) -> Result<()> {
+    if !plan.uid_map.is_empty() {
+        idmap::write(proc, init.pid, &plan.uid_map, &plan.gid_map)?;
+        init.say(&Message::Mapped)?;
+    }
+    cgroup.join(init.pid.as_raw(), cgroup.into_fd()?.is_some())?;
+    init.say(&Message::Joined)?;
+    oom_score(proc, init.pid, &plan.process)?;
+    loop {
+        match init.hear()? {
+            Message::Hooks => {
+                let json = state.json("creating", init.pid.as_raw());
+                hooks::run_all(&rest.hooks.prestart, "prestart", &json)?;
+                hooks::run_all(&rest.hooks.create_runtime, "createRuntime", &json)?;
+                init.say(&Message::Hooked)?;
+            }
+            Message::Ready => break,
+            other => return Err(unexpected(&other)),
+        }
+    }
+    rlimits(init.pid, &plan.process)
+}
+
+/// oom_score_adj, which a process in a user namespace can't lower for itself.
+pub fn oom_score(proc: &Procfs, pid: Pid, process: &Process) -> Result<()> {
+    let Some(score) = process.oom_score_adj else { return Ok(()) };
+    let path = CString::new(format!("{pid}/oom_score_adj")).unwrap_or_default();
+    proc.write(&path, score.to_string().as_bytes())
+        .map_err(|e| Error::system("write", format!("oom_score_adj {score}"), e))
+}
+
+/// Limits, set from outside and last: a low one must not stop init itself.
+pub fn rlimits(pid: Pid, process: &Process) -> Result<()> {
+    for (resource, soft, hard) in &process.rlimits {
+        process::prlimit(pid, *resource, *soft, *hard).map_err(|e| {
+            let subject = format!("{} to {soft}:{hard}", rlimit_name(*resource));
+            Error::system("error setting rlimit", subject, e)
+        })?;
+    }
+    Ok(())
+}
+
+fn unexpected(message: &Message) -> Error {
+    Error::rule(format!("the container's first process said {message:?} out of turn"))
+}
+
+impl Init {
+    /// Says a message. A process that is gone has left its reason in the link.
+    pub fn say(&self, message: &Message) -> Result<()> {
+        if self.link.send(message).is_ok() {
+            return Ok(());
+        }
+        match self.hear() {
+            Ok(other) => Err(unexpected(&other)),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn hear(&self) -> Result<Message> {
+        match self.link.receive() {
+            Ok(Some(Message::Fault(fault))) => Err(fault.into()),
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(Error::rule("the container's first process ended before its start")),
+            Err(e) => Err(Error::system("hear from", "the container's first process", e)),
+        }
+    }
+
+    /// Waits until only the start is missing.
+    pub fn ready(&self) -> Result<()> {
+        match self.hear()? {
+            Message::Ready => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Starts it, and waits until it executes its program.
+    pub fn go(&self) -> Result<()> {
+        self.say(&Message::Go)?;
+        match self.link.receive() {
+            Ok(None) => Ok(()),
+            Ok(Some(Message::Fault(fault))) => Err(fault.into()),
+            Ok(Some(other)) => Err(unexpected(&other)),
+            Err(e) => Err(Error::system("hear from", "the container's first process", e)),
+        }
+    }
+
+    /// Ends it and waits for that.
+    pub fn discard(&self) {
+        let _ = process::pidfd_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = self.wait();
+    }
+
+    /// Waits for its end: its code, or 128 and the signal.
+    pub fn wait(&self) -> nix::Result<i32> {
+        wait(self.pidfd.as_fd())
+    }
+}
+
+/// Waits for the end of a child.
+pub fn wait(pidfd: std::os::fd::BorrowedFd<'_>) -> nix::Result<i32> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    loop {
+        let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => {}
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(e) => return Err(e),
+        }
+        if let Some(code) = process::reap(pidfd)? {
+            return Ok(code);
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}

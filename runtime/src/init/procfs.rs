@@ -1,0 +1,52 @@
+//! The host's procfs as a handle that is proved to be procfs.
+//!
+//! CVE: 2019-16884, 2025-52881: what is written to /proc decides labels and
+//! sysctls, so it goes through one descriptor of a real procfs, and never
+//! across a mount or through a link that a container could have put there.
+
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::write;
+
+/// procfs of the runtime's own pid namespace.
+#[derive(Debug)]
+pub struct Procfs(OwnedFd);
+
+/// The inode number of a procfs root.
+const ROOT_INODE: u64 = 1;
+
+impl Procfs {
+    /// Opens `/proc` and checks that it is the root of a procfs.
+    pub fn open() -> nix::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = open(c"/proc", flags, Mode::empty())?;
+        if fstatfs(&fd)?.filesystem_type() != PROC_SUPER_MAGIC || fstat(&fd)?.st_ino != ROOT_INODE {
+            return Err(Errno::EXDEV);
+        }
+        Ok(Self(fd))
+    }
+
+    /// Opens a file of it.
+    pub fn file(&self, path: &CStr, flags: OFlag) -> nix::Result<OwnedFd> {
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
+            ResolveFlag::RESOLVE_BENEATH
+                | ResolveFlag::RESOLVE_NO_XDEV
+                | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+        );
+        openat2(&self.0, path, how)
+    }
+
+    /// Writes one value to a file of it, in one write.
+    pub fn write(&self, path: &CStr, value: &[u8]) -> nix::Result<()> {
+        let file = self.file(path, OFlag::O_WRONLY)?;
+        match write(&file, value)? {
+            n if n == value.len() => Ok(()),
+            _ => Err(Errno::EIO),
+        }
+    }
+}

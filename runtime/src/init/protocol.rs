@@ -1,0 +1,128 @@
+//! What parent and init say to each other, over one SOCK_SEQPACKET pair.
+//!
+//! ```text
+//! parent                                   init (or the relay before it)
+//!   |  clone3 ------------------------------> |
+//!   |  <------------------ Pid (relay only)   |
+//!   |  writes the id maps                     |
+//!   |  Mapped (new user namespace only) ----> |  becomes root in it
+//!   |  joins it to its cgroups                |  mounts, devices
+//!   |  Joined ------------------------------> |  unshares the cgroup namespace
+//!   |  <------------------------- Hooks       |  (only with hooks)
+//!   |  prestart, createRuntime                |
+//!   |  Hooked ------------------------------> |  createContainer, pivot, …
+//!   |  <------------------------- Ready       |
+//!   |  rlimits, state.json                    |
+//!   |  Go (run) or a byte in exec.fifo -----> |  startContainer, seccomp
+//!   |  <- end of file: it executes            |
+//! ```
+//!
+//! At any point init may say Fault and end.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+
+use super::fault::Fault;
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The relay made init: its pid.
+    Pid(i32),
+    /// The id maps are written.
+    Mapped,
+    /// Init is in its cgroups.
+    Joined,
+    /// Init waits for the hooks of the runtime's side.
+    Hooks,
+    /// They have run.
+    Hooked,
+    /// Only the start is missing.
+    Ready,
+    /// Start.
+    Go,
+    /// A step failed.
+    Fault(Fault),
+}
+
+/// One end.
+#[derive(Debug)]
+pub struct Link(OwnedFd);
+
+/// Longest message: a fault with a path.
+const LIMIT: usize = 16 * 1024;
+
+impl Link {
+    /// Both ends, close-on-exec.
+    pub fn pair() -> nix::Result<(Self, Self)> {
+        let (a, b) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Self(a), Self(b)))
+    }
+
+    /// Says one message.
+    pub fn send(&self, message: &Message) -> nix::Result<()> {
+        let bytes = match message {
+            Message::Pid(pid) => [&b"P"[..], &pid.to_le_bytes()].concat(),
+            Message::Mapped => b"M".to_vec(),
+            Message::Joined => b"J".to_vec(),
+            Message::Hooks => b"H".to_vec(),
+            Message::Hooked => b"h".to_vec(),
+            Message::Ready => b"R".to_vec(),
+            Message::Go => b"G".to_vec(),
+            Message::Fault(fault) => {
+                let mut bytes = [&b"F"[..], &fault.encode()].concat();
+                bytes.truncate(LIMIT);
+                bytes
+            }
+        };
+        send(self.0.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL).map(drop)
+    }
+
+    /// Hears one message; `None` when the other side is gone (or has executed).
+    pub fn receive(&self) -> nix::Result<Option<Message>> {
+        let mut buffer = [0u8; LIMIT];
+        let n = loop {
+            match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECONNRESET) => break 0,
+                other => break other?,
+            }
+        };
+        let Some((tag, rest)) = buffer[..n].split_first() else { return Ok(None) };
+        let message = match tag {
+            b'P' => rest.try_into().ok().map(|raw| Message::Pid(i32::from_le_bytes(raw))),
+            b'M' => Some(Message::Mapped),
+            b'J' => Some(Message::Joined),
+            b'H' => Some(Message::Hooks),
+            b'h' => Some(Message::Hooked),
+            b'R' => Some(Message::Ready),
+            b'G' => Some(Message::Go),
+            b'F' => Fault::decode(rest).map(Message::Fault),
+            _ => None,
+        };
+        message.map(Some).ok_or(Errno::EPROTO)
+    }
+
+    /// Waits for one particular message; anything else means the other side is gone.
+    pub fn expect(&self, wanted: &Message) -> nix::Result<()> {
+        match self.receive()? {
+            Some(message) if message == *wanted => Ok(()),
+            _ => Err(Errno::ECONNABORTED),
+        }
+    }
+}
+
+impl From<Link> for OwnedFd {
+    fn from(link: Link) -> Self {
+        link.0
+    }
+}
+
+/// An io error's errno.
+pub fn errno_of(e: &io::Error) -> Errno {
+    Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))
+}

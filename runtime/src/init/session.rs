@@ -1,0 +1,66 @@
+//! What a process inherits by session: keyring, scheduling, personality; and its filter.
+
+use nix::errno::Errno;
+
+use super::fault::{Because, Done};
+use crate::plan::Plan;
+
+/// A session of its own, and what goes with it.
+pub fn perform(plan: &Plan) -> Done {
+    // The relay's child may lead one already.
+    match nix::unistd::setsid() {
+        Ok(_) | Err(Errno::EPERM) => {}
+        Err(errno) => return Err(errno).because("setsid", ""),
+    }
+    dhow_kernel::signal::reset_all();
+    if let Some(name) = &plan.keyring {
+        keyring(name)?;
+    }
+    if let Some(domain) = plan.personality {
+        let persona = nix::sys::personality::Persona::from_bits_retain(domain as i32);
+        nix::sys::personality::set(persona).because("personality", domain.to_string())?;
+    }
+    attributes(&plan.process)
+}
+
+/// Scheduling and I/O priority, while there is still the privilege to raise them.
+pub fn attributes(process: &crate::validate::process::Process) -> Done {
+    if let Some(scheduler) = process.scheduler {
+        dhow_kernel::sched::set(scheduler).because("sched_setattr", "process.scheduler")?;
+    }
+    if let Some((class, level)) = process.io_priority {
+        dhow_kernel::sched::set_io_priority(class, level)
+            .because("ioprio_set", "process.ioPriority")?;
+    }
+    Ok(())
+}
+
+/// A keyring of the container's own, so that it can't search the caller's.
+fn keyring(name: &std::ffi::CStr) -> Done {
+    /// KEY_USR_SEARCH: whoever owns it may look keys up.
+    const OWNER_SEARCH: u32 = 0x3f3f_0000;
+    match dhow_kernel::keys::join_session(name) {
+        Ok(serial) => {
+            let set = dhow_kernel::keys::set_permissions(serial, OWNER_SEARCH);
+            set.because("keyctl", "the session keyring")
+        }
+        // A kernel without keys has none to protect.
+        Err(Errno::ENOSYS) => Ok(()),
+        // DIFFERS: runc fails here; a quota of keys is no reason not to start, an old keyring is
+        // none either, but sharing the caller's is: so this is said.
+        Err(errno) => Err(errno).because("join a session keyring (see --no-new-keyring)", ""),
+    }
+}
+
+/// Loads the system call filter.
+pub fn filter(plan: &Plan) -> Done {
+    load(plan.filter.as_ref())
+}
+
+/// Loads a filter, if there is one.
+pub fn load(filter: Option<&crate::seccomp::Filter>) -> Done {
+    let Some(filter) = filter else { return Ok(()) };
+    dhow_kernel::seccomp::set_filter(&filter.program, u64::from(filter.flags))
+        .because("seccomp", "SECCOMP_SET_MODE_FILTER")
+        .map(drop)
+}

@@ -1,0 +1,247 @@
+//! exec: one more process in a running container, by its own list of steps.
+//!
+//! The parent enters the pid namespace for its children, makes one in the
+//! container's cgroups, and that one enters the rest by the pidfd of the
+//! container's first process: no path is opened, no pid trusted.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use dhow_kernel::process::{self, Fork, Side};
+use nix::errno::Errno;
+use nix::fcntl::open;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::Mode;
+
+use crate::error::{Error, Result};
+use crate::init::child::HELD;
+use crate::init::fault::{Because, Done};
+use crate::init::parent::{Init, oom_score, rlimits};
+use crate::init::procfs::Procfs;
+use crate::init::protocol::{Link, Message};
+use crate::init::root::Root;
+use crate::init::{console, credentials, exec, session};
+use crate::plan::Phase;
+use crate::seccomp::Filter;
+use crate::state::Record;
+use crate::validate::linux::{KINDS, ns};
+use crate::validate::process::Process;
+
+/// A process to add to a container.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// The container.
+    pub record: &'a Record,
+    /// Cgroups to join instead of the container's own.
+    pub cgroup: &'a crate::cgroup::Record,
+    /// The process.
+    pub process: &'a Process,
+    /// Its filter.
+    pub filter: Option<&'a Filter>,
+    /// Where the terminal's master goes.
+    pub console: Option<OwnedFd>,
+    /// Descriptors from 3 on that it keeps.
+    pub preserve: u32,
+}
+
+/// Adds it, up to where only the start is missing. On failure it is gone.
+pub fn join(entry: Entry<'_>) -> Result<Init> {
+    let gone = || Error::rule("cannot exec in a stopped container");
+    let target = entry.record.process.open().ok_or_else(gone)?;
+    let spaces = Spaces::of(entry.record.process.pid)?;
+    let (process, cgroup) = (entry.process, entry.cgroup);
+    let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
+    let (init, placed) = spawn(entry, &target, spaces)?;
+    let brought = cgroup_join(cgroup, &init, placed)
+        .and_then(|()| oom_score(&proc, init.pid, process))
+        .and_then(|()| init.say(&Message::Joined))
+        .and_then(|()| init.ready())
+        .and_then(|()| rlimits(init.pid, process));
+    match brought {
+        Ok(()) => Ok(init),
+        Err(e) => {
+            init.discard();
+            Err(e)
+        }
+    }
+}
+
+fn cgroup_join(cgroup: &crate::cgroup::Record, init: &Init, placed: bool) -> Result<()> {
+    // Where v2 is all there is, the clone has done it.
+    if placed && cgroup.only_unified() {
+        return Ok(());
+    }
+    cgroup.join(init.pid.as_raw())
+}
+
+fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces) -> Result<(Init, bool)> {
+    let system = |e| Error::system("clone", "a process of the container", e);
+    let (ours, theirs) = Link::pair().map_err(system)?;
+    let group = entry.cgroup.unified().and_then(|dir| open(dir, HELD, Mode::empty()).ok());
+    let child = Child {
+        link: theirs,
+        proc: Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?,
+        console: entry.console,
+        preserve: entry.preserve,
+    };
+    let flags = CloneFlags::from_bits_retain(spaces.parent as i32);
+    if !flags.is_empty() {
+        setns(target, flags)
+            .map_err(|e| Error::system("join the namespaces of", &entry.record.id, e))?;
+    }
+    let fork = Fork { cgroup: group.as_ref().map(AsFd::as_fd), ..Fork::default() };
+    let (made, placed) = match process::fork(&fork) {
+        // A group that may not be entered so (rootless, threaded) is entered the other way.
+        Err(Errno::EACCES | Errno::EPERM | Errno::EBUSY | Errno::EOPNOTSUPP) if group.is_some() => {
+            (process::fork(&Fork::default()).map_err(system)?, false)
+        }
+        other => (other.map_err(system)?, group.is_some()),
+    };
+    match made {
+        Side::Child => {
+            drop(ours);
+            child.run(target.as_fd(), &spaces, entry.process, entry.filter)
+        }
+        Side::Parent(pid, pidfd) => Ok((Init { pid, pidfd, link: ours }, placed)),
+    }
+}
+
+/// Which namespaces are entered on which side of the fork.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Spaces {
+    /// By the parent, for its children: pid, and user where it takes that to enter pid.
+    parent: u64,
+    /// By the child.
+    child: u64,
+}
+
+impl Spaces {
+    /// Those in which the process `pid` differs from us.
+    fn of(pid: i32) -> Result<Self> {
+        let mut differ = 0;
+        for kind in KINDS {
+            let read = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/{}", kind.proc));
+            let theirs = match read(&pid.to_string()) {
+                // A kernel without that kind.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                other => other.map_err(|e| Error::io("read", "the namespaces", &e))?,
+            };
+            if read("self").ok() != Some(theirs) {
+                differ |= kind.flag;
+            }
+        }
+        Ok(Self::split(differ, nix::unistd::geteuid().is_root()))
+    }
+
+    const fn split(differ: u64, root: bool) -> Self {
+        // KERNEL: setns(2): entering a pid namespace takes privilege over its owner.
+        let first = if root { ns::PID } else { ns::PID | ns::USER };
+        Self { parent: differ & first, child: differ & !first }
+    }
+}
+
+/// The new process's side.
+struct Child {
+    link: Link,
+    proc: Procfs,
+    console: Option<OwnedFd>,
+    preserve: u32,
+}
+
+impl Child {
+    fn run(
+        mut self,
+        target: BorrowedFd<'_>,
+        spaces: &Spaces,
+        process: &Process,
+        filter: Option<&Filter>,
+    ) -> ! {
+        let mut program = None;
+        for phase in phases(process.terminal, filter.is_some(), process.no_new_privileges) {
+            let done = match phase {
+                Phase::Namespaces => self.enter(target, spaces),
+                Phase::Session => start_session().and_then(|()| session::attributes(process)),
+                Phase::Console => self.console(process),
+                Phase::Seccomp => session::load(filter),
+                Phase::Credentials => credentials::become_process(process, &self.proc, false)
+                    .and_then(|()| exec::find(process))
+                    .map(|found| program = Some(found)),
+                Phase::Ready => self.link.send(&Message::Ready).because("report to", "the runtime"),
+                Phase::Start => self.link.expect(&Message::Go).because("wait for", "the start"),
+                _ => match &program {
+                    Some(program) => Err(program.execute(self.preserve)),
+                    None => Ok(()),
+                },
+            };
+            if let Err(cause) = done {
+                let _ = self.link.send(&Message::Fault(cause.at(phase)));
+                break;
+            }
+        }
+        process::exit_now(255)
+    }
+
+    fn enter(&self, target: BorrowedFd<'_>, spaces: &Spaces) -> Done {
+        // CVE: 2016-9962: before the container can see this process, it must not look into it.
+        nix::sys::prctl::set_dumpable(false).because("prctl", "PR_SET_DUMPABLE")?;
+        self.link.expect(&Message::Joined).because("wait for", "the cgroups")?;
+        let flags = CloneFlags::from_bits_retain(spaces.child as i32);
+        if !flags.is_empty() {
+            setns(target, flags).because("join the namespaces of", "the container")?;
+        }
+        if (spaces.child | spaces.parent) & ns::USER != 0 {
+            crate::init::namespaces::become_root()?;
+        }
+        Ok(())
+    }
+
+    fn console(&mut self, process: &Process) -> Done {
+        let Some(socket) = self.console.take() else { return Ok(()) };
+        let root = Root::new(open(c"/", HELD, Mode::empty()).because("open", "/")?);
+        console::attach(&root, process, socket.as_fd()).map(drop)
+    }
+}
+
+fn start_session() -> Done {
+    dhow_kernel::signal::reset_all();
+    nix::unistd::setsid().because("setsid", "").map(drop)
+}
+
+fn phases(console: bool, filter: bool, nnp: bool) -> Vec<Phase> {
+    let mut p = vec![Phase::Namespaces, Phase::Session];
+    if console {
+        p.push(Phase::Console);
+    }
+    // KERNEL: seccomp(2): as in init, without no_new_privs the filter needs CAP_SYS_ADMIN.
+    if filter && !nnp {
+        p.push(Phase::Seccomp);
+    }
+    p.extend([Phase::Credentials, Phase::Ready, Phase::Start]);
+    if filter && nnp {
+        p.push(Phase::Seccomp);
+    }
+    p.push(Phase::Exec);
+    p
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_enters_the_user_namespace_last_and_others_first() {
+        let all = ns::PID | ns::USER | ns::MOUNT;
+        let root = Spaces::split(all, true);
+        assert_eq!((root.parent, root.child), (ns::PID, ns::USER | ns::MOUNT));
+        let rootless = Spaces::split(all, false);
+        assert_eq!((rootless.parent, rootless.child), (ns::PID | ns::USER, ns::MOUNT));
+    }
+
+    #[test]
+    fn the_filter_comes_where_it_can_be_loaded() {
+        let at = |list: &[Phase], p| list.iter().position(|x| *x == p).unwrap();
+        let privileged = phases(false, true, false);
+        assert!(at(&privileged, Phase::Seccomp) < at(&privileged, Phase::Credentials));
+        let plain = phases(true, true, true);
+        assert!(at(&plain, Phase::Seccomp) > at(&plain, Phase::Start));
+    }
+}

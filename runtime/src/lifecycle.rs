@@ -1,0 +1,227 @@
+//! What create, run, start and delete share: making a container whole, and unmaking it.
+
+mod host;
+mod listen;
+
+pub use host::labels;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+
+use crate::cgroup::{self, Cgroup};
+use crate::error::{Error, Result};
+use crate::hooks;
+use crate::init::child::Fifos;
+use crate::init::parent::{Init, Launch, launch};
+use crate::plan::{self, Plan, Rest};
+use crate::state::{self, Dir, Held, Identity, Record, Store, file};
+use crate::validate;
+use crate::validate::hook::Hooks;
+
+/// What to make, as the command line has it.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The id.
+    pub id: &'a str,
+    /// `--bundle`.
+    pub bundle: &'a Path,
+    /// `--systemd-cgroup`.
+    pub systemd: bool,
+    /// `--rootless`, decided.
+    pub rootless: bool,
+    /// What else goes into the plan.
+    pub options: plan::Options,
+    /// Descriptors from 3 on that the program keeps.
+    pub preserve: u32,
+    /// Descriptors before those, from socket activation.
+    pub listen: u32,
+    /// Whether a later `start` is waited for.
+    pub waits: bool,
+}
+
+/// Who takes the terminal of a container that has one.
+pub trait Terminal {
+    /// A socket for the master, or why there is none. `terminal` is process.terminal.
+    fn socket(&mut self, terminal: bool) -> Result<Option<OwnedFd>>;
+}
+
+/// A container that waits for its start.
+#[derive(Debug)]
+pub struct Born {
+    /// Its directory, held.
+    pub held: Held,
+    /// Its first process.
+    pub init: Init,
+    /// Its record.
+    pub record: Record,
+    /// Its hooks.
+    pub hooks: Hooks,
+}
+
+/// Makes a container up to its start; on failure nothing of it stays.
+pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -> Result<Born> {
+    let (bundle, text) = state::bundle(wanted.bundle)?;
+    let container = validate::container(validate::parse(&text)?, &bundle)?;
+    host::check(&container)?;
+    let path = container.cgroups_path.clone();
+    let mut group = cgroup::prepare(&cgroup::Request {
+        id: wanted.id,
+        path: (!path.is_empty()).then_some(path.as_str()),
+        systemd: wanted.systemd,
+        rootless: wanted.rootless,
+        resources: &container.resources,
+    })?;
+    let (mut plan, mut rest) = plan::plan(wanted.id, container, wanted.options)?;
+    listen::pass(&mut plan, wanted.preserve, wanted.listen)?;
+    let console = terminal.socket(plan.process.terminal)?;
+    let mut record = Record {
+        oci_version: rest.version.clone(),
+        id: wanted.id.to_owned(),
+        process: Identity::default(),
+        bundle,
+        rootfs: plan.rootfs.to_string_lossy().into_owned(),
+        created: state::now(),
+        owner: owner(),
+        annotations: std::mem::take(&mut rest.annotations),
+        cgroup: group.record(),
+    };
+    let held = store.reserve(wanted.id)?;
+    let made = make(&held.dir, wanted, &mut record, &mut group, &plan, &rest, console, &text);
+    match made {
+        Ok(init) => Ok(Born { held, init, record, hooks: rest.hooks }),
+        Err(e) => {
+            group.undo();
+            held.dir.remove()?;
+            Err(e)
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the parts of one container, once")]
+fn make(
+    dir: &Dir,
+    wanted: &Wanted<'_>,
+    record: &mut Record,
+    group: &mut Cgroup,
+    plan: &Plan,
+    rest: &Rest,
+    console: Option<OwnedFd>,
+    text: &str,
+) -> Result<Init> {
+    // Written before anything exists that would have to be found again.
+    dir.record(record)?;
+    dir.write(file::CONFIG, text)?;
+    group.create()?;
+    let fifos = wanted.waits.then(|| fifos(dir)).transpose()?;
+    let state = told(record);
+    let launched = launch(Launch {
+        plan,
+        rest,
+        state: state.clone(),
+        cgroup: group,
+        fifos,
+        console,
+        preserve: wanted.preserve + wanted.listen,
+    });
+    let init = launched.inspect_err(|_| {
+        // SPEC: runtime.md §Lifecycle 8 to 13: a failure goes on with the poststop hooks.
+        let _ = hooks::run_all(&rest.hooks.poststop, "poststop", &state.json("stopped", 0));
+    })?;
+    record.process = Identity::of(init.pid).unwrap_or_default();
+    dir.record(record).inspect_err(|_| init.discard())?;
+    Ok(init)
+}
+
+/// What hooks are told of a recorded container.
+pub fn told(record: &Record) -> hooks::State {
+    hooks::State {
+        version: record.oci_version.clone(),
+        id: record.id.clone(),
+        bundle: record.bundle.clone(),
+        annotations: record.annotations.clone(),
+    }
+}
+
+fn fifos(dir: &Dir) -> Result<Fifos> {
+    let make = |name: &str| -> Result<OwnedFd> {
+        let path = dir.file(name);
+        let system = |e| Error::system("mkfifo", path.to_string_lossy(), e);
+        nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).map_err(system)?;
+        // KERNEL: fifo(7): read and write together never waits for the other end.
+        open(&path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(system)
+    };
+    Ok(Fifos { start: make(file::START)?, answer: make(file::ANSWER)? })
+}
+
+/// The name of the user who runs this, by the host's /etc/passwd.
+fn owner() -> String {
+    let uid = nix::unistd::geteuid().as_raw();
+    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let line = text
+        .lines()
+        .find(|line| line.split(':').nth(2).and_then(|id| id.parse::<u32>().ok()) == Some(uid));
+    line.and_then(|line| line.split(':').next()).unwrap_or_default().to_owned()
+}
+
+/// Runs the poststart hooks; a failing one is told, and changes nothing.
+///
+/// SPEC: runtime.md §Lifecycle 10.
+pub fn poststart(hooks: &Hooks, record: &Record, log: &crate::log::Log) {
+    let state = told(record).json("running", record.process.pid);
+    for hook in &hooks.poststart {
+        if let Err(e) = hooks::run(hook, "poststart", &state) {
+            log.line(crate::log::Level::Warning, &e.to_string());
+        }
+    }
+}
+
+/// Removes a container whose process has ended: groups, directory, then the poststop hooks.
+pub fn destroy(held: &Held, record: &Record, log: &crate::log::Log) -> Result<()> {
+    // What outlived the first process (no pid namespace of its own) ends with it.
+    let _ = record.cgroup.kill(libc::SIGKILL);
+    let config = held.dir.config();
+    let groups = record.cgroup.delete();
+    let directory = held.dir.remove();
+    poststop(config, record, log);
+    groups.and(directory)
+}
+
+/// SPEC: runtime.md §Lifecycle 13: a failing poststop hook is told, and the next ones run.
+fn poststop(config: Result<String>, record: &Record, log: &crate::log::Log) {
+    let Ok(text) = config else { return };
+    if !text.contains("\"poststop\"") {
+        return;
+    }
+    let hooks = validate::parse::<validate::spec::Spec<'_>>(&text)
+        .and_then(|spec| validate::hook::read(&spec.hooks));
+    let Ok(hooks) = hooks else { return };
+    let state = told(record).json("stopped", 0);
+    for hook in &hooks.poststop {
+        if let Err(e) = hooks::run(hook, "poststop", &state) {
+            log.line(crate::log::Level::Warning, &e.to_string());
+        }
+    }
+}
+
+/// How long a killed process may take to go, in milliseconds.
+const PATIENCE: u16 = 10_000;
+
+/// Kills a container's process and waits until it is gone.
+pub fn kill_and_wait(record: &Record) -> Result<()> {
+    let Some(process) = record.process.open() else { return Ok(()) };
+    let _ = record.cgroup.thaw();
+    let system = |e| Error::system("kill", &record.id, e);
+    match dhow_kernel::process::pidfd_signal(process.as_fd(), libc::SIGKILL) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+        Err(e) => return Err(system(e)),
+    }
+    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut fds, PollTimeout::from(PATIENCE)).map_err(system)? {
+        0 => Err(Error::rule(format!("container {} doesn't die of SIGKILL", record.id))),
+        _ => Ok(()),
+    }
+}

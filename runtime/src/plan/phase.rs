@@ -1,0 +1,170 @@
+//! The steps of init, and their order.
+
+/// One step of init. Its name is its file in `init/`, the log's field and the error's prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "each is documented by its file in init/")]
+pub enum Phase {
+    Namespaces = 1,
+    Session,
+    Network,
+    Root,
+    Mounts,
+    Devices,
+    Cgroup,
+    Hooks,
+    Pivot,
+    Console,
+    System,
+    Mask,
+    Seccomp,
+    Credentials,
+    Ready,
+    Start,
+    Exec,
+}
+
+impl Phase {
+    /// All of them, for reading one back from a byte.
+    pub const ALL: [Self; 17] = [
+        Self::Namespaces,
+        Self::Session,
+        Self::Network,
+        Self::Root,
+        Self::Mounts,
+        Self::Devices,
+        Self::Cgroup,
+        Self::Hooks,
+        Self::Pivot,
+        Self::Console,
+        Self::System,
+        Self::Mask,
+        Self::Seccomp,
+        Self::Credentials,
+        Self::Ready,
+        Self::Start,
+        Self::Exec,
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Namespaces => "namespaces",
+            Self::Session => "session",
+            Self::Network => "network",
+            Self::Root => "root",
+            Self::Mounts => "mounts",
+            Self::Devices => "devices",
+            Self::Cgroup => "cgroup",
+            Self::Hooks => "hooks",
+            Self::Pivot => "pivot",
+            Self::Console => "console",
+            Self::System => "system",
+            Self::Mask => "mask",
+            Self::Seccomp => "seccomp",
+            Self::Credentials => "credentials",
+            Self::Ready => "ready",
+            Self::Start => "start",
+            Self::Exec => "exec",
+        }
+    }
+
+    /// The phase of a byte that crossed the fork.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| *phase as u8 == byte)
+    }
+}
+
+/// What decides the order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Facts {
+    /// The container has a mount namespace.
+    pub mounts: bool,
+    /// It has a new network namespace.
+    pub network: bool,
+    /// There are prestart, createRuntime or createContainer hooks.
+    pub hooks: bool,
+    /// It gets a terminal.
+    pub console: bool,
+    /// It has a system call filter.
+    pub filter: bool,
+    /// It has no_new_privs.
+    pub nnp: bool,
+}
+
+/// The order of init's steps.
+pub fn phases(f: Facts) -> Vec<Phase> {
+    use Phase::*;
+    let mut p = vec![Namespaces, Session];
+    if f.network {
+        p.push(Network);
+    }
+    p.push(Root);
+    if f.mounts {
+        p.extend([Mounts, Devices]);
+    }
+    // The parent moves init into its cgroups while it mounts: the mounts are
+    // binds of directories made before, so only the namespace has to wait.
+    p.push(Cgroup);
+    if f.hooks {
+        p.push(Hooks); // SPEC: runtime.md §Lifecycle: createContainer precedes pivot_root
+    }
+    p.push(Pivot);
+    if f.console {
+        p.push(Console); // CVE: 2025-52565: only the container's own devpts, so after the pivot
+    }
+    p.extend([System, Mask]);
+    match (f.filter, f.nnp) {
+        (false, _) => p.extend([Credentials, Ready, Start]),
+        // KERNEL: seccomp(2): without no_new_privs loading needs CAP_SYS_ADMIN.
+        (true, false) => p.extend([Seccomp, Credentials, Ready, Start]),
+        (true, true) => p.extend([Credentials, Ready, Start, Seccomp]),
+    }
+    p.push(Exec);
+    p
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn before(f: Facts, a: Phase, b: Phase) -> bool {
+        let order = phases(f);
+        let at = |p| order.iter().position(|x| *x == p).unwrap();
+        at(a) < at(b)
+    }
+
+    const FULL: Facts =
+        Facts { mounts: true, network: true, hooks: true, console: true, filter: true, nnp: false };
+
+    #[test]
+    fn filter_without_nnp_loads_before_caps_drop() {
+        assert!(before(FULL, Phase::Seccomp, Phase::Credentials));
+    }
+
+    #[test]
+    fn filter_with_nnp_loads_last() {
+        let f = Facts { nnp: true, ..FULL };
+        assert!(before(f, Phase::Start, Phase::Seccomp));
+        assert!(before(f, Phase::Seccomp, Phase::Exec));
+    }
+
+    #[test]
+    fn create_container_hooks_run_between_mounts_and_pivot() {
+        assert!(before(FULL, Phase::Devices, Phase::Hooks));
+        assert!(before(FULL, Phase::Hooks, Phase::Pivot));
+    }
+
+    #[test]
+    fn the_console_is_opened_inside() {
+        assert!(before(FULL, Phase::Pivot, Phase::Console));
+    }
+
+    #[test]
+    fn every_phase_survives_the_wire() {
+        for phase in Phase::ALL {
+            assert_eq!(Phase::from_byte(phase as u8), Some(phase));
+        }
+        assert_eq!(Phase::from_byte(0), None);
+    }
+}

@@ -1,0 +1,255 @@
+//! State on disk: ROOT/ID/state.json, and the process it speaks of.
+//!
+//! A pid alone is never trusted: start time and boot id go with it, and a
+//! signal goes to a pidfd that was compared first.
+
+mod process;
+mod status;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup;
+use crate::error::{Error, Result};
+pub use process::{Identity, boot_id};
+pub use status::Status;
+
+/// What is remembered of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// `ociVersion` of its config.
+    pub oci_version: String,
+    /// Its id.
+    pub id: String,
+    /// Its first process; pid 0 while it is being made.
+    #[serde(flatten)]
+    pub process: Identity,
+    /// The bundle, absolute.
+    pub bundle: String,
+    /// The root file system, absolute.
+    pub rootfs: String,
+    /// When it was made, RFC 3339 with nanoseconds.
+    pub created: String,
+    /// Name of the user who made it.
+    pub owner: String,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Its groups.
+    pub cgroup: cgroup::Record,
+}
+
+/// The directory that `--root` names.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// One container's directory.
+#[derive(Debug)]
+pub struct Dir {
+    path: PathBuf,
+}
+
+/// A container's directory, held against others.
+#[derive(Debug)]
+pub struct Held {
+    /// The directory.
+    pub dir: Dir,
+    lock: File,
+}
+
+impl Held {
+    /// Lets others use the container, while this process stays with it.
+    pub fn release(&self) {
+        // Init has a copy of the descriptor until it executes: closing ours wouldn't do.
+        let _ = self.lock.unlock();
+    }
+
+    /// Holds it again.
+    pub fn take_back(&self) {
+        let _ = self.lock.lock();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// Names of the files in a container's directory.
+pub mod file {
+    /// The [`super::Record`].
+    pub const STATE: &str = "state.json";
+    /// The config as it was at `create`.
+    pub const CONFIG: &str = "config.json";
+    /// What `start` writes to; there while the container is only created.
+    pub const START: &str = "exec.fifo";
+    /// What `start` reads from.
+    pub const ANSWER: &str = "exec.answer";
+}
+
+impl Store {
+    /// The store at `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory of an id, which must be one.
+    fn dir(&self, id: &str) -> Result<Dir> {
+        let sound = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
+        if id.is_empty() || id == "." || id == ".." || !id.chars().all(sound) {
+            let why = "letters, digits and _ + - . make an id";
+            return Err(Error::rule(format!("invalid container ID {id:?}: {why}")));
+        }
+        Ok(Dir { path: self.root.join(id) })
+    }
+
+    /// Takes an id for a new container: its directory is made and held.
+    pub fn reserve(&self, id: &str) -> Result<Held> {
+        let dir = self.dir(id)?;
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(0o700);
+        match builder.create(&dir.path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let io = |e| Error::io("mkdir", self.root.to_string_lossy(), &e);
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(io)?;
+                builder.create(&dir.path)
+            }
+            other => other,
+        }
+        .map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Error::rule(format!("container with given ID already exists: {id}"))
+            }
+            _ => Error::io("mkdir", dir.shown(), &e),
+        })?;
+        dir.hold()
+    }
+
+    /// The container called `id`.
+    pub fn find(&self, id: &str) -> Result<(Dir, Record)> {
+        let dir = self.dir(id)?;
+        let record = dir.read()?;
+        Ok((dir, record))
+    }
+
+    /// A directory that may lack a record, for `delete --force`.
+    pub fn leftover(&self, id: &str) -> Result<Option<Dir>> {
+        let dir = self.dir(id)?;
+        Ok(dir.path.is_dir().then_some(dir))
+    }
+
+    /// All containers, by id. One that goes away meanwhile is left out.
+    pub fn list(&self) -> Result<Vec<(Dir, Record)>> {
+        let entries = match fs::read_dir(&self.root) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|e| Error::io("read", self.root.to_string_lossy(), &e))?,
+        };
+        let mut all: Vec<(Dir, Record)> = entries
+            .flatten()
+            .filter_map(|entry| self.find(entry.file_name().to_str()?).ok())
+            .collect();
+        all.sort_by(|a, b| a.1.id.cmp(&b.1.id));
+        Ok(all)
+    }
+}
+
+impl Dir {
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn shown(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    /// Holds it until dropped; waits for whoever holds it now.
+    pub fn hold(self) -> Result<Held> {
+        let io = |e| Error::io("lock", self.shown(), &e);
+        let lock = File::open(&self.path).map_err(io)?;
+        lock.lock().map_err(io)?;
+        Ok(Held { dir: self, lock })
+    }
+
+    /// Whether somebody holds it.
+    pub fn is_held(&self) -> bool {
+        File::open(&self.path).is_ok_and(|file| file.try_lock_shared().is_err())
+    }
+
+    /// Its record.
+    pub fn read(&self) -> Result<Record> {
+        let path = self.file(file::STATE);
+        let text = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::rule("container does not exist"));
+            }
+            other => other.map_err(|e| Error::io("read", path.to_string_lossy(), &e))?,
+        };
+        serde_json::from_str(&text).map_err(|e| Error::rule(format!("{}: {e}", path.display())))
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        let (path, temporary) = (self.file(name), self.file(&format!(".{name}.new")));
+        let io = |e| Error::io("write", path.to_string_lossy(), &e);
+        let mut open = OpenOptions::new();
+        open.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = open.open(&temporary).map_err(io)?;
+        file.write_all(text.as_bytes()).map_err(io)?;
+        fs::rename(&temporary, &path).map_err(io)
+    }
+
+    /// Writes the record.
+    pub fn record(&self, record: &Record) -> Result<()> {
+        let text = serde_json::to_string(record).map_err(|e| Error::rule(e.to_string()))?;
+        self.write(file::STATE, &text)
+    }
+
+    /// The config as it was at `create`.
+    pub fn config(&self) -> Result<String> {
+        let path = self.file(file::CONFIG);
+        fs::read_to_string(&path).map_err(|e| Error::io("read", path.to_string_lossy(), &e))
+    }
+
+    /// Removes it.
+    pub fn remove(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", self.shown(), &e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the container is doing now.
+    pub fn status(&self, record: &Record) -> Status {
+        status::of(self, record)
+    }
+}
+
+/// Reads a bundle's config.json; its path comes back absolute.
+pub fn bundle(path: &Path) -> Result<(String, String)> {
+    let absolute = fs::canonicalize(path)
+        .map_err(|e| Error::io("open the bundle", path.to_string_lossy(), &e))?;
+    let config = absolute.join("config.json");
+    let text =
+        fs::read_to_string(&config).map_err(|e| Error::io("open", config.to_string_lossy(), &e))?;
+    let absolute = absolute.into_os_string().into_string();
+    let absolute = absolute.map_err(|_| Error::rule("the bundle's path is not UTF-8"))?;
+    Ok((absolute, text))
+}
+
+/// Now, as records have it.
+pub fn now() -> String {
+    crate::log::timestamp(SystemTime::now(), 9)
+}

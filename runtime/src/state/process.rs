@@ -1,0 +1,79 @@
+//! Which process a record speaks of.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+/// A process beyond mistaking.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// Its pid; 0 for none yet.
+    pub pid: i32,
+    /// Field 22 of /proc/PID/stat, clock ticks since boot.
+    pub start_time: u64,
+    /// The boot it belongs to: /run may outlive one.
+    pub boot_id: String,
+}
+
+impl Identity {
+    /// The process `pid` as it is now.
+    pub fn of(pid: Pid) -> Option<Self> {
+        let (_, start_time) = stat(pid.as_raw())?;
+        Some(Self { pid: pid.as_raw(), start_time, boot_id: boot_id() })
+    }
+
+    /// A handle on it, unless it has ended.
+    pub fn open(&self) -> Option<OwnedFd> {
+        if self.pid <= 0 || self.boot_id != boot_id() {
+            return None;
+        }
+        // Open first, compare then: once we hold the handle the number can't change hands.
+        let handle = dhow_kernel::process::pidfd_open(Pid::from_raw(self.pid)).ok()?;
+        let (state, start_time) = stat(self.pid)?;
+        let same = start_time == self.start_time && !matches!(state, 'Z' | 'X');
+        same.then_some(handle)
+    }
+}
+
+/// State letter and start time of a process.
+fn stat(pid: i32) -> Option<(char, u64)> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The name, in parentheses, may hold anything, parentheses too.
+fn parse_stat(text: &str) -> Option<(char, u64)> {
+    let (_, rest) = text.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// This boot's id; empty where the kernel doesn't say.
+pub fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_is_no_trap() {
+        let mut line = String::from("7 (a) R (b) S");
+        line.push_str(&" 0".repeat(18));
+        line.push_str(" 12345 0 0");
+        assert_eq!(parse_stat(&line), Some(('S', 12345)));
+    }
+
+    #[test]
+    fn another_start_time_is_another_process() {
+        let me = Identity::of(nix::unistd::getpid()).unwrap();
+        assert!(me.open().is_some());
+        assert!(Identity { start_time: me.start_time + 1, ..me.clone() }.open().is_none());
+        assert!(Identity { boot_id: "other".into(), ..me }.open().is_none());
+    }
+}

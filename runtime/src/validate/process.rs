@@ -1,0 +1,261 @@
+//! `process`: what is executed, and as whom. Also the file of `exec --process`.
+
+use std::ffi::CString;
+
+use crate::error::{Error, Result};
+use crate::validate::{capability, cstring, spec};
+
+/// A process, past the point where anything can be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its arguments; the first is the program.
+    pub args: Vec<CString>,
+    /// Its environment.
+    pub env: Vec<CString>,
+    /// Its working directory, absolute.
+    pub cwd: CString,
+    /// Whether it gets a terminal.
+    pub terminal: bool,
+    /// The terminal's size as rows, columns; zeroes leave it alone.
+    pub console_size: (u16, u16),
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Its five sets.
+    pub capabilities: Capabilities,
+    /// Resource limits: RLIMIT_*, soft, hard.
+    pub rlimits: Vec<(u32, u64, u64)>,
+    /// no_new_privs.
+    pub no_new_privileges: bool,
+    /// AppArmor profile, or empty.
+    pub apparmor: String,
+    /// SELinux label, or empty.
+    pub selinux: String,
+    /// oom_score_adj, when one is asked for.
+    pub oom_score_adj: Option<i32>,
+    /// Scheduling, when asked for.
+    pub scheduler: Option<dhow_kernel::sched::Attributes>,
+    /// I/O priority as class and level, when asked for.
+    pub io_priority: Option<(u32, u32)>,
+}
+
+/// The five capability sets as bit masks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What can ever be gained.
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// Survives exec of a file with inheritable bits.
+    pub inheritable: u64,
+    /// Can be made effective.
+    pub permitted: u64,
+    /// Survives exec of any file.
+    pub ambient: u64,
+}
+
+/// Checks `process`; `at` is its JSON pointer (`/process`, or empty for a process file).
+pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
+    if p.args.is_empty() || p.args[0].is_empty() {
+        return Err(Error::config(format!("{at}/args"), "args must not be empty"));
+    }
+    if !p.cwd.starts_with('/') {
+        return Err(Error::config(format!("{at}/cwd"), "Cwd must be an absolute path"));
+    }
+    if p.exec_cpu_affinity.is_some() {
+        let why = "comes with a later release; leave it out";
+        return Err(Error::unsupported(format!("{at}/execCPUAffinity"), why));
+    }
+    let strings = |list: &[spec::Text<'_>], field: &str| -> Result<Vec<CString>> {
+        let read = |(n, s): (usize, &spec::Text<'_>)| cstring(s, || format!("{at}/{field}/{n}"));
+        list.iter().enumerate().map(read).collect()
+    };
+    let size = p.console_size.unwrap_or_default();
+    Ok(Process {
+        args: strings(&p.args, "args")?,
+        env: strings(&p.env, "env")?,
+        cwd: cstring(&p.cwd, || format!("{at}/cwd"))?,
+        terminal: p.terminal,
+        console_size: (size.height, size.width),
+        uid: id(p.user.uid, || format!("{at}/user/uid"))?,
+        gid: id(p.user.gid, || format!("{at}/user/gid"))?,
+        groups: p.user.additional_gids.clone(),
+        umask: p.user.umask.unwrap_or(0o022) & 0o7777,
+        capabilities: capabilities(p.capabilities.as_ref(), at)?,
+        rlimits: rlimits(&p.rlimits, at)?,
+        no_new_privileges: p.no_new_privileges,
+        apparmor: p.apparmor_profile.to_string(),
+        selinux: p.selinux_label.to_string(),
+        oom_score_adj: oom_score_adj(p.oom_score_adj, at)?,
+        scheduler: p.scheduler.as_ref().map(|s| scheduler(s, at)).transpose()?,
+        io_priority: p.io_priority.as_ref().map(|i| io_priority(i, at)).transpose()?,
+    })
+}
+
+/// CVE: 2024-40635: the all-ones id means "unchanged" to the kernel: it would stay root.
+fn id(id: u32, pointer: impl Fn() -> String) -> Result<u32> {
+    if id == u32::MAX {
+        return Err(Error::config(pointer(), "4294967295 is not an id"));
+    }
+    Ok(id)
+}
+
+fn oom_score_adj(value: Option<i32>, at: &str) -> Result<Option<i32>> {
+    match value {
+        Some(n) if !(-1000..=1000).contains(&n) => {
+            Err(Error::config(format!("{at}/oomScoreAdj"), "must be between -1000 and 1000"))
+        }
+        other => Ok(other),
+    }
+}
+
+fn capabilities(asked: Option<&spec::Capabilities<'_>>, at: &str) -> Result<Capabilities> {
+    let Some(asked) = asked else { return Ok(Capabilities::default()) };
+    let mask = |list: &[spec::Text<'_>], set: &str| -> Result<u64> {
+        list.iter().enumerate().try_fold(0, |mask, (n, name)| {
+            let bit = capability::number(name).ok_or_else(|| {
+                let why = format!("unknown capability {:?}", &**name);
+                Error::config(format!("{at}/capabilities/{set}/{n}"), why)
+            })?;
+            Ok(mask | 1 << bit)
+        })
+    };
+    Ok(Capabilities {
+        bounding: mask(&asked.bounding, "bounding")?,
+        effective: mask(&asked.effective, "effective")?,
+        inheritable: mask(&asked.inheritable, "inheritable")?,
+        permitted: mask(&asked.permitted, "permitted")?,
+        ambient: mask(&asked.ambient, "ambient")?,
+    })
+}
+
+const RLIMITS: [(&str, u32); 16] = [
+    ("RLIMIT_AS", libc::RLIMIT_AS),
+    ("RLIMIT_CORE", libc::RLIMIT_CORE),
+    ("RLIMIT_CPU", libc::RLIMIT_CPU),
+    ("RLIMIT_DATA", libc::RLIMIT_DATA),
+    ("RLIMIT_FSIZE", libc::RLIMIT_FSIZE),
+    ("RLIMIT_LOCKS", libc::RLIMIT_LOCKS),
+    ("RLIMIT_MEMLOCK", libc::RLIMIT_MEMLOCK),
+    ("RLIMIT_MSGQUEUE", libc::RLIMIT_MSGQUEUE),
+    ("RLIMIT_NICE", libc::RLIMIT_NICE),
+    ("RLIMIT_NOFILE", libc::RLIMIT_NOFILE),
+    ("RLIMIT_NPROC", libc::RLIMIT_NPROC),
+    ("RLIMIT_RSS", libc::RLIMIT_RSS),
+    ("RLIMIT_RTPRIO", libc::RLIMIT_RTPRIO),
+    ("RLIMIT_RTTIME", libc::RLIMIT_RTTIME),
+    ("RLIMIT_SIGPENDING", libc::RLIMIT_SIGPENDING),
+    ("RLIMIT_STACK", libc::RLIMIT_STACK),
+];
+
+/// The name of a resource, for messages.
+pub fn rlimit_name(resource: u32) -> &'static str {
+    RLIMITS.iter().find(|(_, n)| *n == resource).map_or("RLIMIT", |(name, _)| name)
+}
+
+fn rlimits(list: &[spec::Rlimit<'_>], at: &str) -> Result<Vec<(u32, u64, u64)>> {
+    let mut out: Vec<(u32, u64, u64)> = Vec::with_capacity(list.len());
+    for (n, limit) in list.iter().enumerate() {
+        let place = |field: &str| format!("{at}/rlimits/{n}/{field}");
+        let known = RLIMITS.iter().find(|(name, _)| *name == &*limit.kind);
+        let Some(&(name, resource)) = known else {
+            return Err(Error::config(place("type"), format!("unknown limit {:?}", &*limit.kind)));
+        };
+        // SPEC: config.md §POSIX process, rlimits: duplicates are an error.
+        if out.iter().any(|(other, ..)| *other == resource) {
+            return Err(Error::config(place("type"), format!("{name} is set twice")));
+        }
+        out.push((resource, limit.soft, limit.hard));
+    }
+    Ok(out)
+}
+
+fn scheduler(s: &spec::Scheduler<'_>, at: &str) -> Result<dhow_kernel::sched::Attributes> {
+    let bad = |field: &str, value: &str| {
+        Error::config(format!("{at}/scheduler/{field}"), format!("unknown value {value:?}"))
+    };
+    let policy = match &*s.policy {
+        "SCHED_OTHER" => 0,
+        "SCHED_FIFO" => 1,
+        "SCHED_RR" => 2,
+        "SCHED_BATCH" => 3,
+        "SCHED_ISO" => 4,
+        "SCHED_IDLE" => 5,
+        "SCHED_DEADLINE" => 6,
+        other => return Err(bad("policy", other)),
+    };
+    let mut flags = 0;
+    for flag in &s.flags {
+        flags |= match &**flag {
+            "SCHED_FLAG_RESET_ON_FORK" => 0x01,
+            "SCHED_FLAG_RECLAIM" => 0x02,
+            "SCHED_FLAG_DL_OVERRUN" => 0x04,
+            "SCHED_FLAG_KEEP_POLICY" => 0x08,
+            "SCHED_FLAG_KEEP_PARAMS" => 0x10,
+            "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
+            "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
+            other => return Err(bad("flags", other)),
+        };
+    }
+    Ok(dhow_kernel::sched::Attributes {
+        size: 0,
+        policy,
+        flags,
+        nice: s.nice,
+        priority: s.priority,
+        runtime: s.runtime,
+        deadline: s.deadline,
+        period: s.period,
+    })
+}
+
+fn io_priority(io: &spec::IoPriority<'_>, at: &str) -> Result<(u32, u32)> {
+    let class = match &*io.class {
+        "IOPRIO_CLASS_RT" => 1,
+        "IOPRIO_CLASS_BE" => 2,
+        "IOPRIO_CLASS_IDLE" => 3,
+        other => {
+            let why = format!("unknown class {other:?}");
+            return Err(Error::config(format!("{at}/ioPriority/class"), why));
+        }
+    };
+    if io.priority > 7 {
+        return Err(Error::config(format!("{at}/ioPriority/priority"), "must be 0 to 7"));
+    }
+    Ok((class, io.priority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(json: &str) -> Result<Process> {
+        read(&serde_json::from_str(json).unwrap(), "/process")
+    }
+
+    #[test]
+    fn the_least_process_is_complete() {
+        let p = from(r#"{"args":["/bin/true"],"cwd":"/"}"#).unwrap();
+        assert_eq!((p.uid, p.umask, p.capabilities), (0, 0o022, Capabilities::default()));
+    }
+
+    #[test]
+    fn rules_name_their_pointer() {
+        let wrong = |json: &str| from(json).unwrap_err().to_string();
+        assert!(wrong(r#"{"args":[],"cwd":"/"}"#).contains("/process/args"));
+        assert!(wrong(r#"{"args":["x"],"cwd":"rel"}"#).contains("/process/cwd"));
+        let caps = r#"{"args":["x"],"cwd":"/","capabilities":{"bounding":["CAP_KILL","CAP_X"]}}"#;
+        assert!(wrong(caps).contains("/process/capabilities/bounding/1"));
+        let twice =
+            r#"{"args":["x"],"cwd":"/","rlimits":[{"type":"RLIMIT_CPU"},{"type":"RLIMIT_CPU"}]}"#;
+        assert!(wrong(twice).contains("/process/rlimits/1/type"));
+        let id = r#"{"args":["x"],"cwd":"/","user":{"uid":4294967295}}"#;
+        assert!(wrong(id).contains("/process/user/uid"));
+        assert!(wrong(r#"{"args":["a\u0000b"],"cwd":"/"}"#).contains("/process/args/0"));
+    }
+}
