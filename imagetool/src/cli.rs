@@ -45,6 +45,15 @@ pub struct Global {
 pub enum Command {
     /// Fetch an image from a registry and unpack its layers
     Pull(command::pull::Pull),
+    /// Send an image to a registry
+    Push(command::push::Push),
+    /// Write images to a tar that docker, podman and load read
+    Save(command::save::Save),
+    /// Read images from a tar, docker's or OCI's
+    Load(command::load::Load),
+    /// Copy an image between any two places
+    #[command(visible_alias = "cp")]
+    Copy(command::copy::Copy),
     /// List images
     #[command(visible_alias = "ls")]
     List(command::list::List),
@@ -68,6 +77,10 @@ impl Command {
     pub fn run(self, cx: &Context) -> dhow_image::Result<()> {
         match self {
             Self::Pull(c) => c.run(cx),
+            Self::Push(c) => c.run(cx),
+            Self::Save(c) => c.run(cx),
+            Self::Load(c) => c.run(cx),
+            Self::Copy(c) => c.run(cx),
             Self::List(c) => c.run(cx),
             Self::Inspect(c) => c.run(cx),
             Self::Tag(c) => c.run(cx),

@@ -77,6 +77,16 @@ impl Environment {
     }
 }
 
+/// What `-` reads.
+pub fn stdin() -> Box<dyn io::Read + Send> {
+    Box::new(io::stdin())
+}
+
+/// What `-` writes.
+pub fn stdout() -> Box<dyn Write + Send> {
+    Box::new(io::stdout())
+}
+
 /// What every verb needs.
 pub struct Context {
     root: PathBuf,

@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod changes;
 pub mod config;
+pub mod copy;
 pub mod digest;
 pub mod error;
 pub mod import;
@@ -14,7 +15,10 @@ pub mod progress;
 pub mod pull;
 pub mod reference;
 pub mod registry;
+pub mod sink;
 pub mod snapshot;
+pub mod source;
 pub mod store;
+pub mod transport;
 
 pub use error::{Error, Result};

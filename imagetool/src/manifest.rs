@@ -186,6 +186,18 @@ pub struct Index {
     pub extra: BTreeMap<String, Value>,
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            schema_version: 2,
+            media_type: OCI_INDEX.to_owned(),
+            manifests: Vec::new(),
+            annotations: BTreeMap::new(),
+            extra: BTreeMap::new(),
+        }
+    }
+}
+
 /// What a reference can lead to.
 #[allow(clippy::large_enum_variant)] // there is one at a time
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,13 @@
 
 pub mod export;
 pub mod import;
+pub mod copy;
 pub mod inspect;
 pub mod list;
+pub mod load;
 pub mod pull;
+pub mod push;
 pub mod remove;
+pub mod save;
 pub mod tag;
 pub mod unpack;

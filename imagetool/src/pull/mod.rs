@@ -55,10 +55,21 @@ struct Plan {
     manifest: Manifest,
 }
 
-/// Pulls an image into the store.
+/// Pulls an image into the store, under its own name.
 pub fn pull(
     store: &Store,
     reference: &Reference,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Pulled> {
+    pull_as(store, reference, None, options, progress)
+}
+
+/// Pulls an image into the store under another name.
+pub fn pull_as(
+    store: &Store,
+    reference: &Reference,
+    name: Option<&Reference>,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Pulled> {
@@ -90,16 +101,20 @@ pub fn pull(
     }
     let synced = !steps.is_empty();
     pull.layers.commit_all(steps)?;
-    publish(&lease, &reference, &plan, synced)
+    publish(&lease, &reference, name, &plan, synced)
 }
 
 /// The entry in the index, and what it says about what was there before.
-fn publish(lease: &Lease, reference: &Reference, plan: &Plan, synced: bool) -> Result<Pulled> {
+fn publish(
+    lease: &Lease,
+    reference: &Reference,
+    name: Option<&Reference>,
+    plan: &Plan,
+    synced: bool,
+) -> Result<Pulled> {
     let repo_digest = reference.with_digest(&plan.root);
-    let name = match reference.tag() {
-        Some(tag) => Some(reference.with_tag(tag)?),
-        None => None,
-    };
+    let wanted = name.unwrap_or(reference);
+    let name = wanted.tag().map(|tag| wanted.with_tag(tag)).transpose()?;
     let before = match &name {
         Some(name) => lease.store().find_name(name)?,
         None => lease.store().find(&repo_digest.to_string()).ok(),

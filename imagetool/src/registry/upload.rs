@@ -31,7 +31,7 @@ pub enum Pushed {
 }
 
 /// Opens a blob's bytes anew for every try.
-pub type Open<'a> = dyn Fn() -> Result<Box<dyn Read + Send>> + Sync + 'a;
+pub type Open<'a> = dyn Fn() -> Result<Box<dyn Read + Send + 'a>> + Sync + 'a;
 
 impl Client {
     /// Whether the repository has the blob.

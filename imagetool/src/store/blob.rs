@@ -67,12 +67,17 @@ pub struct BlobWriter<'a> {
 impl Lease {
     /// Starts a blob of yet unknown digest.
     pub fn blob(&self) -> Result<BlobWriter<'_>> {
-        let (file, path) = tempfile::Builder::new()
+        let (file, path) = self.file()?;
+        Ok(BlobWriter { lease: self, file: Hashing::new(file, Algorithm::Sha256), path })
+    }
+
+    /// A file for a blob whose bytes are checked by whoever writes them; to be adopted.
+    pub(crate) fn file(&self) -> Result<(File, PathBuf)> {
+        tempfile::Builder::new()
             .prefix("blob-")
             .tempfile_in(self.dir())
             .and_then(|t| t.keep().map_err(|e| e.error))
-            .map_err(Error::at("create a file in", self.dir()))?;
-        Ok(BlobWriter { lease: self, file: Hashing::new(file, Algorithm::Sha256), path })
+            .map_err(Error::at("create a file in", self.dir()))
     }
 
     /// Makes a blob of bytes whose digest is known and has been checked.

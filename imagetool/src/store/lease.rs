@@ -127,9 +127,14 @@ impl Lease {
         (&self.held).write_all(list.as_bytes()).map_err(Error::at("write", self.dir()))
     }
 
-    /// A finished file of this content waits to become a blob.
+    /// A finished file of this content waits to become a blob. The first of several wins.
     pub(crate) fn adopt(&self, file: PathBuf, digest: Digest) {
-        self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((file, digest));
+        let mut pending = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match pending.iter().find(|(_, d)| *d == digest) {
+            None => pending.push((file, digest)),
+            Some((first, _)) if *first == file => {}
+            Some(_) => drop(fs::remove_file(file)),
+        }
     }
 
     /// Syncs and renames every waiting blob into the layout. `synced` says that the

@@ -1,0 +1,74 @@
+//! Where images go. A [`Sink`] takes an image's blobs side by side, then its manifest;
+//! each kind has its own way to end (`publish`, `finish`), after which it is visible.
+
+mod archive;
+mod layout;
+mod open;
+mod remote;
+mod store;
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::digest::{ChainId, DiffId};
+use crate::error::{Error, Result};
+use crate::manifest::Descriptor;
+use crate::registry::Open;
+use crate::source::Document;
+
+pub use archive::{Archive, Flavour};
+pub use layout::LayoutDir;
+pub use open::{Outputs, into, to_file};
+pub use remote::Push;
+pub use store::Keep;
+
+/// A blob on its way.
+pub struct Part<'a> {
+    /// What it is.
+    pub blob: &'a Descriptor,
+    /// Opens its bytes; reading them to the end checks them.
+    pub open: &'a Open<'a>,
+    /// A checked file of it that may be taken away.
+    pub spooled: Option<PathBuf>,
+    /// What it is for the image, if it is a layer.
+    pub layer: Option<Layer<'a>>,
+}
+
+/// A layer's place in its image.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// The digest of its plain tar.
+    pub diff_id: &'a DiffId,
+    /// With all below it.
+    pub chain: &'a ChainId,
+    /// All below it.
+    pub parent: Option<&'a ChainId>,
+}
+
+/// Takes images.
+pub trait Sink: Sync {
+    /// Whether it wants container images only, no other artifacts.
+    fn images_only(&self) -> bool {
+        false
+    }
+
+    /// Takes a blob; says what came of it, for the progress.
+    fn put(&self, part: Part<'_>) -> Result<&'static str>;
+
+    /// Takes a manifest or an index, after all it names. `top` is what was asked for.
+    fn document(&self, document: &Document, top: bool) -> Result<()>;
+}
+
+/// Reads all of `from` into `to`; `path` names the target in errors.
+fn pour(from: &mut dyn Read, to: &mut dyn Write, path: &Path) -> Result<()> {
+    let mut buf = vec![0; 1 << 20];
+    loop {
+        let n = match from.read(&mut buf) {
+            Ok(0) => return Ok(()),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::from_io("read", path, e)),
+        };
+        to.write_all(&buf[..n]).map_err(Error::at("write", path))?;
+    }
+}

@@ -1,0 +1,144 @@
+//! From a place to a sink, filled by a function and then ended.
+
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use super::{Archive, Flavour, Keep, LayoutDir, Push, Sink};
+use crate::error::{Error, Result};
+use crate::manifest::Descriptor;
+use crate::reference::Reference;
+use crate::registry::Settings;
+use crate::store::Store;
+use crate::transport::{File, Place, Which};
+
+/// What filling a place may need.
+pub struct Outputs<'a> {
+    /// Where names without a transport go.
+    pub store: &'a Store,
+    /// Unpack what goes there.
+    pub unpack: bool,
+    /// How to speak to registries.
+    pub settings: &'a Settings,
+    /// A repository of the same registry that may have the blobs already.
+    pub mount_from: Option<String>,
+    /// Upload in chunks of so many bytes.
+    pub chunk: Option<u64>,
+    /// What `-` writes.
+    pub stdout: fn() -> Box<dyn Write + Send>,
+}
+
+/// Has `fill` put an image into a place, and makes it visible there.
+pub fn into(
+    place: &Place,
+    outputs: &Outputs<'_>,
+    fill: impl FnOnce(&dyn Sink) -> Result<Descriptor>,
+) -> Result<Descriptor> {
+    match place {
+        Place::Store(name) => {
+            let name = Reference::parse_normal(name)?.tagged();
+            let sink = Keep::new(outputs.store, outputs.unpack)?;
+            let root = fill(&sink)?;
+            let digest = name.digest().cloned();
+            if let Some(want) = digest.filter(|d| *d != root.digest) {
+                let what = format!("image {name}");
+                return Err(Error::Digest { what, want, got: root.digest });
+            }
+            let names = name.tag().map(|t| name.with_tag(t)).transpose()?;
+            sink.publish(names.as_slice())?;
+            Ok(root)
+        }
+        Place::Registry(reference) => {
+            let from = outputs.mount_from.clone();
+            fill(&Push::new(outputs.settings, reference, from, outputs.chunk)?)
+        }
+        Place::Layout(dir, which) => {
+            let sink = LayoutDir::open(dir)?;
+            let root = fill(&sink)?;
+            sink.finish(named(which, place)?)?;
+            Ok(root)
+        }
+        Place::OciArchive(file, which) => {
+            let name = named(which, place)?;
+            archive(file, Flavour::Oci, outputs, |sink| {
+                let root = fill(sink)?;
+                let full = name.filter(|n| n.contains(['/', ':']));
+                let full = full.and_then(|n| Reference::parse_normal(n).ok());
+                let names: Vec<String> = name.map(str::to_owned).into_iter().collect();
+                sink.entitle_as(&names, full.as_slice())?;
+                Ok(root)
+            })
+        }
+        Place::DockerArchive(file, which) => {
+            let name = named(which, place)?.map(Reference::parse_normal).transpose()?;
+            if let (File::Path(path), true) = (file, file_exists(file)) {
+                let name = path.display().to_string();
+                let by =
+                    "an earlier archive; docker-archive: can't add to one, remove it first".into();
+                return Err(Error::InUse { what: "file", name, by });
+            }
+            archive(file, Flavour::Docker, outputs, |sink| {
+                let root = fill(sink)?;
+                let name = name.map(Reference::tagged);
+                sink.entitle(name.as_slice())?;
+                Ok(root)
+            })
+        }
+    }
+}
+
+type Out = Box<dyn Write + Send>;
+
+fn archive(
+    file: &File,
+    flavour: Flavour,
+    outputs: &Outputs<'_>,
+    fill: impl FnOnce(&Archive<Out>) -> Result<Descriptor>,
+) -> Result<Descriptor> {
+    to_file(file, outputs.stdout, |out, title| {
+        let sink = Archive::new(out, title, flavour)?;
+        let root = fill(&sink)?;
+        sink.finish()?;
+        Ok(root)
+    })
+}
+
+/// Has `write` write a file, which appears whole or not at all; or stdout.
+pub fn to_file<T>(
+    file: &File,
+    stdout: fn() -> Out,
+    write: impl FnOnce(Out, &Path) -> Result<T>,
+) -> Result<T> {
+    let File::Path(path) = file else {
+        return write(Box::new(BufWriter::with_capacity(1 << 20, stdout())), Path::new("stdout"));
+    };
+    let special = fs::metadata(path).is_ok_and(|m| !m.is_file());
+    if special {
+        let out = fs::File::options().write(true).open(path).map_err(Error::at("open", path))?;
+        return write(Box::new(BufWriter::with_capacity(1 << 20, out)), path);
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temp = tempfile::Builder::new()
+        .prefix(".dhow-")
+        .tempfile_in(folder)
+        .map_err(Error::at("create a file in", folder))?;
+    let out = temp.as_file().try_clone().map_err(Error::at("write", path))?;
+    let done = write(Box::new(BufWriter::with_capacity(1 << 20, out)), path)?;
+    temp.as_file().sync_data().map_err(Error::at("sync", path))?;
+    temp.persist(path).map_err(|e| Error::io("create", path, e.error))?;
+    Ok(done)
+}
+
+fn file_exists(file: &File) -> bool {
+    matches!(file, File::Path(p) if fs::metadata(p).is_ok_and(|m| m.is_file() && m.len() > 0))
+}
+
+fn named<'a>(which: &'a Which, place: &Place) -> Result<Option<&'a str>> {
+    match which {
+        Which::Only => Ok(None),
+        Which::Named(name) => Ok(Some(name)),
+        Which::Nth(_) => {
+            Err(Error::usage("place", place.to_string(), "@N chooses among what is there, to read"))
+        }
+    }
+}

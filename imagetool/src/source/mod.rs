@@ -1,0 +1,56 @@
+//! Where images come from. Everything a [`Source`] yields is verified by whoever reads it
+//! to the end: documents whole, blobs while they stream.
+
+mod docker;
+mod files;
+mod layout;
+mod open;
+mod remote;
+mod tarball;
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::manifest::Descriptor;
+use crate::reference::Reference;
+
+pub use docker::DockerArchive;
+pub use files::{Directory, Files};
+pub use layout::Layout;
+pub(crate) use layout::{FULL_NAME, blob_name};
+pub use open::{Inputs, each, with};
+pub use remote::Remote;
+pub use tarball::Tarball;
+
+/// A manifest or an index, byte for byte.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The bytes, of the descriptor's digest.
+    pub bytes: Vec<u8>,
+    /// What they are.
+    pub at: Descriptor,
+}
+
+/// One image somewhere.
+pub trait Source: Sync {
+    /// What the place leads to.
+    fn root(&self) -> Result<Document>;
+
+    /// A manifest that an index names.
+    fn document(&self, at: &Descriptor) -> Result<Document>;
+
+    /// A blob's bytes. Reading to the end checks size and digest.
+    fn blob<'a>(&'a self, blob: &'a Descriptor) -> Result<Box<dyn Read + Send + 'a>>;
+
+    /// A file of exactly this blob that the sink may take for itself, already checked.
+    fn spooled(&self, _blob: &Digest) -> Option<PathBuf> {
+        None
+    }
+
+    /// The names the image brings with it.
+    fn names(&self) -> Vec<Reference> {
+        Vec::new()
+    }
+}

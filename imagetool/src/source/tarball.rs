@@ -1,0 +1,311 @@
+//! A tar as a set of files. A plain tar that can be sought is only indexed; a stream (a
+//! pipe, a compressed file) is spooled, each large member into a file of its own that is
+//! hashed on the way and can become a blob by a rename.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::files::{Files, missing};
+use crate::digest::{Algorithm, Digest, Hashing};
+use crate::error::{Error, Result};
+use crate::layer::compress::{Compression, inflate};
+
+/// Members up to this size are kept in memory, as long as all of them are under `MAX_KEPT`.
+const SMALL: u64 = 256 << 10;
+const MAX_KEPT: u64 = 64 << 20;
+const MAX_MEMBERS: usize = 100_000;
+const MAX_LINKS: usize = 8;
+
+/// The files of a tar.
+pub struct Tarball {
+    title: String,
+    members: HashMap<String, Member>,
+    by_digest: HashMap<Digest, PathBuf>,
+    file: Option<File>,
+}
+
+enum Member {
+    /// In the tar itself.
+    At { offset: u64, size: u64 },
+    /// In memory.
+    Kept(Vec<u8>),
+    /// In a file of its own.
+    Spooled { path: PathBuf, size: u64 },
+    /// Another name for a member. Old `docker save`s share layers this way.
+    Link(String),
+}
+
+impl Tarball {
+    /// Opens a tar file. One that can't be sought in, or is compressed, goes to `spool`.
+    pub fn open(path: &Path, spool: &Path) -> Result<Self> {
+        let title = path.display().to_string();
+        let mut file = File::open(path).map_err(Error::at("open", path))?;
+        let regular = file.metadata().map_err(Error::at("read", path))?.is_file();
+        if !regular {
+            return Self::read(file, &title, spool);
+        }
+        let mut head = [0; 6];
+        let n = file.read(&mut head).map_err(Error::at("read", path))?;
+        file.seek(SeekFrom::Start(0)).map_err(Error::at("read", path))?;
+        match Compression::sniff(&head[..n]) {
+            Compression::None if !head.starts_with(b"BZh") && !head.starts_with(b"\xfd7zXZ") => {
+                Self::index(file, title)
+            }
+            _ => Self::read(file, &title, spool),
+        }
+    }
+
+    /// Reads a tar from a stream, compressed or not, to its end.
+    pub fn read(stream: impl Read, title: &str, spool: &Path) -> Result<Self> {
+        let (_, plain) = inflate(stream).map_err(|e| Error::invalid(title, e))?;
+        let mut new = Self::empty(title.to_owned());
+        let mut kept = 0;
+        let mut archive = tar::Archive::new(plain);
+        let failed = |e| Error::from_io("read", title, e);
+        for entry in archive.entries().map_err(failed)? {
+            let mut entry = entry.map_err(|e| not_a_tar(title, e))?;
+            let Some(name) = new.name(&entry)? else { continue };
+            let size = entry.size();
+            let member = if let Some(link) = link(&name, &entry) {
+                Member::Link(link)
+            } else if size <= SMALL && kept + size <= MAX_KEPT {
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).map_err(failed)?;
+                kept += size;
+                Member::Kept(bytes)
+            } else {
+                let (path, digest) = spooled(&mut entry, title, spool)?;
+                new.by_digest.insert(digest, path.clone());
+                Member::Spooled { path, size }
+            };
+            new.members.insert(name, member);
+        }
+        // A compressed stream's own checksum comes after the archive's end.
+        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(failed)?;
+        Ok(new)
+    }
+
+    fn index(file: File, title: String) -> Result<Self> {
+        let mut new = Self::empty(title);
+        let title = new.title.clone();
+        let reader = file.try_clone().map_err(Error::at("read", &title))?;
+        let mut archive = tar::Archive::new(reader);
+        let failed = |e| Error::from_io("read", &title, e);
+        for entry in archive.entries_with_seek().map_err(failed)? {
+            let entry = entry.map_err(|e| not_a_tar(&title, e))?;
+            let Some(name) = new.name(&entry)? else { continue };
+            let member = link(&name, &entry).map_or(
+                Member::At { offset: entry.raw_file_position(), size: entry.size() },
+                Member::Link,
+            );
+            new.members.insert(name, member);
+        }
+        new.file = Some(file);
+        Ok(new)
+    }
+
+    fn empty(title: String) -> Self {
+        Self { title, members: HashMap::new(), by_digest: HashMap::new(), file: None }
+    }
+
+    /// A file's or link's clean name; `None` for what is neither.
+    fn name<R: Read>(&self, entry: &tar::Entry<'_, R>) -> Result<Option<String>> {
+        if self.members.len() >= MAX_MEMBERS {
+            let why = format!("it has more than {MAX_MEMBERS} members");
+            return Err(Error::invalid(&self.title, why));
+        }
+        let kind = entry.header().entry_type();
+        if !(kind.is_file() || kind.is_contiguous() || kind.is_symlink() || kind.is_hard_link()) {
+            return Ok(None);
+        }
+        Ok(Some(clean(&String::from_utf8_lossy(&entry.path_bytes()))))
+    }
+
+    /// Whether there is such a file.
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// A file's digest, if it was hashed while it was spooled.
+    pub(super) fn digest(&self, name: &str) -> Option<&Digest> {
+        let Member::Spooled { path, .. } = self.find(name)? else { return None };
+        self.by_digest.iter().find(|(_, p)| *p == path).map(|(d, _)| d)
+    }
+
+    fn find(&self, name: &str) -> Option<&Member> {
+        let mut name = clean(name);
+        for _ in 0..MAX_LINKS {
+            match self.members.get(&name)? {
+                Member::Link(to) => name.clone_from(to),
+                member => return Some(member),
+            }
+        }
+        None
+    }
+}
+
+impl Files for Tarball {
+    fn open<'a>(&'a self, name: &str) -> Result<(Box<dyn Read + Send + 'a>, u64)> {
+        match self.find(name) {
+            None | Some(Member::Link(_)) => Err(missing(name, &self.title)),
+            Some(Member::Kept(bytes)) => Ok((Box::new(Cursor::new(bytes)), bytes.len() as u64)),
+            Some(Member::Spooled { path, size }) => {
+                let file = File::open(path).map_err(Error::at("open", path))?;
+                Ok((Box::new(file), *size))
+            }
+            Some(Member::At { offset, size }) => {
+                let file = self.file.as_ref().ok_or_else(|| missing(name, &self.title))?;
+                Ok((Box::new(Slice { file, at: *offset, left: *size }), *size))
+            }
+        }
+    }
+
+    fn spooled(&self, digest: &Digest) -> Option<PathBuf> {
+        self.by_digest.get(digest).filter(|p| p.exists()).cloned()
+    }
+
+    fn title(&self) -> String {
+        self.title.clone()
+    }
+}
+
+/// A part of a file, read by position: several can be read at once.
+struct Slice<'a> {
+    file: &'a File,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Slice<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
+        let n = self.file.read_at(&mut buf[..max], self.at)?;
+        self.at += n as u64;
+        self.left -= n as u64;
+        Ok(n)
+    }
+}
+
+/// `./a//b/../c` → `a/c`. Names are keys here, never paths on this machine.
+fn clean(name: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// Where a link leads: a symlink from its own folder, a hard link from the top.
+fn link<R: Read>(name: &str, entry: &tar::Entry<'_, R>) -> Option<String> {
+    let kind = entry.header().entry_type();
+    if !kind.is_symlink() && !kind.is_hard_link() {
+        return None;
+    }
+    let target = entry.link_name_bytes()?;
+    let target = String::from_utf8_lossy(&target).into_owned();
+    let folder = name.rsplit_once('/').map_or("", |(f, _)| f);
+    Some(clean(&if kind.is_symlink() { format!("{folder}/{target}") } else { target }))
+}
+
+fn spooled(entry: &mut impl Read, title: &str, spool: &Path) -> Result<(PathBuf, Digest)> {
+    let (file, path) = tempfile::Builder::new()
+        .prefix("member-")
+        .tempfile_in(spool)
+        .and_then(|t| t.keep().map_err(|e| e.error))
+        .map_err(Error::at("create a file in", spool))?;
+    let mut out = Hashing::new(file, Algorithm::Sha256);
+    let mut buf = vec![0; 256 << 10];
+    loop {
+        let n = match entry.read(&mut buf) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::from_io("read", title, e)),
+        };
+        out.write_all(&buf[..n]).map_err(Error::at("write", &path))?;
+    }
+    let (_, digest, _) = out.finish();
+    Ok((path, digest))
+}
+
+fn not_a_tar(title: &str, e: io::Error) -> Error {
+    match Error::from_io("read", title, e) {
+        Error::Io { source, .. } if source.raw_os_error().is_none() => {
+            // The tar crate quotes names as they are.
+            let clean = |c: char| if c.is_control() { ' ' } else { c };
+            let why: String = source.to_string().chars().map(clean).take(120).collect();
+            Error::invalid(title, format!("this is no whole tar: {why}"))
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tar() -> Vec<u8> {
+        let mut b = tar::Builder::new(Vec::new());
+        let mut add = |name: &str, data: &[u8]| {
+            let mut h = tar::Header::new_gnu();
+            h.set_size(data.len() as u64);
+            h.set_cksum();
+            b.append_data(&mut h, name, data).unwrap();
+        };
+        add("a/layer.tar", b"hello");
+        add("big", &vec![7; 300 << 10]);
+        let mut h = tar::Header::new_gnu();
+        h.set_entry_type(tar::EntryType::Symlink);
+        h.set_size(0);
+        b.append_link(&mut h, "b/layer.tar", "../a/layer.tar").unwrap();
+        let mut h = tar::Header::new_gnu();
+        h.set_entry_type(tar::EntryType::Symlink);
+        h.set_size(0);
+        b.append_link(&mut h, "loop", "loop").unwrap();
+        b.into_inner().unwrap()
+    }
+
+    fn check(t: &Tarball) {
+        assert_eq!(t.read("a/layer.tar", 9).unwrap(), b"hello");
+        assert_eq!(t.read("./b/layer.tar", 9).unwrap(), b"hello");
+        assert_eq!(t.read("big", 1 << 20).unwrap().len(), 300 << 10);
+        assert!(t.read("big", 9).is_err() && t.read("loop", 9).is_err() && t.read("c", 9).is_err());
+    }
+
+    #[test]
+    fn files_and_streams_give_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = dir.path().join("x.tar");
+        std::fs::write(&plain, tar()).unwrap();
+        check(&Tarball::open(&plain, dir.path()).unwrap());
+        let packed = zstd::encode_all(&tar()[..], 1).unwrap();
+        std::fs::write(&plain, &packed).unwrap();
+        check(&Tarball::open(&plain, dir.path()).unwrap());
+        let streamed = Tarball::read(&packed[..], "-", dir.path()).unwrap();
+        check(&streamed);
+        assert_eq!(streamed.digest("big"), Some(&Digest::of(&vec![7; 300 << 10])));
+    }
+
+    #[test]
+    fn a_cut_stream_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let packed = zstd::encode_all(&tar()[..], 1).unwrap();
+        assert!(Tarball::read(&packed[..packed.len() - 4], "-", dir.path()).is_err());
+        assert!(Tarball::read(&tar()[..2000], "-", dir.path()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn names_never_climb(s in "\\PC{0,40}") {
+            prop_assert!(clean(&s).split('/').all(|p| p != ".."));
+        }
+    }
+}
