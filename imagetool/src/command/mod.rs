@@ -1,8 +1,8 @@
 //! The verbs, one file each: its flags and what it does, nothing else.
 
+pub mod copy;
 pub mod export;
 pub mod import;
-pub mod copy;
 pub mod inspect;
 pub mod list;
 pub mod load;

@@ -75,7 +75,10 @@ fn tarball(file: &File, stdin: fn() -> Box<dyn Read + Send>, spool: &Path) -> Re
 
 /// Archives of today's docker, and ours, are OCI layouts too: then the image has its own
 /// manifest, which is better than one made up.
-fn own_manifest<'a>(tar: &'a Tarball, image: &DockerArchive<'_>) -> Result<Option<Layout<&'a Tarball>>> {
+fn own_manifest<'a>(
+    tar: &'a Tarball,
+    image: &DockerArchive<'_>,
+) -> Result<Option<Layout<&'a Tarball>>> {
     if !tar.has("oci-layout") || !tar.has("index.json") {
         return Ok(None);
     }
