@@ -1,5 +1,6 @@
 //! Running contenders in turn, and the table of what came of it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use e2e::Cmd;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
-use nix::sys::wait::wait;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 
 /// One command's cost.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +25,7 @@ type Part = fn(&Cost) -> Duration;
 pub fn cost(cmd: &Cmd) -> (Cost, String) {
     let dir = tempfile::tempdir().unwrap();
     let (out, err) = (dir.path().join("out"), dir.path().join("err"));
+    let others = own_children();
     let before = children();
     let began = Instant::now();
     let mut child = cmd
@@ -36,11 +39,27 @@ pub fn cost(cmd: &Cmd) -> (Cost, String) {
     let wall = began.elapsed();
     let said = fs::read_to_string(&err).unwrap_or_default();
     assert!(status.success(), "`{}` ended with {status}:\n{said}", cmd.line());
-    while wait().is_ok() {} // until there is no child: what daemonised is ours now
+    // What daemonised is a child of ours now; a registry that was there before stays.
+    while let Some(pid) = own_children().difference(&others).next() {
+        let _ = waitpid(*pid, None);
+    }
     let cpu = children().saturating_sub(before);
     (Cost { wall, cpu }, fs::read_to_string(&out).unwrap_or_default())
 }
 
+/// The process ids of our children.
+fn own_children() -> BTreeSet<Pid> {
+    let ours = std::process::id().to_string();
+    let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid: i32 = entry.file_name().to_string_lossy().parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
+        (parent == ours).then_some(Pid::from_raw(pid))
+    });
+    processes.collect()
+}
+
+/// The CPU time of all children that have ended.
 fn children() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
     let time = |t: TimeVal| Duration::from_micros((t.tv_sec() * 1_000_000 + t.tv_usec()) as u64);
