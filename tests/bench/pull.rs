@@ -9,7 +9,8 @@ use crate::run::{podman, release};
 
 pub fn bench(rounds: usize) {
     let w = World::new();
-    let host = format!("127.0.0.1:{}", registry::serve(&w.path(""), false));
+    let store = tempfile::tempdir().unwrap();
+    let host = format!("127.0.0.1:{}", registry::serve(store.path(), false));
     let name = format!("{host}/bench:latest");
     fixtures::push(&fixtures::bench_layout(), "bench", &name);
 

@@ -51,7 +51,7 @@ fn workdir_user_hostname() {
         "mate\n1000\n1000 2000\n/home/mate"
     );
     assert_eq!(say(&w, &["-u", "12:34"], "id -u; id -g"), "12\n34");
-    assert_eq!(say(&w, &["-h", "lamu"], "hostname; grep -c lamu /etc/hosts"), "lamu\n1");
+    assert_eq!(say(&w, &["-h", "lamu"], "hostname; cat /etc/hostname"), "lamu\nlamu");
     w.dhow(["run", "--rm", "-u", "nobody-knows", "busybox", "true"])
         .code(125)
         .err_has("nobody-knows");
@@ -167,7 +167,7 @@ fn labels_name_and_stop_signal_are_recorded() {
     assert_eq!(it[0]["Config"]["Labels"]["port"], "lamu");
     assert_eq!(it[0]["Config"]["Labels"]["empty"], "");
     assert_eq!(it[0]["Config"]["StopSignal"], "SIGINT");
-    w.dhow(["create", "--name", &name, "busybox", "true"]).code(125).err_has(&name);
+    w.dhow(["create", "--name", &name, "busybox", "true"]).code(1).err_has(&name);
     w.dhow(["rm", &name]).ok().out_is(&name);
 }
 

@@ -2,6 +2,9 @@
 
 use e2e::World;
 
+/// Its full name in the store.
+const NAME: &str = "dhow.local/hello";
+
 #[test]
 fn hello_needs_nothing_and_tells_what_it_sees() {
     let w = World::new();
@@ -17,9 +20,9 @@ fn hello_is_an_image_like_any_other() {
     let w = World::new();
     w.dhow(["run", "--rm", "hello"]).ok();
     w.dhow(["images"]).ok().out_has("hello");
-    w.image(["inspect", "hello"]).ok();
+    w.image(["inspect", NAME]).ok();
     let to = e2e::Registry::open().name("pushed/hello:1");
-    w.image(["tag", "hello", &to]).ok();
+    w.image(["tag", NAME, &to]).ok();
     w.image(["push", &to]).ok();
     w.cmd("skopeo").args(["inspect", "--tls-verify=false", &format!("docker://{to}")]).run().ok();
 }

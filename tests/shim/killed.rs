@@ -1,5 +1,6 @@
 //! Killed in the middle: a monitor, a run; the next command puts things right.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use nix::unistd::Pid;
 /// The processes of this world that are the dhow program itself: its monitors.
 fn monitors(w: &World) -> Vec<i32> {
     let dhow = fs::canonicalize(e2e::program("dhow")).unwrap();
-    let all = leaks::processes(w.name(), &std::collections::BTreeSet::new());
+    let all = leaks::processes(w.name(), &BTreeSet::new());
     let is_dhow = |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|p| p == dhow);
     all.into_iter().map(|(pid, _)| pid).filter(is_dhow).collect()
 }

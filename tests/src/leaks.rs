@@ -15,8 +15,9 @@ pub const MARK: &str = "DHOW_E2E_WORLD";
 
 /// Processes that belong to `world`, each as `pid: command line`.
 ///
-/// Its own programs have the mark in their environment; a container's processes have not, but
-/// their root's mount names the world's directory, or their cgroup one of its ids.
+/// Its own programs have the mark in their environment, or (a monitor, which drops it) a file of
+/// the world open; a container's processes have neither, but their root's mount names the world's
+/// directory, or their cgroup one of its ids.
 pub fn processes(world: &str, ids: &BTreeSet<String>) -> Vec<(i32, String)> {
     let mark = format!("{MARK}={world}");
     let own = std::process::id().to_string();
@@ -33,6 +34,7 @@ pub fn processes(world: &str, ids: &BTreeSet<String>) -> Vec<(i32, String)> {
         let belongs = environ.split(|b| *b == 0).any(|v| v == mark.as_bytes())
             || contains(&read("cmdline"), world)
             || ids.iter().any(|id| cgroup.contains(id.as_str()))
+            || has_open(&entry.path(), world)
             || root_is_in(&read("mountinfo"), world);
         if belongs && !is_zombie(&read("stat")) {
             let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
@@ -40,6 +42,13 @@ pub fn processes(world: &str, ids: &BTreeSet<String>) -> Vec<(i32, String)> {
         }
     }
     found
+}
+
+/// Whether the process has a file open whose path names the world.
+fn has_open(process: &Path, world: &str) -> bool {
+    let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let mut targets = files.filter_map(|f| fs::read_link(f.path()).ok());
+    targets.any(|t| t.to_string_lossy().contains(world))
 }
 
 fn contains(bytes: &[u8], part: &str) -> bool {
