@@ -13,11 +13,18 @@ use crate::error::{Error, Result};
 const CHUNK: usize = 512 << 10;
 const IN_FLIGHT: usize = 8;
 
+/// A buffer that travels full to the worker and comes back to be filled again.
+#[derive(Default)]
+struct Chunk {
+    bytes: Box<[u8]>,
+    len: usize,
+}
+
 /// The plain bytes of a layer, hashed as they are taken. Reads straight from the chunks.
 pub struct Plain {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    spent: Sender<Vec<u8>>,
-    chunk: Vec<u8>,
+    chunks: Receiver<io::Result<Chunk>>,
+    spent: Sender<Box<[u8]>>,
+    chunk: Chunk,
     at: usize,
     hasher: Hasher,
     count: u64,
@@ -59,19 +66,19 @@ impl Read for Plain {
 
 impl BufRead for Plain {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.at == self.chunk.len() {
+        while self.at == self.chunk.len {
             let Ok(next) = self.chunks.recv() else { return Ok(&[]) };
             let spent = std::mem::replace(&mut self.chunk, next?);
-            let _ = self.spent.send(spent); // the reader may be done
+            let _ = self.spent.send(spent.bytes); // the reader may be done
             self.at = 0;
-            self.hasher.update(&self.chunk);
-            self.count += self.chunk.len() as u64;
+            self.hasher.update(&self.chunk.bytes[..self.chunk.len]);
+            self.count += self.chunk.len as u64;
             if self.count > self.limit {
                 let why = format!("it is larger than {} bytes when unpacked", self.limit);
                 return Err(Error::invalid("layer", why).into_io());
             }
         }
-        Ok(&self.chunk[self.at..])
+        Ok(&self.chunk.bytes[self.at..self.chunk.len])
     }
 
     fn consume(&mut self, n: usize) {
@@ -87,14 +94,13 @@ pub fn pipeline<T: Send>(
     limit: u64,
     work: impl FnOnce(Plain) -> Result<T> + Send,
 ) -> Result<T> {
-    let (plain, to_work, reuse) = pipe(algorithm, limit);
+    let (plain, feeder) = pipe(algorithm, limit);
     thread::scope(|scope| {
         let worker = thread::Builder::new()
             .name("layer".into())
             .spawn_scoped(scope, move || work(plain))
             .map_err(Error::at("start a thread for", "layer"))?;
-        feed(packed, &to_work, &reuse);
-        drop(to_work);
+        feeder.feed(packed);
         // A fault of the reader has reached the worker, and is its error then.
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -107,10 +113,10 @@ pub fn ahead<'scope>(
     algorithm: Algorithm,
     limit: u64,
 ) -> Result<Plain> {
-    let (plain, to_work, reuse) = pipe(algorithm, limit);
+    let (plain, feeder) = pipe(algorithm, limit);
     thread::Builder::new()
         .name("inflate".into())
-        .spawn_scoped(scope, move || feed(packed, &to_work, &reuse))
+        .spawn_scoped(scope, move || feeder.feed(packed))
         .map_err(Error::at("start a thread for", "layer"))?;
     Ok(plain)
 }
@@ -128,42 +134,60 @@ pub fn explain(layer: &Digest, error: Error) -> Error {
     }
 }
 
-type Chunk = io::Result<Vec<u8>>;
-
-fn pipe(algorithm: Algorithm, limit: u64) -> (Plain, SyncSender<Chunk>, Receiver<Vec<u8>>) {
+fn pipe(algorithm: Algorithm, limit: u64) -> (Plain, Feeder) {
     let (to_work, chunks) = sync_channel(IN_FLIGHT);
     let (spent, reuse) = channel();
-    let (hasher, chunk) = (Hasher::new(algorithm), Vec::new());
-    (Plain { chunks, spent, chunk, at: 0, hasher, count: 0, limit }, to_work, reuse)
+    let (hasher, chunk) = (Hasher::new(algorithm), Chunk::default());
+    let plain = Plain { chunks, spent, chunk, at: 0, hasher, count: 0, limit };
+    (plain, Feeder { to_work, reuse })
 }
 
-/// Reads and inflates until the end, the first fault, or until nobody takes the chunks.
-fn feed(packed: impl Read, to_work: &SyncSender<Chunk>, reuse: &Receiver<Vec<u8>>) {
-    let mut plain = match inflate(packed) {
-        Ok((_, plain)) => plain,
-        Err(e) => {
-            let _ = to_work.send(Err(e.into_io()));
-            return;
-        }
-    };
-    loop {
-        let mut chunk = match reuse.try_recv() {
-            Ok(spent) if spent.capacity() >= CHUNK => spent,
-            Ok(_) | Err(TryRecvError::Empty) => Vec::with_capacity(CHUNK),
-            Err(TryRecvError::Disconnected) => return,
+/// The reading half.
+struct Feeder {
+    to_work: SyncSender<io::Result<Chunk>>,
+    reuse: Receiver<Box<[u8]>>,
+}
+
+impl Feeder {
+    /// Reads and inflates until the end, the first fault, or until nobody takes the chunks.
+    fn feed(self, packed: impl Read) {
+        let mut plain = match inflate(packed) {
+            Ok((_, plain)) => plain,
+            Err(e) => {
+                let _ = self.to_work.send(Err(e.into_io()));
+                return;
+            }
         };
-        chunk.clear();
-        let read = plain.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
-        let message = match read {
-            Ok(0) => return,
-            Ok(_) => Ok(chunk),
-            Err(e) => Err(unpack_error(e)),
-        };
-        let stop = message.is_err();
-        if to_work.send(message).is_err() || stop {
-            return;
+        loop {
+            let bytes = match self.reuse.try_recv() {
+                Ok(spent) if !spent.is_empty() => spent,
+                Ok(_) | Err(TryRecvError::Empty) => vec![0; CHUNK].into(),
+                Err(TryRecvError::Disconnected) => return,
+            };
+            let mut chunk = Chunk { bytes, len: 0 };
+            let filled = fill(&mut plain, &mut chunk);
+            if chunk.len == 0 && filled.is_ok() {
+                return;
+            }
+            let stop = filled.is_err();
+            if self.to_work.send(filled.map(|()| chunk)).is_err() || stop {
+                return;
+            }
         }
     }
+}
+
+/// Reads until the chunk is full or the stream ends.
+fn fill(plain: &mut impl Read, chunk: &mut Chunk) -> io::Result<()> {
+    while chunk.len < chunk.bytes.len() {
+        match plain.read(&mut chunk.bytes[chunk.len..]) {
+            Ok(0) => break,
+            Ok(n) => chunk.len += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(unpack_error(e)),
+        }
+    }
+    Ok(())
 }
 
 /// A decoder's complaint, as ours; what came through it from the source stays as it is.
