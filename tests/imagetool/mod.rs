@@ -1,6 +1,7 @@
 //! dhow-image: references, archives and streams.
 
 mod killed;
+mod layers;
 mod pipes;
 mod pull;
 mod push;
