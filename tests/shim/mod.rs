@@ -9,4 +9,5 @@ mod killed;
 mod lifecycle;
 mod logs;
 mod peers;
+mod streams;
 mod terminal;

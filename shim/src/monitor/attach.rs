@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::lock::Lock;
 use super::outlet::Outlet;
 use super::protocol::{Decoder, Frame, Hello, Role, VERSION, WINDOW};
 use super::signals::{PROXIED, Signals, TERMINAL};
@@ -15,7 +16,7 @@ use super::{ATTACH, Attach, Ended, socket};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::model::Record;
+use crate::model::{Record, State};
 
 /// Output that waits for our reader before the monitor has to wait too.
 const BEHIND: usize = 256 * 1024;
@@ -45,6 +46,25 @@ impl Line {
             Some(Frame::Failed(failed)) => Err(Error::engine(failed.message)),
             // It ended just then: what it had to say is on disk.
             Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Connects to the monitor of a container that runs; else its last state.
+    pub fn of_living(host: &Host, record: &Record, role: Role) -> Result<(Option<Self>, State)> {
+        loop {
+            let state = super::state(host, record)?;
+            if !super::is_active(&state) {
+                return Ok((None, state));
+            }
+            if let Some(line) = Self::connect(host, &record.id, role)? {
+                return Ok((Some(line), state));
+            }
+            // It ends just now; or somebody else has just taken its lock to put things right,
+            // and will listen before anything else.
+            if Lock::is_ending(host, &record.id) {
+                drop(Lock::take(host, &record.id)?);
+            }
+            std::thread::yield_now();
         }
     }
 
@@ -348,15 +368,12 @@ impl Foreground<'_> {
 
     /// The monitor was killed: the container has ended, or has another monitor by now.
     fn find_again(&mut self, role: Role) -> Result<Option<Ended>> {
-        let state = super::state(self.host, self.record)?;
-        if super::is_active(&state)
-            && let Some(line) = Line::connect(self.host, &self.record.id, role)?
-        {
+        let (line, state) = Line::of_living(self.host, self.record, role)?;
+        if let Some(line) = line {
             self.line = line;
             self.window = WINDOW;
             return Ok(None);
         }
-        let state = super::state(self.host, self.record)?;
         Ok(Some(Ended::Exited(state.exit_code)))
     }
 }

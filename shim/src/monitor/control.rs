@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::attach::Line;
-use super::lock::Lock;
 use super::protocol::{Frame, Role};
 use super::watch::Watch;
 use super::{Condition, is_active, process, state};
@@ -45,7 +44,7 @@ fn send(init: &OwnedFd, signal: i32, record: &Record) -> Result<()> {
 }
 
 fn not_running(record: &Record) -> Error {
-    Error::conflict(format!("container {} is not running", record.short_id()))
+    Error::conflict(format!("container {} is not running", record.name))
 }
 
 /// Ends the container: `signal`, and after `patience` SIGKILL. Not running is fine.
@@ -111,16 +110,11 @@ pub fn wait(host: &Host, record: &Record, condition: Condition) -> Result<i32> {
 /// Waits until the container does not run.
 fn wait_ended(host: &Host, record: &Record) -> Result<i32> {
     loop {
-        let state = state(host, record)?;
-        if !is_active(&state) {
-            return Ok(state.exit_code);
-        }
-        if let Some(code) = Line::connect(host, &record.id, Role::default())?
-            .and_then(|mut line| line.wait_exited())
-        {
+        let (line, state) = Line::of_living(host, record, Role::default())?;
+        let Some(mut line) = line else { return Ok(state.exit_code) };
+        // Nothing is said when the monitor was killed: then the next look puts things right.
+        if let Some(code) = line.wait_exited() {
             return Ok(code);
         }
-        // No monitor to ask, or it went without a word: it is ending, or was killed.
-        drop(Lock::take(host, &record.id)?);
     }
 }

@@ -80,7 +80,7 @@ pub fn exec(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
     let keys = DetachKeys::parse(keys)?;
     let state = state(host, record)?;
     if process::open(&state)?.is_none() {
-        return Err(Error::conflict(format!("container {} is not running", record.short_id())));
+        return Err(Error::conflict(format!("container {} is not running", record.name)));
     }
     let dir = host.paths.monitor(&record.id);
     let files = Files { dir, stem: format!("exec-{}", std::process::id()) };
@@ -205,23 +205,17 @@ fn write_process(host: &Host, record: &Record, exec: &Exec, pid: i32, to: &Path)
     let mut config: Value =
         serde_json::from_slice(&bytes).map_err(|e| Error::io("read", &path, e))?;
     let mut process = config["process"].take();
+    // What is mounted there counts too: this is the root as the container sees it.
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
     if !exec.user.is_empty() {
-        process["user"] = user(pid, &exec.user)?;
+        process["user"] = json!(crate::bundle::user(&root, &exec.user)?);
     }
     change(&mut process, exec, &record.config.env);
+    let cwd = process["cwd"].as_str().unwrap_or("/");
+    crate::bundle::command(&root, &exec.args, &strings(&process["env"]), cwd)?;
     let file = File::options().write(true).create_new(true).mode(0o600).open(to);
     file.and_then(|file| Ok(serde_json::to_writer(file, &process)?))
         .map_err(|e| Error::io("write", to, e))
-}
-
-/// Who `user[:group]` is in the container of process `pid`.
-fn user(_pid: i32, text: &str) -> Result<Value> {
-    let (user, group) = text.split_once(':').unwrap_or((text, "0"));
-    let number = |text: &str| {
-        text.parse::<u32>()
-            .map_err(|_| Error::usage(format!("exec --user {text}: not a number below 4294967296")))
-    };
-    Ok(json!({ "uid": number(user)?, "gid": number(group)? }))
 }
 
 fn change(process: &mut Value, exec: &Exec, own_env: &[String]) {
@@ -233,8 +227,7 @@ fn change(process: &mut Value, exec: &Exec, own_env: &[String]) {
     if !exec.cwd.is_empty() {
         process["cwd"] = json!(exec.cwd);
     }
-    let mut env: Vec<String> =
-        process["env"].as_array().into_iter().flatten().filter_map(text).collect();
+    let mut env = strings(&process["env"]);
     if !exec.user.is_empty() && !own_env.iter().any(|entry| entry.starts_with("HOME=")) {
         env.retain(|entry| !entry.starts_with("HOME=")); // another user's; the runtime finds it
     }
@@ -250,8 +243,9 @@ fn change(process: &mut Value, exec: &Exec, own_env: &[String]) {
     capabilities(process, exec.privileged);
 }
 
-fn text(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_owned)
+fn strings(value: &Value) -> Vec<String> {
+    let texts = value.as_array().into_iter().flatten();
+    texts.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// docker's rule: root has what the container may have, others only the bound of it.
@@ -346,12 +340,6 @@ mod tests {
         assert_eq!(process["capabilities"], json!({ "bounding": ["CAP_KILL"] }));
         let process = changed(&Exec { privileged: true, ..Exec::default() }, 7);
         assert!(process["capabilities"]["effective"].as_array().unwrap().len() > 35);
-    }
-
-    #[test]
-    fn a_user_beyond_32_bits_is_no_user() {
-        assert!(user(1, "4294967296").is_err() && user(1, "-1").is_err());
-        assert_eq!(user(1, "7:8").unwrap(), json!({ "uid": 7, "gid": 8 }));
     }
 
     #[test]

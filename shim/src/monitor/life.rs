@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -16,16 +16,16 @@ use super::lock::Lock;
 use super::log::{Limits, Writer};
 use super::oom::Counter;
 use super::peer::Peer;
+use super::process;
 use super::protocol::{Exited, Frame, Role, Started};
 use super::restart::{self, Ending};
 use super::server::Server;
 use super::stdio::{self, Streams};
 use super::task::{Purpose, Task};
-use super::{ATTACH, process, socket};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Host, Paths};
-use crate::model::{Record, State, Status};
+use crate::model::{State, Status};
 
 /// The monitor's whole program; its task comes over fd 0.
 pub fn main() -> ExitCode {
@@ -41,7 +41,7 @@ fn run() -> Option<()> {
     let mut socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     let null = File::options().read(true).write(true).open("/dev/null").ok()?;
     nix::unistd::dup2_stdin(&null).ok()?;
-    let (task, lock) = Task::receive(&mut socket)?;
+    let (task, lock, listener) = Task::receive(&mut socket)?;
     let _ = nix::unistd::setsid();
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
@@ -53,26 +53,36 @@ fn run() -> Option<()> {
     let state = host.containers.state(&task.id).ok()?;
     let birth = Birth::new(&host, &record, state);
     match task.purpose {
-        Purpose::Start { role, size } => start(birth, lock, Peer::new(socket, role).ok()?, size),
-        Purpose::Adopt => adopt(birth, lock, socket),
+        Purpose::Start { role, size } => {
+            let held = Held { lock, listener };
+            start(birth, held, Peer::new(socket, role).ok()?, size)
+        }
+        Purpose::Adopt => adopt(birth, Held { lock, listener }),
     }
+}
+
+/// What a monitor holds as long as it lives.
+struct Held {
+    lock: Lock,
+    listener: UnixListener,
 }
 
 /// Starts the container for `client`, and stays with it.
 fn start(
     mut birth: Birth<'_>,
-    lock: Lock,
+    held: Held,
     mut client: Peer,
     size: Option<(u16, u16)>,
 ) -> Option<()> {
     birth.state.restart_count = 0;
-    let begun = open_server(&birth).and_then(|server| Ok((server, birth.begin(size)?)));
+    let begun = open_log(&birth).and_then(|log| Ok((log, birth.begin(size)?)));
     match begun {
         Err(error) => {
-            client.send(&Frame::Failed(birth.fail(error, lock)));
+            client.send(&Frame::Failed(birth.fail(error, held.lock)));
             Some(())
         }
-        Ok((mut server, born)) => {
+        Ok((log, born)) => {
+            let mut server = server(&birth, held.listener, log);
             let steps = std::mem::take(&mut birth.steps);
             client.send(&Frame::Started(Started { pid: birth.state.pid, steps }));
             // Who attaches nothing only wanted to see the start.
@@ -81,15 +91,15 @@ fn start(
             } else {
                 server.welcome(client);
             }
-            live(birth, lock, server, born)
+            live(birth, held.lock, server, born)
         }
     }
 }
 
 /// Goes on where a killed monitor stopped.
-fn adopt(mut birth: Birth<'_>, lock: Lock, socket: UnixStream) -> Option<()> {
+fn adopt(mut birth: Birth<'_>, held: Held) -> Option<()> {
     let init = process::open(&birth.state).ok()??;
-    let mut server = open_server(&birth).ok()?;
+    let mut server = server(&birth, held.listener, open_log(&birth).ok()?);
     let streams = if birth.record.config.tty {
         Streams::none() // it was hung up
     } else {
@@ -98,25 +108,21 @@ fn adopt(mut birth: Birth<'_>, lock: Lock, socket: UnixStream) -> Option<()> {
     let oom = Counter::of(birth.state.pid);
     birth.state.monitor_pid = std::process::id() as i32;
     birth.host.containers.write_state(birth.record, &birth.state).ok()?;
-    drop(socket); // whoever called us sees that we are there
     server.orphan = true;
-    live(birth, lock, server, Born { init, streams, oom })
+    live(birth, held.lock, server, Born { init, streams, oom })
 }
 
-fn open_server(birth: &Birth<'_>) -> Result<Server> {
-    let dir = &birth.dir;
-    let listener = socket::listen(dir, ATTACH).map_err(|e| Error::io("listen in", dir, e))?;
+fn server(birth: &Birth<'_>, listener: UnixListener, log: Option<Writer>) -> Server {
     let config = &birth.record.config;
-    let log = open_log(birth.host, birth.record)?;
-    Ok(Server::new(listener, config.tty, config.stdin_once, log))
+    Server::new(listener, config.tty, config.stdin_once, log)
 }
 
-fn open_log(host: &Host, record: &Record) -> Result<Option<Writer>> {
-    let config = &record.host_config.log_config;
+fn open_log(birth: &Birth<'_>) -> Result<Option<Writer>> {
+    let config = &birth.record.host_config.log_config;
     if config.kind == "none" {
         return Ok(None);
     }
-    let path = host.paths.log(&record.id);
+    let path = birth.host.paths.log(&birth.record.id);
     let limits = Limits::of(&config.config)?;
     Writer::open(&path, limits).map(Some).map_err(|e| Error::io("open log", &path, e))
 }

@@ -16,7 +16,6 @@ use super::attach::Line;
 use super::log::rotated;
 use super::protocol::Role;
 use super::watch::Watch;
-use super::{is_active, state};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::Record;
@@ -58,7 +57,7 @@ pub fn logs(
     if record.host_config.log_config.kind == "none" {
         return Err(Error::usage(format!(
             "container {} was created with --log-driver none: it has no log",
-            record.short_id()
+            record.name
         )));
     }
     let path = host.paths.log(&record.id);
@@ -86,12 +85,7 @@ fn follow(
     let mut tail = read_all(path, printer.options.tail)?;
     loop {
         // Asked before the reading: what is written up to the end is then read for sure.
-        let alive = is_active(&state(host, record).map_err(other)?);
-        let line = if alive {
-            Line::connect(host, &record.id, Role::default()).map_err(other)?
-        } else {
-            None
-        };
+        let (line, _) = Line::of_living(host, record, Role::default()).map_err(other)?;
         loop {
             if tail.print(printer)? == Reached::Until {
                 return Ok(());
@@ -105,7 +99,7 @@ fn follow(
                 }
             }
         }
-        if !alive {
+        if line.is_none() {
             return Ok(());
         }
     }

@@ -92,9 +92,7 @@ pub enum Condition {
 /// Joins our streams to a container that runs.
 pub fn attach(host: &Host, record: &Record, how: &Attach) -> Result<Ended> {
     DetachKeys::parse(how.detach_keys.as_deref())?;
-    if is_active(&state(host, record)?)
-        && let Some(line) = attach::Line::connect(host, &record.id, attach::role_of(how))?
-    {
+    if let (Some(line), _) = attach::Line::of_living(host, record, attach::role_of(how))? {
         return attach::follow(host, record, how, line);
     }
     Err(Error::conflict(format!(
@@ -120,7 +118,7 @@ pub fn remove(host: &Host, record: &Record) -> Result<()> {
 }
 
 fn running(record: &Record) -> Error {
-    Error::conflict(format!("container {} is running; stop it first, or -f", record.short_id()))
+    Error::conflict(format!("container {} is running; stop it first, or -f", record.name))
 }
 
 /// `--rm` at the end: nobody is there to hear of a failure, and `dhow rm` can still do it.

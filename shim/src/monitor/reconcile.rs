@@ -4,7 +4,6 @@
 //! nobody holds. Whoever sees that takes the lock and puts things right: a
 //! container that lives gets a new monitor, one that has ended gets its last state.
 
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -13,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::lock::Lock;
 use super::runtime::Runtime;
 use super::task::{Purpose, Task};
-use super::{clear, ended, is_active, process, remove_quietly};
+use super::{clear, ended, is_active, process, remove_quietly, socket};
 use crate::error::Result;
 use crate::host::Host;
 use crate::model::{Record, State, Status};
@@ -29,24 +28,25 @@ pub fn state(host: &Host, record: &Record) -> Result<State> {
     // Between the look and the lock its monitor may have written the end.
     let state = host.containers.state(&record.id)?;
     if !is_active(&state) {
-        sweep(host, record)?;
-        drop(lock);
+        sweep(host, record, lock)?;
         return Ok(state);
     }
     if process::open(&state)?.is_some() {
-        let mut monitor = Task::new(host, record, Purpose::Adopt).hand_over(lock)?;
-        let _ = monitor.read(&mut [0]); // until it listens, or has failed
-        return host.containers.state(&record.id);
+        let listener = socket::listen_for(host, &record.id)?;
+        Task::new(host, record, Purpose::Adopt).hand_over(lock, listener)?;
+        return Ok(state);
     }
     bury(host, record, state, lock)
 }
 
 /// Clears away what a monitor that was killed during a start left; the caller holds the lock.
-fn sweep(host: &Host, record: &Record) -> Result<()> {
+fn sweep(host: &Host, record: &Record, lock: Lock) -> Result<()> {
+    lock.mark_ending();
     let dir = host.paths.monitor(&record.id);
     wait_for_runtime(&record.id);
     Runtime::of(host, record, dir.join("runtime.log")).delete()?;
     clear(host, &record.id);
+    drop(lock);
     Ok(())
 }
 
@@ -69,6 +69,7 @@ fn wait_for_runtime(id: &str) {
 
 /// Writes the end of a container that nobody saw ending.
 fn bury(host: &Host, record: &Record, state: State, lock: Lock) -> Result<State> {
+    lock.mark_ending();
     // Between two lives its monitor had already seen the end.
     let seen = (state.status == Status::Restarting).then_some(state.exit_code);
     let code = seen.or_else(|| code_of_zombie(&state)).unwrap_or(-1);

@@ -7,6 +7,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use super::ATTACH;
+use crate::error::Error;
+use crate::host::Host;
+
 /// Longest path in a sockaddr_un, without its NUL.
 const LONGEST: usize = 107;
 
@@ -37,6 +41,12 @@ pub fn listen(dir: &Path, name: &str) -> Result<UnixListener> {
     let listener = UnixListener::bind(Address::of(dir, name)?.path)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Listens for the clients of a container's monitor; the caller holds its lock.
+pub fn listen_for(host: &Host, id: &str) -> crate::Result<UnixListener> {
+    let dir = host.paths.monitor(id);
+    listen(&dir, ATTACH).map_err(|e| Error::io("listen in", &dir, e))
 }
 
 /// Connects to `dir`/`name`.

@@ -6,7 +6,7 @@ use super::attach::{Line, follow, role_of};
 use super::lock::Lock;
 use super::protocol::{Failed, Frame, Step};
 use super::task::{Purpose, Task};
-use super::{Attach, Ended, is_active, state, terminal};
+use super::{Attach, Ended, is_active, socket, state, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
@@ -47,7 +47,9 @@ pub fn start<'a>(host: &'a Host, record: &'a Record, how: Start) -> Result<Runni
     let lock = lock(host, record)?;
     let role = how.attach.as_ref().map(role_of).unwrap_or_default();
     let size = if record.config.tty { terminal::size() } else { None };
-    let stream = Task::new(host, record, Purpose::Start { role, size }).hand_over(lock)?;
+    let listener = socket::listen_for(host, &record.id)?;
+    let task = Task::new(host, record, Purpose::Start { role, size });
+    let stream = task.hand_over(lock, listener)?;
     answer(host, record, how.attach, stream)
 }
 
@@ -90,10 +92,7 @@ fn typed(failed: Failed) -> Error {
 fn lock(host: &Host, record: &Record) -> Result<Lock> {
     loop {
         if is_active(&state(host, record)?) {
-            return Err(Error::conflict(format!(
-                "container {} is already running",
-                record.short_id()
-            )));
+            return Err(Error::conflict(format!("container {} is already running", record.name)));
         }
         if let Some(lock) = Lock::try_take(host, &record.id)? {
             // What was read without the lock may have changed before it was taken.
@@ -102,12 +101,11 @@ fn lock(host: &Host, record: &Record) -> Result<Lock> {
                 return Ok(lock);
             }
             drop(lock);
-            continue;
         }
         if !Lock::is_ending(host, &record.id) {
             return Err(Error::conflict(format!(
                 "container {} is being started by another dhow",
-                record.short_id()
+                record.name
             )));
         }
         drop(Lock::take(host, &record.id)?); // its last monitor is about to go

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -59,12 +59,17 @@ impl Task {
         }
     }
 
-    /// Starts a monitor, hands it the task and the lock, and answers with the connection to it.
-    pub fn hand_over(&self, lock: Lock) -> Result<UnixStream> {
+    /// Starts a monitor, hands it the task, the lock and the socket that clients connect to,
+    /// and answers with the connection to it.
+    ///
+    /// The socket is there before the monitor is: who finds the lock held can connect and wait.
+    pub fn hand_over(&self, lock: Lock, listener: UnixListener) -> Result<UnixStream> {
         let cause = |e: std::io::Error| Error::engine(format!("start the monitor: {e}"));
         let (mut ours, theirs) = UnixStream::pair().map_err(cause)?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("dhow").args([ARGUMENT, &self.id]).stdin(OwnedFd::from(theirs));
+        // The arguments after the first are for who reads a process list.
+        command.arg0("dhow").arg(ARGUMENT).arg(&self.root).arg(&self.id);
+        command.stdin(OwnedFd::from(theirs));
         command.stdout(Stdio::null()).stderr(Stdio::null());
         // The caller's secrets are none of the monitor's business, nor of the hooks it runs.
         command.env_clear().env("PATH", search_path()).current_dir("/");
@@ -73,20 +78,21 @@ impl Task {
         let text = serde_json::to_vec(self).map_err(|e| cause(e.into()))?;
         let mut message = (text.len() as u32).to_le_bytes().to_vec();
         message.extend(text);
-        let sent = dhow_kernel::rights::send(ours.as_fd(), &message, &[lock.as_fd()])
-            .map_err(|e| cause(e.into()))?;
+        let sent =
+            dhow_kernel::rights::send(ours.as_fd(), &message, &[lock.as_fd(), listener.as_fd()])
+                .map_err(|e| cause(e.into()))?;
         ours.write_all(&message[sent..]).map_err(cause)?;
         Ok(ours)
     }
 
     /// The monitor's side of [`Task::hand_over`].
-    pub fn receive(socket: &mut UnixStream) -> Option<(Self, Lock)> {
+    pub fn receive(socket: &mut UnixStream) -> Option<(Self, Lock, UnixListener)> {
         let mut length = [0; 4];
         let (n, mut fds) = dhow_kernel::rights::receive(socket.as_fd(), &mut length).ok()?;
-        let lock = Lock::from((n == 4 && fds.len() == 1).then(|| fds.remove(0))?);
+        let (listener, lock) = (fds.pop()?, Lock::from(fds.pop().filter(|_| n == 4)?));
         let mut text = vec![0; u32::from_le_bytes(length) as usize];
         socket.read_exact(&mut text).ok()?;
-        Some((serde_json::from_slice(&text).ok()?, lock))
+        Some((serde_json::from_slice(&text).ok()?, lock, listener.into()))
     }
 }
 
