@@ -169,16 +169,14 @@ const CAPABILITIES: [&str; 41] = [
 fn rights(out: &mut Out, status: &str) {
     let set = u64::from_str_radix(field(status, "CapEff"), 16).unwrap_or(0);
     let _ = write!(out, "  {:<14}{} of {}", "capabilities", set.count_ones(), CAPABILITIES.len());
-    let mut width = 0;
-    for (_, name) in CAPABILITIES.iter().enumerate().filter(|(i, _)| set & (1 << i) != 0) {
-        let _ = match width {
-            0 => write!(out, ": {name}"),
-            w if w > 52 => {
-                width = 0;
-                write!(out, "\n{:16}{name}", "")
-            }
-            _ => write!(out, " {name}"),
-        };
+    // The first line has begun with the count.
+    let mut width = 10;
+    for (i, name) in CAPABILITIES.iter().enumerate().filter(|(i, _)| set & (1 << i) != 0) {
+        if width + name.len() > 62 {
+            let _ = write!(out, "\n{:15}", "");
+            width = 0;
+        }
+        let _ = write!(out, "{}{name}", if set & ((1 << i) - 1) == 0 { ": " } else { " " });
         width += name.len() + 1;
     }
     let _ = writeln!(out);
@@ -207,8 +205,8 @@ const NAMESPACES: [(&str, &CStr); 8] = [
     ("uts", c"/proc/self/ns/uts"),
 ];
 
-/// KERNEL: include/linux/proc_ns.h: the first namespaces have fixed numbers from here on.
-const FIRST: u64 = 0xEFFF_FFF0;
+/// KERNEL: include/linux/proc_ns.h: the first namespaces have these fixed numbers.
+const FIRST: core::ops::RangeInclusive<u64> = 0xEFFF_FFF0..=0xEFFF_FFFF;
 
 fn namespaces(out: &mut Out) {
     for (title, own) in [("own", true), ("the machine's", false)] {
@@ -217,7 +215,7 @@ fn namespaces(out: &mut Out) {
             let mut space = [0; 64];
             let number = text(bare::link(path, &mut space));
             let number = number.split(['[', ']']).nth(1).and_then(|n| n.parse::<u64>().ok());
-            if number.is_some_and(|n| (n < FIRST) == own) {
+            if number.is_some_and(|n| FIRST.contains(&n) != own) {
                 let _ = write!(out, " {name}");
             }
         }

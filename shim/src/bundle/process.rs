@@ -98,7 +98,7 @@ fn capabilities(record: &Record, uid: u32) -> LinuxCapabilities {
         host.cap_add.as_deref().unwrap_or(none),
         host.cap_drop.as_deref().unwrap_or(none),
     );
-    let set: Capabilities = names.iter().filter_map(|n| n.parse::<Capability>().ok()).collect();
+    let set: Capabilities = names.iter().filter_map(|n| capability(n)).collect();
     // execve as another user than root loses them anyway; saying so keeps `inspect` honest.
     let effective = if uid == 0 { set.clone() } else { HashSet::new() };
     let mut caps = LinuxCapabilities::default();
@@ -108,6 +108,11 @@ fn capabilities(record: &Record, uid: u32) -> LinuxCapabilities {
         .set_inheritable(None)
         .set_ambient(None);
     caps
+}
+
+/// oci-spec parses names without their prefix.
+fn capability(name: &str) -> Option<Capability> {
+    name.strip_prefix("CAP_")?.parse().ok()
 }
 
 fn rlimits(record: &Record) -> Result<Option<Vec<PosixRlimit>>> {
@@ -126,4 +131,17 @@ fn rlimits(record: &Record) -> Result<Option<Vec<PosixRlimit>>> {
         limits.push(limit);
     }
     Ok((!limits.is_empty()).then_some(limits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_capability_has_its_spec_name() {
+        for name in rights::CAPABILITIES {
+            let parsed = capability(name).map(|c| serde_json::to_value(c).unwrap());
+            assert_eq!(parsed, Some(name.into()));
+        }
+    }
 }
