@@ -99,6 +99,8 @@ enum ContainerVerb {
     Wait(container::wait::Wait),
     /// Give a container another name
     Rename(container::rename::Rename),
+    /// Write a container's files as a tar
+    Export(container::export::Export),
 }
 
 /// Verbs that stand alone and in `image`.
@@ -106,8 +108,16 @@ enum ContainerVerb {
 enum ImageVerb {
     /// Get an image from a registry
     Pull(image::pull::Pull),
+    /// Bring an image to a registry
+    Push(image::push::Push),
     /// Give an image another name
     Tag(image::tag::Tag),
+    /// Write images as a tar
+    Save(image::save::Save),
+    /// Read images from a tar
+    Load(image::load::Load),
+    /// Make an image of a tar of files
+    Import(image::import::Import),
 }
 
 #[derive(Debug, Subcommand)]
@@ -270,13 +280,18 @@ fn container_verb(verb: ContainerVerb, host: &Host, out: &mut Output) -> Exit {
         ContainerVerb::Attach(v) => v.run(host, out),
         ContainerVerb::Wait(v) => v.run(host, out),
         ContainerVerb::Rename(v) => v.run(host, out),
+        ContainerVerb::Export(v) => v.run(host, out),
     }
 }
 
 fn image_verb(verb: ImageVerb, host: &Host, out: &mut Output) -> Exit {
     match verb {
         ImageVerb::Pull(v) => v.run(host, out),
+        ImageVerb::Push(v) => v.run(host, out),
         ImageVerb::Tag(v) => v.run(host, out),
+        ImageVerb::Save(v) => v.run(host, out),
+        ImageVerb::Load(v) => v.run(host, out),
+        ImageVerb::Import(v) => v.run(host, out),
     }
 }
 
@@ -340,6 +355,7 @@ mod tests {
         assert_eq!(run.flags.isolation.hostname.as_deref(), Some("name"));
         assert!(parse(&["run", "--nope", "busybox"]).is_err());
         assert!(parse(&["ps", "-aq"]).is_ok());
+        assert!(parse(&["save", "x", "-o", "y"]).is_ok());
         assert!(parse(&["stop", "-t", "-1", "x"]).is_ok());
     }
 

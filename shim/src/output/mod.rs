@@ -1,5 +1,6 @@
 //! What people read: tables, templates, times, sizes, names, progress.
 
+pub mod file;
 pub mod human;
 mod listing;
 mod nearest;

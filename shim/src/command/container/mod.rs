@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod create;
 pub mod exec;
+pub mod export;
 pub mod inspect;
 pub mod kill;
 pub mod logs;

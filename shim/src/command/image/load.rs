@@ -1,0 +1,68 @@
+//! `dhow load`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use dhow_image::copy::{Choice, copy};
+use dhow_image::progress::Progress;
+use dhow_image::sink::Keep;
+use dhow_image::source::each;
+use dhow_image::transport::File;
+
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::making::of_image;
+use crate::output::Output;
+use crate::output::progress::{Lines, Stream};
+
+/// Read images from a tar
+#[derive(Debug, Args)]
+pub struct Load {
+    /// From this file instead of stdin
+    #[arg(short, long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// No progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl Load {
+    /// Prints what was loaded, in docker's words.
+    pub fn run(self, host: &Host, out: &mut Output) -> Exit {
+        let result = self.perform(host, out);
+        out.end(result)
+    }
+
+    fn perform(&self, host: &Host, out: &mut Output) -> Result<()> {
+        let file = match &self.input {
+            Some(path) => File::Path(path.clone()),
+            None if std::io::stdin().is_terminal() => {
+                return Err(Error::usage("requested load from stdin, but stdin is a terminal; use -i FILE"));
+            }
+            None => File::Std,
+        };
+        let store = host.images()?;
+        let lines = Lines::new(if self.quiet { Stream::Nowhere } else { Stream::Stderr });
+        let progress: &dyn Progress = &lines;
+        let sink = Keep::new(store, true).map_err(of_image)?;
+        let mut loaded = Vec::new();
+        let stdin = || Box::new(std::io::stdin()) as Box<dyn std::io::Read + Send>;
+        each(&file, stdin, sink.spool(), |source, names| {
+            let root = copy(source, &sink, &Choice::One(None), progress)?;
+            sink.publish(names)?;
+            if names.is_empty() {
+                let image = store.find(&root.digest.to_string())?;
+                loaded.push(format!("Loaded image ID: {}", image.id()));
+            }
+            loaded.extend(names.iter().map(|n| format!("Loaded image: {}", n.familiar())));
+            Ok(())
+        })
+        .map_err(of_image)?;
+        for line in loaded {
+            out.line(&line);
+        }
+        Ok(())
+    }
+}

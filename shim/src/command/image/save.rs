@@ -1,0 +1,96 @@
+//! `dhow save`.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use dhow_image::copy::{Choice, copy};
+use dhow_image::progress::Silent;
+use dhow_image::reference::Reference;
+use dhow_image::registry::Settings;
+use dhow_image::sink::{Archive, Flavour};
+use dhow_image::source::{Inputs, with};
+use dhow_image::store::Stored;
+use dhow_image::transport::Place;
+
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::making::{local, of_image};
+use crate::output::{Output, file};
+
+/// Write images as a tar
+#[derive(Debug, Args)]
+pub struct Save {
+    /// To this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
+}
+
+impl Save {
+    /// An archive for `load`, docker's and podman's too. All images are found first.
+    pub fn run(self, host: &Host, out: &mut Output) -> Exit {
+        let result = self.perform(host);
+        out.end(result)
+    }
+
+    fn perform(&self, host: &Host) -> Result<()> {
+        let images = self.grouped(host)?;
+        let store = host.images()?;
+        let path = self.output.as_deref();
+        let title = path.unwrap_or(Path::new("stdout")).to_owned();
+        file::write(path, |out| {
+            let settings = Settings::default();
+            let inputs = Inputs { store, settings: &settings, stdin: nothing };
+            let write = || -> dhow_image::Result<()> {
+                let out = BufWriter::with_capacity(1 << 18, Handle(out));
+                let sink = Archive::new(out, &title, Flavour::Docker)?;
+                for (image, names) in &images {
+                    let place = Place::Store(image.root.digest.to_string());
+                    with(&place, &inputs, |source| copy(source, &sink, &Choice::One(None), &Silent))?;
+                    sink.entitle(names)?;
+                }
+                sink.finish().map(drop)
+            };
+            write().map_err(of_image)
+        })
+    }
+
+    /// Each image once, with those of its names that were typed.
+    fn grouped(&self, host: &Host) -> Result<Vec<(Stored, Vec<Reference>)>> {
+        let store = host.images()?;
+        let mut all: Vec<(Stored, Vec<Reference>)> = Vec::new();
+        for needle in &self.images {
+            let image = local(store, needle)?;
+            let name = Reference::parse_normal(needle).ok().map(Reference::tagged);
+            let typed = name.filter(|n| image.names.contains(n));
+            // `hello` is short for a name that docker's rules would not make of it.
+            let short = image.names.first().filter(|n| n.to_string() == crate::making::HELLO);
+            let name = typed.or_else(|| short.cloned());
+            match all.iter_mut().find(|(i, _)| i.root.digest == image.root.digest) {
+                Some((_, names)) => names.extend(name),
+                None => all.push((image, name.into_iter().collect())),
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn nothing() -> Box<dyn std::io::Read + Send> {
+    Box::new(std::io::empty())
+}
+
+/// A writer by reference, for a sink that takes one by value.
+struct Handle<'a>(&'a mut dyn Write);
+
+impl Write for Handle<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
