@@ -53,7 +53,8 @@ fn assemble(host: &Host, record: &Record, root: &RootDir) -> Result<Spec> {
     rootfs
         .set_path(host.paths.rootfs(&record.id))
         .set_readonly(Some(record.host_config.readonly_rootfs));
-    spec.set_version("1.2.0".into())
+    // What is written needs no more, and older runtimes refuse what they do not know.
+    spec.set_version("1.0.2".into())
         .set_root(Some(rootfs))
         .set_mounts(Some(mounts::all(host, record)))
         .set_process(Some(process::process(record, root, &security)?))

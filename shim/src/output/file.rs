@@ -9,18 +9,24 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// Has `fill` write to the file at `path`, or to stdout.
-pub fn write(path: Option<&Path>, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub fn write(
+    path: Option<&Path>,
+    fill: impl FnOnce(&mut (dyn Write + Send)) -> Result<()>,
+) -> Result<()> {
     let Some(path) = path.filter(|p| *p != Path::new("-")) else {
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = std::io::stdout();
         if stdout.is_terminal() {
-            return Err(Error::usage("cowardly refusing to write to a terminal; use -o FILE or redirect"));
+            return Err(Error::usage(
+                "cowardly refusing to write to a terminal; use -o FILE or redirect",
+            ));
         }
         fill(&mut stdout)?;
         return stdout.flush().map_err(|e| Error::engine(format!("write to stdout: {e}")));
     };
     if std::fs::symlink_metadata(path).is_ok_and(|m| !m.is_file() && !m.is_symlink()) {
         // A pipe or a device is written as it is.
-        let mut file = OpenOptions::new().write(true).open(path).map_err(|e| Error::io("open", path, e))?;
+        let mut file =
+            OpenOptions::new().write(true).open(path).map_err(|e| Error::io("open", path, e))?;
         return fill(&mut file);
     }
     let part = beside(path);

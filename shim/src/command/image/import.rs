@@ -16,7 +16,7 @@ use crate::output::Output;
 /// Make an image of a tar of files
 #[derive(Debug, Args)]
 pub struct Import {
-    /// Dockerfile instruction upon its config, as 'CMD ["sh"]'
+    /// Dockerfile instruction upon its config: CMD, ENV, WORKDIR, …
     #[arg(short, long, value_name = "INSTRUCTION")]
     pub change: Vec<String>,
     /// Comment in its history
@@ -45,10 +45,7 @@ impl Import {
         let options = Options {
             name: self.name.as_deref().map(reference).transpose()?,
             changes: self.change.clone(),
-            message: self
-                .message
-                .clone()
-                .unwrap_or_else(|| format!("Imported from {}", self.file)),
+            message: self.message.clone().unwrap_or_else(|| format!("Imported from {}", self.file)),
             platform: platform.map_err(of_image)?,
         };
         let store = host.images()?;

@@ -39,7 +39,9 @@ impl Load {
         let file = match &self.input {
             Some(path) => File::Path(path.clone()),
             None if std::io::stdin().is_terminal() => {
-                return Err(Error::usage("requested load from stdin, but stdin is a terminal; use -i FILE"));
+                return Err(Error::usage(
+                    "requested load from stdin, but stdin is a terminal; use -i FILE",
+                ));
             }
             None => File::Std,
         };

@@ -1,6 +1,6 @@
 //! `dhow save`.
 
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -46,11 +46,13 @@ impl Save {
             let settings = Settings::default();
             let inputs = Inputs { store, settings: &settings, stdin: nothing };
             let write = || -> dhow_image::Result<()> {
-                let out = BufWriter::with_capacity(1 << 18, Handle(out));
+                let out = BufWriter::with_capacity(1 << 18, out);
                 let sink = Archive::new(out, &title, Flavour::Docker)?;
                 for (image, names) in &images {
                     let place = Place::Store(image.root.digest.to_string());
-                    with(&place, &inputs, |source| copy(source, &sink, &Choice::One(None), &Silent))?;
+                    with(&place, &inputs, |source| {
+                        copy(source, &sink, &Choice::One(None), &Silent)
+                    })?;
                     sink.entitle(names)?;
                 }
                 sink.finish().map(drop)
@@ -81,16 +83,4 @@ impl Save {
 
 fn nothing() -> Box<dyn std::io::Read + Send> {
     Box::new(std::io::empty())
-}
-
-/// A writer by reference, for a sink that takes one by value.
-struct Handle<'a>(&'a mut dyn Write);
-
-impl Write for Handle<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
-    }
 }
