@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dhow_runtime::command;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -29,7 +30,13 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub systemd_cgroup: bool,
     /// Do without what an unprivileged user can't have
-    #[arg(long, global = true, value_name = "auto|true|false", default_value = "auto")]
+    // Not everywhere: `spec` has a flag of that name.
+    #[arg(
+        id = "rootless_cgroups",
+        long = "rootless",
+        value_name = "auto|true|false",
+        default_value = "auto"
+    )]
     pub rootless: Rootless,
     /// Print the version
     #[arg(long, short = 'v')]
@@ -86,6 +93,51 @@ pub enum Command {
         #[arg(long, short)]
         force: bool,
     },
+    /// Execute one more process in a running container
+    Exec(Exec),
+    /// List containers
+    List {
+        /// One of table and json
+        #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+        format: command::list::Format,
+        /// Show ids alone
+        #[arg(long, short)]
+        quiet: bool,
+    },
+    /// Show the processes of a container
+    Ps {
+        /// One of table and json
+        #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+        format: command::list::Format,
+        /// Container
+        id: String,
+        /// Options for ps(1), instead of -ef
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// Stop every process of a container where it is
+    Pause {
+        /// Container
+        id: String,
+    },
+    /// Let a paused container run again
+    Resume {
+        /// Container
+        id: String,
+    },
+    /// Change a container's limits
+    Update(Update),
+    /// Write a config.json to start from
+    Spec {
+        /// The bundle's directory
+        #[arg(long, short, value_name = "DIR", default_value = ".")]
+        bundle: PathBuf,
+        /// For an unprivileged user
+        #[arg(long)]
+        rootless: bool,
+    },
+    /// Show what this runtime does, as JSON
+    Features,
     /// Show what init would do for a bundle, without doing it
     Plan {
         /// The bundle's directory
@@ -150,4 +202,114 @@ pub struct Kill {
     /// All processes
     #[arg(long, short)]
     pub all: bool,
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// Send the terminal's master to this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Start in this directory
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// Set a variable of the environment
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Give it a terminal
+    #[arg(long, short)]
+    pub tty: bool,
+    /// Execute as this user
+    #[arg(long, short, value_name = "UID[:GID]")]
+    pub user: Option<String>,
+    /// Add a supplementary group
+    #[arg(long, short = 'g', value_name = "GID")]
+    pub additional_gids: Vec<u32>,
+    /// Take the whole process from this file
+    #[arg(long, short, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Leave as soon as the program runs
+    #[arg(long, short)]
+    pub detach: bool,
+    /// Write its pid here
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// SELinux label
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
+    /// AppArmor profile
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// Set no_new_privs
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub no_new_privs: Option<bool>,
+    /// Add a capability
+    #[arg(long, short, value_name = "CAP")]
+    pub cap: Vec<String>,
+    /// Leave this many descriptors from 3 on to it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Put it into a cgroup below the container's
+    #[arg(long, value_name = "[CONTROLLER:]PATH")]
+    pub cgroup: Vec<String>,
+    /// Also in a paused container
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// Container
+    pub id: String,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// `update`.
+#[derive(Debug, Args)]
+pub struct Update {
+    /// Container
+    pub id: String,
+    /// Take linux.resources from this file, or from standard input (-), and ignore all other options
+    #[arg(long, short, value_name = "FILE")]
+    pub resources: Option<PathBuf>,
+    /// Weight of block I/O, 10 to 1000
+    #[arg(long, value_name = "WEIGHT")]
+    pub blkio_weight: Option<u16>,
+    /// Period that CPU time is limited in, in microseconds
+    #[arg(long, value_name = "USEC")]
+    pub cpu_period: Option<u64>,
+    /// CPU time in each period, in microseconds; -1 for no limit
+    #[arg(long, value_name = "USEC", allow_hyphen_values = true)]
+    pub cpu_quota: Option<i64>,
+    /// CPU time that may be saved up, in microseconds
+    #[arg(long, value_name = "USEC")]
+    pub cpu_burst: Option<u64>,
+    /// CPU shares, against other groups
+    #[arg(long, value_name = "SHARES")]
+    pub cpu_share: Option<u64>,
+    /// Period that realtime CPU time is limited in, in microseconds
+    #[arg(long, value_name = "USEC")]
+    pub cpu_rt_period: Option<u64>,
+    /// Realtime CPU time in each period, in microseconds
+    #[arg(long, value_name = "USEC", allow_hyphen_values = true)]
+    pub cpu_rt_runtime: Option<i64>,
+    /// CPUs to use
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes to use
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_mems: Option<String>,
+    /// 1 to run only when nothing else wants to
+    #[arg(long, value_name = "0|1")]
+    pub cpu_idle: Option<i64>,
+    /// Memory limit, as 512m; -1 for none
+    #[arg(long, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
+    pub memory: Option<i64>,
+    /// Soft memory limit
+    #[arg(long, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
+    pub memory_reservation: Option<i64>,
+    /// Limit of memory and swap together
+    #[arg(long, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
+    pub memory_swap: Option<i64>,
+    /// The most processes; 0 and below for no limit
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub pids_limit: Option<i64>,
 }

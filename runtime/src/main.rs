@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use cli::{Cli, Command, Create, Format, Rootless};
+use cli::{Cli, Command, Create, Exec, Format, Rootless, Update};
+use dhow_runtime::cgroup;
 use dhow_runtime::command::{self, World};
 use dhow_runtime::error::{Error, Result};
 use dhow_runtime::log::{self, Level, Log};
@@ -51,10 +52,12 @@ fn main() -> ExitCode {
         rootless: rootless(cli.rootless),
         listen: listen(),
     };
+    // As runc: what exec itself can't do must not look like the program's own code.
+    let failed = if matches!(command, Command::Exec(_)) { 255 } else { 1 };
     match perform(command, &world) {
         Ok(Output::Text(text)) => print(&text),
         Ok(Output::Code(code)) => ExitCode::from(code as u8),
-        Err(e) => fail(&world.log, &e, 1),
+        Err(e) => fail(&world.log, &e, failed),
     }
 }
 
@@ -83,6 +86,18 @@ fn perform(command: Command, world: &World) -> Result<Output> {
             command::kill::kill(&kill.id, &kill.signal, kill.all, world).map(done)
         }
         Command::Delete { id, force } => command::delete::delete(&id, force, world).map(done),
+        Command::Exec(exec) => command::exec::exec(&exec_flags(exec), world).map(Output::Code),
+        Command::List { format, quiet } => {
+            command::list::list(format, quiet, world).map(Output::Text)
+        }
+        Command::Ps { format, id, options } => {
+            command::ps::ps(&id, format, &options, world).map(Output::Text)
+        }
+        Command::Pause { id } => command::pause::pause(&id, world).map(done),
+        Command::Resume { id } => command::resume::resume(&id, world).map(done),
+        Command::Update(update) => change(&update, world).map(done),
+        Command::Spec { bundle, rootless } => command::spec::write(&bundle, rootless).map(done),
+        Command::Features => Ok(line(command::features::features())),
         Command::Plan { bundle } => {
             let flags = command::launch::Flags { id: "plan".into(), bundle, ..Default::default() };
             command::plan::plan(&flags, world).map(Output::Text)
@@ -119,6 +134,58 @@ fn flags(c: Create) -> command::launch::Flags {
         no_pivot: c.no_pivot,
         no_new_keyring: c.no_new_keyring,
     }
+}
+
+fn exec_flags(e: Exec) -> command::exec::Flags {
+    command::exec::Flags {
+        id: e.id,
+        args: e.args,
+        process: e.process,
+        cwd: e.cwd,
+        env: e.env,
+        tty: e.tty,
+        user: e.user,
+        additional_gids: e.additional_gids,
+        process_label: e.process_label,
+        apparmor: e.apparmor,
+        no_new_privs: e.no_new_privs,
+        cap: e.cap,
+        cgroup: e.cgroup,
+        detach: e.detach,
+        pid_file: e.pid_file,
+        console_socket: e.console_socket,
+        preserve_fds: e.preserve_fds,
+        ignore_paused: e.ignore_paused,
+    }
+}
+
+fn change(u: &Update, world: &World) -> Result<()> {
+    if let Some(file) = &u.resources {
+        return command::update::update(&u.id, &command::update::Source::File(file), world);
+    }
+    let asked = cgroup::Resources {
+        memory: cgroup::Memory {
+            limit: u.memory,
+            reservation: u.memory_reservation,
+            swap: u.memory_swap,
+            ..Default::default()
+        },
+        cpu: cgroup::Cpu {
+            shares: u.cpu_share,
+            quota: u.cpu_quota,
+            burst: u.cpu_burst,
+            period: u.cpu_period,
+            realtime_runtime: u.cpu_rt_runtime,
+            realtime_period: u.cpu_rt_period,
+            cpus: u.cpuset_cpus.as_deref().unwrap_or_default().into(),
+            mems: u.cpuset_mems.as_deref().unwrap_or_default().into(),
+            idle: u.cpu_idle,
+        },
+        pids: cgroup::Pids { limit: u.pids_limit },
+        block_io: cgroup::BlockIo { weight: u.blkio_weight, ..Default::default() },
+        ..Default::default()
+    };
+    command::update::update(&u.id, &command::update::Source::Flags(&asked), world)
 }
 
 fn root(given: Option<PathBuf>) -> PathBuf {

@@ -3,7 +3,11 @@
 
 use std::borrow::Cow;
 
+use nix::errno::Errno;
+
+use super::files;
 use super::resources::{ThrottleDevice, WeightDevice};
+use crate::error::{Error, Result};
 
 /// A controller's file and the value it is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,30 @@ impl Limit {
 
     pub(super) fn or(self, absent: Absent) -> Self {
         Self { absent, ..self }
+    }
+
+    /// Writes it into the group's directory.
+    pub(super) fn write(&self, dir: &str) -> Result<()> {
+        let (mut file, mut value) = (&*self.file, &*self.value);
+        let mut done = files::write(dir, file, value);
+        if done == Err(Errno::ENOENT) {
+            match &self.absent {
+                Absent::Fail => {}
+                Absent::Skip => return Ok(()),
+                Absent::Instead(other, with) => {
+                    (file, value) = (other, with);
+                    done = files::write(dir, file, value);
+                }
+            }
+        }
+        done.map_err(|errno| {
+            let why = match errno {
+                Errno::ENOENT => "this kernel has no such file".to_owned(),
+                errno => format!("{errno}"),
+            };
+            let pointer = format!("/linux/resources{}", self.pointer);
+            Error::config(pointer, format!("write {value} to {dir}/{file}: {why}"))
+        })
     }
 
     /// Whether leaving it out would change nothing in a new group.

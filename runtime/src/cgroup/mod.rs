@@ -16,6 +16,7 @@ mod record;
 mod resources;
 #[cfg(test)]
 mod tests;
+mod update;
 mod v1;
 mod v2;
 

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::devices::Policy;
 use super::files;
-use super::limit::{Absent, Limit};
+use super::limit::Limit;
 use crate::error::{Error, Result};
 
 /// A group that is to be, or is.
@@ -80,7 +80,7 @@ impl Place {
     /// Writes the limits and the device rules.
     pub(super) fn restrict(&self) -> Result<()> {
         for limit in &self.limits {
-            self.apply(limit)?;
+            limit.write(&self.dir)?;
         }
         let Some(policy) = &self.devices else { return Ok(()) };
         let done = if self.is_unified() { self.attach(policy) } else { self.write_rules(policy) };
@@ -89,29 +89,6 @@ impl Place {
             Err(Error::System { errno, .. }) if self.lenient && files::is_denied(errno) => Ok(()),
             other => other,
         }
-    }
-
-    fn apply(&self, limit: &Limit) -> Result<()> {
-        let (mut file, mut value) = (&*limit.file, &*limit.value);
-        let mut done = files::write(&self.dir, file, value);
-        if done == Err(Errno::ENOENT) {
-            match &limit.absent {
-                Absent::Fail => {}
-                Absent::Skip => return Ok(()),
-                Absent::Instead(other, with) => {
-                    (file, value) = (other, with);
-                    done = files::write(&self.dir, file, value);
-                }
-            }
-        }
-        done.map_err(|errno| {
-            let why = match errno {
-                Errno::ENOENT => "this kernel has no such file".to_owned(),
-                errno => format!("{errno}"),
-            };
-            let pointer = format!("/linux/resources{}", limit.pointer);
-            Error::config(pointer, format!("write {value} to {}/{file}: {why}", self.dir))
-        })
     }
 
     fn write_rules(&self, policy: &Policy) -> Result<()> {

@@ -11,7 +11,8 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::files;
+use super::resources::Resources;
+use super::{files, v1, v2};
 use crate::error::{Error, Result};
 
 /// How long the end of processes that were killed may take.
@@ -36,14 +37,58 @@ impl Record {
         self.paths.values().try_for_each(|dir| enter(dir, pid))
     }
 
-    /// Whether the unified hierarchy's is the only group.
-    pub fn only_unified(&self) -> bool {
-        self.paths.len() == 1 && self.paths.contains_key("")
-    }
-
     /// The group on the unified hierarchy, for `CLONE_INTO_CGROUP`.
     pub fn unified(&self) -> Option<&str> {
         self.paths.get("").map(String::as_str)
+    }
+
+    /// Whether that group is the only one.
+    pub fn only_unified(&self) -> bool {
+        self.paths.keys().all(String::is_empty)
+    }
+
+    /// Chooses a group below the container's own: on v2 (controller "") or of
+    /// one v1 controller.
+    pub fn descend(&mut self, controller: &str, path: &str) -> Result<()> {
+        if path.split('/').any(|part| part == "..") {
+            return Err(Error::rule(format!("--cgroup {path}: \"..\" is refused")));
+        }
+        let has = |key: &str| key.split(',').any(|name| name == controller);
+        let Some((_, dir)) = self.paths.iter_mut().find(|(key, _)| has(key)) else {
+            let what = if controller.is_empty() { "cgroup v2" } else { controller };
+            return Err(Error::rule(format!("--cgroup {path}: the container has no {what} group")));
+        };
+        let below = path.trim_matches('/');
+        if !below.is_empty() {
+            *dir = format!("{dir}/{below}");
+        }
+        Ok(())
+    }
+
+    /// Sets other limits; what isn't asked for stays as it is.
+    pub fn update(&self, resources: &Resources) -> Result<()> {
+        let unified = self.pure_v2().is_some();
+        let limits = if unified { v2::limits(resources)? } else { v1::limits(resources)? };
+        for limit in super::update::order(limits, |file| {
+            let dir = self.home(unified, "memory")?;
+            files::read(dir, file).ok()
+        }) {
+            let dir = if limit.controller.is_empty() {
+                self.unified()
+            } else {
+                self.home(unified, &limit.controller)
+            };
+            match dir {
+                Some(dir) => limit.write(dir)?,
+                None if limit.is_none() => {}
+                None => return Err(super::no_controller(&limit)),
+            }
+        }
+        Ok(())
+    }
+
+    fn home(&self, unified: bool, controller: &str) -> Option<&str> {
+        if unified { self.unified() } else { self.of(controller) }
     }
 
     /// Every process in the container's groups and the groups below them.

@@ -1,0 +1,17 @@
+//! `resume`: lets a paused container run again.
+
+use super::World;
+use crate::error::{Error, Result};
+use crate::state::Status;
+
+/// Resumes it.
+pub fn resume(id: &str, world: &World) -> Result<()> {
+    let (dir, record) = world.store.find(id)?;
+    let held = dir.hold()?;
+    match held.dir.status(&record) {
+        Status::Paused => record.cgroup.thaw(),
+        // Paused before its start, it is still only "created".
+        Status::Created if record.cgroup.is_frozen() => record.cgroup.thaw(),
+        _ => Err(Error::rule("container not paused")),
+    }
+}

@@ -1,0 +1,93 @@
+//! `update`: other limits for a container that is.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::World;
+use crate::cgroup::Resources;
+use crate::error::{Error, Result};
+use crate::state::Status;
+use crate::validate;
+
+/// Where the new limits come from.
+#[derive(Debug)]
+pub enum Source<'a> {
+    /// `--resources FILE`, `-` for standard input.
+    File(&'a Path),
+    /// The other flags, as `linux.resources`.
+    Flags(&'a Resources<'a>),
+}
+
+/// Updates its limits; what isn't asked for stays.
+pub fn update(id: &str, source: &Source<'_>, world: &World) -> Result<()> {
+    let (dir, record) = world.store.find(id)?;
+    let held = dir.hold()?;
+    if held.dir.status(&record) == Status::Stopped {
+        return Err(Error::rule("container not running"));
+    }
+    match source {
+        Source::File(path) => record.cgroup.update(&validate::parse(&read(path)?)?),
+        Source::Flags(resources) => record.cgroup.update(resources),
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    read.map_err(|e| Error::io("read", path.to_string_lossy(), &e))
+}
+
+/// A number of bytes as docker writes it (`512m`, `1.5GiB`, `-1`), for flags.
+pub fn bytes(text: &str) -> std::result::Result<i64, String> {
+    if text == "-1" {
+        return Ok(-1);
+    }
+    let wrong = || format!("invalid size: '{text}'");
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let power = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        "p" | "pb" | "pib" => 5,
+        _ => return Err(wrong()),
+    };
+    if let Ok(whole) = number.parse::<i64>() {
+        return whole.checked_mul(1 << (10 * power)).ok_or_else(wrong);
+    }
+    let part: f64 = number.parse().map_err(|_| wrong())?;
+    let value = part * 1024_f64.powi(power);
+    // 2^62: far above any memory, and far from where i64 ends.
+    if value < 4.6e18 { Ok(value as i64) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sizes_are_dockers() {
+        for (text, value) in
+            [("0", 0), ("32", 32), ("32b", 32), ("32k", 32 << 10), ("1.5 GiB", 3 << 29), ("-1", -1)]
+        {
+            assert_eq!(bytes(text), Ok(value), "{text}");
+        }
+        for text in ["", "-2", "k", "1x", "1.2.3", "9999999999g"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_size_panics(text in ".{0,24}") {
+            let _ = bytes(&text);
+        }
+    }
+}
