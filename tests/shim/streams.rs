@@ -81,7 +81,7 @@ fn run_and_logs_go_on_when_the_monitor_is_killed() {
     let logs = logs.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let id = super::lifecycle::field(&w, &name, "/Id").as_str().unwrap().to_owned();
     kill(monitor(&w, &id), Signal::SIGKILL).unwrap();
-    let whole: String = (1..=20).map(|n| format!("line {n}\n")).collect();
+    let whole: String = (1..=20).map(|n| "line ".to_owned() + &n.to_string() + "\n").collect();
     let (run, logs) = (run.wait_with_output().unwrap(), logs.wait_with_output().unwrap());
     assert_eq!(String::from_utf8_lossy(&run.stdout), whole);
     assert_eq!(run.status.code(), Some(9));
