@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -133,6 +134,7 @@ pub struct Machine {
     cgroups: BTreeSet<PathBuf>,
     networks: BTreeSet<String>,
     files: BTreeSet<PathBuf>,
+    devices: BTreeSet<String>,
 }
 
 impl Machine {
@@ -147,6 +149,7 @@ impl Machine {
             cgroups: cgroups(),
             networks: network_namespaces(),
             files: places.into_iter().flat_map(list).filter(ours).collect(),
+            devices: list("/dev").map(|p| device(&p)).collect(),
         }
     }
 
@@ -160,8 +163,16 @@ impl Machine {
         }
         self.networks.difference(&before.networks).for_each(|n| add("namespace", n.clone()));
         self.files.difference(&before.files).for_each(|f| add("file", f.display().to_string()));
+        self.devices.difference(&before.devices).for_each(|d| add("device", d.clone()));
         grown
     }
+}
+
+/// What kind of thing stands in /dev: a program that writes to /dev/null must not replace it.
+fn device(path: &Path) -> String {
+    let numbers = fs::symlink_metadata(path).map_or(0, |m| m.rdev());
+    let kind = fs::symlink_metadata(path).map_or(0, |m| m.mode() >> 12);
+    format!("{} (kind {kind:o}, number {numbers:x})", path.display())
 }
 
 static BEFORE: OnceLock<Machine> = OnceLock::new();
