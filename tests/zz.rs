@@ -25,8 +25,7 @@ fn nothing_is_left_on_the_machine() {
     Registry::remove_files();
     // Others may be at work on this machine; on CI's nobody is, so there everything new counts.
     let strict = std::env::var_os("CI").is_some();
-    let ours =
-        |line: &String| {
+    let ours = |line: &String| {
         let named = format!("dhow-e2e-{}-", std::process::id());
         strict || line.starts_with("device") || line.contains(&named)
     };
