@@ -55,7 +55,7 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))
         .and_then(|()| init.ready())
-        .and_then(|()| rlimits(init.pid, process));
+        .and_then(|()| if spaces.user() { rlimits(init.pid, process) } else { Ok(()) });
     match brought {
         Ok(()) => Ok(init),
         Err(e) => {
@@ -132,6 +132,11 @@ impl Spaces {
         Ok(Self::split(differ, nix::unistd::geteuid().is_root()))
     }
 
+    /// Whether a user namespace is entered.
+    const fn user(&self) -> bool {
+        (self.child | self.parent) & ns::USER != 0
+    }
+
     const fn split(differ: u64, root: bool) -> Self {
         // KERNEL: setns(2): entering a pid namespace takes privilege over its owner.
         let first = if root { ns::PID } else { ns::PID | ns::USER };
@@ -162,7 +167,8 @@ impl Child {
                 Phase::Session => start_session().and_then(|()| session::attributes(process)),
                 Phase::Console => self.console(process),
                 Phase::Seccomp => session::load(filter),
-                Phase::Credentials => credentials::become_process(process, &self.proc, false)
+                Phase::Credentials => own_limits(spaces, process)
+                    .and_then(|()| credentials::become_process(process, &self.proc, false))
                     .and_then(|()| exec::find(process))
                     .map(|found| program = Some(found)),
                 Phase::Ready => self.link.send(&Message::Ready).because("report to", "the runtime"),
@@ -188,7 +194,7 @@ impl Child {
         if !flags.is_empty() {
             setns(target, flags).because("join the namespaces of", "the container")?;
         }
-        if (spaces.child | spaces.parent) & ns::USER != 0 {
+        if spaces.user() {
             crate::init::namespaces::become_root()?;
         }
         Ok(())
@@ -199,6 +205,10 @@ impl Child {
         let root = Root::new(open(c"/", HELD, Mode::empty()).because("open", "/")?);
         console::attach(&root, process, socket.as_fd()).map(drop)
     }
+}
+
+fn own_limits(spaces: &Spaces, process: &Process) -> Done {
+    if spaces.user() { Ok(()) } else { credentials::limits(process) }
 }
 
 fn start_session() -> Done {

@@ -5,19 +5,36 @@ use std::ffi::CStr;
 use dhow_kernel::caps;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fstat, makedev, umask};
-use nix::unistd::{Gid, Uid, chdir, fchown, setresgid, setresuid};
+use nix::unistd::{Gid, Pid, Uid, chdir, fchown, setresgid, setresuid};
 
 use super::child::Context;
 use super::exec;
 use super::fault::{Because, Cause, Done};
 use super::procfs::Procfs;
 use crate::plan::Plan;
-use crate::validate::process::{Capabilities, Process};
+use crate::validate::process::{Capabilities, Process, rlimit_name};
 
 /// Becomes the plan's process.
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
+    if !plan.spaces.user {
+        limits(&plan.process)?;
+    }
     become_process(&plan.process, &c.proc, !plan.readonly)?;
     c.program = Some(exec::find(&plan.process)?);
+    Ok(())
+}
+
+/// Sets the resource limits, as late as they still can be.
+///
+/// KERNEL: getrlimit(2): the parent can't once the ids differ from its own,
+/// unless it has CAP_SYS_RESOURCE, which root need not have; in a new user
+/// namespace only the parent may raise one.
+pub fn limits(p: &Process) -> Done {
+    for (resource, soft, hard) in &p.rlimits {
+        let name = rlimit_name(*resource);
+        dhow_kernel::process::prlimit(Pid::this(), *resource, *soft, *hard)
+            .because("error setting rlimit", format!("{name} to {soft}:{hard}"))?;
+    }
     Ok(())
 }
 

@@ -205,7 +205,7 @@ fn bring(
             other => return Err(unexpected(&other)),
         }
     }
-    rlimits(init.pid, &plan.process)
+    if plan.spaces.user { rlimits(init.pid, &plan.process) } else { Ok(()) }
 }
 
 /// oom_score_adj, which a process in a user namespace can't lower for itself.
@@ -216,7 +216,8 @@ pub fn oom_score(proc: &Procfs, pid: Pid, process: &Process) -> Result<()> {
         .map_err(|e| Error::system("write", format!("oom_score_adj {score}"), e))
 }
 
-/// Limits, set from outside and last: a low one must not stop init itself.
+/// Limits of a process in a user namespace, set from outside and last: a low
+/// one must not stop init itself.
 pub fn rlimits(pid: Pid, process: &Process) -> Result<()> {
     for (resource, soft, hard) in &process.rlimits {
         process::prlimit(pid, *resource, *soft, *hard).map_err(|e| {
