@@ -61,6 +61,18 @@ fn an_export_is_a_tar_that_gnu_tar_unpacks_to_the_same() {
 }
 
 #[test]
+fn an_export_to_a_special_file_is_written_into_it_not_over_it() {
+    let w = World::new();
+    w.pull("busybox");
+    let (fifo, copy) = (w.path("fifo"), w.path("copy"));
+    let script = "mkfifo $1 && (cat <$1 >$2 &) && $0 export busybox -o $1 && test -p $1";
+    let sh = w.cmd("sh").args(["-c", script]).arg(e2e::program("dhow-image"));
+    sh.arg(&fifo).arg(&copy).run().ok();
+    let plain = w.image(["export", "busybox"]).ok().stdout;
+    e2e::until("the fifo is read", || fs::read(&copy).is_ok_and(|bytes| bytes == plain));
+}
+
+#[test]
 fn import_takes_instructions_and_prints_the_id() {
     let w = World::new();
     let layer = fixtures::Layer::new().file("hello", 0o755, "#!/bin/true\n").finish();

@@ -1,17 +1,17 @@
 //! `dhow-image export IMAGE|DIRECTORY`: the merged root as a tar.
 
 use std::fs;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dhow_image::layer::{RootDir, export};
+use dhow_image::sink::to_file;
 use dhow_image::snapshot::Layers;
+use dhow_image::transport::File;
 use dhow_image::{Error, Result};
 
-use crate::context::Context;
-
-const BUFFER: usize = 256 << 10;
+use crate::context::{Context, stdout};
 
 /// Flags of `export`.
 #[derive(Args)]
@@ -19,32 +19,20 @@ pub struct Export {
     /// A name or an id; or the directory of a bundle or root, beginning with `/` or `.`
     #[arg(value_name = "IMAGE|DIRECTORY")]
     what: String,
-    /// Write to this file
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// Write to a file instead of stdout
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    output: String,
 }
 
 impl Export {
-    /// Writes the tar, to a file as a whole or not at all.
+    /// Writes the tar; to a file as a whole or not at all.
     pub fn run(self, cx: &Context) -> Result<()> {
-        let Some(output) = &self.output else {
-            if io::stdout().is_terminal() {
-                let why = "stdout is a terminal: use -o FILE, or a pipe";
-                return Err(Error::usage("output", "-", why));
-            }
-            let out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-            return self.write(cx, out).map_err(|e| renamed(e, Path::new("stdout")));
-        };
-        let dir = output.parent().filter(|p| !p.as_os_str().is_empty());
-        let file = tempfile::Builder::new()
-            .prefix(".export-")
-            .tempfile_in(dir.unwrap_or(Path::new(".")))
-            .map_err(Error::at("create", output))?;
-        let out = BufWriter::with_capacity(BUFFER, file.as_file());
-        self.write(cx, out).map_err(|e| renamed(e, output))?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        file.as_file().set_permissions(mode).map_err(Error::at("create", output))?;
-        file.persist(output).map(drop).map_err(|e| Error::io("create", output, e.error))
+        let file = File::new(&self.output);
+        if file == File::Std && std::io::stdout().is_terminal() {
+            let why = "a terminal can't take a tar: give -o FILE, or a pipe";
+            return Err(Error::usage("output", "-", why));
+        }
+        to_file(&file, stdout, |out, title| self.write(cx, out).map_err(|e| renamed(e, title)))
     }
 
     fn write(&self, cx: &Context, out: impl Write) -> Result<()> {
