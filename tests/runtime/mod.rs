@@ -1,5 +1,6 @@
 //! dhow-runtime: a bundle in, a container out.
 
+mod change;
 mod console;
 mod exec;
 mod guest;

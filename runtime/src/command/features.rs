@@ -147,6 +147,21 @@ mod tests {
     }
 
     #[test]
+    fn mount_options_are_read_as_options_and_not_handed_to_the_file_system() {
+        use crate::validate::mount::{Kind, read};
+        for option in MOUNT_OPTIONS {
+            let json = format!(
+                r#"{{"destination":"/x","type":"tmpfs","source":"/s","options":["{option}"]}}"#
+            );
+            let mount = read(0, &serde_json::from_str(&json).unwrap(), "/b", "").unwrap();
+            if let Kind::New { options, .. } = mount.kind {
+                let superblock = ["dirsync", "lazytime", "mand", "sync"].contains(&option);
+                assert_eq!(options.is_empty(), !superblock, "{option}");
+            }
+        }
+    }
+
+    #[test]
     fn lists_are_sorted() {
         assert!(MOUNT_OPTIONS.is_sorted());
         assert!(NAMESPACES.is_sorted());
