@@ -1,6 +1,6 @@
 //! What is mounted: the kernel's file systems, the three files of /etc, and the user's mounts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 
@@ -59,18 +59,21 @@ fn system(record: &Record) -> Vec<Mount> {
     ];
     match host.ipc_mode.as_str() {
         "host" => {
-            mounts.push(mount(
-                "/dev/mqueue",
-                "bind",
-                "/dev/mqueue",
-                &["rbind", "nosuid", "noexec", "nodev"],
-            ));
-            mounts.push(mount(
-                "/dev/shm",
-                "bind",
-                "/dev/shm",
-                &["rbind", "nosuid", "noexec", "nodev"],
-            ));
+            // Not every machine mounts them; then there is nothing to share, or (mqueue)
+            // a fresh mount shows the namespace's queues as well.
+            for path in ["/dev/mqueue", "/dev/shm"].map(Path::new) {
+                let target = path.to_str().unwrap_or_default();
+                if path.is_dir() {
+                    mounts.push(mount(
+                        target,
+                        "bind",
+                        path,
+                        &["rbind", "nosuid", "noexec", "nodev"],
+                    ));
+                } else if target == "/dev/mqueue" {
+                    mounts.push(mount(target, "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+                }
+            }
         }
         mode => {
             mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));

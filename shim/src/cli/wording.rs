@@ -5,7 +5,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::cli::refusal;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::output::Output;
+use crate::output::{Output, nearest};
 
 /// Tells it.
 pub fn tell(error: &clap::Error, out: &Output) -> Exit {
@@ -40,6 +40,17 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
     }
 }
 
+/// The nearest of the verbs that clap thinks were meant.
+fn suggestion(error: &clap::Error, typed: &str) -> Option<String> {
+    match error.get(ContextKind::SuggestedSubcommand)? {
+        ContextValue::Strings(list) => {
+            nearest(typed, list.clone()).or_else(|| list.last().cloned())
+        }
+        ContextValue::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
 fn line(error: &clap::Error) -> String {
     let verb = verb();
     let see = format!("see 'dhow{}{verb} --help'", if verb.is_empty() { "" } else { " " });
@@ -63,7 +74,7 @@ fn line(error: &clap::Error) -> String {
             if let Some(reason) = refusal::command(&full) {
                 return format!("'{full}' is not in this version: {reason}");
             }
-            let near = context(error, ContextKind::SuggestedSubcommand);
+            let near = suggestion(error, &name);
             let near = near.map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
             format!("unknown command: dhow {full}{near}; see 'dhow --help'")
         }

@@ -6,9 +6,9 @@ use serde_json::Value;
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::of_image;
+use crate::making::{name_of, of_image};
 use crate::model::view;
-use crate::output::{Output, Template};
+use crate::output::{Output, Template, pretty};
 
 /// Show all about containers, images or volumes, as JSON
 #[derive(Debug, Args)]
@@ -58,7 +58,7 @@ impl Inspect {
 
 fn image(host: &Host, needle: &str) -> Result<Value> {
     let store = host.images()?;
-    view::image(store, &store.find(needle).map_err(of_image)?)
+    view::image(store, &store.find(name_of(store, needle)).map_err(of_image)?)
 }
 
 fn unless_missing(error: Error, next: impl FnOnce() -> Result<Value>) -> Result<Value> {
@@ -102,15 +102,4 @@ pub fn show(
         exit = exit.and(Exit::of_verb(error.kind));
     }
     exit
-}
-
-/// docker's indentation: four spaces.
-fn pretty(value: &Value) -> String {
-    let mut bytes = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    match serde::Serialize::serialize(value, &mut serializer) {
-        Ok(()) => String::from_utf8(bytes).unwrap_or_default(),
-        Err(_) => value.to_string(),
-    }
 }

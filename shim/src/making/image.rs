@@ -58,6 +58,13 @@ pub fn local(store: &Store, typed: &str) -> Result<Stored> {
     }
 }
 
+/// The name in the store for what was typed: `hello` is short for dhow's own
+/// image while nothing else is called so.
+pub fn name_of<'a>(store: &Store, typed: &'a str) -> &'a str {
+    let short = matches!(typed, "hello" | "hello:latest");
+    if short && store.find(typed).is_err() { HELLO } else { typed }
+}
+
 /// What was typed, with its tag.
 pub fn reference(typed: &str) -> Result<Reference> {
     let reference = Reference::parse_normal(typed).map_err(|e| Error::usage(e.to_string()))?;

@@ -19,7 +19,7 @@ use crate::model::{Healthcheck, ImageRef, Record};
 use crate::options::{Flags, Intent, env, rights};
 use crate::output::Output;
 
-pub use image::{HELLO, local, of_image, pull, reference};
+pub use image::{HELLO, local, name_of, of_image, pull, reference};
 pub use naming::id as new_id;
 
 /// How long each step took, in microseconds.

@@ -4,6 +4,7 @@ pub mod file;
 pub mod human;
 mod listing;
 mod nearest;
+mod pretty;
 pub mod progress;
 pub mod table;
 mod template;
@@ -15,6 +16,7 @@ use crate::exit::Exit;
 
 pub use listing::{Column, Format, listing};
 pub use nearest::nearest;
+pub use pretty::pretty;
 pub use template::{Template, text};
 
 /// Asks on the terminal; anything but yes is no.

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::command::inspect::show;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::of_image;
+use crate::making::{name_of, of_image};
 use crate::model::view;
 use crate::output::Output;
 
@@ -25,7 +25,7 @@ impl Inspect {
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
         show(out, &self.images, self.format.as_deref(), |needle| {
             let store = host.images()?;
-            view::image(store, &store.find(needle).map_err(of_image)?)
+            view::image(store, &store.find(name_of(store, needle)).map_err(of_image)?)
         })
     }
 }

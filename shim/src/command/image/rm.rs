@@ -9,7 +9,7 @@ use dhow_image::reference::Reference;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::of_image;
+use crate::making::{name_of, of_image};
 use crate::monitor;
 use crate::output::Output;
 
@@ -44,6 +44,7 @@ impl Rm {
 
     fn remove(&self, host: &Host, needle: &str) -> Result<String> {
         let store = host.images()?;
+        let needle = name_of(store, needle);
         let image = store.find(needle).map_err(of_image)?;
         let mut in_use = HashSet::new();
         let typed = Reference::parse_normal(needle).map(Reference::tagged).ok();
