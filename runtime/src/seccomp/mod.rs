@@ -8,10 +8,17 @@
 //! Why not the `seccompiler` crate (0.5): it has one matching action a filter
 //! (docker's `clone3 → ENOSYS` can't be said), one architecture a filter (no
 //! i386, x32, arm), no NOTIFY, no flags but TSYNC, numbers instead of names,
-//! and it tests the calls one after another: 1,568 instructions where a tree
-//! takes about 150, which the kernel checks and translates at every start. For what it
-//! can say it is the oracle of our tests. Why not libseccomp: it takes longer
-//! to compile docker's profile than the whole rest of a container's start.
+//! and it tests the calls one after another: 1,568 instructions for docker's
+//! profile on x86_64 alone, where this compiler's tree for x86_64, i386 and
+//! x32 takes 349, all of which the kernel checks and translates at every
+//! start. For what it can say it is an oracle of our tests. Why not
+//! libseccomp: it takes longer to compile docker's profile than the whole rest
+//! of a container's start (10 to 17 ms; here it is 0.06).
+//!
+//! Compared by hand with libseccomp 2.5.4 on docker's default profile, for all
+//! numbers below 560 of the three architectures with 40 choices of arguments
+//! each: the answers differ only for calls younger than that library, and
+//! where the ENOSYS rule above the youngest named call (runc's) speaks.
 
 mod action;
 mod arch;

@@ -457,3 +457,64 @@ fn operators_cover_the_enum() {
         assert_eq!(read.op, op);
     }
 }
+
+/// The same rules to `seccompiler`, as far as it can say them: one matching
+/// action, one architecture, numbers.
+fn theirs(rules: &[(&'static str, Vec<Arg<'static>>)]) -> Vec<Instruction> {
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule, TargetArch,
+    };
+    let mut all = std::collections::BTreeMap::<i64, Vec<SeccompRule>>::new();
+    for (name, args) in rules {
+        let Some(nr) = syscalls::find(Arch::X86_64, name).and_then(|n| n.on(Arch::X86_64)) else {
+            continue;
+        };
+        let conditions = args.iter().map(|arg| {
+            let (op, value) = match arg.op.as_ref() {
+                "SCMP_CMP_EQ" => (SeccompCmpOp::Eq, arg.value),
+                "SCMP_CMP_NE" => (SeccompCmpOp::Ne, arg.value),
+                "SCMP_CMP_GT" => (SeccompCmpOp::Gt, arg.value),
+                "SCMP_CMP_GE" => (SeccompCmpOp::Ge, arg.value),
+                "SCMP_CMP_LT" => (SeccompCmpOp::Lt, arg.value),
+                "SCMP_CMP_LE" => (SeccompCmpOp::Le, arg.value),
+                _ => (SeccompCmpOp::MaskedEq(arg.value), arg.value_two & arg.value),
+            };
+            SeccompCondition::new(arg.index as u8, SeccompCmpArgLen::Qword, op, value).unwrap()
+        });
+        all.entry(i64::from(nr)).or_default().push(SeccompRule::new(conditions.collect()).unwrap());
+    }
+    let (miss, hit) = (SeccompAction::Allow, SeccompAction::Errno(13));
+    let filter = SeccompFilter::new(all, miss, hit, TargetArch::x86_64).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    program.iter().map(|i| Instruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k }).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn conditional_rules_mean_what_seccompiler_makes_of_them(
+        rules in proptest::collection::vec(
+            (proptest::sample::select(&NAMES[..]), proptest::collection::vec(any_arg(), 1..3)),
+            0..20,
+        ),
+        args in proptest::collection::vec(proptest::array::uniform6(any_word()), 6),
+    ) {
+        // Two conditions on one argument are two rules to runc, and to us.
+        let distinct = |args: &[Arg]| args.len() < 2 || args[0].index != args[1].index;
+        let rules: Vec<_> = rules.into_iter().filter(|(_, args)| distinct(args)).collect();
+        let ours = rules.iter().map(|(name, args)| Syscall {
+            errno_ret: Some(13),
+            ..rule(&[*name], "SCMP_ACT_ERRNO", args.clone())
+        });
+        let mut profile = profile("SCMP_ACT_ALLOW", ours.collect());
+        profile.architectures.clear();
+        let (ours, theirs) = (compiled(&profile).program, theirs(&rules));
+        for (arch, nr) in numbers(Arch::X86_64).into_iter().filter(|(_, nr)| *nr < 0x4000_0000) {
+            for args in args.iter().filter(|_| arch == Arch::X86_64) {
+                let call = Call { arch, nr, args: *args };
+                prop_assert_eq!(run(&ours, call), run(&theirs, call), "{:?}", call);
+            }
+        }
+    }
+}
