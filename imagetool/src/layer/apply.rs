@@ -7,25 +7,16 @@
 //!
 //! A regular file costs openat, write, utimensat and close, and fchown if it isn't ours.
 
-use std::ffi::CString;
-use std::fs::File;
-use std::io::{self, BufRead, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufRead};
 
 use dhow_kernel::xattr;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::{
-    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, futimens, makedev, mkdirat,
-    mknodat, umask, utimensat,
-};
-use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, fchown, fchownat, getegid, geteuid, linkat, symlinkat};
+use nix::sys::stat::{Mode, SFlag, makedev, mknodat, umask};
+use nix::unistd::{getegid, geteuid};
 
-use super::at::{RootDir, is_dir, is_whiteout, kind, names, open_dir, remove_at, stat_at};
-use super::entry::{Body, Device, Entries, Entry, Kind, Meta, invalid};
+use super::at::{RootDir, is_dir, kind, names, open_dir, remove_at, stat_at};
+use super::entry::{Device, Entries, Entry, Kind, Meta, invalid};
 use super::journal::{Debt, Journal};
 use super::name::{Name, join};
 use super::parents::{Parent, Parents};
@@ -56,7 +47,7 @@ pub struct Applied {
     pub lost: Vec<String>,
 }
 
-/// Unpacks `entries` into `root`. Directory metadata is owed to `journal` until [`seal`].
+/// Unpacks `entries` into `root`. Directory metadata is owed to `journal` until [`super::seal`].
 ///
 /// Must run on a thread of its own (see [`private_umask`]) to give modes exactly in one call.
 pub fn apply<R: BufRead>(
@@ -98,9 +89,10 @@ pub(super) struct Apply<'a> {
     pub journal: &'a mut Journal,
     pub parents: Parents,
     /// Whether a mode given at creation is the mode that comes out.
-    exact: bool,
-    owner: (u32, u32),
-    done: Applied,
+    pub exact: bool,
+    /// Whose new files are.
+    pub owner: (u32, u32),
+    pub done: Applied,
 }
 
 impl Apply<'_> {
@@ -153,124 +145,6 @@ impl Apply<'_> {
             Kind::Block(device) => self.node(&at, &meta, SFlag::S_IFBLK, device),
             Kind::Fifo => self.node(&at, &meta, SFlag::S_IFIFO, Device { major: 0, minor: 0 }),
             Kind::Whiteout | Kind::Opaque => Ok(()),
-        }
-    }
-
-    fn dir(&mut self, at: &Place<'_>, meta: Meta) -> Result<()> {
-        let make = || mkdirat(&at.parent.fd, at.base, Mode::from_bits_truncate(0o700));
-        match make() {
-            Ok(()) => {}
-            Err(Errno::EEXIST) if is_dir(&self.stat(at)?) => {}
-            Err(Errno::EEXIST) => {
-                self.fresh(at, "create", make)?;
-                // Something of this layer hid what the layers below have here, and still does.
-                if self.sink == Sink::Overlay {
-                    self.opaque(&Name::trusted(at.path))?;
-                }
-            }
-            Err(e) => return Err(self.root.error("create", at.path, e)),
-        }
-        self.owe(Name::trusted(at.path), meta)
-    }
-
-    fn file<R: BufRead>(
-        &mut self,
-        at: &Place<'_>,
-        meta: &Meta,
-        body: &Body,
-        entries: &mut Entries<R>,
-    ) -> Result<()> {
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mode = Mode::from_bits_truncate(meta.mode);
-        let fd = self.fresh(at, "create", || openat(&at.parent.fd, at.base, flags, mode))?;
-        let mut file = File::from(fd);
-        let mut end = 0;
-        let fail = |e| Error::from_io("write", self.host_path(at), e);
-        entries.body(body, |offset, bytes| {
-            end = offset + bytes.len() as u64;
-            if body.segments.is_some() {
-                file.write_all_at(bytes, offset).map_err(fail)
-            } else {
-                file.write_all(bytes).map_err(fail)
-            }
-        })?;
-        if end < body.size {
-            file.set_len(body.size).map_err(fail)?;
-        }
-        self.done.size = self.done.size.saturating_add(body.size);
-        if self.foreign(meta, at.parent) {
-            fchown(&file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
-                .map_err(|e| self.root.error("change the owner of", at.path, e))?;
-        }
-        // KERNEL: chown(2) clears setuid and setgid.
-        if !self.exact || meta.mode & 0o7000 != 0 {
-            fchmod(&file, mode).map_err(|e| self.root.error("change the mode of", at.path, e))?;
-        }
-        for (key, value) in &meta.xattrs {
-            let set = |key: &CString| xattr::set(&file, key, value);
-            self.attribute(at.path, key, set)?;
-        }
-        let time = timespec(meta.mtime);
-        futimens(&file, &time, &time).map_err(|e| self.root.error("set the time of", at.path, e))
-    }
-
-    fn symlink(&mut self, at: &Place<'_>, meta: &Meta, text: &[u8]) -> Result<()> {
-        self.fresh(at, "create", || symlinkat(text, &at.parent.fd, at.base))?;
-        self.metadata_at(at, meta)
-    }
-
-    fn node(&mut self, at: &Place<'_>, meta: &Meta, kind: SFlag, device: Device) -> Result<()> {
-        let mode = Mode::from_bits_truncate(meta.mode);
-        let device = makedev(u64::from(device.major), u64::from(device.minor));
-        self.fresh(at, "create", || mknodat(&at.parent.fd, at.base, kind, mode, device))?;
-        self.metadata_at(at, meta)?;
-        if !self.exact || meta.mode & 0o7000 != 0 {
-            fchmodat(&at.parent.fd, at.base, mode, FchmodatFlags::FollowSymlink)
-                .map_err(|e| self.root.error("change the mode of", at.path, e))?;
-        }
-        Ok(())
-    }
-
-    /// Owner, attributes and time of what can't be opened.
-    fn metadata_at(&mut self, at: &Place<'_>, meta: &Meta) -> Result<()> {
-        let dir = &at.parent.fd;
-        if self.foreign(meta, at.parent) {
-            let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
-            fchownat(dir, at.base, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
-                .map_err(|e| self.root.error("change the owner of", at.path, e))?;
-        }
-        for (key, value) in &meta.xattrs {
-            self.attribute(at.path, key, |key| xattr::set_at(dir, at.base, key, value))?;
-        }
-        let time = timespec(meta.mtime);
-        utimensat(dir, at.base, &time, &time, UtimensatFlags::NoFollowSymlink)
-            .map_err(|e| self.root.error("set the time of", at.path, e))
-    }
-
-    fn hardlink(&mut self, at: &Place<'_>, target: &Name) -> Result<()> {
-        let (dir, base) = target.split();
-        if let Some(from) = self.existing(dir)? {
-            if from.path == at.parent.path && base == at.base {
-                return self.stat(at).map(drop);
-            }
-            let there = match stat_at(&from.fd, base) {
-                Ok(stat) => self.sink != Sink::Overlay || !is_whiteout(&stat),
-                Err(_) => false,
-            };
-            if there {
-                let link = || linkat(&from.fd, base, &at.parent.fd, at.base, AtFlags::empty());
-                return self.fresh(at, "link", link);
-            }
-        }
-        match self.sink {
-            Sink::Overlay => {
-                let debt = Debt::Link(Name::trusted(at.path), target.clone());
-                self.journal.deferred.push(&debt).map_err(|e| self.spill(e))
-            }
-            Sink::Plain { .. } => {
-                Err(invalid(&format!("it is a hard link to {target}, which isn't there")))
-            }
         }
     }
 
@@ -337,7 +211,7 @@ impl Apply<'_> {
     }
 
     /// Makes something new; what was there goes.
-    fn fresh<T>(
+    pub fn fresh<T>(
         &mut self,
         at: &Place<'_>,
         action: &'static str,
@@ -361,149 +235,21 @@ impl Apply<'_> {
         remove_at(&at.parent.fd, at.base).map_err(|e| self.root.error("remove", at.path, e))
     }
 
-    fn owe(&mut self, name: Name, meta: Meta) -> Result<()> {
+    pub fn owe(&mut self, name: Name, meta: Meta) -> Result<()> {
         self.journal.seal(name, meta).map_err(|e| self.spill(e))
     }
 
-    fn stat(&self, at: &Place<'_>) -> Result<nix::sys::stat::FileStat> {
+    pub fn stat(&self, at: &Place<'_>) -> Result<nix::sys::stat::FileStat> {
         stat_at(&at.parent.fd, at.base).map_err(|e| self.root.error("stat", at.path, e))
-    }
-
-    /// Whether a new file has another owner than the layer wants.
-    fn foreign(&self, meta: &Meta, parent: &Parent) -> bool {
-        // KERNEL: a setgid directory (or the grpid option) gives its group.
-        (meta.uid, meta.gid) != self.owner || parent.gid != self.owner.1
-    }
-
-    fn attribute(
-        &mut self,
-        path: &[u8],
-        key: &[u8],
-        set: impl FnOnce(&CString) -> nix::Result<()>,
-    ) -> Result<()> {
-        match set_attribute(key, set) {
-            Ok(None) => Ok(()),
-            Ok(Some(lost)) => {
-                if self.done.lost.len() < 8 {
-                    self.done.lost.push(format!("{lost} on {}", Name::trusted(path)));
-                }
-                Ok(())
-            }
-            Err(e) => Err(self.root.error("set an attribute of", path, e)),
-        }
-    }
-
-    fn host_path(&self, at: &Place<'_>) -> std::path::PathBuf {
-        use std::os::unix::ffi::OsStrExt;
-        self.root.path().join(std::ffi::OsStr::from_bytes(at.path))
     }
 }
 
 /// Where an entry goes.
-struct Place<'a> {
-    parent: &'a Parent,
-    base: &'a [u8],
+pub(super) struct Place<'a> {
+    pub parent: &'a Parent,
+    pub base: &'a [u8],
     /// The parent's real path, and the base.
-    path: &'a [u8],
-}
-
-/// `Some(name)` if the file system or kernel doesn't hold such an attribute.
-pub(super) fn set_attribute(
-    key: &[u8],
-    set: impl FnOnce(&CString) -> nix::Result<()>,
-) -> nix::Result<Option<String>> {
-    let name = CString::new(key).map_err(|_| Errno::EINVAL)?;
-    match set(&name) {
-        Ok(()) => Ok(None),
-        // EPERM: user.* on a link or device, xattr(7). Capabilities must not get lost.
-        Err(Errno::EOPNOTSUPP | Errno::EPERM) if key != b"security.capability" => {
-            Ok(Some(name.to_string_lossy().into_owned()))
-        }
-        Err(e) => Err(e),
-    }
-}
-
-pub(super) fn timespec(time: Time) -> TimeSpec {
-    TimeSpec::new(time.secs, i64::from(time.nanos))
-}
-
-/// Gives the directories the metadata that is owed to them, each once.
-///
-/// Root may do that in any order. Others must do it deepest first, or a directory
-/// without search permission would hide those below it.
-pub fn seal(root: &RootDir, journal: &Journal, sink: Sink) -> Result<()> {
-    let merged = sink == Sink::Plain { first: false };
-    if geteuid().is_root() {
-        return journal
-            .dirs
-            .each(|debt| seal_one(root, debt, merged).map_err(Stop))
-            .map_err(|Stop(e)| e);
-    }
-    for level in (0..=journal.deepest).rev() {
-        journal
-            .dirs
-            .each(|debt| match &debt {
-                Debt::Seal(name, _) | Debt::Restore(name, _)
-                    if super::name::depth(name.as_bytes()) == level =>
-                {
-                    seal_one(root, debt, merged).map_err(Stop)
-                }
-                _ => Ok(()),
-            })
-            .map_err(|Stop(e)| e)?;
-    }
-    Ok(())
-}
-
-/// Lets [`Spool::each`](super::journal::Spool::each) stop at our errors and at its own.
-pub(super) struct Stop(pub Error);
-
-impl From<io::Error> for Stop {
-    fn from(e: io::Error) -> Self {
-        Self(Error::io("read", "the layer's journal", e))
-    }
-}
-
-fn seal_one(root: &RootDir, debt: Debt, merged: bool) -> Result<()> {
-    let (name, meta, time) = match debt {
-        Debt::Seal(name, meta) => (name, Some(meta.clone()), meta.mtime),
-        Debt::Restore(name, time) => (name, None, time),
-        _ => return Ok(()),
-    };
-    let path = name.as_bytes();
-    let dir = match root.open_plain(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
-        Ok(dir) => dir,
-        // A later entry has put something else there.
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
-        Err(e) => return Err(root.error("open", path, e)),
-    };
-    if let Some(meta) = meta {
-        set_metadata(&dir, &meta, merged).map_err(|e| root.error("set metadata of", path, e))?;
-    }
-    let time = timespec(time);
-    futimens(&dir, &time, &time).map_err(|e| root.error("set the time of", path, e))
-}
-
-/// Owner, mode and attributes. `merged`: attributes of a layer below go.
-pub(super) fn set_metadata(fd: &OwnedFd, meta: &Meta, merged: bool) -> nix::Result<()> {
-    if merged || (meta.uid, meta.gid) != (geteuid().as_raw(), getegid().as_raw()) {
-        fchown(fd, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))?;
-    }
-    fchmod(fd, Mode::from_bits_truncate(meta.mode))?;
-    if merged {
-        for key in xattr::list(fd)? {
-            if !meta.xattrs.iter().any(|(k, _)| k == key.as_bytes()) {
-                match xattr::remove(fd.as_fd(), &key) {
-                    Ok(()) | Err(Errno::ENODATA | Errno::EPERM | Errno::EOPNOTSUPP) => {}
-                    Err(e) => return Err(e),
-                }
-            }
-        }
-    }
-    for (key, value) in &meta.xattrs {
-        set_attribute(key, |key| xattr::set(fd, key, value))?;
-    }
-    Ok(())
+    pub path: &'a [u8],
 }
 
 fn within(name: &Name, error: Error) -> Error {

@@ -1,8 +1,8 @@
 //! Layers: tar streams in and out of directories.
 //!
 //! In: [`verify`] (inflate, hash) → [`entry`] (typed entries) → [`apply`] (files, by
-//! descriptor), with [`journal`] for what is owed and [`settle`] for what needs the layers
-//! below. Out: [`pack`].
+//! descriptor), with [`journal`] for what is owed, [`mod@seal`] for directories and [`settle`]
+//! for what needs the layers below. Out: [`pack`].
 
 pub mod apply;
 pub mod at;
@@ -10,10 +10,12 @@ pub mod compress;
 pub mod entry;
 mod header;
 pub mod journal;
+mod make;
 pub mod name;
 pub mod pack;
 mod parents;
 pub mod pax;
+pub mod seal;
 pub mod settle;
 pub mod sparse;
 #[cfg(test)]
@@ -21,8 +23,9 @@ mod tests;
 pub mod verify;
 pub mod whiteout;
 
-pub use apply::{Applied, Sink, apply, seal};
+pub use apply::{Applied, Sink, apply};
 pub use at::RootDir;
 pub use entry::{Entries, Limits};
 pub use journal::Journal;
 pub use pack::{Packed, diff, export};
+pub use seal::seal;

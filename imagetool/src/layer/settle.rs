@@ -17,12 +17,12 @@ use nix::sys::stat::{
 };
 use nix::unistd::{Gid, Uid, fchownat, linkat, symlinkat};
 
-use super::apply::{Stop, set_metadata, timespec};
 use super::at::{RootDir, is_dir, is_whiteout, kind, open_dir, remove_at, stat_at};
 use super::entry::{Meta, invalid};
 use super::journal::{Debt, Journal};
 use super::name::{Name, split};
 use super::pax::Time;
+use super::seal::{Stop, set_metadata, timespec};
 use super::whiteout::OPAQUE_XATTR;
 use crate::error::Result;
 

@@ -118,3 +118,32 @@ fn gnu_tar_reads_what_we_write() {
     assert!(ok.unwrap().success());
     assert_eq!(listing(&w.root()), listing(to.path()));
 }
+
+/// Every way in which GNU tar writes holes.
+#[test]
+fn sparse_files_of_gnu_tar_come_out_whole() {
+    let w = World::new();
+    let from = w.dir.path().join("outside/etc");
+    for name in ["holes", &"n".repeat(150)] {
+        let file = fs::File::create(from.join(name)).unwrap();
+        for i in 0..60 {
+            std::os::unix::fs::FileExt::write_all_at(&file, b"x", i * 70_000).unwrap();
+        }
+        file.set_len(5_000_000).unwrap();
+    }
+    let posix = |v| vec!["--format=posix".to_owned(), format!("--sparse-version={v}")];
+    let gnu = |v: &str| vec![format!("--format={v}")];
+    for format in [gnu("gnu"), gnu("oldgnu"), posix("0.0"), posix("0.1"), posix("1.0")] {
+        let mut tar = std::process::Command::new("tar");
+        let out = tar.args(&format).arg("-SC").arg(&from).args(["-c", "."]).output().unwrap();
+        assert!(out.status.success() && out.stdout.len() < 1_000_000, "{format:?}");
+        let to = World::new();
+        to.layer(&out.stdout, FIRST).unwrap();
+        for name in ["holes", &"n".repeat(150)] {
+            let same =
+                fs::read(from.join(name)).unwrap() == fs::read(to.root().join(name)).unwrap();
+            assert!(same, "{format:?}");
+            assert!(to.root().join(name).metadata().unwrap().blocks() < 1000, "{format:?}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Making one thing of each kind, with its metadata, by descriptor.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{BufRead, Write};
+use std::os::unix::fs::FileExt;
+
+use dhow_kernel::xattr;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{
+    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, futimens, makedev, mkdirat,
+    mknodat, utimensat,
+};
+use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
+
+use super::apply::{Apply, Place, Sink};
+use super::at::{is_dir, is_whiteout, stat_at};
+use super::entry::{Body, Device, Entries, Meta, invalid};
+use super::journal::Debt;
+use super::name::Name;
+use super::parents::Parent;
+use super::seal::timespec;
+use crate::error::{Error, Result};
+
+impl Apply<'_> {
+    pub(super) fn dir(&mut self, at: &Place<'_>, meta: Meta) -> Result<()> {
+        let make = || mkdirat(&at.parent.fd, at.base, Mode::from_bits_truncate(0o700));
+        match make() {
+            Ok(()) => {}
+            Err(Errno::EEXIST) if is_dir(&self.stat(at)?) => {}
+            Err(Errno::EEXIST) => {
+                self.fresh(at, "create", make)?;
+                // Something of this layer hid what the layers below have here, and still does.
+                if self.sink == Sink::Overlay {
+                    self.opaque(&Name::trusted(at.path))?;
+                }
+            }
+            Err(e) => return Err(self.root.error("create", at.path, e)),
+        }
+        self.owe(Name::trusted(at.path), meta)
+    }
+
+    pub(super) fn file<R: BufRead>(
+        &mut self,
+        at: &Place<'_>,
+        meta: &Meta,
+        body: &Body,
+        entries: &mut Entries<R>,
+    ) -> Result<()> {
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(meta.mode);
+        let fd = self.fresh(at, "create", || openat(&at.parent.fd, at.base, flags, mode))?;
+        let mut file = File::from(fd);
+        let mut end = 0;
+        let fail = |e| Error::from_io("write", self.host_path(at), e);
+        entries.body(body, |offset, bytes| {
+            end = offset + bytes.len() as u64;
+            if body.segments.is_some() {
+                file.write_all_at(bytes, offset).map_err(fail)
+            } else {
+                file.write_all(bytes).map_err(fail)
+            }
+        })?;
+        if end < body.size {
+            file.set_len(body.size).map_err(fail)?;
+        }
+        self.done.size = self.done.size.saturating_add(body.size);
+        if self.foreign(meta, at.parent) {
+            fchown(&file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
+                .map_err(|e| self.root.error("change the owner of", at.path, e))?;
+        }
+        // KERNEL: chown(2) clears setuid and setgid.
+        if !self.exact || meta.mode & 0o7000 != 0 {
+            fchmod(&file, mode).map_err(|e| self.root.error("change the mode of", at.path, e))?;
+        }
+        for (key, value) in &meta.xattrs {
+            let set = |key: &CString| xattr::set(&file, key, value);
+            self.attribute(at.path, key, set)?;
+        }
+        let time = timespec(meta.mtime);
+        futimens(&file, &time, &time).map_err(|e| self.root.error("set the time of", at.path, e))
+    }
+
+    pub(super) fn symlink(&mut self, at: &Place<'_>, meta: &Meta, text: &[u8]) -> Result<()> {
+        self.fresh(at, "create", || symlinkat(text, &at.parent.fd, at.base))?;
+        self.metadata_at(at, meta)
+    }
+
+    pub(super) fn node(
+        &mut self,
+        at: &Place<'_>,
+        meta: &Meta,
+        kind: SFlag,
+        device: Device,
+    ) -> Result<()> {
+        let mode = Mode::from_bits_truncate(meta.mode);
+        let device = makedev(u64::from(device.major), u64::from(device.minor));
+        self.fresh(at, "create", || mknodat(&at.parent.fd, at.base, kind, mode, device))?;
+        self.metadata_at(at, meta)?;
+        if !self.exact || meta.mode & 0o7000 != 0 {
+            fchmodat(&at.parent.fd, at.base, mode, FchmodatFlags::FollowSymlink)
+                .map_err(|e| self.root.error("change the mode of", at.path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Owner, attributes and time of what can't be opened.
+    fn metadata_at(&mut self, at: &Place<'_>, meta: &Meta) -> Result<()> {
+        let dir = &at.parent.fd;
+        if self.foreign(meta, at.parent) {
+            let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
+            fchownat(dir, at.base, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+                .map_err(|e| self.root.error("change the owner of", at.path, e))?;
+        }
+        for (key, value) in &meta.xattrs {
+            self.attribute(at.path, key, |key| xattr::set_at(dir, at.base, key, value))?;
+        }
+        let time = timespec(meta.mtime);
+        utimensat(dir, at.base, &time, &time, UtimensatFlags::NoFollowSymlink)
+            .map_err(|e| self.root.error("set the time of", at.path, e))
+    }
+
+    pub(super) fn hardlink(&mut self, at: &Place<'_>, target: &Name) -> Result<()> {
+        let (dir, base) = target.split();
+        if let Some(from) = self.existing(dir)? {
+            if from.path == at.parent.path && base == at.base {
+                return self.stat(at).map(drop);
+            }
+            let there = match stat_at(&from.fd, base) {
+                Ok(stat) => self.sink != Sink::Overlay || !is_whiteout(&stat),
+                Err(_) => false,
+            };
+            if there {
+                let link = || linkat(&from.fd, base, &at.parent.fd, at.base, AtFlags::empty());
+                return self.fresh(at, "link", link);
+            }
+        }
+        match self.sink {
+            Sink::Overlay => {
+                let debt = Debt::Link(Name::trusted(at.path), target.clone());
+                self.journal.deferred.push(&debt).map_err(|e| self.spill(e))
+            }
+            Sink::Plain { .. } => {
+                Err(invalid(&format!("it is a hard link to {target}, which isn't there")))
+            }
+        }
+    }
+
+    /// Whether a new file has another owner than the layer wants.
+    fn foreign(&self, meta: &Meta, parent: &Parent) -> bool {
+        // KERNEL: a setgid directory (or the grpid option) gives its group.
+        (meta.uid, meta.gid) != self.owner || parent.gid != self.owner.1
+    }
+
+    fn attribute(
+        &mut self,
+        path: &[u8],
+        key: &[u8],
+        set: impl FnOnce(&CString) -> nix::Result<()>,
+    ) -> Result<()> {
+        match set_attribute(key, set) {
+            Ok(None) => Ok(()),
+            Ok(Some(lost)) => {
+                if self.done.lost.len() < 8 {
+                    self.done.lost.push(format!("{lost} on {}", Name::trusted(path)));
+                }
+                Ok(())
+            }
+            Err(e) => Err(self.root.error("set an attribute of", path, e)),
+        }
+    }
+
+    fn host_path(&self, at: &Place<'_>) -> std::path::PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        self.root.path().join(std::ffi::OsStr::from_bytes(at.path))
+    }
+}
+
+/// `Some(name)` if the file system or kernel doesn't hold such an attribute.
+pub(super) fn set_attribute(
+    key: &[u8],
+    set: impl FnOnce(&CString) -> nix::Result<()>,
+) -> nix::Result<Option<String>> {
+    let name = CString::new(key).map_err(|_| Errno::EINVAL)?;
+    match set(&name) {
+        Ok(()) => Ok(None),
+        // EPERM: user.* on a link or device, xattr(7). Capabilities must not get lost.
+        Err(Errno::EOPNOTSUPP | Errno::EPERM) if key != b"security.capability" => {
+            Ok(Some(name.to_string_lossy().into_owned()))
+        }
+        Err(e) => Err(e),
+    }
+}
