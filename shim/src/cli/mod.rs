@@ -44,6 +44,8 @@ struct Cli {
 enum Verb {
     #[command(flatten)]
     Container(ContainerVerb),
+    /// Remove containers
+    Rm(container::rm::Rm),
     /// List images
     Images(image::ls::Ls),
     #[command(flatten)]
@@ -87,8 +89,6 @@ enum ContainerVerb {
     Restart(container::restart::Restart),
     /// Send a signal to containers
     Kill(container::kill::Kill),
-    /// Remove containers
-    Rm(container::rm::Rm),
     /// Show a container's output
     Logs(container::logs::Logs),
     /// Run a command in a running container
@@ -124,6 +124,9 @@ enum ImageVerb {
 enum ContainerGroup {
     #[command(flatten)]
     Verb(ContainerVerb),
+    /// Remove containers
+    #[command(visible_alias = "remove")]
+    Rm(container::rm::Rm),
     /// List containers
     #[command(visible_aliases = ["list", "ps"])]
     Ls(container::ls::Ls),
@@ -226,7 +229,7 @@ pub fn switch(text: &str) -> Result<bool, String> {
 #[derive(Debug, Clone, Args)]
 pub struct SigProxy {
     /// Pass signals on to the process (--sig-proxy=false: don't)
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true",
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
         default_missing_value = "true", value_parser = switch, hide_default_value = true)]
     pub sig_proxy: bool,
 }
@@ -250,6 +253,7 @@ fn dispatch(cli: Cli, out: &mut Output) -> Exit {
         }
         Verb::Image(verb) | Verb::Images2(ImageGroup::Verb(verb)) => image_verb(verb, host, out),
         Verb::Ps(v) | Verb::Containers(ContainerGroup::Ls(v)) => v.run(host, out),
+        Verb::Rm(v) | Verb::Containers(ContainerGroup::Rm(v)) => v.run(host, out),
         Verb::Containers(ContainerGroup::Inspect(v)) => v.run(host, out),
         Verb::Containers(ContainerGroup::Prune(v)) => v.run(host, out),
         Verb::Images(v) | Verb::Images2(ImageGroup::Ls(v)) => v.run(host, out),
@@ -274,7 +278,6 @@ fn container_verb(verb: ContainerVerb, host: &Host, out: &mut Output) -> Exit {
         ContainerVerb::Stop(v) => v.run(host, out),
         ContainerVerb::Restart(v) => v.run(host, out),
         ContainerVerb::Kill(v) => v.run(host, out),
-        ContainerVerb::Rm(v) => v.run(host, out),
         ContainerVerb::Logs(v) => v.run(host, out),
         ContainerVerb::Exec(v) => v.run(host, out),
         ContainerVerb::Attach(v) => v.run(host, out),

@@ -80,7 +80,24 @@ const OTHERS: &[(&str, &str, &str, &str)] = &[
     ("rmi", "--no-prune", "", "there are no untagged parents to keep"),
     ("images", "--tree", "", "docker's experiment"),
     ("inspect", "--platform", "", "an image in the store has one platform"),
-    ("login", "--username", "-u", LOGIN),
+    ("container prune", "--filter", "", "it comes later; filter with 'dhow ps' and remove by id"),
+    ("image prune", "--filter", "", "it comes later; filter with 'dhow images' and remove by id"),
+    ("volume ls", "--filter", "-f", "it comes later"),
+    ("volume ls", "--cluster", "", SWARM),
+    ("volume create", "--driver", "-d", "there are no volume drivers but local"),
+    ("volume create", "--opt", "-o", "a local volume is a directory and has no options"),
+    ("volume create", "--label", "", "volumes have no labels in this version"),
+    ("volume create", "--name", "", "give the name as the argument"),
+    ("volume create", "--availability", "", SWARM),
+    ("volume create", "--group", "", SWARM),
+    ("volume create", "--limit-bytes", "", SWARM),
+    ("volume create", "--required-bytes", "", SWARM),
+    ("volume create", "--scope", "", SWARM),
+    ("volume create", "--secret", "", SWARM),
+    ("volume create", "--sharing", "", SWARM),
+    ("volume create", "--topology-preferred", "", SWARM),
+    ("volume create", "--topology-required", "", SWARM),
+    ("volume create", "--type", "", SWARM),
 ];
 
 const LOGIN: &str = "use docker's or podman's login; dhow reads ~/.docker/config.json";
@@ -153,8 +170,12 @@ pub fn flag(verb: &str, flag: &str) -> Option<&'static str> {
         return found.map(|(_, _, reason)| *reason);
     }
     let verb = match verb {
+        "container prune" | "image prune" | "volume ls" | "volume list" | "volume create" => {
+            if verb == "volume list" { "volume ls" } else { verb }
+        }
         "image ls" | "image list" => "images",
         "image rm" | "image remove" => "rmi",
+        "container remove" => "rm",
         _ => last,
     };
     let found =
@@ -179,6 +200,7 @@ mod tests {
         assert!(flag("container create", "--publish").is_some());
         assert!(flag("run", "--nope").is_none());
         assert!(flag("image rm", "--no-prune").is_some());
+        assert!(flag("volume create", "-o").is_some());
         assert!(command("network ls").is_some());
         assert!(command("nope").is_none());
     }
