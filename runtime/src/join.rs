@@ -49,13 +49,14 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     let target = entry.record.process.open().ok_or_else(gone)?;
     let spaces = Spaces::of(entry.record.process.pid)?;
     let (process, cgroup) = (entry.process, entry.cgroup);
+    let in_user = spaces.user();
     let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
     let (init, placed) = spawn(entry, &target, spaces)?;
     let brought = cgroup_join(cgroup, &init, placed)
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))
         .and_then(|()| init.ready())
-        .and_then(|()| if spaces.user() { rlimits(init.pid, process) } else { Ok(()) });
+        .and_then(|()| if in_user { rlimits(init.pid, process) } else { Ok(()) });
     match brought {
         Ok(()) => Ok(init),
         Err(e) => {
@@ -132,7 +133,7 @@ impl Spaces {
         Ok(Self::split(differ, nix::unistd::geteuid().is_root()))
     }
 
-    /// Whether a user namespace is entered.
+    /// Whether it is another user namespace than ours.
     const fn user(&self) -> bool {
         (self.child | self.parent) & ns::USER != 0
     }
@@ -167,10 +168,9 @@ impl Child {
                 Phase::Session => start_session().and_then(|()| session::attributes(process)),
                 Phase::Console => self.console(process),
                 Phase::Seccomp => session::load(filter),
-                Phase::Credentials => own_limits(spaces, process)
-                    .and_then(|()| credentials::become_process(process, &self.proc, false))
-                    .and_then(|()| exec::find(process))
-                    .map(|found| program = Some(found)),
+                Phase::Credentials => {
+                    self.credentials(spaces, process).map(|found| program = Some(found))
+                }
                 Phase::Ready => self.link.send(&Message::Ready).because("report to", "the runtime"),
                 Phase::Start => self.link.expect(&Message::Go).because("wait for", "the start"),
                 _ => match &program {
@@ -200,15 +200,17 @@ impl Child {
         Ok(())
     }
 
+    fn credentials(&self, spaces: &Spaces, process: &Process) -> Done<exec::Program> {
+        let env = exec::environment(process);
+        credentials::become_process(process, &self.proc, false, !spaces.user())?;
+        exec::find(process, env)
+    }
+
     fn console(&mut self, process: &Process) -> Done {
         let Some(socket) = self.console.take() else { return Ok(()) };
         let root = Root::new(open(c"/", HELD, Mode::empty()).because("open", "/")?);
         console::attach(&root, process, socket.as_fd()).map(drop)
     }
-}
-
-fn own_limits(spaces: &Spaces, process: &Process) -> Done {
-    if spaces.user() { Ok(()) } else { credentials::limits(process) }
 }
 
 fn start_session() -> Done {

@@ -3,7 +3,7 @@
 use super::World;
 use crate::error::{Error, Result};
 use crate::lifecycle;
-use crate::state::Status;
+use crate::state::{MISSING, Status};
 
 /// Deletes it.
 pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
@@ -30,7 +30,7 @@ pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
 fn forgotten(id: &str, world: &World, e: Error) -> Result<()> {
     match world.store.leftover(id)? {
         Some(dir) => dir.hold()?.dir.remove(),
-        None if e.to_string() == "container does not exist" => Ok(()),
+        None if e.to_string().starts_with(MISSING) => Ok(()),
         None => Err(e),
     }
 }

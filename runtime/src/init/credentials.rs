@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use dhow_kernel::caps;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fstat, makedev, umask};
-use nix::unistd::{Gid, Pid, Uid, chdir, fchown, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, chdir, fchown, setresgid, setresuid};
 
 use super::child::Context;
 use super::exec;
@@ -16,34 +16,21 @@ use crate::validate::process::{Capabilities, Process, rlimit_name};
 
 /// Becomes the plan's process.
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
-    if !plan.spaces.user {
-        limits(&plan.process)?;
-    }
-    become_process(&plan.process, &c.proc, !plan.readonly)?;
-    c.program = Some(exec::find(&plan.process)?);
-    Ok(())
-}
-
-/// Sets the resource limits, as late as they still can be.
-///
-/// KERNEL: getrlimit(2): the parent can't once the ids differ from its own,
-/// unless it has CAP_SYS_RESOURCE, which root need not have; in a new user
-/// namespace only the parent may raise one.
-pub fn limits(p: &Process) -> Done {
-    for (resource, soft, hard) in &p.rlimits {
-        let name = rlimit_name(*resource);
-        dhow_kernel::process::prlimit(Pid::this(), *resource, *soft, *hard)
-            .because("error setting rlimit", format!("{name} to {soft}:{hard}"))?;
-    }
+    let env = exec::environment(&plan.process);
+    become_process(&plan.process, &c.proc, !plan.readonly, !plan.spaces.user)?;
+    c.program = Some(exec::find(&plan.process, env)?);
     Ok(())
 }
 
 /// Shared with exec: from root to the process's own ids and capabilities.
-pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool) -> Done {
+pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits: bool) -> Done {
     stdio(p.uid);
     label(p, proc)?;
     let entered = enter(&p.cwd, may_make_cwd);
     bounding(p.capabilities.bounding)?;
+    if own_limits {
+        limits(p)?;
+    }
     caps::keep(true).because("prctl", "PR_SET_KEEPCAPS")?;
     ids(p)?;
     caps::keep(false).because("prctl", "PR_SET_KEEPCAPS")?;
@@ -134,6 +121,20 @@ fn bounding(keep: u64) -> Done {
             Err(Errno::EINVAL) => break,
             Err(errno) => return Err(errno).because("drop from the bounding set", cap.to_string()),
         }
+    }
+    Ok(())
+}
+
+/// KERNEL: prlimit(2): another user's process takes CAP_SYS_RESOURCE, one's own
+/// doesn't, so limits come before the ids. In a user namespace the parent sets
+/// them, for it may have the privilege to raise one.
+fn limits(p: &Process) -> Done {
+    for (resource, soft, hard) in &p.rlimits {
+        dhow_kernel::process::prlimit(nix::unistd::Pid::from_raw(0), *resource, *soft, *hard)
+            .because(
+                "error setting rlimit",
+                format!("{} to {soft}:{hard}", rlimit_name(*resource)),
+            )?;
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ fn worded(name: &CStr, errno: Errno) -> Cause {
 
 /// Finds `args[0]` as execvp(3) would, but before anything is started: an
 /// engine wants to hear of a missing program from `create`.
-pub fn find(p: &Process) -> Done<Program> {
+pub fn find(p: &Process, env: Vec<CString>) -> Done<Program> {
     let name = &p.args[0];
     let path = if name.to_bytes().contains(&b'/') {
         usable(name).map_err(|errno| missing(name, errno))?;
@@ -56,7 +56,6 @@ pub fn find(p: &Process) -> Done<Program> {
     } else {
         search(name, &p.env)?
     };
-    let env = environment(p);
     Ok(Program {
         path,
         name: name.clone(),
@@ -107,8 +106,10 @@ fn search(name: &CStr, env: &[CString]) -> Done<CString> {
     })
 }
 
+/// Made before the limits and ids, while files can still be opened.
+///
 /// SPEC: the environment is the config's; HOME is added when it is missing, as runc does.
-fn environment(p: &Process) -> Vec<CString> {
+pub fn environment(p: &Process) -> Vec<CString> {
     let mut env: Vec<CString> = Vec::with_capacity(p.env.len() + 1);
     for (n, entry) in p.env.iter().enumerate() {
         // Of two with one name the last counts, whatever the program's libc thinks.

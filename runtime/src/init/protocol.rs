@@ -87,8 +87,9 @@ impl Link {
         let mut buffer = [0u8; LIMIT];
         let n = loop {
             match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                Err(Errno::EINTR) => {}
-                Err(Errno::ECONNRESET) => break 0,
+                // KERNEL: unix(7): ECONNRESET, said once, only means that the other side
+                // left something unread; what it said before can still be heard.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 other => break other?,
             }
         };

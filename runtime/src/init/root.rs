@@ -6,10 +6,11 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
 
 use super::fault::{Because, Done};
 
@@ -18,6 +19,9 @@ use super::fault::{Because, Done};
 pub struct Root {
     fd: OwnedFd,
 }
+
+const HELD: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
+const HELD_ITSELF: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW);
 
 const CONFINED: ResolveFlag =
     ResolveFlag::RESOLVE_IN_ROOT.union(ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -53,36 +57,42 @@ impl Root {
 
     /// The directory at `path`, made with all its parents where missing.
     pub fn directory(&self, path: &CStr) -> Done<OwnedFd> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        match self.open(path, flags) {
+        match self.open(path, HELD) {
             Err(Errno::ENOENT) => self.make_directories(path),
             other => other.because("open", shown(path)),
         }
     }
 
+    /// Walks as the kernel would inside this root, making what is missing, also
+    /// behind a link that points to nothing yet. No step follows a link by itself.
     fn make_directories(&self, path: &CStr) -> Done<OwnedFd> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let mut so_far: Vec<u8> = Vec::with_capacity(path.to_bytes().len());
-        let mut at = self.open(c"", flags).because("open", "/")?;
-        for part in path.to_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty()) {
-            if !so_far.is_empty() {
-                so_far.push(b'/');
-            }
-            so_far.extend(part);
-            let prefix = CString::new(so_far.clone()).unwrap_or_default();
-            at = match self.open(&prefix, flags) {
+        let mut walk = Walk::new(path.to_bytes());
+        while let Some(part) = walk.next_part() {
+            let here = walk.joined(&part);
+            let step = match self.open_plain(&here, HELD_ITSELF) {
                 Err(Errno::ENOENT) => {
-                    match mkdirat(&at, part, Mode::from_bits_truncate(0o755)) {
+                    let so_far = walk.so_far();
+                    let at = self.open_plain(&so_far, HELD).because("open", shown(&so_far))?;
+                    match mkdirat(&at, part.as_slice(), Mode::from_bits_truncate(0o755)) {
                         Ok(()) | Err(Errno::EEXIST) => {}
-                        Err(errno) => return Err(errno).because("mkdir", shown(&prefix)),
+                        Err(errno) => return Err(errno).because("mkdir", shown(&here)),
                     }
-                    // A dangling link would have been EEXIST: it stays ENOENT here and is refused.
-                    self.open(&prefix, flags).because("open", shown(&prefix))?
+                    self.open_plain(&here, HELD).because("open", shown(&here))?
                 }
-                other => other.because("open", shown(&prefix))?,
+                other => other.because("open", shown(&here))?,
             };
+            let kind = fstat(&step).because("stat", shown(&here))?.st_mode & libc::S_IFMT;
+            match kind {
+                libc::S_IFDIR => walk.enter(part),
+                libc::S_IFLNK => {
+                    let text = readlinkat(&step, c"").because("readlink", shown(&here))?;
+                    walk.follow(text.as_bytes()).because("open", shown(path))?;
+                }
+                _ => return Err(Errno::ENOTDIR).because("open", shown(&here)),
+            }
         }
-        Ok(at)
+        let end = walk.so_far();
+        self.open_plain(&end, HELD).because("open", shown(&end))
     }
 
     /// What is at `path` unless it is a directory; an empty file is made where nothing is.
@@ -103,6 +113,67 @@ impl Root {
             Mode::empty(),
         )
         .because("open", shown(path))
+    }
+}
+
+/// A path on its way through links, lexically inside the root.
+struct Walk {
+    so_far: Vec<Vec<u8>>,
+    left: Vec<Vec<u8>>,
+    links: u32,
+}
+
+/// As the kernel: path_resolution(7).
+const MOST_LINKS: u32 = 40;
+
+impl Walk {
+    fn new(path: &[u8]) -> Self {
+        let mut walk = Self { so_far: Vec::new(), left: Vec::new(), links: 0 };
+        walk.push(path);
+        walk
+    }
+
+    fn push(&mut self, path: &[u8]) {
+        let parts = path.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b".");
+        self.left.extend(parts.rev().map(<[u8]>::to_vec));
+    }
+
+    fn next_part(&mut self) -> Option<Vec<u8>> {
+        loop {
+            match self.left.pop()? {
+                part if part == b".." => drop(self.so_far.pop()),
+                part => return Some(part),
+            }
+        }
+    }
+
+    fn enter(&mut self, part: Vec<u8>) {
+        self.so_far.push(part);
+    }
+
+    fn follow(&mut self, text: &[u8]) -> nix::Result<()> {
+        self.links += 1;
+        if self.links > MOST_LINKS {
+            return Err(Errno::ELOOP);
+        }
+        if text.starts_with(b"/") {
+            self.so_far.clear();
+        }
+        self.push(text);
+        Ok(())
+    }
+
+    fn so_far(&self) -> CString {
+        CString::new(self.so_far.join(&b'/')).unwrap_or_default()
+    }
+
+    fn joined(&self, part: &[u8]) -> CString {
+        let mut path = self.so_far.join(&b'/');
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend(part);
+        CString::new(path).unwrap_or_default()
     }
 }
 
@@ -145,11 +216,22 @@ mod tests {
     }
 
     #[test]
-    fn a_dangling_link_is_refused() {
+    fn a_dangling_link_is_made_good_inside() {
         let (dir, root) = root();
-        std::os::unix::fs::symlink("nowhere", dir.path().join("l")).unwrap();
-        assert_eq!(root.directory(c"l").unwrap_err().errno, libc::ENOENT);
-        assert!(root.file(c"l").is_err());
+        let out = std::env::temp_dir().join("dhow-never-made");
+        std::os::unix::fs::symlink(&out, dir.path().join("l")).unwrap();
+        root.directory(c"l/../x/l2").unwrap();
+        root.directory(c"l/below").unwrap();
+        assert!(!out.exists());
+        assert!(dir.path().join(out.strip_prefix("/").unwrap()).join("below").is_dir());
+    }
+
+    #[test]
+    fn links_in_a_circle_end() {
+        let (dir, root) = root();
+        std::os::unix::fs::symlink("b", dir.path().join("a")).unwrap();
+        std::os::unix::fs::symlink("a", dir.path().join("b")).unwrap();
+        assert_eq!(root.directory(c"a/x").unwrap_err().errno, libc::ELOOP);
     }
 
     #[test]

@@ -85,6 +85,9 @@ impl Drop for Held {
     }
 }
 
+/// How an unknown id is said; engines look for these words.
+pub const MISSING: &str = "container does not exist";
+
 /// Names of the files in a container's directory.
 pub mod file {
     /// The [`super::Record`].
@@ -138,7 +141,7 @@ impl Store {
     /// The container called `id`.
     pub fn find(&self, id: &str) -> Result<(Dir, Record)> {
         let dir = self.dir(id)?;
-        let record = dir.read()?;
+        let record = dir.read(id)?;
         Ok((dir, record))
     }
 
@@ -187,11 +190,11 @@ impl Dir {
     }
 
     /// Its record.
-    pub fn read(&self) -> Result<Record> {
+    fn read(&self, id: &str) -> Result<Record> {
         let path = self.file(file::STATE);
         let text = match fs::read_to_string(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::rule("container does not exist"));
+                return Err(Error::rule(format!("{MISSING}: {id}")));
             }
             other => other.map_err(|e| Error::io("read", path.to_string_lossy(), &e))?,
         };

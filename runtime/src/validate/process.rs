@@ -65,7 +65,8 @@ pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
         return Err(Error::config(format!("{at}/args"), "args must not be empty"));
     }
     if !p.cwd.starts_with('/') {
-        return Err(Error::config(format!("{at}/cwd"), "Cwd must be an absolute path"));
+        let why = format!("Cwd must be an absolute path, not {:?}", &*p.cwd);
+        return Err(Error::config(format!("{at}/cwd"), why));
     }
     if p.exec_cpu_affinity.is_some() {
         let why = "comes with a later release; leave it out";
