@@ -91,6 +91,21 @@ fn import_takes_instructions_and_prints_the_id() {
     w.image(["unpack", "made:2", w.path("none").to_str().unwrap()]).refused();
 }
 
+#[test]
+fn a_killed_unpack_leaves_nothing_to_the_next() {
+    let w = World::new();
+    w.pull("busybox");
+    let folder = w.path("folder");
+    let dead = folder.join(".dhow-unpack-bundle.XXXXXX/rootfs/etc");
+    fs::create_dir_all(&dead).unwrap();
+    let other = folder.join(".dhow-unpack-else.XXXXXX");
+    fs::create_dir(&other).unwrap();
+    w.image(["unpack", "busybox", folder.join("bundle").to_str().unwrap()]).ok();
+    let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".dhow-unpack-else.XXXXXX", "bundle"]);
+}
+
 /// SECURITY: passwd as FIFO, as a link to the host's, endless; ids out of range.
 #[test]
 fn users_are_looked_up_inside_the_image_or_not_at_all() {

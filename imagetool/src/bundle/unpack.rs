@@ -1,8 +1,10 @@
 //! `unpack`: an image becomes a bundle, a directory with `rootfs/` and `config.json`.
 
 use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -34,13 +36,16 @@ pub fn unpack(store: &Store, image: &Stored, to: &Path, options: &Options) -> Re
         _ => PathBuf::from("."),
     };
     fs::create_dir_all(&parent).map_err(Error::at("create", &parent))?;
-    let mut prefix = std::ffi::OsString::from(".");
+    let mut prefix = OsString::from(".dhow-unpack-");
     prefix.push(name);
     prefix.push(".");
+    sweep(&parent, &prefix);
     let tmp = tempfile::Builder::new()
         .prefix(&prefix)
         .tempdir_in(&parent)
         .map_err(Error::at("create a directory in", &parent))?;
+    let alive = File::open(tmp.path()).map_err(Error::at("open", tmp.path()))?;
+    alive.try_lock().map_err(|e| Error::io("lock", tmp.path(), e.into()))?;
     let rootfs = tmp.path().join("rootfs");
     DirBuilder::new().mode(0o755).create(&rootfs).map_err(Error::at("create", &rootfs))?;
     let root = RootDir::open(&rootfs)?;
@@ -65,6 +70,19 @@ fn refuse_full(to: &Path) -> Result<()> {
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(Error::io("open", to, e)),
+    }
+}
+
+/// Removes what a killed `unpack` to the same place has left: it holds its lock no more.
+fn sweep(parent: &Path, prefix: &OsStr) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let ours = entry.file_name().as_bytes().starts_with(prefix.as_bytes())
+            && entry.file_type().is_ok_and(|t| t.is_dir());
+        if ours && File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok()) {
+            // What can't be removed now is tried again next time.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
