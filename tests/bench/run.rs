@@ -34,7 +34,9 @@ pub fn bench(rounds: usize) {
     podman(&w, "podman").args(["tag", &id, "busybox"]).run().ok();
     let echo = ["busybox", "echo", "afloat"];
     let dhow = w.dhow_cmd(["run", "--rm"].iter().chain(&echo));
-    let podman_run = podman(&w, "podman").args(["run", "--rm", "--network", "none"]).args(echo);
+    let parent = w.cgroup_parent();
+    let podman_run = podman(&w, "podman").args(["run", "--rm", "--network", "none"]);
+    let podman_run = podman_run.args(["--cgroup-parent", &parent]).args(echo);
     let contenders = [Contender::new("dhow run", dhow), Contender::new("podman run", podman_run)];
     race("run --rm busybox echo", rounds, &contenders);
     w.dhow(["ps", "-aq"]).ok().out_is("");

@@ -39,9 +39,17 @@ fn podman_run_passes_output_and_exit_code_on() {
     let w = World::new();
     let podman = with_busybox(&w);
     let name = w.id("p");
-    let run = ["run", "--rm", "--network=none", "--name", &name, "--memory=64m", "--pids-limit=20"];
+    let parent = w.cgroup_parent();
+    let run = ["run", "--rm", "--network=none", "--cgroup-parent", &parent, "--name", &name];
+    let limits = ["--memory=64m", "--pids-limit=20"];
     let script = "echo from podman; grep -c Seccomp:.2 /proc/self/status; exit 5";
-    podman.args(run).args(["busybox", "sh", "-c", script]).run().code(5).out_is("from podman\n1");
+    podman
+        .args(run)
+        .args(limits)
+        .args(["busybox", "sh", "-c", script])
+        .run()
+        .code(5)
+        .out_is("from podman\n1");
 }
 
 #[test]
@@ -49,7 +57,9 @@ fn podman_detached_exec_stop_and_remove() {
     let w = World::new();
     let podman = with_busybox(&w);
     let name = w.id("p");
-    let run = ["run", "-d", "--network=none", "--name", &name, "busybox", "sleep", "1000"];
+    let parent = w.cgroup_parent();
+    let run = ["run", "-d", "--network=none", "--cgroup-parent", &parent, "--name", &name];
+    let run = [&run[..], &["busybox", "sleep", "1000"]].concat();
     // One mount namespace for all of them: podman mounts in the first and unmounts in the last.
     let line = |args: &[&str]| {
         podman.clone().args(args).line().split_once(" podman ").unwrap().1.to_owned()
@@ -77,7 +87,9 @@ fn podman_gives_a_terminal() {
     let w = World::new();
     let podman = with_busybox(&w);
     let name = w.id("p");
-    let run = ["run", "--rm", "-it", "--network=none", "--name", &name, "busybox"];
+    let parent = w.cgroup_parent();
+    let run = ["run", "--rm", "-it", "--network=none", "--cgroup-parent", &parent, "--name", &name];
+    let run = [&run[..], &["busybox"]].concat();
     let mut t = Pty::start(podman.args(run));
     t.expect("# ");
     t.send("tty\n");

@@ -68,7 +68,8 @@ impl Registry {
 
     fn start(secured: bool) -> Self {
         crate::leaks::baseline();
-        let dir = tempfile::Builder::new().prefix("e2e-registry-").tempdir().unwrap();
+        let prefix = format!("dhow-e2e-{}-registry-", std::process::id());
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         Cmd::new("cp").arg("-a").arg(fixtures::registry()).arg(dir.path().join("data")).run().ok();
         let port = serve(dir.path(), secured);
         Self { port, dir }
@@ -115,7 +116,11 @@ pub fn serve(dir: &Path, secured: bool) -> u16 {
 fn keep(config: &Path, log: &Path) {
     let (ready, started) = mpsc::channel();
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "docker-registry", "serve"]).arg(config);
+    // The shell takes the files along: a run of some cases has no last one that does.
+    let serve = "docker-registry serve $0 & pid=$!; \
+        trap 'kill $pid; rm -rf \"$1\"; exit' TERM; wait";
+    command.args(["--pdeathsig", "TERM", "sh", "-c", serve]).arg(config);
+    command.arg(config.parent().unwrap());
     let log = fs::File::create(log).unwrap();
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     let keeper = thread::Builder::new().name("keeper".to_owned());

@@ -157,6 +157,21 @@ impl World {
         }
     }
 
+    /// A cgroup for another engine's containers to stand in: such a parent outlives them, and the
+    /// world removes it at its end.
+    pub fn cgroup_parent(&self) -> String {
+        format!("/{}peer", self.name)
+    }
+
+    fn remove_cgroup_parent(&self) {
+        // The deepest first. conmon's own group is podman's to leave; a container's isn't.
+        let parent = format!("{}peer", self.name);
+        let ends = |c: &PathBuf| c.ends_with(&parent) || c.ends_with("conmon");
+        for cgroup in leaks::cgroups_of(&parent, &BTreeSet::new()).into_iter().rev().filter(ends) {
+            let _ = fs::remove_dir(cgroup);
+        }
+    }
+
     fn note_ids(&self) {
         for place in ["root/containers", "run/runtime", "run/monitors", "runtime"] {
             let entries = fs::read_dir(self.path(place)).into_iter().flatten().flatten();
@@ -186,6 +201,7 @@ impl World {
     fn settle(&self, patience: Duration) -> Vec<String> {
         let until = Instant::now() + patience;
         loop {
+            self.remove_cgroup_parent();
             let left = self.left();
             if left.is_empty() || Instant::now() > until {
                 return left;
@@ -204,7 +220,7 @@ impl World {
             Cmd::new("umount").args(["-l", place]).run();
         }
         thread::sleep(Duration::from_millis(100));
-        for cgroup in leaks::cgroups_of(&self.name, &ids) {
+        for cgroup in leaks::cgroups_of(&self.name, &ids).into_iter().rev() {
             let _ = fs::remove_dir(cgroup);
         }
     }
