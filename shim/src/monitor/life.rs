@@ -41,6 +41,7 @@ fn run() -> Option<()> {
     let mut socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     let null = File::options().read(true).write(true).open("/dev/null").ok()?;
     nix::unistd::dup2_stdin(&null).ok()?;
+    drop(null);
     let (task, lock, listener) = Task::receive(&mut socket)?;
     let _ = nix::unistd::setsid();
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
