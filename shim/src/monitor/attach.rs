@@ -231,7 +231,11 @@ impl Foreground<'_> {
         let line = when(!behind, PollFlags::POLLIN)
             | when(!self.line.unsent.is_empty(), PollFlags::POLLOUT);
         let takes_stdin = self.stdin && self.window > 0;
-        let mut fds = vec![PollFd::new(self.line.as_fd(), line)];
+        let mut fds = Vec::with_capacity(5);
+        // A closed line always says so: while our reader is behind, it isn't asked.
+        if !line.is_empty() {
+            fds.push(PollFd::new(self.line.as_fd(), line));
+        }
         for outlet in [&self.stdout, &self.stderr] {
             if outlet.pending() > 0 {
                 fds.push(PollFd::new(outlet.as_fd(), PollFlags::POLLOUT));

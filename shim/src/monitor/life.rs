@@ -102,7 +102,9 @@ fn adopt(mut birth: Birth<'_>, held: Held) -> Option<()> {
     let init = process::open(&birth.state).ok()??;
     let mut server = server(&birth, held.listener, open_log(&birth).ok()?);
     let streams = if birth.record.config.tty {
-        Streams::none() // it was hung up
+        let lost = "the monitor was killed: the terminal was hung up";
+        server.trouble.get_or_insert(lost.into());
+        Streams::none()
     } else {
         stdio::reopen(&birth.dir)
     };
@@ -134,7 +136,7 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
     loop {
         let began = Instant::now();
         let (code, oom_killed) = serve(&birth.state, &mut server, born)?;
-        let error = [birth.clean(), server.log_error.clone()].into_iter().flatten();
+        let error = [birth.clean(), server.trouble.take()].into_iter().flatten();
         let error = error.collect::<Vec<_>>().join("; ");
         birth.state = super::ended(std::mem::take(&mut birth.state), code, oom_killed, error);
         let ending = Ending {
@@ -158,7 +160,7 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
 /// One life: its streams until its end; its exit code, and whether memory was its end.
 fn serve(state: &State, server: &mut Server, born: Born) -> Option<(i32, bool)> {
     server.join(born.streams);
-    server.serve(born.init.as_fd()).ok()?;
+    server.serve(born.init.as_fd(), state.pid).ok()?;
     let code = if std::mem::take(&mut server.orphan) {
         super::reconcile::code_of_orphan(state, born.init.as_fd())
     } else {
@@ -200,7 +202,12 @@ fn finish(birth: &Birth<'_>, lock: Lock, server: Server) -> Option<()> {
     } else {
         let state =
             State { monitor_pid: 0, stopped_by_user: server.stopping, ..birth.state.clone() };
-        let _ = host.containers.write_state(record, &state);
+        if host.containers.write_state(record, &state).is_err() {
+            // The disk is full, say: the next command that finds room writes it.
+            super::reconcile::keep_end(&birth.dir, &state);
+            drop(lock);
+            return server.farewell(Exited { code: birth.state.exit_code }).ok();
+        }
     }
     super::clear(host, &record.id);
     drop(lock);

@@ -107,8 +107,9 @@ pub fn remove(host: &Host, record: &Record) -> Result<()> {
         return Err(running(record));
     }
     let lock = lock::Lock::take(host, &record.id)?;
-    if is_active(&host.containers.state(&record.id)?) {
-        return Err(running(record)); // started just now, and its monitor killed
+    // With the lock in hand only its process can say so: a full disk may tell of an older life.
+    if process::open(&host.containers.state(&record.id)?)?.is_some() {
+        return Err(running(record));
     }
     lock.mark_ending();
     let removed = host.containers.remove(record);

@@ -5,6 +5,7 @@
 //! container that lives gets a new monitor, one that has ended gets its last state.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -36,7 +37,7 @@ pub fn state(host: &Host, record: &Record) -> Result<State> {
         Task::new(host, record, Purpose::Adopt).hand_over(lock, listener)?;
         return Ok(state);
     }
-    bury(host, record, state, lock)
+    Ok(bury(host, record, state, lock))
 }
 
 /// Clears away what a monitor that was killed during a start left; the caller holds the lock.
@@ -67,23 +68,38 @@ fn wait_for_runtime(id: &str) {
     }
 }
 
-/// Writes the end of a container that nobody saw ending.
-fn bury(host: &Host, record: &Record, state: State, lock: Lock) -> Result<State> {
+/// Writes the end of a container that nobody saw ending, or whose monitor found no room to.
+fn bury(host: &Host, record: &Record, state: State, lock: Lock) -> State {
     lock.mark_ending();
-    // Between two lives its monitor had already seen the end.
-    let seen = (state.status == Status::Restarting).then_some(state.exit_code);
-    let code = seen.or_else(|| code_of_zombie(&state)).unwrap_or(-1);
-    let log = host.paths.monitor(&record.id).join("runtime.log");
-    let failure = Runtime::of(host, record, log).delete().err();
-    let state = ended(state, code, false, failure.map(|e| e.message).unwrap_or_default());
+    let dir = host.paths.monitor(&record.id);
+    let state = kept_end(&dir, &state).unwrap_or_else(|| {
+        // Between two lives its monitor had already seen the end.
+        let seen = (state.status == Status::Restarting).then_some(state.exit_code);
+        let code = seen.or_else(|| code_of_zombie(&state)).unwrap_or(-1);
+        let failure = Runtime::of(host, record, dir.join("runtime.log")).delete().err();
+        ended(state, code, false, failure.map(|e| e.message).unwrap_or_default())
+    });
     if record.host_config.auto_remove {
         remove_quietly(host, record);
-    } else {
-        host.containers.write_state(record, &state)?;
+    } else if host.containers.write_state(record, &state).is_err() {
+        keep_end(&dir, &state); // a full disk hides nothing, and lets the container be removed
+        return state;
     }
     clear(host, &record.id);
     drop(lock);
-    Ok(state)
+    state
+}
+
+/// Keeps the last state where there is room for it, in RUN.
+pub fn keep_end(dir: &Path, state: &State) {
+    let _ = serde_json::to_vec(state).map(|text| std::fs::write(dir.join("ended.json"), text));
+}
+
+/// What [`keep_end`] kept of the life that `state` tells of.
+fn kept_end(dir: &Path, state: &State) -> Option<State> {
+    let text = std::fs::read(dir.join("ended.json")).ok()?;
+    let kept: State = serde_json::from_slice(&text).ok()?;
+    (kept.started_at == state.started_at).then_some(kept)
 }
 
 /// The exit code of a process that ended and is, or was, another's child; -1 when nobody knows.

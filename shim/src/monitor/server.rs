@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 
 use super::log::{Stream, Writer};
 use super::peer::Peer;
 use super::protocol::{Exited, Failed, Frame, Role, VERSION};
+use super::signals::Signals;
 use super::stdio::Streams;
 use crate::error::{Error, Result};
 
@@ -31,8 +34,8 @@ pub struct Server {
     stdin_once: bool,
     input: Input,
     log: Option<Writer>,
-    /// The first failure of the log; the container goes on without.
-    pub log_error: Option<String>,
+    /// What went wrong beside the container, a full log's disk say; it goes on without.
+    pub trouble: Option<String>,
     /// The user has asked for the end that comes.
     pub stopping: bool,
     /// The container's first process is not our child.
@@ -48,10 +51,23 @@ struct Input {
     closing: bool,
 }
 
+/// We are the subreaper of a container that may share the host's pids: its orphans come to us.
+fn reap_orphans(children: &Signals, init: i32) {
+    while children.next_signal().is_some() {}
+    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while let Some(pid) = waitid(Id::All, peek).ok().and_then(|status| status.pid()) {
+        if pid.as_raw() == init {
+            return; // its status is read by its descriptor
+        }
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+    }
+}
+
 /// What a descriptor in the poll set is.
 #[derive(Clone, Copy)]
 enum Source {
     Init,
+    Children,
     Listener,
     Stdin,
     Output(Stream),
@@ -75,7 +91,7 @@ impl Server {
             stdin_once,
             input: Input::default(),
             log,
-            log_error: None,
+            trouble: None,
             stopping: false,
             orphan: false,
             buffer: vec![0; 64 * 1024].into(),
@@ -95,12 +111,14 @@ impl Server {
         self.peers.push(peer);
     }
 
-    /// Serves until `init` has ended.
-    pub fn serve(&mut self, init: BorrowedFd<'_>) -> Result<()> {
+    /// Serves until `init`, process `pid`, has ended; reaps whatever else becomes our child.
+    pub fn serve(&mut self, init: BorrowedFd<'_>, pid: i32) -> Result<()> {
+        let children = Signals::take(&[Signal::SIGCHLD])?;
         loop {
-            for (source, events) in self.wait(Some(init), PollTimeout::NONE)? {
+            for (source, events) in self.wait(Some((init, &children)), PollTimeout::NONE)? {
                 match source {
                     Source::Init => return Ok(()),
+                    Source::Children => reap_orphans(&children, pid),
                     Source::Listener => self.accept(),
                     Source::Stdin => self.feed(),
                     Source::Output(stream) => {
@@ -127,7 +145,7 @@ impl Server {
         if let Some(log) = &mut self.log
             && let Err(e) = log.finish()
         {
-            self.log_error.get_or_insert(e.to_string());
+            self.trouble.get_or_insert(format!("write the log: {e}"));
         }
     }
 
@@ -185,13 +203,14 @@ impl Server {
 
     fn wait(
         &self,
-        init: Option<BorrowedFd<'_>>,
+        life: Option<(BorrowedFd<'_>, &Signals)>,
         timeout: PollTimeout,
     ) -> Result<Vec<(Source, PollFlags)>> {
         let (read, write) = (PollFlags::POLLIN, PollFlags::POLLOUT);
         let mut set: Vec<(Source, PollFd<'_>)> = Vec::with_capacity(5 + self.peers.len());
-        if let Some(init) = init {
+        if let Some((init, children)) = life {
             set.push((Source::Init, PollFd::new(init, read)));
+            set.push((Source::Children, PollFd::new(children.as_fd(), read)));
             if let Some(stdin) =
                 self.streams.stdin.as_ref().filter(|_| !self.input.queue.is_empty())
             {
@@ -258,7 +277,7 @@ impl Server {
         if let Some(log) = &mut self.log
             && let Err(e) = log.write(stream, bytes)
         {
-            self.log_error.get_or_insert(e.to_string());
+            self.trouble.get_or_insert(format!("write the log: {e}"));
         }
         let stderr = stream == Stream::Stderr;
         for peer in &mut self.peers {

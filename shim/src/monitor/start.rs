@@ -6,7 +6,7 @@ use super::attach::{Line, follow, role_of};
 use super::lock::Lock;
 use super::protocol::{Failed, Frame, Step};
 use super::task::{Purpose, Task};
-use super::{Attach, Ended, is_active, socket, state, terminal};
+use super::{Attach, Ended, is_active, process, socket, state, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
@@ -96,8 +96,7 @@ fn lock(host: &Host, record: &Record) -> Result<Lock> {
         }
         if let Some(lock) = Lock::try_take(host, &record.id)? {
             // What was read without the lock may have changed before it was taken.
-            let alive = is_active(&host.containers.state(&record.id)?);
-            if !alive {
+            if process::open(&host.containers.state(&record.id)?)?.is_none() {
                 return Ok(lock);
             }
             drop(lock);
