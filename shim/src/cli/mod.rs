@@ -3,7 +3,7 @@
 mod refusal;
 mod wording;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -325,13 +325,23 @@ fn host(root: Option<PathBuf>, run: Option<PathBuf>) -> Result<Host> {
     }
     let settle = |given: Option<PathBuf>, name: &str, default: &str| {
         let path = given.or_else(|| var(name)).unwrap_or_else(|| default.into());
-        std::path::absolute(&path).map_err(|e| Error::io("directory", &path, e))
+        std::path::absolute(&path)
+            .map(|path| real(&path))
+            .map_err(|e| Error::io("directory", &path, e))
     };
     let paths = Paths {
         root: settle(root, "DHOW_ROOT", "/var/lib/dhow")?,
         run: settle(run, "DHOW_RUN", "/run/dhow")?,
     };
     Host::open(paths, var("DHOW_RUNTIME").as_deref())
+}
+
+/// The path without symlinks, as far as it is there: runtimes refuse a root behind one.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => real(parent).join(name),
+        _ => path.to_owned(),
+    })
 }
 
 #[cfg(test)]

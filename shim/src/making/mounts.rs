@@ -41,12 +41,26 @@ pub fn settle(
     }
     for path in image_volumes {
         let target = crate::options::mounts::clean(path);
-        // Hostile: a volume over / would hide the image.
-        if target != "/" && !points.iter().any(|p| p.destination == target) {
+        harmless(&target)?;
+        if !points.iter().any(|p| p.destination == target) {
             points.push(named(host, None, &target, true, false, made)?);
         }
     }
     Ok(points)
+}
+
+/// CVE-2019-16884: an image's VOLUME over /proc would give the runtime false files
+/// to write its labels to; one over / or /dev would hide what the container stands on.
+fn harmless(target: &str) -> Result<()> {
+    let over = |dir: &str| {
+        target.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if target == "/" || ["/proc", "/sys", "/dev"].into_iter().any(over) {
+        return Err(Error::usage(format!(
+            "the image asks for a volume at {target}, which is the system's; don't trust it"
+        )));
+    }
+    Ok(())
 }
 
 fn of_volume(host: &Host, volume: &Volume, made: &mut Vec<String>) -> Result<MountPoint> {
@@ -160,4 +174,19 @@ fn of_container(host: &Host, text: &str) -> Result<Vec<MountPoint>> {
     let other = host.containers.find(name)?;
     let points = other.record.mounts.into_iter().filter(|p| p.kind != "tmpfs");
     Ok(points.map(|p| MountPoint { rw: p.rw && mode != "ro", anonymous: false, ..p }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_images_volume_never_covers_the_systems_directories() {
+        for bad in ["/", "/proc", "/proc/self/attr", "/sys", "/dev/shm"] {
+            assert!(harmless(bad).is_err(), "{bad}");
+        }
+        for good in ["/data", "/processes", "/var/lib/x"] {
+            assert!(harmless(good).is_ok(), "{good}");
+        }
+    }
 }
