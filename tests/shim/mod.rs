@@ -11,3 +11,5 @@ mod logs;
 mod peers;
 mod streams;
 mod terminal;
+mod volumes;
+mod wording;
