@@ -106,8 +106,14 @@ impl<'a> Fetch<'a> {
         let resumable = matches!(e, Error::Network { .. } | Error::Registry { .. });
         if !resumable || self.full {
             let _ = fs::remove_file(&self.path);
+            return e;
         }
-        e
+        match e {
+            Error::Network { request, why } if self.at > 0 => {
+                Error::Network { request, why: format!("{why}; pull again to go on from there") }
+            }
+            other => other,
+        }
     }
 
     pub(super) fn keep(self) -> Kept {

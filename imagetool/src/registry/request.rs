@@ -215,6 +215,15 @@ fn said(bytes: &[u8]) -> String {
 
 /// A broken connection, as an error.
 pub(super) fn network(request: &str, e: &ureq::Error) -> Error {
+    if let ureq::Error::Io(e) = e
+        && e.kind() == std::io::ErrorKind::NotFound
+    {
+        // Our resolver's word: asking again is of no use.
+        let hint = "see /etc/hosts and /etc/resolv.conf".to_owned();
+        let name = e.to_string();
+        let name = name.strip_prefix("no such host: ").unwrap_or(&name).to_owned();
+        return Error::NotFound { what: "host", name, hint };
+    }
     let why = match e {
         ureq::Error::Io(e) => match e.raw_os_error() {
             Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),

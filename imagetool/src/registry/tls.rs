@@ -19,8 +19,7 @@ const BUNDLES: [&str; 6] = [
     "/usr/share/ssl/certs/ca-bundle.crt",
 ];
 
-/// The TLS settings for one host. A host on this machine without a folder in certs.d
-/// costs no reading of roots until it turns out to speak TLS.
+/// The TLS settings for one host.
 pub(super) fn config(settings: &Settings, host: &str) -> Result<TlsConfig> {
     let mut config = TlsConfig::builder().disable_verification(settings.insecure);
     let own = HostCerts::read(&settings.cert_dirs, host)?;
