@@ -43,6 +43,7 @@ fn run() -> Option<()> {
     nix::unistd::dup2_stdin(&null).ok()?;
     drop(null);
     let (task, lock, listener) = Task::receive(&mut socket)?;
+    let _ = nix::sys::prctl::set_name(c"dhow-monitor"); // it was exec'ed as /proc/self/exe
     let _ = nix::unistd::setsid();
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));

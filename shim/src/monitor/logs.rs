@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -61,7 +61,7 @@ pub fn logs(
         )));
     }
     let path = host.paths.log(&record.id);
-    let mut printer = Printer { options, out, err, damaged: 0 };
+    let mut printer = Printer::new(options, out, err);
     let done = if options.follow {
         follow(host, record, &path, &mut printer)
     } else {
@@ -153,7 +153,7 @@ enum Reached {
 
 /// Opens the log, so that the last `tail` entries are what is left to read.
 fn read_all(path: &Path, tail: Option<u64>) -> std::io::Result<Tail> {
-    let mut files = Vec::new();
+    let (mut files, mut seen) = (Vec::new(), Vec::new());
     let mut wanted = tail;
     for n in 0.. {
         let mut file = match File::open(rotated(path, n)) {
@@ -161,6 +161,11 @@ fn read_all(path: &Path, tail: Option<u64>) -> std::io::Result<Tail> {
             Err(e) if e.kind() == ErrorKind::NotFound => break,
             Err(e) => return Err(e),
         };
+        let inode = file.metadata()?.ino();
+        if seen.contains(&inode) {
+            continue; // rotated between two of our looks
+        }
+        seen.push(inode);
         if let Some(wanted) = &mut wanted {
             let found = seek_to_last(&mut file, *wanted)?;
             *wanted -= found;
@@ -261,12 +266,18 @@ impl Tail {
 /// Shows entries as asked.
 struct Printer<'a> {
     options: &'a LogOptions,
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
+    out: BufWriter<&'a mut dyn Write>,
+    err: BufWriter<&'a mut dyn Write>,
+    last_was_err: bool,
     damaged: u64,
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
+    fn new(options: &'a LogOptions, out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
+        let (out, err) = (BufWriter::with_capacity(64 * 1024, out), BufWriter::new(err));
+        Self { options, out, err, last_was_err: false, damaged: 0 }
+    }
+
     fn print(&mut self, line: &[u8]) -> std::io::Result<Reached> {
         let Ok(entry) = serde_json::from_slice::<Entry<'_>>(line) else {
             self.damaged += 1;
@@ -278,7 +289,12 @@ impl Printer<'_> {
         if self.options.until.is_some_and(|until| entry.time > until) {
             return Ok(Reached::Until);
         }
-        let to = if entry.stream == "stderr" { &mut *self.err } else { &mut *self.out };
+        let to_err = entry.stream == "stderr";
+        if to_err != self.last_was_err {
+            self.flush()?; // both may be one terminal: what came first is seen first
+            self.last_was_err = to_err;
+        }
+        let to = if to_err { &mut self.err } else { &mut self.out };
         if self.options.timestamps {
             // Nine digits always, as docker prints them here.
             write!(to, "{} ", entry.time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ"))?;
@@ -312,9 +328,10 @@ mod tests {
 
     fn shown(path: &Path, options: &LogOptions) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut printer = Printer { options, out: &mut out, err: &mut err, damaged: 0 };
+        let mut printer = Printer::new(options, &mut out, &mut err);
         read_all(path, options.tail).unwrap().print(&mut printer).unwrap();
         printer.finish().unwrap();
+        drop(printer);
         (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
@@ -349,7 +366,7 @@ mod tests {
         let (_dir, path) = log_of(3, Limits::default());
         let options = LogOptions::default();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut printer = Printer { options: &options, out: &mut out, err: &mut err, damaged: 0 };
+        let mut printer = Printer::new(&options, &mut out, &mut err);
         let mut tail = read_all(&path, None).unwrap();
         tail.print(&mut printer).unwrap();
         let mut log = Writer::open(&path, Limits { size: 700, files: 9 }).unwrap();
@@ -357,6 +374,7 @@ mod tests {
             log.write(Stream::Stdout, format!("{n}\n").as_bytes()).unwrap();
         }
         tail.print(&mut printer).unwrap();
+        drop(printer);
         let expected = lines(0..40);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
@@ -384,7 +402,7 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let options = LogOptions { tail, ..LogOptions::default() };
-            let mut printer = Printer { options: &options, out: &mut out, err: &mut err, damaged: 0 };
+            let mut printer = Printer::new(&options, &mut out, &mut err);
             read_all(&path, tail).unwrap().print(&mut printer).unwrap();
         }
     }
