@@ -1,5 +1,6 @@
 //! dhow-runtime: a bundle in, a container out.
 
+mod attacks;
 mod change;
 mod console;
 mod exec;
