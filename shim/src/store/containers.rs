@@ -1,6 +1,9 @@
 //! Container records: ROOT/containers/ID, found by name in ROOT/names/NAME.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::{Error, Result};
 use crate::model::{Record, State};
@@ -15,6 +18,10 @@ pub struct Container {
     /// What became of it, as last written; `monitor::state` checks it against the living.
     pub state: State,
 }
+
+/// Names in ROOT/tmp of what is half made and half removed.
+const BIRTH: &str = "container-";
+const GRAVE: &str = "removed-";
 
 /// The containers of a world.
 pub struct Containers {
@@ -47,7 +54,15 @@ impl Containers {
             make_dir(&self.root.join(part))?;
         }
         let sync = sync_of(record);
-        let birth = self.root.join("tmp").join(format!("container-{}", record.id));
+        let birth = self.root.join("tmp").join(format!("{BIRTH}{}", record.id));
+        let (dead, _alive) = {
+            let _lock = self.lock()?;
+            let dead = self.dead();
+            make_dir(&birth)?;
+            // Held until it is born or gone: a sweep by another process leaves it alone.
+            (dead, lock_dir(&birth))
+        };
+        sweep(dead);
         let made = fill(&birth, record, sync).and_then(|()| {
             let _lock = self.lock()?;
             self.take_name(&record.name, &record.id)?;
@@ -61,6 +76,18 @@ impl Containers {
             let _ = std::fs::remove_dir_all(&birth);
         }
         made
+    }
+
+    /// What killed processes left half made or half removed, each with its lock. Call with
+    /// the lock held: who makes such a directory locks it before the lock is let go.
+    fn dead(&self) -> Vec<(PathBuf, Flock<File>)> {
+        let entries = std::fs::read_dir(self.root.join("tmp")).into_iter().flatten().flatten();
+        let ours = entries.filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with(BIRTH) || name.starts_with(GRAVE)
+        });
+        ours.filter_map(|entry| Some((entry.path(), lock_dir(&entry.path())?))).collect()
     }
 
     /// A conflict when a container has this name; asked early, before an image is pulled.
@@ -213,9 +240,10 @@ impl Containers {
     /// Removes the container's directory and frees its name; it must not be alive.
     pub fn remove(&self, record: &Record) -> Result<()> {
         let dir = self.dir(&record.id);
-        let grave = self.root.join("tmp").join(format!("removed-{}", record.id));
-        {
+        let grave = self.root.join("tmp").join(format!("{GRAVE}{}", record.id));
+        let _dying = {
             let _lock = self.lock()?;
+            let dying = lock_dir(&dir);
             match std::fs::rename(&dir, &grave) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::io("remove container", &dir, e));
@@ -225,7 +253,8 @@ impl Containers {
             if self.id_of_name(&record.name).as_deref() == Some(&record.id) {
                 let _ = std::fs::remove_file(self.name_link(&record.name));
             }
-        }
+            dying
+        };
         match std::fs::remove_dir_all(&grave) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("remove container", &grave, e))
@@ -236,7 +265,6 @@ impl Containers {
 }
 
 fn fill(birth: &Path, record: &Record, sync: Sync) -> Result<()> {
-    make_dir(birth)?;
     for part in ["bundle", "work", "rootfs"] {
         make_dir(&birth.join(part))?;
     }
@@ -244,6 +272,18 @@ fn fill(birth: &Path, record: &Record, sync: Sync) -> Result<()> {
     let upper = birth.join("upper");
     std::fs::create_dir(&upper).map_err(|e| Error::io("create directory", &upper, e))?;
     write_atomic(&birth.join("container.json"), &encode(record)?, sync)
+}
+
+/// A directory's own lock, unless somebody holds it.
+fn lock_dir(path: &Path) -> Option<Flock<File>> {
+    Flock::lock(File::open(path).ok()?, FlockArg::LockExclusiveNonblock).ok()
+}
+
+fn sweep(dead: Vec<(PathBuf, Flock<File>)>) {
+    for (path, _lock) in dead {
+        // What can't be removed now is tried again by the next.
+        let _ = std::fs::remove_dir_all(path);
+    }
 }
 
 fn sync_of(record: &Record) -> Sync {
@@ -334,6 +374,23 @@ mod tests {
         std::os::unix::fs::symlink("c".repeat(64), root.path().join("names/web")).unwrap();
         store.create(&record('b', "web")).unwrap();
         assert_eq!(store.find("web").unwrap().record.id, "b".repeat(64));
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_swept_and_what_lives_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Containers::open(root.path());
+        let tmp = root.path().join("tmp");
+        for name in ["container-dead/upper", "removed-dead", "container-alive", "other"] {
+            std::fs::create_dir_all(tmp.join(name)).unwrap();
+        }
+        let alive = lock_dir(&tmp.join("container-alive")).unwrap();
+        store.create(&record('a', "one")).unwrap();
+        let mut left: Vec<_> =
+            std::fs::read_dir(&tmp).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["container-alive", "other"]);
+        drop(alive);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{Request, Steps, make};
@@ -37,8 +37,8 @@ impl Create {
             }
             Err(e) => {
                 out.error(&e);
-                // As docker's: 1 for what create itself could not do, 125 is run's.
-                Exit::of_verb(e.kind)
+                // As docker's: 125 for what was typed, 1 for what could not be done.
+                if e.kind == Kind::Usage { Exit::of_run(e.kind) } else { Exit::of_verb(e.kind) }
             }
         }
     }
