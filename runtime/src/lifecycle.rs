@@ -182,7 +182,10 @@ pub fn poststart(hooks: &Hooks, record: &Record, log: &crate::log::Log) {
 /// Removes a container whose process has ended: groups, directory, then the poststop hooks.
 pub fn destroy(held: &Held, record: &Record, log: &crate::log::Log) -> Result<()> {
     // What outlived the first process (no pid namespace of its own) ends with it.
-    let _ = record.cgroup.kill(libc::SIGKILL);
+    // Looked at first, since killing all means freezing, which takes its time.
+    if !record.cgroup.pids().is_ok_and(|left| left.is_empty()) {
+        let _ = record.cgroup.kill(libc::SIGKILL);
+    }
     let config = held.dir.config();
     let groups = record.cgroup.delete();
     let directory = held.dir.remove();
