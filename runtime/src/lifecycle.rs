@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::hooks;
 use crate::init::child::Fifos;
 use crate::init::parent::{Init, Launch, launch};
+use crate::init::protocol::Message;
 use crate::plan::{self, Plan, Rest};
 use crate::state::{self, Dir, Held, Identity, Record, Store, file};
 use crate::validate;
@@ -90,7 +91,7 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         cgroup: group.record(),
     };
     let held = store.reserve(wanted.id)?;
-    let made = make(&held.dir, wanted, &mut record, &mut group, &plan, &rest, console, &text);
+    let made = make(&held, wanted, &mut record, &mut group, &plan, &rest, console, &text);
     match made {
         Ok(init) => Ok(Born { held, init, record, hooks: rest.hooks }),
         Err(e) => {
@@ -103,7 +104,7 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
 
 #[allow(clippy::too_many_arguments, reason = "the parts of one container, once")]
 fn make(
-    dir: &Dir,
+    held: &Held,
     wanted: &Wanted<'_>,
     record: &mut Record,
     group: &mut Cgroup,
@@ -112,6 +113,7 @@ fn make(
     console: Option<OwnedFd>,
     text: &str,
 ) -> Result<Init> {
+    let dir = &held.dir;
     // Written before anything exists that would have to be found again.
     dir.record(record)?;
     dir.write(file::CONFIG, text)?;
@@ -126,13 +128,18 @@ fn make(
         fifos,
         console,
         preserve: wanted.preserve + wanted.listen,
+        lock: held.descriptor(),
     });
     let init = launched.inspect_err(|_| {
         // SPEC: runtime.md §Lifecycle 8 to 13: a failure goes on with the poststop hooks.
         let _ = hooks::run_all(&rest.hooks.poststop, "poststop", &state.json("stopped", 0));
     })?;
     record.process = Identity::of(init.pid).unwrap_or_default();
-    dir.record(record).inspect_err(|_| init.discard())?;
+    let recorded = dir.record(record).and_then(|()| {
+        // Only now may init outlive this process, for only now can it be found again.
+        if wanted.waits { init.say(&Message::Go) } else { Ok(()) }
+    });
+    recorded.inspect_err(|_| init.discard())?;
     Ok(init)
 }
 

@@ -62,11 +62,14 @@ pub fn run(plan: &Plan, mut context: Context) -> ! {
     for &phase in &plan.phases {
         if let Err(cause) = perform(phase, plan, &mut context) {
             let fault = cause.at(phase);
-            if let (Err(_), Some(fifos)) =
-                (context.link.send(&Message::Fault(fault.clone())), &context.fifos)
+            // Whoever starts it hears it first: with the maker gone, the link's
+            // write is this process's end.
+            if let (Phase::Start | Phase::Seccomp | Phase::Exec, Some(fifos)) =
+                (phase, &context.fifos)
             {
                 let _ = nix::unistd::write(&fifos.answer, &fault.encode());
             }
+            let _ = context.link.send(&Message::Fault(fault));
             break;
         }
     }
@@ -109,12 +112,12 @@ fn in_hooks(plan: &Plan, c: &Context) -> Done {
 
 /// Waits until someone starts the container, then runs the startContainer hooks.
 fn start(plan: &Plan, c: &Context) -> Done {
-    match &c.fifos {
-        Some(fifos) => {
-            let mut byte = [0];
-            while nix::unistd::read(&fifos.start, &mut byte).because("read", "exec.fifo")? == 0 {}
-        }
-        None => c.link.expect(&Message::Go).because("wait for", "the start")?,
+    // With `create` this says that the record is written; should the runtime
+    // have been killed before, init ends here instead of waiting for ever.
+    c.link.expect(&Message::Go).because("wait for", "the start")?;
+    if let Some(fifos) = &c.fifos {
+        let mut byte = [0];
+        while nix::unistd::read(&fifos.start, &mut byte).because("read", "exec.fifo")? == 0 {}
     }
     if plan.start_container.is_empty() {
         return Ok(());

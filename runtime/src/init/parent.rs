@@ -4,7 +4,7 @@ mod idmap;
 mod relay;
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use dhow_kernel::process::{self, Fork, Side};
 use nix::fcntl::{OFlag, open};
@@ -41,6 +41,9 @@ pub struct Launch<'a> {
     pub console: Option<OwnedFd>,
     /// `--preserve-fds`, plus socket activation's.
     pub preserve: u32,
+    /// The lock on the container's directory, which must end with this
+    /// process, so init gives up its copy.
+    pub lock: RawFd,
 }
 
 /// A container's first process, waiting for its start.
@@ -90,6 +93,7 @@ fn spawn(launch: Launch<'_>) -> Result<Init> {
         program: None,
         null: None,
     };
+    let lock = launch.lock;
     let aside = Aside::step(plan)?;
     let fork = Fork {
         namespaces: if plan.spaces.relay { 0 } else { plan.spaces.clone },
@@ -99,6 +103,7 @@ fn spawn(launch: Launch<'_>) -> Result<Init> {
     let (pid, pidfd) = match process::fork(&fork).map_err(system)? {
         Side::Child => {
             drop(ours);
+            drop(dhow_kernel::fd::adopt(lock));
             if plan.spaces.relay {
                 relay::run(plan, context, group.as_ref().map(AsFd::as_fd));
             }

@@ -9,6 +9,7 @@ mod status;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -67,6 +68,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// The lock's descriptor.
+    pub fn descriptor(&self) -> RawFd {
+        self.lock.as_raw_fd()
+    }
+
     /// Lets others use the container, while this process stays with it.
     pub fn release(&self) {
         // Init has a copy of the descriptor until it executes: closing ours wouldn't do.
