@@ -11,5 +11,6 @@ mod logs;
 mod peers;
 mod streams;
 mod terminal;
+mod tour;
 mod volumes;
 mod wording;

@@ -1,0 +1,61 @@
+//! The README's tour, line by line, as it stands.
+
+use std::fs;
+
+use e2e::{Registry, World, program, workspace};
+
+/// The shell block under "## Tour", without the line that builds what the suite has built.
+fn lines(image: &str) -> String {
+    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
+    let tour = readme.split("\n## Tour\n").nth(1).unwrap();
+    let block = tour.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let line = |line: &str| match line {
+        _ if line.starts_with("make ") => String::new(),
+        _ if line.starts_with("IMAGE=") => format!("IMAGE={image}\n"),
+        _ => format!("{line}\n"),
+    };
+    block.lines().map(line).collect()
+}
+
+/// What podman needs where limits can't be raised, and to keep its state in the world.
+fn podman_settings(w: &World) -> [(&'static str, std::path::PathBuf); 2] {
+    let containers = w.path("containers.conf");
+    fs::write(
+        &containers,
+        "[containers]\ndefault_ulimits=[\"nofile=1024:1024\",\"nproc=1024:1024\"]\n\
+         [engine]\ncgroup_manager=\"cgroupfs\"\nevents_logger=\"none\"\n",
+    )
+    .unwrap();
+    let storage = w.path("storage.conf");
+    let (root, run) = (w.path("podman/root"), w.path("podman/run"));
+    let text = format!("[storage]\ndriver=\"overlay\"\ngraphroot={root:?}\nrunroot={run:?}\n");
+    fs::write(&storage, text).unwrap();
+    let policy = w.path("home/.config/containers");
+    fs::create_dir_all(&policy).unwrap();
+    fs::write(policy.join("policy.json"), r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)
+        .unwrap();
+    [("CONTAINERS_CONF", containers), ("CONTAINERS_STORAGE_CONF", storage)]
+}
+
+#[test]
+fn readmes_tour_works_line_by_line() {
+    let w = World::new();
+    let image = Registry::open().name("busybox:latest");
+    let script = format!(
+        "set -eu\ncd {}\nmkdir target\nln -s {} target/dhow\nexec </dev/null\n{}",
+        w.path("").display(),
+        program("dhow").parent().unwrap().display(),
+        lines(&image)
+    );
+    let mut tour = w
+        .cmd("unshare")
+        .args(["--mount", "--propagation", "private", "bash", "-xc", &script])
+        .limit(300);
+    for (key, value) in podman_settings(&w) {
+        tour = tour.env(key, value);
+    }
+    let done = tour.run().ok();
+    for part in ["hello from a container", "working", "hello from podman", "hello from runc"] {
+        assert!(done.out().contains(part), "{part:?} is missing in:\n{}", done.out());
+    }
+}
