@@ -1,5 +1,6 @@
 //! dhow: docker's command line.
 
+mod crash;
 mod exec;
 mod exit;
 mod flags;

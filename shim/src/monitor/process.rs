@@ -10,6 +10,10 @@ use crate::model::State;
 pub struct Stat {
     /// Ended, and not yet waited for.
     pub zombie: bool,
+    /// Field 4.
+    pub parent: i32,
+    /// Field 6.
+    pub session: i32,
     /// Field 22, clock ticks since boot.
     pub start_time: u64,
     /// Field 52, a wait status; of a zombie, its last.
@@ -34,6 +38,8 @@ fn parse(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     Some(Stat {
         zombie: matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         start_time: fields.get(19)?.parse().ok()?,
         exit_status: fields.get(49).and_then(|f| f.parse().ok()).unwrap_or(0),
     })
@@ -72,7 +78,10 @@ mod tests {
         let rest: Vec<String> = (4..=52).map(|n| (n * 10).to_string()).collect();
         let text = format!("42 (a) b (c)) Z {}\n", rest.join(" "));
         let stat = parse(&text).unwrap();
-        assert_eq!(stat, Stat { zombie: true, start_time: 220, exit_status: 520 });
+        assert_eq!(
+            stat,
+            Stat { zombie: true, parent: 40, session: 60, start_time: 220, exit_status: 520 }
+        );
         assert_eq!(parse("42 (x"), None);
     }
 

@@ -7,7 +7,6 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::lock::Lock;
@@ -17,6 +16,9 @@ use super::{clear, ended, is_active, process, remove_quietly, socket};
 use crate::error::Result;
 use crate::host::Host;
 use crate::model::{Record, State, Status};
+
+/// Milliseconds that a runtime gets to come to its end; then what it made is removed under it.
+const LONGEST_CALL: u16 = 10_000;
 
 /// The container's state, after putting right what a killed monitor left.
 pub fn state(host: &Host, record: &Record) -> Result<State> {
@@ -52,19 +54,29 @@ fn sweep(host: &Host, record: &Record, lock: Lock) -> Result<()> {
 }
 
 /// The runtime that the killed monitor called may still be at work: what it makes must be seen.
+///
+/// A container's own first process may look like the runtime until it becomes the command, and
+/// waits for a start that never comes: it leads a session or has the runtime for its parent.
 fn wait_for_runtime(id: &str) {
-    let called = |pid: &i32| {
+    let called = |pid: i32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let has = |word: &str| line.split(|&b| b == 0).any(|argument| argument == word.as_bytes());
         has(id) && (has("create") || has("start"))
     };
+    let works = |pid: i32| {
+        called(pid)
+            && process::stat(pid)
+                .is_some_and(|s| !s.zombie && s.session != pid && !called(s.parent))
+    };
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    for pid in pids.filter(called) {
+    for pid in pids.filter(|&pid| works(pid)) {
         let Ok(process) = process::open_pid(pid) else { continue };
-        let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
         // Opened first, looked at again: the pid may have become another's.
-        while called(&pid) && poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        if works(pid) {
+            let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut fds, PollTimeout::from(LONGEST_CALL));
+        }
     }
 }
 
