@@ -48,6 +48,9 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     let gone = || Error::rule("cannot exec in a stopped container");
     let target = entry.record.process.open().ok_or_else(gone)?;
     let spaces = Spaces::of(entry.record.process.pid)?;
+    // A process on its way out has lost its namespaces, and its number may be another's:
+    // then we'd have compared ours with the wrong ones, and stay outside.
+    entry.record.process.open().ok_or_else(gone)?;
     let (process, cgroup) = (entry.process, entry.cgroup);
     let in_user = spaces.user();
     let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
@@ -121,12 +124,14 @@ impl Spaces {
         let mut differ = 0;
         for kind in KINDS {
             let read = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/{}", kind.proc));
-            let theirs = match read(&pid.to_string()) {
+            let ours = match read("self") {
                 // A kernel without that kind.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                other => other.map_err(|e| Error::io("read", "the namespaces", &e))?,
+                other => other.map_err(|e| Error::io("read", "our namespaces", &e))?,
             };
-            if read("self").ok() != Some(theirs) {
+            let theirs = read(&pid.to_string())
+                .map_err(|e| Error::io("read", "the container's namespaces", &e))?;
+            if ours != theirs {
                 differ |= kind.flag;
             }
         }
@@ -246,6 +251,18 @@ mod tests {
         assert_eq!((root.parent, root.child), (ns::PID, ns::USER | ns::MOUNT));
         let rootless = Spaces::split(all, false);
         assert_eq!((rootless.parent, rootless.child), (ns::PID | ns::USER, ns::MOUNT));
+    }
+
+    #[test]
+    fn a_process_on_its_way_out_is_not_taken_for_one_of_ours() {
+        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let pid = child.id() as i32;
+        let ended = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT;
+        let id = nix::sys::wait::Id::Pid(nix::unistd::Pid::from_raw(pid));
+        nix::sys::wait::waitid(id, ended).unwrap();
+        let spaces = Spaces::of(pid);
+        child.wait().unwrap();
+        assert!(spaces.is_err(), "{spaces:?}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ const VERSION: &str =
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 fn main() -> ExitCode {
-    if std::env::args().any(|arg| ENTERING.contains(&arg.as_str()))
+    if std::env::args_os().any(|arg| ENTERING.iter().any(|verb| arg == *verb))
         && let Err(e) = sealed::ensure(std::env::args_os().collect(), std::env::vars_os().collect())
     {
         return fail(&Log::default(), &e, 1);

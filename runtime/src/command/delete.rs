@@ -7,12 +7,11 @@ use crate::state::{MISSING, Status};
 
 /// Deletes it.
 pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
-    let (dir, record) = match world.store.find(id) {
+    let (held, record) = match world.store.hold(id) {
         Ok(found) => found,
         Err(e) if force => return forgotten(id, world, e),
         Err(e) => return Err(e),
     };
-    let held = dir.hold()?;
     match held.dir.status(&record) {
         Status::Stopped => {}
         // As runc: what was never started has nothing to lose.

@@ -6,8 +6,7 @@ use crate::state::Status;
 
 /// Pauses it.
 pub fn pause(id: &str, world: &World) -> Result<()> {
-    let (dir, record) = world.store.find(id)?;
-    let held = dir.hold()?;
+    let (held, record) = world.store.hold(id)?;
     match held.dir.status(&record) {
         Status::Running | Status::Created => record.cgroup.freeze(),
         _ => Err(Error::rule("container not running")),

@@ -6,8 +6,7 @@ use crate::state::Status;
 
 /// Resumes it.
 pub fn resume(id: &str, world: &World) -> Result<()> {
-    let (dir, record) = world.store.find(id)?;
-    let held = dir.hold()?;
+    let (held, record) = world.store.hold(id)?;
     match held.dir.status(&record) {
         Status::Paused => record.cgroup.thaw(),
         // Paused before its start, it is still only "created".

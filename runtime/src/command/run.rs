@@ -56,10 +56,11 @@ pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
     let mut screen = Screen { socket, detach: extra.detach, ours: None };
     let born = lifecycle::create(&world.store, &flags.wanted(world, false), &mut screen)?;
     let ended = started(&born, flags, &screen, signals.as_ref(), world);
-    born.held.take_back();
+    // Deleted by somebody else meanwhile: there is nothing of it left to remove.
+    let ours = born.held.take_back();
     match ended {
         Ok(None) => Ok(0),
-        Ok(Some(code)) if extra.keep => Ok(code),
+        Ok(Some(code)) if extra.keep || !ours => Ok(code),
         Ok(Some(code)) => lifecycle::destroy(&born.held, &born.record, &world.log).map(|()| code),
         Err(e) => {
             born.init.discard();

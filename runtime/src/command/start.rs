@@ -13,8 +13,7 @@ use crate::validate::{self, hook, spec};
 
 /// Starts it.
 pub fn start(id: &str, world: &World) -> Result<()> {
-    let (dir, record) = world.store.find(id)?;
-    let held = dir.hold()?;
+    let (held, record) = world.store.hold(id)?;
     match held.dir.status(&record) {
         Status::Created => {}
         Status::Stopped => {

@@ -20,8 +20,7 @@ pub enum Source<'a> {
 
 /// Updates its limits; what isn't asked for stays.
 pub fn update(id: &str, source: &Source<'_>, world: &World) -> Result<()> {
-    let (dir, record) = world.store.find(id)?;
-    let held = dir.hold()?;
+    let (held, record) = world.store.hold(id)?;
     if held.dir.status(&record) == Status::Stopped {
         return Err(Error::rule("container not running"));
     }

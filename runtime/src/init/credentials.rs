@@ -1,15 +1,18 @@
 //! Who the program is: groups, ids, capabilities, no_new_privs, labels; and where it starts.
 
 use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use dhow_kernel::caps;
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, fstat, makedev, umask};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::{Mode, fstat, umask};
 use nix::unistd::{Gid, Uid, chdir, fchown, setresgid, setresuid};
 
 use super::child::Context;
 use super::exec;
 use super::fault::{Because, Cause, Done};
+use super::mask::is_null;
 use super::procfs::Procfs;
 use crate::plan::Plan;
 use crate::validate::process::{Capabilities, Process, rlimit_name};
@@ -46,25 +49,30 @@ pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits
     capabilities(p.capabilities)
 }
 
-/// Standard streams that were opened for someone else become the user's, as runc has it.
+/// Standard streams that were opened for someone else become the user's, as runc has it;
+/// the host's /dev/null becomes the container's, for with it goes the right to change its mode.
 fn stdio(uid: u32) {
-    let streams: [&dyn Fn() -> nix::Result<()>; 3] =
-        [&|| own(std::io::stdin(), uid), &|| own(std::io::stdout(), uid), &|| {
-            own(std::io::stderr(), uid)
-        }];
+    let null = null();
     // What can't change owner (a socket, a read-only mount) is used as it is.
-    for stream in streams {
-        let _ = stream();
+    for stream in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
+        let Ok(stat) = fstat(stream) else { continue };
+        if is_null(&stat) {
+            if let Some(null) = &null {
+                let _ = dhow_kernel::fd::place(null.as_fd(), stream.as_raw_fd());
+            }
+        } else if stat.st_uid != uid {
+            let _ = fchown(stream, Some(Uid::from_raw(uid)), None);
+        }
     }
 }
 
-fn own(stream: impl std::os::fd::AsFd, uid: u32) -> nix::Result<()> {
-    let stat = fstat(&stream)?;
-    let null = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == makedev(1, 3);
-    if null || stat.st_uid == uid {
-        return Ok(());
-    }
-    fchown(stream, Some(Uid::from_raw(uid)), None)
+/// The container's own null device, if what it calls so is one.
+fn null() -> Option<OwnedFd> {
+    // In a container that runs, it may be anything: nothing to wait for, nothing to follow.
+    let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
+    let fd = open(c"/dev/null", flags | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let plain = fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_RDWR));
+    fstat(&fd).is_ok_and(|stat| is_null(&stat) && plain.is_ok()).then_some(fd)
 }
 
 fn label(p: &Process, proc: &Procfs) -> Done {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use dhow_kernel::mount::{self as kernel, Tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
-use nix::sys::stat::{fstat, makedev};
+use nix::sys::stat::{FileStat, fstat, makedev};
 
 use super::child::Context;
 use super::fault::{Because, Cause, Done};
@@ -105,13 +105,21 @@ fn empty_tmpfs() -> Done<OwnedFd> {
 }
 
 /// CVE: 2025-31133: a /dev/null from the image could be anything; this is the
-/// host's, taken before the pivot, and proved to be it.
+/// host's, taken before the pivot, and proved to be it. It is the host's own inode,
+/// so it is read-only: else root inside could change its mode and owner outside.
 pub fn host_null() -> Done<OwnedFd> {
     let tree =
         kernel::open_tree(AT_FDCWD, c"/dev/null", Tree::Clone).because("open", "/dev/null")?;
     let stat = fstat(&tree).because("stat", "/dev/null")?;
-    if stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == makedev(1, 3) {
-        return Ok(tree);
+    if !is_null(&stat) {
+        return Err(Cause::rule("/dev/null of the host is not the null device"));
     }
-    Err(Cause::rule("/dev/null of the host is not the null device"))
+    // KERNEL: a device on a read-only mount can still be written to.
+    mounts::dress(tree.as_fd(), READONLY, false).because("mount_setattr", "/dev/null")?;
+    Ok(tree)
+}
+
+/// Whether this is the null device.
+pub fn is_null(stat: &FileStat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == makedev(1, 3)
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -79,9 +79,15 @@ impl Held {
         let _ = self.lock.unlock();
     }
 
-    /// Holds it again.
-    pub fn take_back(&self) {
-        let _ = self.lock.lock();
+    /// Holds it again; false when it was removed meanwhile: then its id may be another's.
+    pub fn take_back(&self) -> bool {
+        self.lock.lock().is_ok() && self.is_current()
+    }
+
+    /// Whether what is held is still what the path leads to.
+    fn is_current(&self) -> bool {
+        let (held, there) = (self.lock.metadata(), fs::metadata(&self.dir.path));
+        matches!((held, there), (Ok(a), Ok(b)) if (a.dev(), a.ino()) == (b.dev(), b.ino()))
     }
 }
 
@@ -149,6 +155,23 @@ impl Store {
         let dir = self.dir(id)?;
         let record = dir.read(id)?;
         Ok((dir, record))
+    }
+
+    /// The container called `id`, held, and its record as it is once held: whoever held
+    /// it before may have gone on, or removed it, and the id may have been taken anew.
+    pub fn hold(&self, id: &str) -> Result<(Held, Record)> {
+        loop {
+            let (dir, _) = self.find(id)?;
+            let path = dir.path.clone();
+            match dir.hold() {
+                Ok(held) if held.is_current() => {
+                    let record = held.dir.read(id)?;
+                    return Ok((held, record));
+                }
+                Err(e) if path.exists() => return Err(e),
+                _ => {}
+            }
+        }
     }
 
     /// A directory that may lack a record, for `delete --force`.
