@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -149,8 +149,7 @@ fn id(text: &str) -> Option<u32> {
 
 /// A table of the root's, or nothing if it has none.
 fn read(root: &RootDir, path: &str) -> Result<String> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    match root.open_inside(path.as_bytes(), flags) {
+    match root.open_inside(path.as_bytes(), OFlag::O_PATH) {
         Ok(fd) => read_regular(fd, path),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(String::new()),
         Err(e) => Err(root.error("open", path.as_bytes(), e)),
@@ -164,8 +163,11 @@ fn read_regular(fd: OwnedFd, path: &str) -> Result<String> {
     if kind(&stat) != SFlag::S_IFREG {
         return Err(Error::invalid(what(), "it is no regular file"));
     }
+    // Opened for reading only now: opening a device can be an act (a tape rewinds, a
+    // watchdog starts), and we aren't in the container's devices group.
+    let file = File::open(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(io)?;
     let mut bytes = Vec::new();
-    File::from(fd).take(MAX + 1).read_to_end(&mut bytes).map_err(io)?;
+    file.take(MAX + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX {
         return Err(Error::invalid(what(), "it is larger than 4 MiB"));
     }
@@ -252,6 +254,13 @@ mod tests {
         nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(resolve(&root, "root").unwrap_err().to_string().contains("no regular file"));
         fs::remove_file(&passwd).unwrap();
+        // Without a driver behind it, opening it would say so.
+        let device = nix::sys::stat::makedev(240, 77);
+        let mode = nix::sys::stat::Mode::S_IRWXU;
+        if nix::sys::stat::mknod(&passwd, SFlag::S_IFCHR, mode, device).is_ok() {
+            assert!(resolve(&root, "root").unwrap_err().to_string().contains("no regular file"));
+            fs::remove_file(&passwd).unwrap();
+        }
         fs::File::create(&passwd).unwrap().set_len(2 << 30).unwrap();
         assert!(resolve(&root, "root").unwrap_err().to_string().contains("larger than 4 MiB"));
     }
