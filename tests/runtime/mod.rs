@@ -6,6 +6,7 @@ mod console;
 mod exec;
 mod guest;
 mod hooks;
+mod hostile;
 mod isolation;
 mod killed;
 mod lifecycle;

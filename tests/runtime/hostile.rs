@@ -1,0 +1,93 @@
+//! More of what a hostile container, or bad luck, can do to a runtime.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+
+use e2e::World;
+use serde_json::json;
+
+use super::lifecycle::{create, status, wait_for};
+
+fn mode(path: &str) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Puts the host's null device right, whatever a failing case has done to it.
+struct Null;
+
+impl Drop for Null {
+    fn drop(&mut self) {
+        let _ = fs::set_permissions("/dev/null", fs::Permissions::from_mode(0o666));
+        let _ = std::os::unix::fs::chown("/dev/null", Some(0), Some(0));
+    }
+}
+
+/// Root inside must not get at the inode of the host's null device: with its mode
+/// everybody outside would lose it. It comes in as a standard stream and as a mask.
+#[test]
+fn null_device_of_the_host_is_out_of_reach() {
+    let w = World::new();
+    let _mended = Null;
+    let script = "for f in /proc/self/fd/0 /proc/self/fd/1 /proc/keys /proc/timer_list; do \
+        chmod 1666 $f; done; exit 0";
+    let b = w.bundle("b", &["sh", "-c", script]);
+    let b = b.with("/linux/maskedPaths", json!(["/proc/keys", "/proc/timer_list"]));
+    let b = b.with(
+        "/process/capabilities",
+        json!({"bounding": ["CAP_CHOWN", "CAP_FOWNER"], "effective": ["CAP_CHOWN", "CAP_FOWNER"],
+            "permitted": ["CAP_CHOWN", "CAP_FOWNER"]}),
+    );
+    let quiet = ["sh", "-c", "exec \"$@\" >/dev/null </dev/null", "sh"];
+    w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(quiet).run().ok();
+    assert_eq!(mode("/dev/null"), 0o666, "run");
+    let b = b.with("/process/args", json!(["sleep", "100"]));
+    create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    w.runtime_cmd(["exec", b.id(), "sh", "-c", script]).under(quiet).run().ok();
+    w.runtime(["delete", "--force", b.id()]).ok();
+    assert_eq!(mode("/dev/null"), 0o666, "exec");
+    // What masks still reads as nothing, and takes what is written.
+    let b = b.with("/process/args", json!(["sh", "-c", "cat /proc/keys; echo x >/proc/keys"]));
+    w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("");
+}
+
+/// Arguments need not be text.
+#[test]
+fn argument_that_is_not_text_is_no_reason_to_panic() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let w = World::new();
+    let odd = OsStr::from_bytes(b"\xff");
+    let words = [OsStr::new("kill"), OsStr::new("x"), odd];
+    let said = w.runtime(words).refused().err();
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// A delete that waited for another's must not take what has the id since.
+#[test]
+fn delete_that_waited_leaves_the_next_container_of_that_name_alone() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "100"]);
+    create(&w, &b);
+    w.runtime(["kill", b.id(), "KILL"]).ok();
+    wait_for(&w, b.id(), "stopped");
+    let (dir, aside) = (w.runtime_root().join(b.id()), w.runtime_root().join("aside"));
+    let held = File::open(&dir).unwrap();
+    held.lock().unwrap();
+    let waiting = w.runtime_cmd(["delete", b.id()]).start();
+    let pid = waiting.id().to_string();
+    e2e::until("delete waits for the lock", || {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|l| l.contains("->") && l.split_whitespace().any(|word| word == pid))
+    });
+    // Somebody else's delete and create, as far as the waiting one can tell.
+    fs::rename(&dir, &aside).unwrap();
+    create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    drop(held);
+    let done = waiting.wait_with_output().unwrap();
+    assert!(!done.status.success(), "a running container was deleted");
+    assert_eq!(status(&w, b.id()), "running");
+    w.runtime(["delete", "--force", b.id()]).ok();
+    fs::remove_dir_all(aside).unwrap();
+}
