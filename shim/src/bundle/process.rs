@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn every_capability_has_its_spec_name() {
-        for name in rights::CAPABILITIES {
+        for name in dhow_kernel::caps::NAMES {
             let parsed = capability(name).map(|c| serde_json::to_value(c).unwrap());
             assert_eq!(parsed, Some(name.into()));
         }
