@@ -1,5 +1,5 @@
 //! The pipeline of one layer: one thread reads (the caller's reader hashes the packed bytes)
-//! and inflates, another hashes the plain bytes and makes files of them. FLOORS §3, "pipe2":
+//! and inflates, another hashes the plain bytes and makes files of them. Measured:
 //! the two halves cost the same, and chunks pass between them without a copy.
 
 use std::io::{self, BufRead, Read};

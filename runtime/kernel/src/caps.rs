@@ -1,4 +1,8 @@
 //! capset(2), the bounding set and the ambient set, as bit masks (bit n = capability n).
+//!
+//! Why not the `caps` crate (0.5): its sets are hash sets filled by one call a capability,
+//! in the child between clone and exec; here a set is one call. The tests hold the table
+//! of names against it.
 
 use crate::check;
 

@@ -2,6 +2,10 @@
 //!
 //! SPEC: runtime-spec 1.3 config.md and config-linux.md. Unknown fields are
 //! ignored, and `null` means absent, as Go's decoder has it.
+//!
+//! Why not oci-spec (0.10): it refuses valid scheduler flags, loses what it has no field
+//! for, says serde's words instead of a pointer, and costs a start twice the time and the
+//! program 1.5 MB. The tests read with it what we read.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

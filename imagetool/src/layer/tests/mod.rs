@@ -291,7 +291,7 @@ fn links_in_parents_lead_no_further_than_the_root() {
     assert_eq!(w.read("outside/etc/passwd"), "evil");
 }
 
-/// SECURITY.md, tar traversal. Each is refused, or harmless; never outside.
+/// What has broken other unpackers. Each is refused, or harmless; never outside.
 #[test]
 fn hostile_archives_change_nothing_outside() {
     let t = Tar::default;
