@@ -1,7 +1,7 @@
 //! More of what a hostile container, or bad luck, can do to a runtime.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use e2e::World;
 use serde_json::json;
@@ -90,4 +90,24 @@ fn delete_that_waited_leaves_the_next_container_of_that_name_alone() {
     assert_eq!(status(&w, b.id()), "running");
     w.runtime(["delete", "--force", b.id()]).ok();
     fs::remove_dir_all(aside).unwrap();
+}
+
+/// CVE-2019-16884: an image can't choose the name of a mount, but what the name leads to.
+#[test]
+fn mount_over_proc_by_a_link_of_the_image_is_refused() {
+    let w = World::new();
+    let from = w.path("from");
+    fs::create_dir(&from).unwrap();
+    for (link, place) in [("/proc", "/way"), ("proc", "/way/sys"), ("/proc/self", "/way/attr")] {
+        for kind in ["bind", "tmpfs"] {
+            let b = w.bundle(&format!("{}{kind}", place.replace('/', "-")), &["true"]);
+            symlink(link, b.rootfs("way")).unwrap();
+            let options = if kind == "bind" { json!(["bind"]) } else { json!([]) };
+            let b = b.and(
+                "/mounts",
+                json!({"destination": place, "type": kind, "source": from, "options": options}),
+            );
+            w.runtime(["run", "-b", b.path(), b.id()]).refused().err_has("leads to /proc");
+        }
+    }
 }
