@@ -24,11 +24,16 @@ fn main() -> ExitCode {
             if json {
                 eprintln!("{}", serde_json::json!({ "error": e.to_string() }));
             } else {
-                eprintln!("dhow-image: {e}");
+                eprintln!("dhow-image: {}", tame(&e.to_string()));
             }
             ExitCode::from(if e.is_usage() { 2 } else { 1 })
         }
     }
+}
+
+/// One line, without control characters: names out of hostile archives end up in errors.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn is_broken_pipe(e: &dhow_image::Error) -> bool {

@@ -164,8 +164,18 @@ impl<R: BufRead> Entries<R> {
     fn next_header(&mut self) -> Result<Option<(Header, Pax)>> {
         let mut pax = Pax::default();
         let (mut long_name, mut long_link) = (None, None);
+        let mut extra = 0;
         loop {
             let Some(header) = self.header()? else { return Ok(None) };
+            // Any number of them may stand before one entry, and what they say is kept.
+            if header.entry_type().is_pax_local_extensions()
+                || header.entry_type().as_byte() == b'X'
+            {
+                extra += size_of(&header)?;
+                if extra > MAX_SPECIAL {
+                    return Err(invalid("an entry's extended headers are larger than 1 MiB"));
+                }
+            }
             match header.entry_type() {
                 // Global records say nothing about files that docker or umoci heed.
                 EntryType::XGlobalHeader => self.expect_body(size_of(&header)?)?,

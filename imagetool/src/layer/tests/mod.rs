@@ -145,6 +145,17 @@ fn unpack(root: &Path, tar: &[u8], sink: Sink) -> Result<(Applied, Journal)> {
 const FIRST: Sink = Sink::Plain { first: true };
 
 #[test]
+fn extended_headers_before_one_entry_are_bounded_together() {
+    let half = vec![b'x'; 600 << 10];
+    let one = Tar::default().pax(&[("comment", &half)]).file("a", "");
+    World::new().plain(&[one.end()]).unwrap();
+    let two = Tar::default().pax(&[("SCHILY.xattr.user.a", &half)]);
+    let two = two.pax(&[("SCHILY.xattr.user.b", &half)]).file("a", "");
+    let refused = World::new().plain(&[two.end()]).unwrap_err().to_string();
+    assert!(refused.contains("larger than 1 MiB"), "{refused}");
+}
+
+#[test]
 fn what_goes_in_comes_out() {
     let w = World::new();
     let tar = Tar::default()
