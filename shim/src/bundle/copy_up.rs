@@ -1,16 +1,14 @@
 //! The first contents of a volume: what the image has at its mount point.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{
-    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmodat, fstatat, mkdirat, mknodat,
-    utimensat,
-};
+use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstatat, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
@@ -117,8 +115,13 @@ fn give<P: ?Sized + nix::NixPath>(dir: BorrowedFd, name: &P, stat: &FileStat) ->
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     fchownat(dir, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
     if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFLNK.bits() {
-        let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
-        fchmodat(dir, name, mode, FchmodatFlags::FollowSymlink)?;
+        // Another container may have this volume, and put a link of its own here by now:
+        // KERNEL: fchmodat(2) would follow it, a descriptor of the thing itself leads nowhere.
+        let itself = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(dir, name, itself, Mode::empty())?;
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        std::fs::set_permissions(path, Permissions::from_mode(stat.st_mode & 0o7777))
+            .map_err(errno)?;
     }
     let access = TimeSpec::new(stat.st_atime, stat.st_atime_nsec);
     let change = TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec);
@@ -129,7 +132,20 @@ fn give<P: ?Sized + nix::NixPath>(dir: BorrowedFd, name: &P, stat: &FileStat) ->
 mod tests {
     use super::*;
     use crate::model::{MountPoint, Record};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_link_that_another_container_puts_there_meanwhile_is_not_followed() {
+        let (volume, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let secret = outside.path().join("secret");
+        std::fs::write(&secret, "x").unwrap();
+        std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        let stat = nix::sys::stat::stat("/dev/null").unwrap(); // open for all
+        symlink(&secret, volume.path().join("tool")).unwrap();
+        let dir = File::open(volume.path()).unwrap();
+        let _ = give(dir.as_fd(), "tool", &stat);
+        assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn an_empty_volume_gets_the_images_files_and_a_link_out_gets_none() {

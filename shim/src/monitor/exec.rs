@@ -213,7 +213,8 @@ fn write_process(host: &Host, record: &Record, exec: &Exec, pid: i32, to: &Path)
     change(&mut process, exec, &record.config.env);
     let cwd = process["cwd"].as_str().unwrap_or("/");
     crate::bundle::command(&root, &exec.args, &strings(&process["env"]), cwd)?;
-    let file = File::options().write(true).create_new(true).mode(0o600).open(to);
+    // What an exec that was killed left lies there until our number comes round again.
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(to);
     file.and_then(|file| Ok(serde_json::to_writer(file, &process)?))
         .map_err(|e| Error::io("write", to, e))
 }

@@ -59,9 +59,12 @@ impl Output {
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
 
-    /// An error's one line.
+    /// An error's one line. What an image or a registry calls itself ends up in errors, so
+    /// no control character of theirs reaches the terminal.
     pub fn error(&self, error: &Error) {
-        self.note(&format!("dhow: {error}"));
+        let tame = |c: char| if c.is_control() { ' ' } else { c };
+        let line: String = error.to_string().chars().map(tame).collect();
+        self.note(&format!("dhow: {line}"));
     }
 
     /// Whether all that was said could be said.

@@ -87,7 +87,7 @@ impl Progress for Lines {
     fn start(&self, _id: &str, _what: &str, total: Option<u64>) {
         self.with(|state| {
             state.open += 1;
-            state.total += total.unwrap_or(0);
+            state.total = state.total.saturating_add(total.unwrap_or(0));
             state.sized |= total.is_some();
             self.draw(state);
         });
