@@ -85,6 +85,15 @@ pub enum Error {
         /// What happened.
         why: String,
     },
+    /// Nobody answers there at all: asking again at once is of no use.
+    Unreachable {
+        /// The host, with its port if one was named.
+        host: String,
+        /// What happened.
+        why: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Logging in failed or was impossible.
     Auth {
         /// The registry's host.
@@ -199,6 +208,9 @@ impl fmt::Display for Error {
                 write!(f, "{request}: the registry says {status}: {message}")
             }
             Self::Network { request, why } => write!(f, "{request}: {why}"),
+            Self::Unreachable { host, why, hint } => {
+                write!(f, "cannot reach {host}: {why} ({hint})")
+            }
             Self::Auth { registry, why } => write!(f, "cannot log in to {registry}: {why}"),
             Self::Unsupported { what, hint } if hint.is_empty() => {
                 write!(f, "{what} is not supported")

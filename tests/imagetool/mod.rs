@@ -1,7 +1,9 @@
 //! dhow-image: references, archives and streams.
 
+mod hostile;
 mod killed;
 mod layers;
+mod login;
 mod pipes;
 mod pull;
 mod push;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Registry, World};
+use e2e::{Registry, World, fixtures};
 
 #[test]
 fn skopeo_reads_the_store_as_it_lies() {
@@ -66,4 +66,25 @@ fn newer_store_is_refused() {
     w.pull("busybox");
     fs::write(w.root().join("version"), "999\n").unwrap();
     w.image(["list"]).refused().err_has("999");
+}
+
+/// One layer, not compressed: blob, layer and chain have one digest.
+#[test]
+fn layer_and_blob_of_one_digest_both_go() {
+    let w = World::new();
+    let image = fixtures::Image {
+        name: "plain",
+        layers: vec![(
+            fixtures::Layer::new().file("a", 0o644, "a").finish(),
+            fixtures::Packed::Plain,
+        )],
+        config: serde_json::json!({"Cmd": ["sh"]}),
+    };
+    image.write(&w.path("layout"));
+    w.image(["copy", &format!("oci:{}:plain", w.path("layout").display()), "plain:1"]).ok();
+    let layers = || fs::read_dir(w.root().join("layers")).unwrap().count();
+    assert_eq!(layers(), 1);
+    w.image(["remove", "plain:1"]).ok();
+    assert_eq!(layers(), 0);
+    assert_eq!(fs::read_dir(w.root().join("images/blobs/sha256")).unwrap().count(), 0);
 }

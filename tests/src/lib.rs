@@ -10,6 +10,7 @@
 pub mod bundle;
 pub mod elf;
 pub mod fixtures;
+pub mod harbour;
 pub mod leaks;
 mod pty;
 pub mod registry;

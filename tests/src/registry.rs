@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
@@ -85,7 +85,6 @@ impl Registry {
 
 /// Starts a registry over `dir/data` and waits until it answers: its port.
 pub fn serve(dir: &Path, secured: bool) -> u16 {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let auth = if secured {
         let htpasswd = dir.join("htpasswd");
         let entry = Cmd::new("htpasswd").args(["-nbB", Registry::USER, Registry::PASSWORD]).run();
@@ -94,9 +93,29 @@ pub fn serve(dir: &Path, secured: bool) -> u16 {
     } else {
         String::new()
     };
+    launch(dir, &auth)
+}
+
+/// Starts an empty registry that speaks TLS; gives the authority that signed it, and its port.
+pub fn serve_tls(dir: &Path) -> (PathBuf, u16) {
+    let make = "new='openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes' && cd $0 &&
+        $new -x509 -days 2 -subj /CN=pilots -keyout ca.key -out ca.crt &&
+        $new -subj /CN=harbour -addext subjectAltName=IP:127.0.0.1 -keyout key -out request &&
+        openssl x509 -req -in request -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+            -copy_extensions copy -out cert";
+    Cmd::new("sh").args(["-c", make]).arg(dir).run().ok();
+    let file = |name: &str| dir.join(name).display().to_string();
+    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", file("cert"), file("key"));
+    let port = launch(dir, &tls);
+    (dir.join("ca.crt"), port)
+}
+
+/// `more` is what follows `http: addr:` in its configuration.
+fn launch(dir: &Path, more: &str) -> u16 {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = format!(
         "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n  \
-         delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n{auth}",
+         delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n{more}",
         dir.join("data").display()
     );
     let file = dir.join("config.yml");

@@ -103,7 +103,8 @@ impl<'a> Fetch<'a> {
     /// After a failure for good: what the next pull can't use goes, and so does what
     /// fills a full disk.
     pub(super) fn failed(&self, e: Error) -> Error {
-        let resumable = matches!(e, Error::Network { .. } | Error::Registry { .. });
+        let resumable =
+            matches!(e, Error::Network { .. } | Error::Registry { .. } | Error::Unreachable { .. });
         if !resumable || self.full {
             let _ = fs::remove_file(&self.path);
             return e;

@@ -130,7 +130,11 @@ impl Read for BlobReader<'_> {
                     self.breaks = 0;
                     return Ok(n);
                 }
-                Err(e) if e.is_transient() && self.breaks < BREAKS => {
+                // A registry that has just been speaking to us may be starting again.
+                Err(e)
+                    if (e.is_transient() || matches!(e, Error::Unreachable { .. }))
+                        && self.breaks < BREAKS =>
+                {
                     self.body = None;
                     self.breaks += 1;
                     sleep(backoff(self.breaks));

@@ -116,14 +116,16 @@ impl Client {
             () if local => &["http", "https"],
             () => &["https"],
         };
-        let (first, only) = (schemes[0], schemes.len() == 1);
         let base = |scheme: &str| format!("{scheme}://{}", self.host);
-        let found = schemes.iter().filter(|_| !only).find(|scheme| {
-            // Go's TLS servers answer plain http with 400.
-            let answer = self.agent.get(format!("{}/v2/", base(scheme))).call();
-            answer.is_ok_and(|a| **scheme == "https" || a.status() != 400)
-        });
-        base(found.unwrap_or(&first))
+        for scheme in schemes.iter().filter(|_| schemes.len() > 1) {
+            match self.agent.get(format!("{}/v2/", base(scheme))).call() {
+                // Go's TLS servers answer plain http so. A certificate's fault is told then.
+                Ok(answer) if *scheme == "http" && answer.status() == 400 => return base("https"),
+                Ok(_) => return base(scheme),
+                Err(_) => {}
+            }
+        }
+        base(schemes[0])
     }
 
     /// Another scope for the next token, as for a mount from another repository.

@@ -1,13 +1,14 @@
 //! One request: authorization for our own host only, a login when it is asked for,
 //! redirects by hand, and another try when that may help.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::thread::sleep;
 use std::time::Duration;
 
 use ureq::http::{Request, Response, header};
 use ureq::{Body, SendBody};
 
+use super::resolve::NoAddress;
 use super::{Client, url};
 use crate::error::{Error, Result};
 
@@ -213,16 +214,34 @@ fn said(bytes: &[u8]) -> String {
     text.trim().chars().map(clean).take(300).collect()
 }
 
-/// A broken connection, as an error.
+/// Whether there is nobody to speak to, rather than a connection that broke.
+fn refused(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+/// A broken connection, as an error. `request` is a method and a URL.
 pub(super) fn network(request: &str, e: &ureq::Error) -> Error {
-    if let ureq::Error::Io(e) = e
-        && e.kind() == std::io::ErrorKind::NotFound
-    {
-        // Our resolver's word: asking again is of no use.
-        let hint = "see /etc/hosts and /etc/resolv.conf".to_owned();
-        let name = e.to_string();
-        let name = name.strip_prefix("no such host: ").unwrap_or(&name).to_owned();
-        return Error::NotFound { what: "host", name, hint };
+    let unreachable = |why: String, hint| {
+        let url = request.split(' ').next_back().unwrap_or_default();
+        let host = url.split("://").last().unwrap_or_default();
+        let host = host.split('/').next().unwrap_or_default().to_owned();
+        Error::Unreachable { host, why, hint }
+    };
+    match e {
+        ureq::Error::Io(e)
+            if e.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NoAddress>) =>
+        {
+            return unreachable(e.to_string(), "see /etc/hosts and /etc/resolv.conf");
+        }
+        ureq::Error::Io(e) if refused(e) => {
+            return unreachable(e.kind().to_string(), "is a registry up there?");
+        }
+        _ => {}
     }
     let why = match e {
         ureq::Error::Io(e) => match e.raw_os_error() {

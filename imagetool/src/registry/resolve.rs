@@ -33,12 +33,25 @@ impl resolver::Resolver for Resolver {
         let secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let limit = (*timeout.after).min(Duration::from_mins(1));
-        let found = lookup(host, Instant::now() + limit).map_err(ureq::Error::Io)?;
+        let found = lookup(host, Instant::now() + limit)
+            .map_err(|e| ureq::Error::Io(io::Error::new(e.kind(), NoAddress(e.to_string()))))?;
         let mut all = self.empty();
         found.into_iter().take(MAX_ADDRESSES).for_each(|ip| all.push(SocketAddr::new(ip, port)));
         Ok(all)
     }
 }
+
+/// Why a name leads nowhere: not to be mistaken for a connection's fault.
+#[derive(Debug)]
+pub(super) struct NoAddress(String);
+
+impl std::fmt::Display for NoAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoAddress {}
 
 /// Every address of a host, IPv4 first.
 fn lookup(host: &str, deadline: Instant) -> io::Result<Vec<IpAddr>> {
@@ -55,12 +68,12 @@ fn lookup(host: &str, deadline: Instant) -> io::Result<Vec<IpAddr>> {
         return Ok(found);
     }
     let conf = Conf::parse(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("no such host: {host}"));
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no such host");
     for name in conf.candidates(host) {
         match ask_all(&conf, &name, deadline) {
             Ok(found) if !found.is_empty() => return Ok(found),
             Ok(_) => {}
-            Err(e) => last = io::Error::new(e.kind(), format!("cannot look up {host}: {e}")),
+            Err(e) => last = io::Error::new(e.kind(), format!("its name can't be looked up: {e}")),
         }
     }
     Err(last)

@@ -103,7 +103,7 @@ impl Store {
                 }
                 let path = dir.join(&name);
                 let size = fs::metadata(&path).map_or(0, |m| m.blocks() * 512);
-                aside(&path, lease)?;
+                aside(&path, "blob", lease)?;
                 out.freed += size;
                 out.blobs.push(digest);
             }
@@ -137,7 +137,7 @@ impl Store {
             }
         }
         for id in all.into_iter().filter(|id| !keep.contains(id)) {
-            aside(&dir.join(id.hex()), lease)?;
+            aside(&dir.join(id.hex()), "layer", lease)?;
             out.layers.push(id);
         }
         Ok(())
@@ -164,8 +164,9 @@ fn names(dir: &Path) -> Vec<String> {
     entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect()
 }
 
-/// Moves a doomed thing into the lease's directory, which goes with the lease.
-fn aside(path: &Path, lease: &Lease) -> Result<()> {
-    let name = path.file_name().unwrap_or_default();
-    fs::rename(path, lease.dir().join(name)).map_err(Error::at("remove", path))
+/// Moves a doomed thing into the lease's directory, which goes with the lease. A layer may
+/// have a blob's digest (one that isn't compressed), so the kind is part of its name there.
+fn aside(path: &Path, kind: &str, lease: &Lease) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    fs::rename(path, lease.dir().join(format!("{kind}-{name}"))).map_err(Error::at("remove", path))
 }

@@ -32,6 +32,7 @@ impl Store {
         let tmp = self.tmp();
         let lock = self.lock()?;
         let dead = self.set_dead_aside()?;
+        self.sweep_written();
         let dir = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(&tmp)

@@ -27,6 +27,9 @@ pub use image::Stored;
 pub use lease::Lease;
 pub use names::Removed;
 
+/// How the names of files on their way into place begin.
+const BORN: &str = "file-";
+
 /// What `ROOT/version` holds.
 const VERSION: &str = "1\n";
 
@@ -111,14 +114,35 @@ impl Store {
             .map_err(|e| Error::io("replace", path, e.error))
     }
 
+    /// A new file in `tmp`, flocked as long as its writer lives: one that isn't locked is
+    /// a dead writer's, and swept.
     fn written(&self, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
         let tmp = self.tmp();
-        let mut file = tempfile::Builder::new()
-            .prefix("file-")
-            .tempfile_in(&tmp)
-            .map_err(Error::at("create a file in", &tmp))?;
-        io::Write::write_all(&mut file, bytes).map_err(Error::at("write", file.path()))?;
-        Ok(file)
+        loop {
+            let mut file = tempfile::Builder::new()
+                .prefix(BORN)
+                .tempfile_in(&tmp)
+                .map_err(Error::at("create a file in", &tmp))?;
+            file.as_file().lock().map_err(Error::at("lock", file.path()))?;
+            if !file.path().exists() {
+                continue; // swept between its creation and its lock
+            }
+            io::Write::write_all(&mut file, bytes).map_err(Error::at("write", file.path()))?;
+            return Ok(file);
+        }
+    }
+
+    /// Removes the files in `tmp` that dead writers left. What can't be removed now goes
+    /// another time.
+    fn sweep_written(&self) {
+        for entry in fs::read_dir(self.tmp()).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(BORN)
+                && let Ok(file) = File::open(entry.path())
+                && file.try_lock().is_ok()
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// The one exclusive lock of the images. Held for moments, never for a download.
@@ -178,5 +202,16 @@ mod tests {
         assert!(Store::open(&root).unwrap().images().unwrap().is_empty());
         fs::write(root.join("version"), "2\n").unwrap();
         assert!(Store::open(&root).unwrap_err().to_string().contains("newer"));
+    }
+
+    #[test]
+    fn a_dead_writers_file_is_swept_and_a_living_ones_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let living = store.written(b"x").unwrap();
+        let dead = store.tmp().join("file-dead");
+        fs::write(&dead, "half").unwrap();
+        store.lease().unwrap();
+        assert!(living.path().exists() && !dead.exists());
     }
 }
