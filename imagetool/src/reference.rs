@@ -74,6 +74,12 @@ impl Reference {
         }
     }
 
+    /// Whether an image can be given this name: a digest is no name but a promise about
+    /// the content, and what reads like an id would stand for another image.
+    pub fn can_be_given(&self) -> bool {
+        self.digest.is_none() && !matches!(self.familiar_name().as_str(), "sha256" | "sha512")
+    }
+
     /// With the tag `latest` if it has neither tag nor digest.
     #[must_use]
     pub fn tagged(mut self) -> Self {

@@ -50,7 +50,7 @@ const ALWAYS: &str = "
     setgroups setgroups32 setitimer setpgid setpriority setregid setregid32 setresgid
     setresgid32 setresuid setresuid32 setreuid setreuid32 setrlimit setsid setsockopt setuid
     setuid32 setxattr setxattrat shmat shmctl shmdt shmget shutdown sigaltstack signalfd
-    signalfd4 sigprocmask sigreturn socketcall socketpair splice stat stat64 statfs statfs64
+    signalfd4 sigprocmask sigreturn socketpair splice stat stat64 statfs statfs64
     statmount statx symlink symlinkat sync sync_file_range syncfs sysinfo tee tgkill time
     timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime
     timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime
@@ -112,7 +112,7 @@ pub fn profile(caps: &[&str]) -> LinuxSeccomp {
 }
 
 fn for_arch(caps: &[&str], arch: &str) -> LinuxSeccomp {
-    use LinuxSeccompOperator::{ScmpCmpEq, ScmpCmpGt, ScmpCmpLt, ScmpCmpMaskedEq};
+    use LinuxSeccompOperator::{ScmpCmpEq, ScmpCmpLt, ScmpCmpMaskedEq};
     let mut allowed: Vec<&str> = ALWAYS.split_whitespace().collect();
     for (arches, names) in BY_ARCH {
         if arches.contains(&arch) {
@@ -127,9 +127,19 @@ fn for_arch(caps: &[&str], arch: &str) -> LinuxSeccomp {
     allowed.sort_unstable();
     allowed.dedup();
     let mut rules = vec![allow(&allowed, None)];
-    // All but AF_ALG (38) and AF_VSOCK (40). Rules of one call are alternatives.
-    for (op, family) in [(ScmpCmpLt, 38), (ScmpCmpEq, 39), (ScmpCmpGt, 40)] {
+    // All families but AF_ALG (38) and AF_VSOCK (40). Rules of one call are alternatives.
+    // KERNEL: socket(2) reads 32 bits and a filter 64, so "above 40" would let 38 + 2^32 in:
+    // what is allowed is named, up to 63.
+    for (op, family) in [(ScmpCmpLt, 38), (ScmpCmpEq, 39), (ScmpCmpEq, 41)] {
         rules.push(allow(&["socket"], Some(arg(0, op, family, None))));
+    }
+    for (mask, family) in [(!1, 42), (!3, 44), (!15, 48)] {
+        rules.push(allow(&["socket"], Some(arg(0, ScmpCmpMaskedEq, mask, Some(family)))));
+    }
+    // The old way of 32-bit programs hides the family behind a pointer: SYS_SOCKET (1) is
+    // refused there, and every libc has socket(2) itself since Linux 4.3. DIFFERS: docker allows it.
+    for (mask, call) in [(!1, 2), (!3, 4), (!7, 8), (!15, 16)] {
+        rules.push(allow(&["socketcall"], Some(arg(0, ScmpCmpMaskedEq, mask, Some(call)))));
     }
     for persona in PERSONALITIES {
         rules.push(allow(&["personality"], Some(arg(0, ScmpCmpEq, persona, None))));
@@ -219,21 +229,32 @@ mod tests {
         assert_eq!(rules(&p, "personality").len(), 5);
     }
 
+    fn allowed(profile: &LinuxSeccomp, name: &str, value: u64) -> bool {
+        rules(profile, name).iter().any(|r| {
+            let arg = r.args().as_ref().unwrap()[0];
+            match arg.op() {
+                LinuxSeccompOperator::ScmpCmpLt => value < arg.value(),
+                LinuxSeccompOperator::ScmpCmpEq => value == arg.value(),
+                LinuxSeccompOperator::ScmpCmpMaskedEq => {
+                    value & arg.value() == arg.value_two().unwrap()
+                }
+                other => panic!("{other:?}"),
+            }
+        })
+    }
+
     #[test]
     fn sockets_of_af_alg_and_af_vsock_are_refused() {
         let p = for_arch(&["CAP_SYS_ADMIN"], "x86_64");
-        let allowed = |family: u64| {
-            rules(&p, "socket").iter().any(|r| {
-                let arg = r.args().as_ref().unwrap()[0];
-                match arg.op() {
-                    LinuxSeccompOperator::ScmpCmpLt => family < arg.value(),
-                    LinuxSeccompOperator::ScmpCmpEq => family == arg.value(),
-                    _ => family > arg.value(),
-                }
-            })
+        let refused = |name: &str, end: u64| -> Vec<u64> {
+            (0..end).filter(|&n| !allowed(&p, name, n)).collect()
         };
-        let refused: Vec<u64> = (0..64).filter(|&f| !allowed(f)).collect();
-        assert_eq!(refused, [38, 40]);
+        assert_eq!(refused("socket", 64), [38, 40]);
+        assert_eq!(refused("socketcall", 32), [0, 1]);
+        for n in 0..64 {
+            assert!(!allowed(&p, "socket", n | 1 << 32), "{n}");
+            assert!(!allowed(&p, "socketcall", n | 1 << 32), "{n}");
+        }
     }
 
     #[test]

@@ -118,10 +118,10 @@ impl<'a> DockerArchive<'a> {
     }
 }
 
-/// The names an entry gives its image; one that can't be read is none.
+/// The names an entry gives its image; one that can't be read, or given, is none.
 pub(crate) fn names(entry: &Entry) -> Vec<Reference> {
     let parse = |t: &String| Reference::parse_normal(t).ok().map(Reference::tagged);
-    entry.repo_tags.iter().filter_map(parse).collect()
+    entry.repo_tags.iter().filter_map(parse).filter(Reference::can_be_given).collect()
 }
 
 /// A layer file's descriptor. A plain tar's digest is its diff id (checked when it is
@@ -189,6 +189,15 @@ mod tests {
         assert!(parse(br#"{"Config":"c"}"#, "m").is_err());
         let many = format!(r#"[{{"Config":"c","Layers":[{}"x"]}}]"#, "\"x\",".repeat(600));
         assert!(parse(many.as_bytes(), "m").is_err());
+    }
+
+    #[test]
+    fn an_archive_promises_no_digest_and_looks_like_no_id() {
+        let zeros = "0".repeat(64);
+        let tags = ["x:1", &format!("x@sha256:{zeros}"), &format!("sha256:{zeros}"), "\u{1b}[0m"];
+        let tags: Vec<String> = tags.map(str::to_owned).to_vec();
+        let entry = Entry { config: String::new(), repo_tags: tags, layers: vec![] };
+        assert_eq!(names(&entry), ["docker.io/library/x:1".parse().unwrap()]);
     }
 
     proptest! {

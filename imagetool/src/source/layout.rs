@@ -86,7 +86,7 @@ pub(crate) fn choose<'a>(index: &'a Index, which: &Which, title: &str) -> Result
 pub(crate) fn full_name(entry: &Descriptor) -> Option<Reference> {
     let full = entry.annotations.get(FULL_NAME).map(String::as_str);
     let name = full.or_else(|| entry.ref_name().filter(|n| n.contains(['/', ':'])))?;
-    Reference::parse_normal(name).ok().map(Reference::tagged)
+    Reference::parse_normal(name).ok().map(Reference::tagged).filter(Reference::can_be_given)
 }
 
 pub(crate) fn blob_name(digest: &Digest) -> String {

@@ -96,8 +96,9 @@ fn names(index: &Index, image: &Stored) -> Option<Vec<Reference>> {
 
 /// A name an image can have: with a tag, without a digest.
 fn plain(name: &Reference) -> Result<Reference> {
-    if name.digest().is_some() {
-        return Err(Error::usage("tag", name.to_string(), "a name with a digest can't be given"));
+    if !name.can_be_given() {
+        let why = "a name with a digest, or one that reads like an id, can't be given";
+        return Err(Error::usage("tag", name.to_string(), why));
     }
     Ok(name.clone().tagged())
 }
