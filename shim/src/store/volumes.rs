@@ -1,5 +1,7 @@
 //! Named and anonymous volumes: ROOT/volumes/NAME/_data.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -32,8 +34,11 @@ impl Volumes {
         let data = self.dir.join(name).join("_data");
         if !data.is_dir() {
             make_dir(&self.dir.join(name))?;
-            // The container's users must get in: the volume's own mode is the image's business.
+            // The container's users must get in, whatever the umask: the volume's own mode is
+            // the image's business.
+            let open = || std::fs::set_permissions(&data, Permissions::from_mode(0o755));
             std::fs::create_dir(&data)
+                .and_then(|()| open())
                 .or_else(|e| if data.is_dir() { Ok(()) } else { Err(e) })
                 .map_err(|e| Error::io("create volume", &data, e))?;
         }
