@@ -5,6 +5,7 @@ mod exec;
 mod exit;
 mod flags;
 mod hello;
+mod hostile;
 mod images;
 mod killed;
 mod lifecycle;
