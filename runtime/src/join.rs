@@ -70,11 +70,8 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
 }
 
 fn cgroup_join(cgroup: &crate::cgroup::Record, init: &Init, placed: bool) -> Result<()> {
-    // Where v2 is all there is, the clone has done it.
-    if placed && cgroup.only_unified() {
-        return Ok(());
-    }
-    cgroup.join(init.pid.as_raw())
+    // Mostly the clone has done it.
+    if placed { Ok(()) } else { cgroup.join_unified(init.pid.as_raw()) }
 }
 
 fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces) -> Result<(Init, bool)> {
@@ -83,6 +80,7 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces) -> Result<(Init, bo
     let group = entry.cgroup.unified().and_then(|dir| open(dir, HELD, Mode::empty()).ok());
     let child = Child {
         link: theirs,
+        doors: entry.cgroup.doors()?,
         proc: Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?,
         console: entry.console,
         preserve: entry.preserve,
@@ -153,6 +151,7 @@ impl Spaces {
 /// The new process's side.
 struct Child {
     link: Link,
+    doors: crate::cgroup::Doors,
     proc: Procfs,
     console: Option<OwnedFd>,
     preserve: u32,
@@ -191,9 +190,10 @@ impl Child {
         process::exit_now(255)
     }
 
-    fn enter(&self, target: BorrowedFd<'_>, spaces: &Spaces) -> Done {
+    fn enter(&mut self, target: BorrowedFd<'_>, spaces: &Spaces) -> Done {
         // CVE: 2016-9962: before the container can see this process, it must not look into it.
         nix::sys::prctl::set_dumpable(false).because("prctl", "PR_SET_DUMPABLE")?;
+        crate::init::namespaces::enter_groups(std::mem::take(&mut self.doors))?;
         self.link.expect(&Message::Joined).because("wait for", "the cgroups")?;
         let flags = CloneFlags::from_bits_retain(spaces.child as i32);
         if !flags.is_empty() {

@@ -7,6 +7,7 @@
 //! cgroup v1's ([`v1`]), and the unified hierarchy's group is joined besides.
 
 mod devices;
+mod door;
 mod files;
 mod host;
 mod limit;
@@ -23,6 +24,7 @@ mod v2;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
+pub use door::Doors;
 pub use mounts::{Mount, Mounts};
 pub use record::Record;
 pub use resources::{
@@ -217,11 +219,11 @@ impl Cgroup {
         }
     }
 
-    /// Moves a process into the groups; with `placed`, it was born in the
-    /// unified one ([`Cgroup::into_fd`]).
-    pub fn join(&self, pid: i32, placed: bool) -> Result<()> {
-        let mut others = self.places.iter().filter(|place| !(placed && place.is_unified()));
-        others.try_for_each(|place| record::enter(&place.dir, pid))
+    /// The ways into the v1 groups, for the process itself; it is born in the unified one
+    /// ([`Cgroup::into_fd`]).
+    pub fn doors(&self) -> Result<Doors> {
+        let v1 = self.places.iter().filter(|place| !place.is_unified());
+        Doors::open(v1.map(|place| place.dir.as_str()))
     }
 
     /// The unified group's directory, for `CLONE_INTO_CGROUP`.

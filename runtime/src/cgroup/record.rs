@@ -11,6 +11,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::door::Doors;
 use super::resources::Resources;
 use super::{files, v1, v2};
 use crate::error::{Error, Result};
@@ -32,19 +33,20 @@ impl Record {
         self.paths.is_empty()
     }
 
-    /// Moves a process into every group.
-    pub fn join(&self, pid: i32) -> Result<()> {
-        self.paths.values().try_for_each(|dir| enter(dir, pid))
+    /// The ways into the v1 groups, for the process itself.
+    pub fn doors(&self) -> Result<Doors> {
+        let v1 = self.paths.iter().filter(|(key, _)| !key.is_empty());
+        Doors::open(v1.map(|(_, dir)| dir.as_str()))
+    }
+
+    /// Moves a process into the unified group, where it wasn't born in it.
+    pub fn join_unified(&self, pid: i32) -> Result<()> {
+        self.unified().map_or(Ok(()), |dir| enter(dir, pid))
     }
 
     /// The group on the unified hierarchy, for `CLONE_INTO_CGROUP`.
     pub fn unified(&self) -> Option<&str> {
         self.paths.get("").map(String::as_str)
-    }
-
-    /// Whether that group is the only one.
-    pub fn only_unified(&self) -> bool {
-        self.paths.keys().all(String::is_empty)
     }
 
     /// Chooses a group below the container's own: on v2 (controller "") or of

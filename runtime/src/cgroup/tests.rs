@@ -152,6 +152,11 @@ impl Drop for Real {
     }
 }
 
+/// Moves a process that can't do it itself.
+fn join(record: &Record, pid: i32) {
+    record.paths.values().for_each(|dir| record::enter(dir, pid).unwrap());
+}
+
 #[test]
 fn real_group_is_made_limited_joined_paused_killed_and_removed() {
     let Some(mut real) = Real::new("life") else { return };
@@ -165,7 +170,7 @@ fn real_group_is_made_limited_joined_paused_killed_and_removed() {
     cgroup.create().unwrap();
     let record = cgroup.record();
     let pid = real.child.id() as i32;
-    cgroup.join(pid, false).unwrap();
+    join(&record, pid);
     assert_eq!(record.pids().unwrap(), [pid]);
     let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     assert!(membership.lines().all(|line| line.ends_with(&path)), "{membership}");
@@ -216,7 +221,7 @@ fn real_group_is_removed_with_the_groups_below_it_when_their_processes_end() {
     let below = format!("{}/below", record.paths.values().next().unwrap());
     std::fs::create_dir(&below).unwrap();
     let pid = real.child.id() as i32;
-    cgroup.join(pid, false).unwrap();
+    join(&record, pid);
     record.kill(libc::SIGKILL).unwrap();
     // Not reaped: removal must wait for the end, and only for that.
     record.delete().unwrap();

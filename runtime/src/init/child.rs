@@ -36,6 +36,8 @@ pub struct Context {
     pub console: Option<OwnedFd>,
     /// Bind sources that only the parent may reach, by index in the plan's mounts.
     pub sources: Vec<Option<OwnedFd>>,
+    /// The ways into its v1 groups.
+    pub doors: crate::cgroup::Doors,
     /// What a cgroup mount is made of; `None` without groups.
     pub cgroups: Option<crate::cgroup::Mounts>,
     /// The state that hooks read.
@@ -84,7 +86,7 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
         Phase::Root => pivot::open(plan, c),
         Phase::Mounts => mounts::perform(plan, c),
         Phase::Devices => devices::perform(plan, c.root()?),
-        Phase::Cgroup => namespaces::cgroup(plan, c),
+        Phase::Cgroup => namespaces::cgroup(plan),
         Phase::Hooks => in_hooks(plan, c),
         Phase::Pivot => pivot::perform(plan, c),
         Phase::Console => console::perform(plan, c),

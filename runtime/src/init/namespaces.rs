@@ -8,11 +8,13 @@ use nix::sys::stat::Mode;
 use super::child::Context;
 use super::fault::{Because, Done};
 use super::protocol::Message;
+use crate::cgroup::Doors;
 use crate::plan::{Plan, Spaces};
 use crate::validate::linux::ns;
 
-/// Joins what is joined by path and becomes root of the user namespace.
-pub fn perform(plan: &Plan, c: &Context) -> Done {
+/// Enters the cgroups, joins what is joined by path and becomes root of the user namespace.
+pub fn perform(plan: &Plan, c: &mut Context) -> Done {
+    enter_groups(std::mem::take(&mut c.doors))?;
     nix::sys::stat::umask(Mode::empty());
     if !plan.spaces.relay {
         join(&plan.spaces.join)?;
@@ -66,9 +68,16 @@ pub fn become_root() -> Done {
     setresuid(uid, uid, uid).because("setresuid", "0")
 }
 
-/// Waits until the parent has put init into its cgroups, then hides what is above them.
-pub fn cgroup(plan: &Plan, c: &Context) -> Done {
-    c.link.expect(&Message::Joined).because("wait for", "the cgroups")?;
+/// Enters the cgroups, before what may be the container's own is joined.
+pub fn enter_groups(doors: Doors) -> Done {
+    match doors.enter() {
+        Ok(()) => Ok(()),
+        Err((errno, path)) => Err(errno).because("write 0 to", path),
+    }
+}
+
+/// Hides what is above its cgroups.
+pub fn cgroup(plan: &Plan) -> Done {
     if plan.spaces.cgroup {
         unshare(CloneFlags::CLONE_NEWCGROUP).because("unshare", "the cgroup namespace")?;
     }

@@ -59,11 +59,11 @@ pub struct Init {
 
 /// Makes init and brings it to where only the start is missing. On failure it is gone.
 pub fn launch(launch: Launch<'_>) -> Result<Init> {
-    let (plan, rest, cgroup) = (launch.plan, launch.rest, launch.cgroup);
+    let (plan, rest) = (launch.plan, launch.rest);
     let state = launch.state.clone();
     let proc = open_proc()?;
     let init = spawn(launch)?;
-    let brought = bring(&init, plan, rest, cgroup, &state, &proc);
+    let brought = bring(&init, plan, rest, &state, &proc);
     if let Err(e) = brought {
         init.discard();
         return Err(e);
@@ -86,6 +86,7 @@ fn spawn(launch: Launch<'_>) -> Result<Init> {
         fifos: launch.fifos,
         console: launch.console,
         sources: sources(plan)?,
+        doors: launch.cgroup.doors()?,
         cgroups: Some(launch.cgroup.mounts()),
         state: launch.state,
         preserve: launch.preserve,
@@ -183,20 +184,11 @@ fn own(path: &std::ffi::CStr) -> Result<OwnedFd> {
         .map_err(|e| Error::system("open", path.to_string_lossy(), e))
 }
 
-fn bring(
-    init: &Init,
-    plan: &Plan,
-    rest: &Rest,
-    cgroup: &Cgroup,
-    state: &hooks::State,
-    proc: &Procfs,
-) -> Result<()> {
+fn bring(init: &Init, plan: &Plan, rest: &Rest, state: &hooks::State, proc: &Procfs) -> Result<()> {
     if !plan.uid_map.is_empty() {
         idmap::write(proc, init.pid, &plan.uid_map, &plan.gid_map)?;
         init.say(&Message::Mapped)?;
     }
-    cgroup.join(init.pid.as_raw(), cgroup.into_fd()?.is_some())?;
-    init.say(&Message::Joined)?;
     oom_score(proc, init.pid, &plan.process)?;
     loop {
         match init.hear()? {

@@ -6,8 +6,8 @@
 //!   |  <------------------ Pid (relay only)   |
 //!   |  writes the id maps                     |
 //!   |  Mapped (new user namespace only) ----> |  becomes root in it
-//!   |  joins it to its cgroups                |  mounts, devices
-//!   |  Joined ------------------------------> |  unshares the cgroup namespace
+//!   |  Joined (exec only) ------------------> |
+//!   |                                         |  enters its cgroups, mounts, devices
 //!   |  <------------------------- Hooks       |  (only with hooks)
 //!   |  prestart, createRuntime                |
 //!   |  Hooked ------------------------------> |  createContainer, pivot, …
@@ -36,7 +36,7 @@ pub enum Message {
     Pid(i32),
     /// The id maps are written.
     Mapped,
-    /// Init is in its cgroups.
+    /// What the outside does to a process of exec is done.
     Joined,
     /// Init waits for the hooks of the runtime's side.
     Hooks,

@@ -103,8 +103,8 @@ pub fn phases(f: Facts) -> Vec<Phase> {
     if f.mounts {
         p.extend([Mounts, Devices]);
     }
-    // The parent moves init into its cgroups while it mounts: the mounts are
-    // binds of directories made before, so only the namespace has to wait.
+    // Init is in its groups since Namespaces; the mounts are made of directories of the host's,
+    // as seen from outside of the cgroup namespace.
     p.push(Cgroup);
     if f.hooks {
         p.push(Hooks); // SPEC: runtime.md §Lifecycle: createContainer precedes pivot_root
