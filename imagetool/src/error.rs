@@ -158,6 +158,12 @@ impl Error {
         matches!(self, Self::NotFound { .. } | Self::Registry { status: 404, .. })
     }
 
+    /// Whether a disk or a quota is full.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. }
+            if matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)))
+    }
+
     /// Carries this error through an interface that only knows [`io::Error`],
     /// such as a `Read`. [`Error::from_io`] takes it out again.
     pub fn into_io(self) -> io::Error {

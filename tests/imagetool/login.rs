@@ -107,10 +107,10 @@ fn helper_keeps_the_password() {
 }
 
 #[test]
-fn certificate_of_its_own() {
+fn authority_of_its_own() {
     let w = World::new();
     let dir = tempfile::tempdir().unwrap();
-    let (cert, port) = registry::serve_tls(dir.path());
+    let (cert, port) = registry::serve_tls(dir.path(), false);
     let host = format!("127.0.0.1:{port}");
     let name = format!("{host}/nothing:here");
     let there = ["no such image", "nothing:here"];
@@ -126,4 +126,25 @@ fn certificate_of_its_own() {
     // Another host's certificate is none.
     fs::rename(&known, w.path("certs.d/127.0.0.1:1")).unwrap();
     one_line(w.image(["pull", "--cert-dir", certs.to_str().unwrap(), &name]), &["certificate"]);
+}
+
+/// As docker's handbook has it made.
+#[test]
+fn certificate_that_signs_itself() {
+    let w = World::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, port) = registry::serve_tls(dir.path(), true);
+    let host = format!("127.0.0.1:{port}");
+    let pull = |host: &str| {
+        w.image(["pull", "--cert-dir", w.path("certs.d").to_str().unwrap(), &format!("{host}/x")])
+    };
+    one_line(pull(&host), &[&host, "certificate"]);
+    for host in [&host, &format!("localhost:{port}")] {
+        let known = w.path("certs.d").join(host);
+        fs::create_dir_all(&known).unwrap();
+        fs::copy(&cert, known.join("ca.crt")).unwrap();
+    }
+    one_line(pull(&host), &["no such image"]);
+    // It is for 127.0.0.1 and for no other name.
+    one_line(pull(&format!("localhost:{port}")), &["certificate"]);
 }

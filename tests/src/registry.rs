@@ -96,18 +96,24 @@ pub fn serve(dir: &Path, secured: bool) -> u16 {
     launch(dir, &auth)
 }
 
-/// Starts an empty registry that speaks TLS; gives the authority that signed it, and its port.
-pub fn serve_tls(dir: &Path) -> (PathBuf, u16) {
+/// Starts an empty registry that speaks TLS; gives the authority that signed it (it itself, or
+/// another), and its port.
+pub fn serve_tls(dir: &Path, itself: bool) -> (PathBuf, u16) {
     let make = "new='openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes' && cd $0 &&
-        $new -x509 -days 2 -subj /CN=pilots -keyout ca.key -out ca.crt &&
-        $new -subj /CN=harbour -addext subjectAltName=IP:127.0.0.1 -keyout key -out request &&
+        $new -x509 -days 2 -subj /CN=pilots $1 -keyout ca.key -out ca.crt &&
+        $new -subj /CN=harbour $1 -keyout key -out request &&
         openssl x509 -req -in request -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
             -copy_extensions copy -out cert";
-    Cmd::new("sh").args(["-c", make]).arg(dir).run().ok();
+    Cmd::new("sh")
+        .args(["-c", make])
+        .arg(dir)
+        .arg("-addext subjectAltName=IP:127.0.0.1")
+        .run()
+        .ok();
     let file = |name: &str| dir.join(name).display().to_string();
-    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", file("cert"), file("key"));
-    let port = launch(dir, &tls);
-    (dir.join("ca.crt"), port)
+    let (cert, key) = if itself { ("ca.crt", "ca.key") } else { ("cert", "key") };
+    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", file(cert), file(key));
+    (dir.join("ca.crt"), launch(dir, &tls))
 }
 
 /// `more` is what follows `http: addr:` in its configuration.

@@ -30,7 +30,6 @@ pub(super) struct Fetch<'a> {
     at: u64,
     hasher: Hasher,
     body: Option<BlobReader<'a>>,
-    full: bool,
 }
 
 /// A whole blob not yet visible. Its file stays locked as long as this lives.
@@ -69,19 +68,7 @@ impl<'a> Fetch<'a> {
         }
         let hasher = Hasher::new(blob.digest.algorithm());
         let body = None;
-        let mut new = Self {
-            client,
-            blob,
-            progress,
-            stop,
-            file,
-            path,
-            had,
-            at: 0,
-            hasher,
-            body,
-            full: false,
-        };
+        let mut new = Self { client, blob, progress, stop, file, path, had, at: 0, hasher, body };
         if blob.size == 0 {
             new.check()?;
         }
@@ -100,12 +87,11 @@ impl<'a> Fetch<'a> {
         self.file.seek(SeekFrom::Start(0)).is_ok()
     }
 
-    /// After a failure for good: what the next pull can't use goes, and so does what
-    /// fills a full disk.
+    /// After a failure for good: what the next pull can't use goes.
     pub(super) fn failed(&self, e: Error) -> Error {
         let resumable =
             matches!(e, Error::Network { .. } | Error::Registry { .. } | Error::Unreachable { .. });
-        if !resumable || self.full {
+        if !resumable {
             let _ = fs::remove_file(&self.path);
             return e;
         }
@@ -149,10 +135,7 @@ impl<'a> Fetch<'a> {
         }
         let Some(body) = self.body.as_mut() else { return Ok(0) };
         let n = body.read(buf).map_err(|e| Error::from_io("read", &self.path, e))?;
-        if let Err(e) = self.file.write_all(&buf[..n]) {
-            self.full = matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
-            return Err(Error::io("write", &self.path, e));
-        }
+        self.file.write_all(&buf[..n]).map_err(Error::at("write", &self.path))?;
         Ok(n)
     }
 }
@@ -173,11 +156,24 @@ impl Read for Fetch<'_> {
     }
 }
 
+/// Removes what an earlier pull or this one left of a blob, unless another is at work on it.
+pub(super) fn discard(lease: &Lease, digest: &Digest) {
+    let path = path_of(lease, digest);
+    if File::open(&path).is_ok_and(|f| f.try_lock().is_ok() && same(&f, &path)) {
+        // The next pull goes on with it, or the sweep of old ones takes it.
+        let _ = fs::remove_file(&path);
+    }
+}
+
+fn path_of(lease: &Lease, digest: &Digest) -> PathBuf {
+    let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
+    lease.store().tmp().join("partial").join(name)
+}
+
 /// The partial file, locked; one of our own if another pull is at work on it.
 fn open(lease: &Lease, digest: &Digest) -> Result<(File, PathBuf)> {
-    let dir = lease.store().tmp().join("partial");
-    make_dir(&dir)?;
-    let path = dir.join(format!("{}-{}", digest.algorithm().name(), digest.hex()));
+    make_dir(&lease.store().tmp().join("partial"))?;
+    let path = path_of(lease, digest);
     let file = open_at(&path)?;
     if file.try_lock().is_ok() && same(&file, &path) {
         return Ok((file, path));

@@ -223,7 +223,15 @@ impl Pull<'_> {
         let mut seen = HashSet::new();
         let (first, again): (Vec<&Job<'_>>, Vec<&Job<'_>>) =
             jobs.iter().partition(|j| seen.insert(&j.blob.digest));
-        let mut done = side_by_side(&first, |job| self.guarded(job)).map_err(|e| self.cause(e))?;
+        let done = side_by_side(&first, |job| self.guarded(job)).map_err(|e| self.cause(e));
+        let mut done = done.inspect_err(|e| {
+            // Room is wanted more than a shorter next pull.
+            if e.is_full() {
+                for job in &first {
+                    fetch::discard(self.lease, &job.blob.digest);
+                }
+            }
+        })?;
         let mut kept: Vec<Kept> = done.iter_mut().filter_map(|d| d.kept.take()).collect();
         let mut unpacked: HashMap<&ChainId, Unpacked> = HashMap::new();
         for (job, done) in first.iter().zip(done) {

@@ -8,6 +8,7 @@ mod auth;
 mod blob;
 pub mod credentials;
 mod manifests;
+mod pinned;
 mod request;
 mod resolve;
 mod tls;
@@ -20,7 +21,9 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::config::Config;
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, Connector, DefaultConnector, RustlsConnector, TcpConnector,
+};
 
 use crate::error::{Error, Result};
 use crate::reference::Reference;
@@ -141,6 +144,7 @@ impl Client {
 
 fn agent(settings: &Settings, host: &str) -> Result<Agent> {
     let local = url::is_loopback(host);
+    let (tls_config, pinned) = tls::config(settings, host)?;
     let config = Config::builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -148,7 +152,7 @@ fn agent(settings: &Settings, host: &str) -> Result<Agent> {
         .user_agent(concat!("dhow-image/", env!("CARGO_PKG_VERSION")))
         .accept_encoding("identity")
         .proxy(settings.proxy.clone().filter(|_| !local))
-        .tls_config(tls::config(settings, host)?)
+        .tls_config(tls_config)
         .input_buffer_size(256 << 10)
         .output_buffer_size(256 << 10)
         .timeout_connect(Some(Duration::from_secs(20)))
@@ -157,7 +161,12 @@ fn agent(settings: &Settings, host: &str) -> Result<Agent> {
         .timeout_per_write(Some(Duration::from_mins(1)))
         .timeout_recv_response(Some(Duration::from_mins(3)))
         .build();
-    Ok(Agent::with_parts(config, DefaultConnector::default(), resolve::Resolver))
+    let Some(pinned) = pinned else {
+        return Ok(Agent::with_parts(config, DefaultConnector::default(), resolve::Resolver));
+    };
+    let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
+    let connector = connector.chain(pinned).chain(RustlsConnector::default());
+    Ok(Agent::with_parts(config, connector, resolve::Resolver))
 }
 
 impl Error {

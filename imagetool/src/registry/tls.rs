@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 use super::Settings;
+use super::pinned::Pinned;
 use crate::error::{Error, Result};
 
 /// Where distributions keep their roots.
@@ -19,19 +20,24 @@ const BUNDLES: [&str; 6] = [
     "/usr/share/ssl/certs/ca-bundle.crt",
 ];
 
-/// The TLS settings for one host.
-pub(super) fn config(settings: &Settings, host: &str) -> Result<TlsConfig> {
+/// The TLS settings for one host, and how to reach it if it has roots of its own.
+pub(super) fn config(settings: &Settings, host: &str) -> Result<(TlsConfig, Option<Pinned>)> {
     let mut config = TlsConfig::builder().disable_verification(settings.insecure);
     let own = HostCerts::read(&settings.cert_dirs, host)?;
+    let mut pinned = None;
     if !settings.insecure && !settings.plain_http {
         let mut roots = system(settings);
-        roots.extend(own.roots);
+        roots.extend(own.roots.iter().cloned());
+        // Who also asks for our certificate is reached the usual way.
+        if !own.roots.is_empty() && own.client.is_none() {
+            pinned = Pinned::new(host, &own.roots, &roots);
+        }
         config = config.root_certs(RootCerts::Specific(Arc::new(roots)));
     }
     if let Some((chain, key)) = own.client {
         config = config.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
     }
-    Ok(config.build())
+    Ok((config.build(), pinned))
 }
 
 fn system(settings: &Settings) -> Vec<Certificate<'static>> {
