@@ -2,11 +2,13 @@
 //! pipe, a compressed file) is spooled, each large member into a file of its own that is
 //! hashed on the way and can become a blob by a rename.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::files::{Files, missing};
 use crate::digest::{Algorithm, Digest, Hashing};
@@ -18,6 +20,9 @@ const SMALL: u64 = 256 << 10;
 const MAX_KEPT: u64 = 64 << 20;
 const MAX_MEMBERS: usize = 100_000;
 const MAX_LINKS: usize = 8;
+/// Long names and pax headers before one member, together: the `tar` crate keeps them in
+/// memory whatever their size, and a compressed one may be of any.
+const MAX_SPECIAL: u64 = 1 << 20;
 
 /// The files of a tar.
 pub struct Tarball {
@@ -63,11 +68,18 @@ impl Tarball {
         let (_, plain) = inflate(stream).map_err(|e| Error::invalid(title, e))?;
         let mut new = Self::empty(title.to_owned());
         let mut kept = 0;
-        let mut archive = tar::Archive::new(plain);
+        let allowance = Allowance::default();
+        let mut archive = tar::Archive::new(Metered { inner: plain, allowance: allowance.clone() });
         let failed = |e| Error::from_io("read", title, e);
+        allowance.grant(MAX_SPECIAL);
         for entry in archive.entries().map_err(failed)? {
             let mut entry = entry.map_err(|e| not_a_tar(title, e))?;
-            let Some(name) = new.name(&entry)? else { continue };
+            allowance.grant(u64::MAX);
+            let Some(name) = new.name(&entry)? else {
+                io::copy(&mut entry, &mut io::sink()).map_err(failed)?;
+                allowance.grant(MAX_SPECIAL);
+                continue;
+            };
             let size = entry.size();
             let member = if let Some(link) = link(&name, &entry) {
                 Member::Link(link)
@@ -81,8 +93,11 @@ impl Tarball {
                 new.by_digest.insert(digest, path.clone());
                 Member::Spooled { path, size }
             };
+            io::copy(&mut entry, &mut io::sink()).map_err(failed)?;
+            allowance.grant(MAX_SPECIAL);
             new.members.insert(name, member);
         }
+        allowance.grant(u64::MAX);
         // A compressed stream's own checksum comes after the archive's end.
         io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(failed)?;
         Ok(new)
@@ -92,10 +107,14 @@ impl Tarball {
         let mut new = Self::empty(title);
         let title = new.title.clone();
         let reader = file.try_clone().map_err(Error::at("read", &title))?;
-        let mut archive = tar::Archive::new(reader);
+        let allowance = Allowance::default();
+        let mut archive =
+            tar::Archive::new(Metered { inner: reader, allowance: allowance.clone() });
         let failed = |e| Error::from_io("read", &title, e);
+        allowance.grant(MAX_SPECIAL);
         for entry in archive.entries_with_seek().map_err(failed)? {
             let entry = entry.map_err(|e| not_a_tar(&title, e))?;
+            allowance.grant(MAX_SPECIAL);
             let Some(name) = new.name(&entry)? else { continue };
             let member = link(&name, &entry).map_or(
                 Member::At { offset: entry.raw_file_position(), size: entry.size() },
@@ -169,6 +188,42 @@ impl Files for Tarball {
 
     fn title(&self) -> String {
         self.title.clone()
+    }
+}
+
+/// How much may be read until it is granted anew.
+#[derive(Clone, Default)]
+struct Allowance(Rc<Cell<u64>>);
+
+impl Allowance {
+    fn grant(&self, bytes: u64) {
+        self.0.set(bytes);
+    }
+}
+
+/// A reader that gives what is allowed, then an error.
+struct Metered<R> {
+    inner: R,
+    allowance: Allowance,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.allowance.0.get();
+        if left == 0 {
+            let why = format!("more than {MAX_SPECIAL} bytes of names before one member");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        let max = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        let n = self.inner.read(&mut buf[..max])?;
+        self.allowance.grant(left - n as u64);
+        Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for Metered<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
     }
 }
 
@@ -300,6 +355,26 @@ mod tests {
         let packed = zstd::encode_all(&tar()[..], 1).unwrap();
         assert!(Tarball::read(&packed[..packed.len() - 4], "-", dir.path()).is_err());
         assert!(Tarball::read(&tar()[..2000], "-", dir.path()).is_err());
+    }
+
+    #[test]
+    fn a_long_name_of_any_size_is_not_kept_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bomb = tar::Header::new_gnu();
+        bomb.set_entry_type(tar::EntryType::GNULongName);
+        bomb.set_size(8 << 20);
+        bomb.set_cksum();
+        let mut bytes = bomb.as_bytes().to_vec();
+        bytes.resize(bytes.len() + (8 << 20), b'x');
+        bytes.extend(tar());
+        let plain = dir.path().join("x.tar");
+        std::fs::write(&plain, &bytes).unwrap();
+        for refused in
+            [Tarball::read(&bytes[..], "-", dir.path()), Tarball::open(&plain, dir.path())]
+        {
+            let why = refused.err().unwrap().to_string();
+            assert!(why.contains("names before one member"), "{why}");
+        }
     }
 
     proptest! {
