@@ -26,7 +26,7 @@ pub struct Cli {
     /// Log more
     #[arg(long, global = true)]
     pub debug: bool,
-    /// Let systemd make the cgroups
+    /// Let systemd make the cgroups (not yet: refused)
     #[arg(long, global = true)]
     pub systemd_cgroup: bool,
     /// Do without what an unprivileged user can't have

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::Cmd;
@@ -17,6 +18,10 @@ pub struct Cost {
     wall: Duration,
     cpu: Duration,
 }
+
+/// Between two commands: a start that comes by itself, as a user's does, not one that finds
+/// the kernel's grace periods (RCU) already paid for by the one before.
+const PAUSE: Duration = Duration::from_millis(30);
 
 /// One of a cost's two.
 type Part = fn(&Cost) -> Duration;
@@ -90,6 +95,7 @@ pub fn race(title: &str, rounds: usize, contenders: &[Contender<'_>]) {
     for round in 0..rounds + 2 {
         for turn in 0..contenders.len() {
             let which = (turn + round) % contenders.len();
+            thread::sleep(PAUSE);
             let (cost, output) = cost(&(contenders[which].cmd)(round));
             (contenders[which].after)(round);
             // The first two rounds fill the caches.
