@@ -1,6 +1,6 @@
 //! Places an image can be, named as skopeo names them: `docker://REF`, `oci:DIR[:NAME]`,
-//! `oci-archive:FILE[:NAME]`, `docker-archive:FILE[:NAME|:@N]`, and without a prefix the
-//! store. The file `-` is stdin or stdout.
+//! `oci-archive:FILE[:NAME]`, `docker-archive:FILE[:NAME|:@N]`, `dir:DIR`, and without a
+//! prefix the store. The file `-` is stdin or stdout.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,6 +18,8 @@ pub enum Place {
     Registry(Reference),
     /// An OCI layout in a directory.
     Layout(PathBuf, Which),
+    /// An image's files in a directory, as skopeo lays them.
+    Dir(PathBuf),
     /// An OCI layout in a tar.
     OciArchive(File, Which),
     /// What `docker save` writes.
@@ -79,10 +81,12 @@ impl FromStr for Place {
             "oci" => split().map(|(p, w)| Self::Layout(p.into(), w))?,
             "oci-archive" => split().map(|(p, w)| Self::OciArchive(File::new(p), w))?,
             "docker-archive" => split().map(|(p, w)| Self::DockerArchive(File::new(p), w))?,
-            "dir" | "containers-storage" | "docker-daemon" | "ostree" | "sif" | "tarball" => {
+            "dir" if rest.is_empty() => return Err(bad("the path lacks")),
+            "dir" => Self::Dir(rest.into()),
+            "containers-storage" | "docker-daemon" | "ostree" | "sif" | "tarball" => {
                 return Err(Error::unsupported(
                     format!("the transport {transport}:"),
-                    "use docker://, oci:, oci-archive:, docker-archive:, or a name in the store",
+                    "use docker://, oci:, oci-archive:, docker-archive:, dir:, or a name in the store",
                 ));
             }
             _ => Self::Store(text.to_owned()),
@@ -96,6 +100,7 @@ impl fmt::Display for Place {
             Self::Store(name) => f.write_str(name),
             Self::Registry(reference) => write!(f, "docker://{reference}"),
             Self::Layout(path, which) => write!(f, "oci:{}{which}", path.display()),
+            Self::Dir(path) => write!(f, "dir:{}", path.display()),
             Self::OciArchive(file, which) => write!(f, "oci-archive:{file}{which}"),
             Self::DockerArchive(file, which) => write!(f, "docker-archive:{file}{which}"),
         }
@@ -132,6 +137,7 @@ mod tests {
             ("busybox:1", Place::Store("busybox:1".into())),
             ("127.0.0.1:5000/a:b", Place::Store("127.0.0.1:5000/a:b".into())),
             ("oci:/d/x:y:1", Place::Layout("/d/x".into(), Which::Named("y:1".into()))),
+            ("dir:/d/a:b", Place::Dir("/d/a:b".into())),
             ("oci-archive:-", Place::OciArchive(File::Std, Which::Only)),
             (
                 "docker-archive:f.tar:@1",
@@ -142,9 +148,15 @@ mod tests {
             assert_eq!(place.to_string(), text);
         }
         assert!(matches!("docker://busybox".parse::<Place>(), Ok(Place::Registry(_))));
-        for bad in
-            ["docker://", "oci:", "oci::x", "docker-archive:f:@x", "dir:/x", "docker://A/b/C"]
-        {
+        for bad in [
+            "docker://",
+            "oci:",
+            "oci::x",
+            "docker-archive:f:@x",
+            "dir:",
+            "ostree:/x",
+            "docker://A/b/C",
+        ] {
             assert!(bad.parse::<Place>().is_err(), "{bad}");
         }
     }

@@ -12,10 +12,14 @@ fn registry_to_every_local_form_and_skopeo_agrees() {
         config["rootfs"]["diff_ids"].clone()
     };
     let wanted = diff_ids(&wanted);
-    for (kind, place) in
-        [("oci", "layout"), ("oci-archive", "oci.tar"), ("docker-archive", "docker.tar")]
-    {
-        let to = format!("{kind}:{}:example.org/layers:1", w.path(place).display());
+    let named = ":example.org/layers:1";
+    for (kind, place, name) in [
+        ("oci", "layout", named),
+        ("oci-archive", "oci.tar", named),
+        ("docker-archive", "docker.tar", named),
+        ("dir", "dir", ""),
+    ] {
+        let to = format!("{kind}:{}{name}", w.path(place).display());
         w.image(["copy", &from, &to]).ok();
         assert_eq!(diff_ids(&to), wanted, "{to}");
         let name = format!("copied/{kind}:1");

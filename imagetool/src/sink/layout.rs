@@ -57,32 +57,34 @@ impl LayoutDir {
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(name);
-        let mut file = self.born()?;
+        let mut file = born(&self.dir)?;
         file.write_all(bytes).map_err(Error::at("write", &path))?;
-        Self::persist(file, &path)
+        persist(file, &path)
     }
 
     fn blob(&self, digest: &Digest) -> PathBuf {
         self.dir.join(crate::source::blob_name(digest))
     }
+}
 
-    fn born(&self) -> Result<tempfile::NamedTempFile> {
-        tempfile::Builder::new()
-            .prefix(".dhow-")
-            .tempfile_in(&self.dir)
-            .map_err(Error::at("create a file in", &self.dir))
-    }
+/// A new file beside what it will become part of.
+pub(super) fn born(dir: &Path) -> Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(".dhow-")
+        .tempfile_in(dir)
+        .map_err(Error::at("create a file in", dir))
+}
 
-    fn persist(file: tempfile::NamedTempFile, to: &Path) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        let open = fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(open).map_err(Error::at("write", to))?;
-        file.as_file().sync_data().map_err(Error::at("sync", to))?;
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent).map_err(Error::at("create", parent))?;
-        }
-        file.persist(to).map(drop).map_err(|e| Error::io("create", to, e.error))
+/// Syncs it, and gives it its name.
+pub(super) fn persist(file: tempfile::NamedTempFile, to: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let open = fs::Permissions::from_mode(0o644);
+    file.as_file().set_permissions(open).map_err(Error::at("write", to))?;
+    file.as_file().sync_data().map_err(Error::at("sync", to))?;
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(Error::at("create", parent))?;
     }
+    file.persist(to).map(drop).map_err(|e| Error::io("create", to, e.error))
 }
 
 impl Sink for LayoutDir {
@@ -91,18 +93,18 @@ impl Sink for LayoutDir {
         if fs::metadata(&to).is_ok_and(|m| m.len() == part.blob.size) {
             return Ok("already there");
         }
-        let mut file = self.born()?;
+        let mut file = born(&self.dir)?;
         let mut from = (part.open)()?;
         super::pour(&mut from, &mut file, &to)?;
-        Self::persist(file, &to)?;
+        persist(file, &to)?;
         Ok("written")
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {
         let to = self.blob(&document.at.digest);
-        let mut file = self.born()?;
+        let mut file = born(&self.dir)?;
         file.write_all(&document.bytes).map_err(Error::at("write", &to))?;
-        Self::persist(file, &to)?;
+        persist(file, &to)?;
         if top {
             let mut root = self.root.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             *root = Some(document.at.clone());

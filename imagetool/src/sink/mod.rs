@@ -2,6 +2,7 @@
 //! each kind has its own way to end (`publish`, `finish`), after which it is visible.
 
 mod archive;
+mod dir;
 mod layout;
 mod open;
 mod remote;
@@ -17,6 +18,7 @@ use crate::registry::Open;
 use crate::source::Document;
 
 pub use archive::{Archive, Flavour};
+pub use dir::Dir;
 pub use layout::LayoutDir;
 pub use open::{Outputs, into, to_file};
 pub use remote::Push;

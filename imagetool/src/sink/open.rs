@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use super::{Archive, Flavour, Keep, LayoutDir, Push, Sink};
+use super::{Archive, Dir, Flavour, Keep, LayoutDir, Push, Sink};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
@@ -56,6 +56,12 @@ pub fn into(
             let sink = LayoutDir::open(dir)?;
             let root = fill(&sink)?;
             sink.finish(named(which, place)?)?;
+            Ok(root)
+        }
+        Place::Dir(dir) => {
+            let sink = Dir::open(dir)?;
+            let root = fill(&sink)?;
+            sink.finish()?;
             Ok(root)
         }
         Place::OciArchive(file, which) => {

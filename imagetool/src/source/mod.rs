@@ -1,6 +1,7 @@
 //! Where images come from. Everything a [`Source`] yields is verified by whoever reads it
 //! to the end: documents whole, blobs while they stream.
 
+mod dir;
 mod docker;
 mod files;
 mod layout;
@@ -16,6 +17,8 @@ use crate::error::Result;
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
 
+pub use dir::Dir;
+pub(crate) use dir::VERSION as DIR_VERSION;
 pub use docker::DockerArchive;
 pub use files::{Directory, Files};
 pub use layout::Layout;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::docker::{self, DockerArchive};
 use super::layout::{self, Layout};
-use super::{Directory, Files, Remote, Source, Tarball};
+use super::{Dir, Directory, Files, Remote, Source, Tarball};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::{self, Descriptor, Parsed};
@@ -34,6 +34,7 @@ pub fn with<T>(
         Place::Store(needle) => stored(inputs.store, &inputs.store.find(needle)?, then),
         Place::Registry(reference) => then(&Remote::new(inputs.settings, reference)?),
         Place::Layout(dir, which) => then(&Layout::open(Directory(dir.clone()), which)?),
+        Place::Dir(dir) => then(&Dir::open(dir)?),
         Place::OciArchive(file, which) => {
             let lease = inputs.store.lease()?;
             let tar = tarball(file, inputs.stdin, lease.dir())?;
