@@ -20,7 +20,7 @@ use crate::context::{Context, stdin, stdout};
 /// Flags of `copy`.
 #[derive(Args)]
 pub struct Copy {
-    /// docker://REF, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], or
+    /// docker://REF, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR, or
     /// a name in the store; the FILE `-` is stdin
     #[arg(value_name = "SRC")]
     from: String,
