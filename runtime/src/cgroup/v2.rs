@@ -81,7 +81,17 @@ fn memory(out: &mut Vec<Limit>, memory: &Memory) -> Result<()> {
         let value = or_max(soft);
         out.push(Limit::new(CONTROLLER, "memory.low", value, "/memory/reservation"));
     }
-    Ok(())
+    // DIFFERS: runc passes over both without a word; crun refuses them too.
+    let refused = |field: &str| {
+        let why = "cgroup v2 has no such setting; leave it out";
+        Err(Error::config(format!("/linux/resources/memory/{field}"), why))
+    };
+    match (memory.disable_oom_killer, memory.swappiness) {
+        (Some(true), _) => refused("disableOOMKiller"),
+        // As on v1, -1 is "not asked".
+        (_, Some(n)) if n != u64::MAX => refused("swappiness"),
+        _ => Ok(()),
+    }
 }
 
 fn or_max(value: i64) -> String {
@@ -203,6 +213,15 @@ mod tests {
         }
         assert!(fault(r#"{"memory":{"swap":300}}"#).contains("/linux/resources/memory/swap"));
         assert!(fault(r#"{"memory":{"limit":300,"swap":100}}"#).contains("less than"));
+    }
+
+    #[test]
+    fn memory_settings_of_v1_alone_are_refused() {
+        for field in [r#""swappiness":60"#, r#""disableOOMKiller":true"#] {
+            let why = fault(&format!(r#"{{"memory":{{{field}}}}}"#));
+            assert!(why.contains("/linux/resources/memory/"), "{why}");
+        }
+        assert_eq!(files(r#"{"memory":{"disableOOMKiller":false}}"#), []);
     }
 
     #[test]
