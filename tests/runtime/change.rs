@@ -61,3 +61,16 @@ fn update_changes_limits_up_and_down_and_keeps_the_others() {
     w.runtime(["update", "--memory", "lots", id]).refused();
     w.runtime(["delete", "-f", id]).ok();
 }
+
+#[test]
+fn a_memory_limit_below_what_is_used_is_refused_when_asked_to_check() {
+    let w = World::new();
+    let b = running(&w);
+    let id = b.id();
+    let json = r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#;
+    let done = w.runtime_cmd(["update", "-r", "-", id]).stdin(json).run().refused();
+    done.err_has("/linux/resources/memory/limit").err_has("in use");
+    let json = r#"{"memory":{"limit":67108864,"checkBeforeUpdate":true}}"#;
+    w.runtime_cmd(["update", "-r", "-", id]).stdin(json).run().ok();
+    w.runtime(["delete", "-f", id]).ok();
+}

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::door::Doors;
-use super::resources::Resources;
+use super::resources::{Memory, Resources};
 use super::{files, v1, v2};
 use crate::error::{Error, Result};
 
@@ -71,6 +71,7 @@ impl Record {
     pub fn update(&self, resources: &Resources) -> Result<()> {
         let unified = self.pure_v2().is_some();
         let limits = if unified { v2::limits(resources)? } else { v1::limits(resources)? };
+        self.check_usage(unified, &resources.memory)?;
         for limit in super::update::order(limits, |file| {
             let dir = self.home(unified, "memory")?;
             files::read(dir, file).ok()
@@ -87,6 +88,25 @@ impl Record {
             }
         }
         Ok(())
+    }
+
+    /// SPEC: config-linux.md §Memory, checkBeforeUpdate. A new group uses nothing yet.
+    fn check_usage(&self, unified: bool, memory: &Memory) -> Result<()> {
+        let (Some(true), Some(limit @ 1..)) = (memory.check_before_update, memory.limit) else {
+            return Ok(());
+        };
+        let file = if unified { "memory.current" } else { "memory.usage_in_bytes" };
+        let Some(dir) = self.home(unified, "memory") else { return Ok(()) };
+        let text = files::read(dir, file)
+            .map_err(|e| Error::system("read", format!("{dir}/{file}"), e))?;
+        match text.trim().parse::<i64>() {
+            Ok(used) if used > limit => {
+                let why =
+                    format!("{limit} is less than the {used} bytes in use (checkBeforeUpdate)");
+                Err(Error::config("/linux/resources/memory/limit", why))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn home(&self, unified: bool, controller: &str) -> Option<&str> {
