@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::layout::{born, persist};
+use super::layout::{born, keep, persist};
 use super::{Part, Sink};
 use crate::error::{Error, Result};
 use crate::source::{DIR_VERSION, Document};
@@ -44,15 +44,7 @@ impl Dir {
 
 impl Sink for Dir {
     fn put(&self, part: Part<'_>) -> Result<&'static str> {
-        let to = self.dir.join(part.blob.digest.hex());
-        if fs::metadata(&to).is_ok_and(|m| m.len() == part.blob.size) {
-            return Ok("already there");
-        }
-        let mut file = born(&self.dir)?;
-        let mut from = (part.open)()?;
-        super::pour(&mut from, &mut file, &to)?;
-        persist(file, &to)?;
-        Ok("written")
+        keep(&self.dir, &self.dir.join(part.blob.digest.hex()), &part)
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {

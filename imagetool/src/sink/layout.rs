@@ -87,17 +87,21 @@ pub(super) fn persist(file: tempfile::NamedTempFile, to: &Path) -> Result<()> {
     file.persist(to).map(drop).map_err(|e| Error::io("create", to, e.error))
 }
 
+/// Writes a blob to its place, unless one of its size is there: a digest is its name.
+pub(super) fn keep(dir: &Path, to: &Path, part: &Part<'_>) -> Result<&'static str> {
+    if fs::metadata(to).is_ok_and(|m| m.len() == part.blob.size) {
+        return Ok("already there");
+    }
+    let mut file = born(dir)?;
+    let mut from = (part.open)()?;
+    super::pour(&mut from, &mut file, to)?;
+    persist(file, to)?;
+    Ok("written")
+}
+
 impl Sink for LayoutDir {
     fn put(&self, part: Part<'_>) -> Result<&'static str> {
-        let to = self.blob(&part.blob.digest);
-        if fs::metadata(&to).is_ok_and(|m| m.len() == part.blob.size) {
-            return Ok("already there");
-        }
-        let mut file = born(&self.dir)?;
-        let mut from = (part.open)()?;
-        super::pour(&mut from, &mut file, &to)?;
-        persist(file, &to)?;
-        Ok("written")
+        keep(&self.dir, &self.blob(&part.blob.digest), &part)
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {

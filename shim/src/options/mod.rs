@@ -8,7 +8,9 @@ pub mod limits;
 pub mod mounts;
 pub mod rights;
 pub mod size;
+mod stopping;
 pub mod time;
 
 pub use flags::{Files, Flags, Isolation, Limits, Pull};
 pub use intent::{Intent, intend};
+pub use stopping::Stopping;

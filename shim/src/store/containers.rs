@@ -315,12 +315,9 @@ fn decode<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
-/// docker's rule for names: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
+/// Refuses what may not name a container.
 pub fn check_name(name: &str) -> Result<()> {
-    let mut bytes = name.bytes();
-    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
-    let rest = bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-    if first && rest && (2..=255).contains(&name.len()) {
+    if super::is_name(name) {
         return Ok(());
     }
     Err(Error::usage(format!(

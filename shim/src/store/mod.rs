@@ -12,3 +12,11 @@ pub use containers::{Container, Containers, check_name as check_container_name};
 pub use discard::{discard, in_use, size_of};
 pub use file::{Lock, Sync, make_dir, write_atomic};
 pub use volumes::{Volume, Volumes, check_name as check_volume_name};
+
+/// docker's rule for names of containers and volumes: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`; here 255 at most.
+fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
+    let rest = bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    first && rest && (2..=255).contains(&name.len())
+}

@@ -81,12 +81,9 @@ impl Volumes {
     }
 }
 
-/// docker's rule: a letter or digit, then letters, digits, `_`, `.`, `-`; two at least.
+/// Refuses what may not name a volume.
 pub fn check_name(name: &str) -> Result<()> {
-    let mut bytes = name.bytes();
-    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
-    let rest = bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-    if first && rest && (2..=255).contains(&name.len()) {
+    if super::is_name(name) {
         return Ok(());
     }
     Err(Error::usage(format!(

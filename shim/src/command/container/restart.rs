@@ -5,24 +5,14 @@ use clap::Args;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::monitor::{self, Start};
-use crate::options::rights;
+use crate::options::Stopping;
 use crate::output::Output;
 
 /// Stop containers and start them again
 #[derive(Debug, Args)]
 pub struct Restart {
-    /// Signal to send first, by name or number
-    #[arg(short, long)]
-    pub signal: Option<String>,
-    /// Seconds between the signal and SIGKILL (-1 waits for ever)
-    #[arg(
-        short,
-        long,
-        visible_alias = "time",
-        value_name = "SECONDS",
-        allow_negative_numbers = true
-    )]
-    pub timeout: Option<i64>,
+    #[command(flatten)]
+    stopping: Stopping,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     pub containers: Vec<String>,
@@ -39,10 +29,7 @@ impl Restart {
                     record.name
                 )));
             }
-            let signal = self.signal.as_deref().unwrap_or(&record.config.stop_signal);
-            let signal = if signal.is_empty() { libc::SIGTERM } else { rights::signal(signal)? };
-            let seconds = self.timeout.unwrap_or_else(|| record.stop_timeout());
-            monitor::stop(host, &record, signal, rights::patience(seconds))?;
+            self.stopping.stop(host, &record)?;
             monitor::start(host, &record, Start::default())?;
             Ok(needle.to_owned())
         })
