@@ -127,6 +127,17 @@ pub enum Command {
     },
     /// Change a container's limits
     Update(Update),
+    /// Show what a container uses, and that it ran out of memory, as JSON
+    Events {
+        /// How often
+        #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true)]
+        interval: String,
+        /// Once, at once
+        #[arg(long)]
+        stats: bool,
+        /// Container
+        id: String,
+    },
     /// Write a config.json to start from
     Spec {
         /// The bundle's directory

@@ -96,6 +96,11 @@ fn perform(command: Command, world: &World) -> Result<Output> {
         Command::Pause { id } => command::pause::pause(&id, world).map(done),
         Command::Resume { id } => command::resume::resume(&id, world).map(done),
         Command::Update(update) => change(&update, world).map(done),
+        Command::Events { interval, stats, id } => {
+            let mut out = io::stdout().lock();
+            let mut sink = |line: &str| out.write_all(line.as_bytes()).and_then(|()| out.flush());
+            command::events::events(&id, &interval, stats, world, &mut sink).map(done)
+        }
         Command::Spec { bundle, rootless } => command::spec::write(&bundle, rootless).map(done),
         Command::Features => Ok(line(command::features::features())),
         Command::Plan { bundle } => {
@@ -117,9 +122,7 @@ fn line(mut text: String) -> Output {
 
 fn refused(verb: &str) -> Error {
     match verb {
-        "checkpoint" | "restore" | "events" => {
-            Error::unsupported(verb, "comes with a later release")
-        }
+        "checkpoint" | "restore" => Error::unsupported(verb, "comes with a later release"),
         other => Error::rule(format!("unknown command {other:?}: try dhow-runtime --help")),
     }
 }

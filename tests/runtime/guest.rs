@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// `guest.sh OPTIONS -- bash -c SCRIPT`, with dhow-runtime's folder at /dhow and the world at /w.
 /// The first use of a fresh checkout builds the guest.
-fn guest(w: &World, options: &[&str], script: &str) -> Cmd {
+pub fn guest(w: &World, options: &[&str], script: &str) -> Cmd {
     let programs = fs::canonicalize(program("dhow-runtime")).unwrap();
     let programs = format!("{}:/dhow:ro", programs.parent().unwrap().display());
     let files = format!("{}:/w:ro", w.path("").display());

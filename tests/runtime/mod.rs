@@ -3,8 +3,10 @@
 mod attacks;
 mod change;
 mod console;
+mod events;
 mod exec;
 mod guest;
+mod guest_groups;
 mod hooks;
 mod hostile;
 mod isolation;

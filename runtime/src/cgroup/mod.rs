@@ -12,9 +12,11 @@ mod files;
 mod host;
 mod limit;
 mod mounts;
+mod oom;
 mod place;
 mod record;
 mod resources;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -26,11 +28,13 @@ use std::os::fd::OwnedFd;
 
 pub use door::Doors;
 pub use mounts::{Mount, Mounts};
+pub use oom::OomWatch;
 pub use record::Record;
 pub use resources::{
     BlockIo, Cpu, Device, HugepageLimit, Memory, Network, Pids, Priority, Rdma, Resources,
     ThrottleDevice, WeightDevice,
 };
+pub use stats::Stats;
 
 use crate::error::{Error, Result};
 use devices::Policy;

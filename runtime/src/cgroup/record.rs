@@ -238,7 +238,7 @@ impl Record {
         first.map_or(Ok(()), Err)
     }
 
-    fn of(&self, controller: &str) -> Option<&str> {
+    pub(super) fn of(&self, controller: &str) -> Option<&str> {
         let has = |key: &str| key.split(',').any(|name| name == controller);
         self.paths.iter().find(|(key, _)| has(key)).map(|(_, dir)| dir.as_str())
     }
@@ -250,7 +250,8 @@ impl Record {
             .or_else(|| self.paths.values().next().map(String::as_str))
     }
 
-    fn pure_v2(&self) -> Option<&str> {
+    /// The one group of a machine with cgroup v2 alone.
+    pub(super) fn pure_v2(&self) -> Option<&str> {
         let others = self.paths.keys().any(|key| !key.is_empty() && !key.starts_with("name="));
         if others { None } else { self.unified() }
     }

@@ -1,0 +1,117 @@
+//! `events`: statistics and out-of-memory, as runc tells them.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use e2e::World;
+use serde_json::{Value, json};
+
+use super::lifecycle::{create, wait_for};
+
+/// Every key of a JSON value, as pointers; lists count as one.
+fn keys(value: &Value, at: &str, into: &mut BTreeSet<String>) {
+    if let Value::Object(map) = value {
+        for (key, value) in map {
+            let at = format!("{at}/{key}");
+            keys(value, &at, into);
+            into.insert(at);
+        }
+    }
+}
+
+#[test]
+fn statistics_are_runcs_key_for_key() {
+    let w = World::new();
+    // Both work for a while, lest a counter be zero and left out by one of them.
+    let work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000";
+    let (ours, theirs) = (w.bundle("a", &["sh", "-c", work]), w.bundle("b", &["sh", "-c", work]));
+    let limits = json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 20},
+        "cpu": {"quota": 50_000, "period": 100_000}, "devices": [{"allow": false, "access": "rwm"}]});
+    let ours = ours.with("/linux/resources", limits.clone());
+    let theirs = theirs.with("/linux/resources", limits);
+    create(&w, &ours);
+    w.runtime(["start", ours.id()]).ok();
+    let runc = |args: &[&str]| {
+        let quiet = ["sh", "-c", "exec \"$@\" </dev/null", "sh"];
+        w.cmd("runc").arg("--root").arg(w.path("runc")).args(args).under(quiet)
+    };
+    let hush = ["sh", "-c", "exec \"$@\" </dev/null >/dev/null 2>&1", "sh"];
+    let run = w.cmd("runc").arg("--root").arg(w.path("runc"));
+    run.args(["run", "-d", "-b", theirs.path(), theirs.id()]).under(hush).run().ok();
+    thread::sleep(Duration::from_millis(500));
+    let left = runc(&["events", "--stats", theirs.id()]).run().ok().json();
+    let right = w.runtime(["events", "--stats", ours.id()]).ok().json();
+    runc(&["delete", "-f", theirs.id()]).run().ok();
+    w.runtime(["delete", "-f", ours.id()]).ok();
+    let of = |value: &Value| {
+        let mut set = BTreeSet::new();
+        keys(value, "", &mut set);
+        // Zero when nothing was cached: chance.
+        set.retain(|key| {
+            !["/data/memory/cache", "/data/blkio/"].iter().any(|k| key.starts_with(k))
+        });
+        set
+    };
+    assert_eq!(of(&left), of(&right), "runc left, dhow-runtime right");
+    for pointer in ["/type", "/data/memory/usage/limit", "/data/pids", "/data/cpuset"] {
+        assert_eq!(left.pointer(pointer), right.pointer(pointer), "{pointer}");
+    }
+    assert!(right.pointer("/data/cpu/usage/total").unwrap().as_u64().unwrap() > 0);
+    assert_eq!(right["id"], ours.id());
+}
+
+#[test]
+fn events_come_at_the_interval_until_the_container_stops() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    let events = w.runtime_cmd(["events", "--interval", "100ms", b.id()]).start();
+    thread::sleep(Duration::from_millis(650));
+    w.runtime(["kill", b.id(), "KILL"]).ok();
+    let done = events.wait_with_output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let text = String::from_utf8(done.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert!((2..=7).contains(&lines.len()), "{text}");
+    assert!(lines.iter().all(|line| line["type"] == "stats" && line["id"] == b.id()), "{text}");
+    w.runtime(["delete", b.id()]).ok();
+}
+
+#[test]
+fn running_out_of_memory_is_an_event() {
+    let w = World::new();
+    let hog = "while [ ! -e /go ]; do sleep 0.05; done; head -c 200000000 /dev/zero | tail -n 1; touch /done; sleep 1000";
+    let b = w.bundle("b", &["sh", "-c", hog]);
+    let b = b.with("/linux/resources/memory", json!({"limit": 16 << 20, "swap": 16 << 20}));
+    create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    let events = w.runtime_cmd(["events", b.id()]).start();
+    thread::sleep(Duration::from_millis(200));
+    std::fs::write(b.rootfs("go"), "").unwrap();
+    e2e::until("the hog is dead", || b.rootfs("done").exists());
+    w.runtime(["kill", b.id(), "KILL"]).ok();
+    let text = String::from_utf8(events.wait_with_output().unwrap().stdout).unwrap();
+    let oom = format!(r#"{{"type":"oom","id":"{}"}}"#, b.id());
+    assert!(text.lines().any(|line| line == oom), "{text}");
+    w.runtime(["delete", b.id()]).ok();
+}
+
+#[test]
+fn events_of_a_stopped_container_and_of_no_interval_are_refused() {
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    w.runtime(["events", b.id()]).refused().err_has("does not exist");
+    create(&w, &b);
+    for interval in ["0", "0s", "-1s"] {
+        let done = w.runtime(["events", "--interval", interval, b.id()]).refused();
+        done.err_has("duration interval must be greater than 0");
+    }
+    w.runtime(["events", "--interval", "soon", b.id()]).refused().err_has("invalid duration");
+    w.runtime(["start", b.id()]).ok();
+    wait_for(&w, b.id(), "stopped");
+    let done = w.runtime(["events", "--stats", b.id()]).refused();
+    done.err_has(&format!("container with id {} is not running", b.id()));
+    w.runtime(["delete", b.id()]).ok();
+}
