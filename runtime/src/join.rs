@@ -20,6 +20,7 @@ use crate::init::procfs::Procfs;
 use crate::init::protocol::{Link, Message};
 use crate::init::root::Root;
 use crate::init::{console, credentials, exec, session};
+use crate::lifecycle::told;
 use crate::plan::Phase;
 use crate::seccomp::Filter;
 use crate::state::Record;
@@ -52,13 +53,15 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     // then we'd have compared ours with the wrong ones, and stay outside.
     entry.record.process.open().ok_or_else(gone)?;
     let (process, cgroup) = (entry.process, entry.cgroup);
+    let (record, filter) = (entry.record, entry.filter);
+    let state = || told(record).json("running", record.process.pid);
     let in_user = spaces.user();
     let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
     let (init, placed) = spawn(entry, &target, spaces)?;
     let brought = cgroup_join(cgroup, &init, placed)
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))
-        .and_then(|()| init.ready())
+        .and_then(|()| init.ready(filter, state))
         .and_then(|()| if in_user { rlimits(init.pid, process) } else { Ok(()) });
     match brought {
         Ok(()) => Ok(init),
@@ -166,12 +169,14 @@ impl Child {
         filter: Option<&Filter>,
     ) -> ! {
         let mut program = None;
-        for phase in phases(process.terminal, filter.is_some(), process.no_new_privileges) {
+        let early = filter.is_some_and(|filter| filter.listener.is_some());
+        let nnp = process.no_new_privileges;
+        for phase in phases(process.terminal, filter.is_some(), nnp, early) {
             let done = match phase {
                 Phase::Namespaces => self.enter(target, spaces),
                 Phase::Session => start_session().and_then(|()| session::attributes(process)),
                 Phase::Console => self.console(process),
-                Phase::Seccomp => session::load(filter),
+                Phase::Seccomp => session::load(filter, &self.link),
                 Phase::Credentials => {
                     self.credentials(spaces, process).map(|found| program = Some(found))
                 }
@@ -223,7 +228,7 @@ fn start_session() -> Done {
     nix::unistd::setsid().because("setsid", "").map(drop)
 }
 
-fn phases(console: bool, filter: bool, nnp: bool) -> Vec<Phase> {
+fn phases(console: bool, filter: bool, nnp: bool, early: bool) -> Vec<Phase> {
     let mut p = vec![Phase::Namespaces, Phase::Session];
     if console {
         p.push(Phase::Console);
@@ -232,9 +237,12 @@ fn phases(console: bool, filter: bool, nnp: bool) -> Vec<Phase> {
     if filter && !nnp {
         p.push(Phase::Seccomp);
     }
-    p.extend([Phase::Credentials, Phase::Ready, Phase::Start]);
-    if filter && nnp {
-        p.push(Phase::Seccomp);
+    p.push(Phase::Credentials);
+    match filter && nnp {
+        // The agent gets its descriptor before the process is called ready.
+        true if early => p.extend([Phase::Seccomp, Phase::Ready, Phase::Start]),
+        true => p.extend([Phase::Ready, Phase::Start, Phase::Seccomp]),
+        false => p.extend([Phase::Ready, Phase::Start]),
     }
     p.push(Phase::Exec);
     p
@@ -268,9 +276,12 @@ mod tests {
     #[test]
     fn the_filter_comes_where_it_can_be_loaded() {
         let at = |list: &[Phase], p| list.iter().position(|x| *x == p).unwrap();
-        let privileged = phases(false, true, false);
+        let privileged = phases(false, true, false, false);
         assert!(at(&privileged, Phase::Seccomp) < at(&privileged, Phase::Credentials));
-        let plain = phases(true, true, true);
+        let plain = phases(true, true, true, false);
         assert!(at(&plain, Phase::Seccomp) > at(&plain, Phase::Start));
+        let asking = phases(true, true, true, true);
+        assert!(at(&asking, Phase::Seccomp) > at(&asking, Phase::Credentials));
+        assert!(at(&asking, Phase::Seccomp) < at(&asking, Phase::Ready));
     }
 }

@@ -18,7 +18,9 @@ use crate::hooks;
 use crate::init::child::Fifos;
 use crate::init::parent::{Init, Launch, launch};
 use crate::init::protocol::Message;
+use crate::log::Log;
 use crate::plan::{self, Plan, Rest};
+use crate::seccomp;
 use crate::state::{self, Dir, Held, Identity, Record, Store, file};
 use crate::validate;
 use crate::validate::hook::Hooks;
@@ -42,6 +44,8 @@ pub struct Wanted<'a> {
     pub listen: u32,
     /// Whether a later `start` is waited for.
     pub waits: bool,
+    /// Where what is odd, or asked for by `--debug`, is said.
+    pub log: &'a Log,
 }
 
 /// Who takes the terminal of a container that has one.
@@ -76,6 +80,7 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         rootless: wanted.rootless,
         resources: &container.resources,
     })?;
+    container.seccomp.iter().for_each(|profile| seccomp::debug(profile, wanted.log));
     let (mut plan, mut rest) = plan::plan(wanted.id, container, wanted.options)?;
     listen::pass(&mut plan, wanted.preserve, wanted.listen)?;
     let console = terminal.socket(plan.process.terminal)?;

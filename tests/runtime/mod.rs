@@ -14,6 +14,7 @@ mod killed;
 mod lifecycle;
 mod limits;
 mod mounts;
+mod notify;
 mod peers;
 mod podman;
 mod process;

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 #![allow(clippy::return_self_not_must_use, reason = "an assertion gives its subject back")]
 
+pub mod agent;
 pub mod bundle;
 pub mod elf;
 pub mod fixtures;

@@ -14,6 +14,7 @@ pub mod fd;
 pub mod keys;
 pub mod mount;
 pub mod net;
+pub mod notify;
 pub mod process;
 pub mod rights;
 pub mod sched;

@@ -74,6 +74,16 @@ pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     }
 }
 
+/// A copy of another process's descriptor, close-on-exec. KERNEL: pidfd_getfd(2), 5.6.
+///
+/// EPERM without ptrace(2)'s access to it.
+pub fn pidfd_getfd(process: BorrowedFd<'_>, fd: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let got = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })?;
+    // SAFETY: the answer is a new descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(got as i32) })
+}
+
 /// Sends `signal` (0 probes) to the process of a handle.
 pub fn pidfd_signal(process: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
     // SAFETY: a null siginfo is allowed and means kill(2)'s.

@@ -14,9 +14,9 @@ use crate::join::{Entry, join};
 use crate::lifecycle;
 use crate::seccomp::Filter;
 use crate::state::{Record, Status};
+use crate::validate;
 use crate::validate::process::{self, Process};
 use crate::validate::spec::{self, Spec, Text};
-use crate::{plan, validate};
 
 /// Flags, as typed.
 #[derive(Debug, Default)]
@@ -81,7 +81,7 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     let at = if flags.process.is_some() { "" } else { "/process" };
     lifecycle::labels(&process, at)?;
     let filter = config.linux.seccomp.as_ref().map(crate::seccomp::compile).transpose()?.flatten();
-    plan::refuse_listener(filter.as_ref())?;
+    config.linux.seccomp.iter().for_each(|profile| crate::seccomp::debug(profile, &world.log));
     keep(flags.preserve_fds)?;
     launch(flags, &record, &process, filter.as_ref())
 }

@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::seccomp;
-use crate::validate::capability;
-
-/// The newest runtime-spec this runtime follows.
-const VERSION: &str = "1.3.0";
+use crate::validate::{SPEC_VERSION, capability};
 
 /// The JSON that `features` prints.
 pub fn features() -> String {
@@ -100,7 +97,7 @@ impl Default for Features {
     fn default() -> Self {
         Self {
             oci_version_min: "1.0.0",
-            oci_version_max: VERSION,
+            oci_version_max: SPEC_VERSION,
             hooks: &HOOKS,
             mount_options: &MOUNT_OPTIONS,
             linux: Linux {

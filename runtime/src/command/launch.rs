@@ -31,7 +31,7 @@ pub struct Flags {
 
 impl Flags {
     /// As the library wants it.
-    pub fn wanted<'a>(&'a self, world: &World, waits: bool) -> Wanted<'a> {
+    pub fn wanted<'a>(&'a self, world: &'a World, waits: bool) -> Wanted<'a> {
         Wanted {
             id: &self.id,
             bundle: &self.bundle,
@@ -41,6 +41,7 @@ impl Flags {
             preserve: self.preserve_fds,
             listen: world.listen,
             waits,
+            log: &world.log,
         }
     }
 

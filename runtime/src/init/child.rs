@@ -92,7 +92,7 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
         Phase::Console => console::perform(plan, c),
         Phase::System => system::perform(plan, c),
         Phase::Mask => mask::perform(plan, c),
-        Phase::Seccomp => session::filter(plan),
+        Phase::Seccomp => session::load(plan.filter.as_ref(), &c.link),
         Phase::Credentials => credentials::perform(plan, c),
         Phase::Ready => c.link.send(&Message::Ready).because("report to", "the runtime"),
         Phase::Start => start(plan, c),

@@ -21,6 +21,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::plan::{Plan, Rest};
+use crate::seccomp::{Filter, notify};
 use crate::validate::mount::Kind;
 use crate::validate::process::{Process, rlimit_name};
 
@@ -198,6 +199,11 @@ fn bring(init: &Init, plan: &Plan, rest: &Rest, state: &hooks::State, proc: &Pro
                 hooks::run_all(&rest.hooks.create_runtime, "createRuntime", &json)?;
                 init.say(&Message::Hooked)?;
             }
+            Message::Listener(fd) => {
+                init.listener(fd, plan.filter.as_ref(), || {
+                    state.json("creating", init.pid.as_raw())
+                })?;
+            }
             Message::Ready => break,
             other => return Err(unexpected(&other)),
         }
@@ -250,12 +256,32 @@ impl Init {
         }
     }
 
-    /// Waits until only the start is missing.
-    pub fn ready(&self) -> Result<()> {
-        match self.hear()? {
-            Message::Ready => Ok(()),
-            other => Err(unexpected(&other)),
+    /// Waits until only the start is missing; `state` is what an agent of the filter is told.
+    pub fn ready(&self, filter: Option<&Filter>, state: impl Fn() -> String) -> Result<()> {
+        loop {
+            match self.hear()? {
+                Message::Listener(fd) => self.listener(fd, filter, &state)?,
+                Message::Ready => return Ok(()),
+                other => return Err(unexpected(&other)),
+            }
         }
+    }
+
+    /// Takes the filter's descriptor from it and gives it to the agent.
+    fn listener(
+        &self,
+        fd: i32,
+        filter: Option<&Filter>,
+        state: impl FnOnce() -> String,
+    ) -> Result<()> {
+        let message = Message::Listener(fd);
+        let listener = filter.and_then(|filter| filter.listener.as_ref());
+        let Some(listener) = listener else { return Err(unexpected(&message)) };
+        let copy = process::pidfd_getfd(self.pidfd.as_fd(), fd)
+            .map_err(|e| Error::system("take", "the seccomp listener of the process", e))?;
+        // Let go first: what it calls from here on may have to wait for the agent.
+        self.say(&Message::Taken)?;
+        notify::tell(listener, copy.as_fd(), self.pid.as_raw(), &state())
     }
 
     /// Starts it, and waits until it executes its program.

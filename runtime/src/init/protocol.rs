@@ -11,6 +11,10 @@
 //!   |  <------------------------- Hooks       |  (only with hooks)
 //!   |  prestart, createRuntime                |
 //!   |  Hooked ------------------------------> |  createContainer, pivot, …
+//!   |  <------------------------- Listener    |  (only with SCMP_ACT_NOTIFY) the filter is loaded
+//!   |  copies its descriptor                  |
+//!   |  Taken ------------------------------> |  closes it
+//!   |  tells the agent                        |
 //!   |  <------------------------- Ready       |
 //!   |  rlimits, state.json                    |
 //!   |  Go -----------------------------------> |  create: and a byte in exec.fifo
@@ -42,6 +46,10 @@ pub enum Message {
     Hooks,
     /// They have run.
     Hooked,
+    /// The filter asks an agent: the number of its descriptor here.
+    Listener(i32),
+    /// The other side has a copy.
+    Taken,
     /// Only the start is missing.
     Ready,
     /// Start.
@@ -73,6 +81,8 @@ impl Link {
             Message::Joined => b"J".to_vec(),
             Message::Hooks => b"H".to_vec(),
             Message::Hooked => b"h".to_vec(),
+            Message::Listener(fd) => [&b"L"[..], &fd.to_le_bytes()].concat(),
+            Message::Taken => b"T".to_vec(),
             Message::Ready => b"R".to_vec(),
             Message::Go => b"G".to_vec(),
             Message::Fault(fault) => {
@@ -104,6 +114,8 @@ impl Link {
             b'J' => Some(Message::Joined),
             b'H' => Some(Message::Hooks),
             b'h' => Some(Message::Hooked),
+            b'L' => rest.try_into().ok().map(|raw| Message::Listener(i32::from_le_bytes(raw))),
+            b'T' => Some(Message::Taken),
             b'R' => Some(Message::Ready),
             b'G' => Some(Message::Go),
             b'F' => Fault::decode(rest).map(Message::Fault),

@@ -1,9 +1,13 @@
 //! What a process inherits by session: keyring, scheduling, personality; and its filter.
 
+use std::os::fd::AsRawFd;
+
 use nix::errno::Errno;
 
 use super::fault::{Because, Done};
+use super::protocol::{Link, Message};
 use crate::plan::Plan;
+use crate::seccomp::Filter;
 
 /// A session of its own, and what goes with it.
 pub fn perform(plan: &Plan) -> Done {
@@ -52,15 +56,15 @@ fn keyring(name: &std::ffi::CStr) -> Done {
     }
 }
 
-/// Loads the system call filter.
-pub fn filter(plan: &Plan) -> Done {
-    load(plan.filter.as_ref())
-}
-
-/// Loads a filter, if there is one.
-pub fn load(filter: Option<&crate::seccomp::Filter>) -> Done {
+/// Loads a filter, if there is one, and has the parent take its listener.
+pub fn load(filter: Option<&Filter>, link: &Link) -> Done {
     let Some(filter) = filter else { return Ok(()) };
-    dhow_kernel::seccomp::set_filter(&filter.program, u64::from(filter.flags))
-        .because("seccomp", "SECCOMP_SET_MODE_FILTER")
-        .map(drop)
+    let loaded = dhow_kernel::seccomp::set_filter(&filter.program, u64::from(filter.flags));
+    let Some(listener) = loaded.because("seccomp", "SECCOMP_SET_MODE_FILTER")? else {
+        return Ok(());
+    };
+    // Only write(2) until the agent can answer: it is the one call that may not ask it. As runc,
+    // the parent therefore fetches the descriptor, instead of being sent it by sendmsg(2).
+    link.send(&Message::Listener(listener.as_raw_fd())).because("report to", "the runtime")?;
+    link.expect(&Message::Taken).because("wait for", "the seccomp agent")
 }

@@ -135,7 +135,6 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
         Some(profile) => crate::seccomp::compile(profile)?,
         None => None,
     };
-    refuse_listener(filter.as_ref())?;
     let spaces = spaces(&c.namespaces);
     let hooks = c.hooks;
     let runtime_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
@@ -146,6 +145,8 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
         console: c.process.terminal,
         filter: filter.is_some(),
         nnp: c.process.no_new_privileges,
+        early: filter.as_ref().is_some_and(|f| f.listener.is_some())
+            || !hooks.start_container.is_empty(),
     };
     let (mounts, late_readonly) = mounts(c.mounts);
     // A /dev bound from elsewhere is used as it is.
@@ -188,15 +189,6 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
     };
     let rest = Rest { hooks, version: c.version, annotations: c.annotations };
     Ok((plan, rest))
-}
-
-/// A filter that asks an agent is refused until this runtime can hand it the descriptor.
-pub fn refuse_listener(filter: Option<&Filter>) -> Result<()> {
-    if filter.is_some_and(|f| f.listener.is_some()) {
-        let why = "SCMP_ACT_NOTIFY comes with a later release";
-        return Err(crate::error::Error::unsupported("/linux/seccomp/listenerPath", why));
-    }
-    Ok(())
 }
 
 fn spaces(n: &Namespaces) -> Spaces {

@@ -90,6 +90,9 @@ pub struct Facts {
     pub filter: bool,
     /// It has no_new_privs.
     pub nnp: bool,
+    /// The filter has to be there before the start: an agent gets its descriptor from the
+    /// runtime, which `create` doesn't leave waiting; or startContainer hooks run under it.
+    pub early: bool,
 }
 
 /// The order of init's steps.
@@ -118,6 +121,7 @@ pub fn phases(f: Facts) -> Vec<Phase> {
         (false, _) => p.extend([Credentials, Ready, Start]),
         // KERNEL: seccomp(2): without no_new_privs loading needs CAP_SYS_ADMIN.
         (true, false) => p.extend([Seccomp, Credentials, Ready, Start]),
+        (true, true) if f.early => p.extend([Credentials, Seccomp, Ready, Start]),
         (true, true) => p.extend([Credentials, Ready, Start, Seccomp]),
     }
     p.push(Exec);
@@ -134,8 +138,15 @@ mod tests {
         at(a) < at(b)
     }
 
-    const FULL: Facts =
-        Facts { mounts: true, network: true, hooks: true, console: true, filter: true, nnp: false };
+    const FULL: Facts = Facts {
+        mounts: true,
+        network: true,
+        hooks: true,
+        console: true,
+        filter: true,
+        nnp: false,
+        early: false,
+    };
 
     #[test]
     fn filter_without_nnp_loads_before_caps_drop() {
@@ -147,6 +158,14 @@ mod tests {
         let f = Facts { nnp: true, ..FULL };
         assert!(before(f, Phase::Start, Phase::Seccomp));
         assert!(before(f, Phase::Seccomp, Phase::Exec));
+    }
+
+    #[test]
+    fn filter_with_an_agent_or_start_hooks_loads_before_the_start_and_after_the_caps_drop() {
+        let f = Facts { nnp: true, early: true, ..FULL };
+        assert!(before(f, Phase::Credentials, Phase::Seccomp));
+        assert!(before(f, Phase::Seccomp, Phase::Ready));
+        assert_eq!(phases(Facts { early: true, ..FULL }), phases(FULL));
     }
 
     #[test]

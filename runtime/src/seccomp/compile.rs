@@ -4,10 +4,11 @@ use dhow_kernel::seccomp::Instruction;
 
 use super::action::{self, Condition, Op};
 use super::arch::{Arch, Named, X32_MARK};
-use super::config::{Arg, Seccomp};
+use super::config::{Arg, Seccomp, Text};
 use super::emit::{Leaf, Program, Rule, Section};
 use super::error::{Error, Reason};
 use super::syscalls;
+use crate::log::{Level, Log};
 
 /// KERNEL: BPF_MAXINSNS.
 const MAX_INSNS: usize = 4096;
@@ -51,11 +52,24 @@ pub fn compile(profile: &Seccomp) -> Result<Option<Filter>, Error> {
     compile_for(native, profile).map(Some)
 }
 
+/// With `--debug`, says what of a profile is left out and how it is loaded, in runc's words.
+pub fn debug(profile: &Seccomp, log: &Log) {
+    let Some(native) = Arch::native().filter(|_| log.debug && !profile.is_empty()) else { return };
+    let names = profile.syscalls.iter().flat_map(|call| &call.names);
+    for name in names.filter(|name| syscalls::find(native, &name.0).is_none()) {
+        log.line(Level::Debug, &format!("unknown seccomp syscall {:?} ignored", name.0));
+    }
+    let notifies = profile.syscalls.iter().any(|call| call.action == "SCMP_ACT_NOTIFY");
+    if let Ok(flags) = flags(profile, notifies) {
+        log.line(Level::Debug, &format!("seccomp filter flags: {flags}"));
+    }
+}
+
 pub(super) fn compile_for(native: Arch, profile: &Seccomp) -> Result<Filter, Error> {
     let default = action::answer(&profile.default_action, profile.default_errno_ret)
         .map_err(|fault| fault.at("", "defaultAction", "defaultErrnoRet"))?;
     if default == action::NOTIFY {
-        return Err(Error::new("/defaultAction", Reason::Notify("the default action")));
+        return Err(Error::new("/defaultAction", Reason::Notify("as default action")));
     }
     let mut tables = Tables::new(native, default, architectures(native, profile)?);
     for at in 0..profile.syscalls.len() {
@@ -117,9 +131,11 @@ fn flags(profile: &Seccomp, notifies: bool) -> Result<u32, Error> {
     }
     if notifies {
         flags |= action::FLAG_NEW_LISTENER;
-    } else {
-        // KERNEL: EINVAL without a listener, and nobody to wait for.
-        flags &= !action::FLAG_WAIT_KILLABLE_RECV;
+    } else if flags & action::FLAG_WAIT_KILLABLE_RECV != 0 {
+        // KERNEL: EINVAL without a listener: there is nobody to wait for.
+        let waits = |name: &Text| name.0 == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
+        let at = profile.flags.iter().flatten().position(waits).unwrap_or_default();
+        return Err(Error::new(format!("/flags/{at}"), Reason::Requires("a SCMP_ACT_NOTIFY rule")));
     }
     Ok(flags)
 }
@@ -155,7 +171,10 @@ impl Tables {
             // the filter; the agent that could let it pass has no fd yet.
             if answer == action::NOTIFY && name.0 == "write" {
                 let pointer = format!("/syscalls/{at}/names/{index}");
-                return Err(Error::new(pointer, Reason::Notify("used for write")));
+                return Err(Error::new(
+                    pointer,
+                    Reason::Notify("for the write syscall: it reports the listener"),
+                ));
             }
             self.name(&name.0, answer, &alternatives);
         }

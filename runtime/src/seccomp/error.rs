@@ -64,8 +64,8 @@ impl fmt::Display for Reason {
             Self::ErrnoTooLarge(n) => write!(f, "{n} is no errno (at most 65535)"),
             Self::ArgIndex(n) => write!(f, "{n} is no argument index (0 to 5)"),
             Self::NoName => f.write_str("a rule must name at least one system call"),
-            Self::Notify(what) => write!(f, "SCMP_ACT_NOTIFY can't be {what}"),
-            Self::Requires(field) => write!(f, "requires {field}, which is not set"),
+            Self::Notify(what) => write!(f, "SCMP_ACT_NOTIFY cannot be used {what}"),
+            Self::Requires(field) => write!(f, "requires {field}, and there is none"),
             Self::TooLong(n) => {
                 write!(f, "compiles to {n} instructions, the kernel takes at most 4096")
             }

@@ -26,12 +26,13 @@ mod compile;
 mod config;
 mod emit;
 mod error;
+pub mod notify;
 mod syscalls;
 #[cfg(test)]
 mod tests;
 
 pub use action::{ACTIONS, FLAGS, OPERATORS};
 pub use arch::{Arch, NAMES as ARCHITECTURES};
-pub use compile::{Filter, Listener, compile};
+pub use compile::{Filter, Listener, compile, debug};
 pub use config::{Arg, Seccomp, Syscall, Text};
 pub use error::{Error, Reason};

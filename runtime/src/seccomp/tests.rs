@@ -372,6 +372,16 @@ fn faults_name_their_place() {
             r#"/flags/0: "F" is no seccomp flag"#,
         ),
         (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_LOG",
+                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#
+                .into(),
+            "/flags/1: requires a SCMP_ACT_NOTIFY rule, and there is none",
+        ),
+        (
+            r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#.into(),
+            "/defaultAction: SCMP_ACT_NOTIFY cannot be used as default action",
+        ),
+        (
             rule(r#"{"action":"SCMP_ACT_LOG"}"#),
             "/syscalls/0/names: a rule must name at least one system call",
         ),
@@ -397,11 +407,11 @@ fn faults_name_their_place() {
         ),
         (
             rule(r#"{"names":["read"],"action":"SCMP_ACT_NOTIFY"}"#),
-            "/syscalls/0/action: requires listenerPath, which is not set",
+            "/syscalls/0/action: requires listenerPath, and there is none",
         ),
         (
             rule(r#"{"names":["read","write"],"action":"SCMP_ACT_NOTIFY"}"#),
-            "/syscalls/0/names/1: SCMP_ACT_NOTIFY can't be used for write",
+            "/syscalls/0/names/1: SCMP_ACT_NOTIFY cannot be used for the write syscall: it reports the listener",
         ),
     ] {
         assert_eq!(fault(&json), format!("/linux/seccomp{line}"));
@@ -417,7 +427,7 @@ fn flags_and_listener_are_the_kernels() {
     assert_eq!(flags(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#), 4);
     assert_eq!(flags(r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":[]}"#), 0);
     let some = r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_LOG",
-        "SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#;
+        "SECCOMP_FILTER_FLAG_TSYNC"]}"#;
     assert_eq!(flags(some), 2);
     let json = r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/run/agent","listenerMetadata":"m",
         "flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],

@@ -15,6 +15,9 @@ use std::ffi::CString;
 use crate::error::{Error, Result};
 use linux::{Namespaces, ns};
 
+/// The newest runtime-spec this runtime follows.
+pub const SPEC_VERSION: &str = "1.3.0";
+
 /// A container as config.json asks for it, checked.
 #[derive(Debug)]
 pub struct Container<'a> {
