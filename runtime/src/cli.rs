@@ -174,6 +174,9 @@ pub struct Create {
     /// Send the terminal's master to this socket
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
+    /// Send a pidfd of the container's first process to this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
     /// Leave this many descriptors from 3 on to the container
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
@@ -221,6 +224,9 @@ pub struct Exec {
     /// Send the terminal's master to this socket
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
+    /// Send a pidfd of the process to this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
     /// Start in this directory
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,

@@ -19,13 +19,15 @@ use crate::init::parent::{Init, oom_score, rlimits};
 use crate::init::procfs::Procfs;
 use crate::init::protocol::{Link, Message};
 use crate::init::root::Root;
-use crate::init::{console, credentials, exec, session};
+use crate::init::{console, credentials, exec, schedule, session};
 use crate::lifecycle::told;
 use crate::plan::Phase;
+use crate::plan::phase::Facts;
 use crate::seccomp::Filter;
 use crate::state::Record;
 use crate::validate::linux::{KINDS, ns};
 use crate::validate::process::Process;
+use crate::validate::schedule::Schedule;
 
 /// A process to add to a container.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Entry<'a> {
     pub cgroup: &'a crate::cgroup::Record,
     /// The process.
     pub process: &'a Process,
+    /// When and where it runs.
+    pub schedule: &'a Schedule,
     /// Its filter.
     pub filter: Option<&'a Filter>,
     /// Where the terminal's master goes.
@@ -93,6 +97,13 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces) -> Result<(Init, bo
         setns(target, flags)
             .map_err(|e| Error::system("join the namespaces of", &entry.record.id, e))?;
     }
+    let cpus = &entry.process.affinity.initial;
+    if !cpus.is_empty() {
+        // The process inherits it, which may be born in its groups.
+        dhow_kernel::sched::set_affinity(cpus).map_err(|e| {
+            Error::system("error setting initial CPU affinity:", "sched_setaffinity", e)
+        })?;
+    }
     let fork = Fork { cgroup: group.as_ref().map(AsFd::as_fd), ..Fork::default() };
     let (made, placed) = match process::fork(&fork) {
         // A group that may not be entered so (rootless, threaded) is entered the other way.
@@ -104,7 +115,7 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces) -> Result<(Init, bo
     match made {
         Side::Child => {
             drop(ours);
-            child.run(target.as_fd(), &spaces, entry.process, entry.filter)
+            child.run(target.as_fd(), &spaces, entry.process, entry.schedule, entry.filter)
         }
         Side::Parent(pid, pidfd) => Ok((Init { pid, pidfd, link: ours }, placed)),
     }
@@ -166,15 +177,23 @@ impl Child {
         target: BorrowedFd<'_>,
         spaces: &Spaces,
         process: &Process,
+        schedule: &Schedule,
         filter: Option<&Filter>,
     ) -> ! {
         let mut program = None;
-        let early = filter.is_some_and(|filter| filter.listener.is_some());
-        let nnp = process.no_new_privileges;
-        for phase in phases(process.terminal, filter.is_some(), nnp, early) {
+        let facts = Facts {
+            console: process.terminal,
+            schedule: !schedule.is_empty(),
+            filter: filter.is_some(),
+            nnp: process.no_new_privileges,
+            early: filter.is_some_and(|filter| filter.listener.is_some()),
+            ..Facts::default()
+        };
+        for phase in phases(facts) {
             let done = match phase {
-                Phase::Namespaces => self.enter(target, spaces),
-                Phase::Session => start_session().and_then(|()| session::attributes(process)),
+                Phase::Namespaces => self.enter(target, spaces, process),
+                Phase::Session => start_session(),
+                Phase::Schedule => schedule::perform(schedule),
                 Phase::Console => self.console(process),
                 Phase::Seccomp => session::load(filter, &self.link),
                 Phase::Credentials => {
@@ -195,11 +214,12 @@ impl Child {
         process::exit_now(255)
     }
 
-    fn enter(&mut self, target: BorrowedFd<'_>, spaces: &Spaces) -> Done {
+    fn enter(&mut self, target: BorrowedFd<'_>, spaces: &Spaces, process: &Process) -> Done {
         // CVE: 2016-9962: before the container can see this process, it must not look into it.
         nix::sys::prctl::set_dumpable(false).because("prctl", "PR_SET_DUMPABLE")?;
         crate::init::namespaces::enter_groups(std::mem::take(&mut self.doors))?;
         self.link.expect(&Message::Joined).because("wait for", "the cgroups")?;
+        schedule::last_affinity(&process.affinity)?;
         let flags = CloneFlags::from_bits_retain(spaces.child as i32);
         if !flags.is_empty() {
             setns(target, flags).because("join the namespaces of", "the container")?;
@@ -228,19 +248,22 @@ fn start_session() -> Done {
     nix::unistd::setsid().because("setsid", "").map(drop)
 }
 
-fn phases(console: bool, filter: bool, nnp: bool, early: bool) -> Vec<Phase> {
+fn phases(f: Facts) -> Vec<Phase> {
     let mut p = vec![Phase::Namespaces, Phase::Session];
-    if console {
+    if f.console {
         p.push(Phase::Console);
     }
+    if f.schedule {
+        p.push(Phase::Schedule);
+    }
     // KERNEL: seccomp(2): as in init, without no_new_privs the filter needs CAP_SYS_ADMIN.
-    if filter && !nnp {
+    if f.filter && !f.nnp {
         p.push(Phase::Seccomp);
     }
     p.push(Phase::Credentials);
-    match filter && nnp {
+    match f.filter && f.nnp {
         // The agent gets its descriptor before the process is called ready.
-        true if early => p.extend([Phase::Seccomp, Phase::Ready, Phase::Start]),
+        true if f.early => p.extend([Phase::Seccomp, Phase::Ready, Phase::Start]),
         true => p.extend([Phase::Ready, Phase::Start, Phase::Seccomp]),
         false => p.extend([Phase::Ready, Phase::Start]),
     }
@@ -276,11 +299,13 @@ mod tests {
     #[test]
     fn the_filter_comes_where_it_can_be_loaded() {
         let at = |list: &[Phase], p| list.iter().position(|x| *x == p).unwrap();
-        let privileged = phases(false, true, false, false);
+        let privileged = phases(Facts { filter: true, schedule: true, ..Facts::default() });
         assert!(at(&privileged, Phase::Seccomp) < at(&privileged, Phase::Credentials));
-        let plain = phases(true, true, true, false);
+        assert!(at(&privileged, Phase::Schedule) < at(&privileged, Phase::Seccomp));
+        let nnp = Facts { console: true, filter: true, nnp: true, ..Facts::default() };
+        let plain = phases(nnp);
         assert!(at(&plain, Phase::Seccomp) > at(&plain, Phase::Start));
-        let asking = phases(true, true, true, true);
+        let asking = phases(Facts { early: true, ..nnp });
         assert!(at(&asking, Phase::Seccomp) > at(&asking, Phase::Credentials));
         assert!(at(&asking, Phase::Seccomp) < at(&asking, Phase::Ready));
     }

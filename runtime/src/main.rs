@@ -133,6 +133,7 @@ fn flags(c: Create) -> command::launch::Flags {
         bundle: c.bundle,
         pid_file: c.pid_file,
         console_socket: c.console_socket,
+        pidfd_socket: c.pidfd_socket,
         preserve_fds: c.preserve_fds,
         no_pivot: c.no_pivot,
         no_new_keyring: c.no_new_keyring,
@@ -157,6 +158,7 @@ fn exec_flags(e: Exec) -> command::exec::Flags {
         detach: e.detach,
         pid_file: e.pid_file,
         console_socket: e.console_socket,
+        pidfd_socket: e.pidfd_socket,
         preserve_fds: e.preserve_fds,
         ignore_paused: e.ignore_paused,
     }

@@ -12,6 +12,7 @@ pub mod close;
 pub mod ended;
 pub mod fd;
 pub mod keys;
+pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod notify;

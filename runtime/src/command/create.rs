@@ -1,10 +1,10 @@
 //! `create`: a container up to where only its start is missing.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::World;
-use super::launch::{Flags, detached_terminal};
+use super::launch::{Flags, Handle, detached_terminal};
 use crate::error::Result;
 use crate::lifecycle::{self, Terminal};
 
@@ -19,10 +19,12 @@ impl Terminal for Engine<'_> {
 
 /// Makes it.
 pub fn create(flags: &Flags, world: &World) -> Result<()> {
+    let handle = Handle::connect(flags.pidfd_socket.as_deref())?;
     let mut terminal = Engine(flags.console_socket.as_deref());
     let born = lifecycle::create(&world.store, &flags.wanted(world, true), &mut terminal)?;
-    let written = flags.write_pid(born.record.process.pid);
-    written.inspect_err(|_| {
+    let told = handle.send("standard", born.init.pidfd.as_fd());
+    let told = told.and_then(|()| flags.write_pid(born.record.process.pid));
+    told.inspect_err(|_| {
         born.init.discard();
         let _ = lifecycle::destroy(&born.held, &born.record, &world.log);
     })

@@ -1,21 +1,24 @@
 //! `exec`: one more process in a running container.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::World;
-use super::launch::{detached_terminal, write_pid};
+use super::launch::{Handle, detached_terminal, write_pid};
 use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::foreground::{self, Relay, Signals};
 use crate::init::parent::Init;
 use crate::join::{Entry, join};
 use crate::lifecycle;
+use crate::log::Level;
 use crate::seccomp::Filter;
 use crate::state::{Record, Status};
 use crate::validate;
 use crate::validate::process::{self, Process};
+use crate::validate::schedule::{self, Schedule};
 use crate::validate::spec::{self, Spec, Text};
 
 /// Flags, as typed.
@@ -53,6 +56,8 @@ pub struct Flags {
     pub pid_file: Option<PathBuf>,
     /// `--console-socket`.
     pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`.
+    pub pidfd_socket: Option<PathBuf>,
     /// `--preserve-fds`.
     pub preserve_fds: u32,
     /// `--ignore-paused`.
@@ -74,31 +79,51 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     }
     let text = dir.config()?;
     let config: Spec<'_> = validate::parse(&text)?;
-    let process = match &flags.process {
-        Some(file) => from_file(file)?,
+    let file = flags.process.as_deref().map(read_file).transpose()?;
+    let process = match &file {
+        Some(text) => from_file(text, config.process)?,
         None => from_config(flags, config.process)?,
     };
     let at = if flags.process.is_some() { "" } else { "/process" };
     lifecycle::labels(&process, at)?;
     let filter = config.linux.seccomp.as_ref().map(crate::seccomp::compile).transpose()?.flatten();
     config.linux.seccomp.iter().for_each(|profile| crate::seccomp::debug(profile, &world.log));
+    let schedule = schedule::schedule(&process, &config.linux)?;
     keep(flags.preserve_fds)?;
-    launch(flags, &record, &process, filter.as_ref())
+    say_affinity(&process, world);
+    launch(flags, &record, &process, &schedule, filter.as_ref())
+}
+
+/// In the words that runc's users and tests look for.
+fn say_affinity(process: &Process, world: &World) {
+    let cpus = &process.affinity.initial;
+    if !cpus.is_empty() {
+        let mut mask = String::new();
+        for word in cpus.iter().rev() {
+            let _ = write!(mask, "{word:016x}");
+        }
+        let line = format!("nsexec: affinity: 0x{}", mask.trim_start_matches('0'));
+        world.log.line(Level::Debug, &line);
+    }
 }
 
 fn launch(
     flags: &Flags,
     record: &Record,
     process: &Process,
+    schedule: &Schedule,
     filter: Option<&Filter>,
 ) -> Result<i32> {
     let groups = groups(record, &flags.cgroup)?;
+    let handle = Handle::connect(flags.pidfd_socket.as_deref())?;
     let signals = if flags.detach { None } else { Some(Signals::take()?) };
     let (ours, console) = terminal(flags, process.terminal)?;
-    let entry =
-        Entry { record, cgroup: &groups, process, filter, console, preserve: flags.preserve_fds };
-    let init = join(entry)?;
-    let ended = follow(flags, &init, ours.as_ref(), signals.as_ref());
+    let preserve = flags.preserve_fds;
+    let init =
+        join(Entry { record, cgroup: &groups, process, schedule, filter, console, preserve })?;
+    let ended = handle
+        .send("setns", init.pidfd.as_fd())
+        .and_then(|()| follow(flags, &init, ours.as_ref(), signals.as_ref()));
     if ended.is_err() {
         init.discard();
     }
@@ -149,10 +174,30 @@ fn terminal(flags: &Flags, wanted: bool) -> Result<(Option<OwnedFd>, Option<Owne
     foreground::terminal_pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))
 }
 
-fn from_file(file: &std::path::Path) -> Result<Process> {
-    let shown = file.to_string_lossy();
-    let text = std::fs::read_to_string(file).map_err(|e| Error::io("open", &*shown, &e))?;
-    process::read(&validate::parse(&text)?, "")
+fn read_file(file: &std::path::Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|e| Error::io("open", file.to_string_lossy(), &e))
+}
+
+/// The file's process. As runc: of what it leaves out, the container's own process's.
+fn from_file<'a>(text: &'a str, own: Option<spec::Process<'a>>) -> Result<Process> {
+    let mut p: spec::Process<'a> = validate::parse(text)?;
+    let own = own.unwrap_or_default();
+    p.capabilities = p.capabilities.or(own.capabilities);
+    p.scheduler = p.scheduler.or(own.scheduler);
+    p.io_priority = p.io_priority.or(own.io_priority);
+    p.exec_cpu_affinity = p.exec_cpu_affinity.or(own.exec_cpu_affinity);
+    p.user.umask = p.user.umask.or(own.user.umask);
+    if p.rlimits.is_empty() {
+        p.rlimits = own.rlimits;
+    }
+    for (field, own) in
+        [(&mut p.apparmor_profile, own.apparmor_profile), (&mut p.selinux_label, own.selinux_label)]
+    {
+        if field.is_empty() {
+            *field = own;
+        }
+    }
+    process::read(&p, "")
 }
 
 /// The container's own process, with what the flags change.
@@ -272,6 +317,26 @@ mod tests {
         let both = 1 << 5 | 1 << 13;
         assert_eq!((p.capabilities.bounding, p.capabilities.effective), (both, 1 << 13));
         assert_eq!((p.capabilities.inheritable, p.capabilities.ambient), (0, 0));
+    }
+
+    #[test]
+    fn what_a_process_file_leaves_out_is_the_containers() {
+        let own = || {
+            let json = r#"{"args":["x"],"cwd":"/","user":{"umask":7},"noNewPrivileges":true,
+                "capabilities":{"bounding":["CAP_KILL"]},"scheduler":{"policy":"SCHED_BATCH"},
+                "rlimits":[{"type":"RLIMIT_CPU","soft":1,"hard":2}],
+                "execCPUAffinity":{"final":"1"},"ioPriority":{"class":"IOPRIO_CLASS_BE"}}"#;
+            Some(serde_json::from_str(json).unwrap())
+        };
+        let p = from_file(r#"{"args":["y"],"cwd":"/"}"#, own()).unwrap();
+        assert_eq!((p.capabilities.bounding, p.umask, p.no_new_privileges), (1 << 5, 7, false));
+        assert!(p.scheduler.is_some() && p.io_priority.is_some() && p.rlimits.len() == 1);
+        assert_eq!(p.affinity.last, [2]);
+        let p = r#"{"args":["y"],"cwd":"/","capabilities":{},"user":{"umask":2},
+            "execCPUAffinity":{"initial":"0"}}"#;
+        let p = from_file(p, own()).unwrap();
+        assert_eq!((p.capabilities.bounding, p.umask), (0, 2));
+        assert_eq!((p.affinity.initial.len(), p.affinity.last.len()), (1, 0));
     }
 
     #[test]

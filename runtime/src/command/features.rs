@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::seccomp;
-use crate::validate::{SPEC_VERSION, capability};
+use crate::validate::{SPEC_VERSION, capability, schedule};
 
 /// The JSON that `features` prints.
 pub fn features() -> String {
@@ -40,6 +40,7 @@ struct Linux {
     apparmor: Enabled,
     selinux: Enabled,
     intel_rdt: Enabled,
+    memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Enabled,
 }
@@ -63,6 +64,12 @@ struct Seccomp {
     archs: &'static [&'static str],
     known_flags: &'static [&'static str],
     supported_flags: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+struct MemoryPolicy {
+    modes: [&'static str; schedule::MEMORY_MODES.len()],
+    flags: [&'static str; schedule::MEMORY_FLAGS.len()],
 }
 
 #[derive(Serialize)]
@@ -121,6 +128,10 @@ impl Default for Features {
                 apparmor: Enabled { enabled: true },
                 selinux: Enabled { enabled: true },
                 intel_rdt: Enabled { enabled: false },
+                memory_policy: MemoryPolicy {
+                    modes: schedule::MEMORY_MODES.map(|(word, _)| word),
+                    flags: schedule::MEMORY_FLAGS.map(|(word, _)| word),
+                },
                 mount_extensions: MountExtensions { idmap: Enabled { enabled: false } },
                 net_devices: Enabled { enabled: false },
             },

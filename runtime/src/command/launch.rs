@@ -1,7 +1,7 @@
 //! What create and run ask for alike.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,8 @@ pub struct Flags {
     pub pid_file: Option<PathBuf>,
     /// `--console-socket`.
     pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`.
+    pub pidfd_socket: Option<PathBuf>,
     /// `--preserve-fds`.
     pub preserve_fds: u32,
     /// `--no-pivot`.
@@ -58,6 +60,29 @@ pub fn write_pid(path: &Path, pid: i32) -> Result<()> {
     let temporary = path.with_file_name(format!(".{name}"));
     fs::write(&temporary, pid.to_string()).map_err(io)?;
     fs::rename(&temporary, path).map_err(io)
+}
+
+/// Who wants a handle on the process: `--pidfd-socket`, connected before anything is made.
+#[derive(Debug)]
+pub struct Handle(Option<UnixStream>);
+
+impl Handle {
+    /// Connects, if there is one.
+    pub fn connect(path: Option<&Path>) -> Result<Self> {
+        let connect = |path: &Path| {
+            let why = |e| Error::io("connect to --pidfd-socket", path.to_string_lossy(), &e);
+            UnixStream::connect(path).map_err(why)
+        };
+        path.map(connect).transpose().map(Self)
+    }
+
+    /// Sends the handle with a word for its kind, as runc has it: `standard` or `setns`.
+    pub fn send(&self, kind: &str, pidfd: BorrowedFd<'_>) -> Result<()> {
+        let Some(socket) = &self.0 else { return Ok(()) };
+        dhow_kernel::rights::send(socket.as_fd(), kind.as_bytes(), &[pidfd])
+            .map(drop)
+            .map_err(|e| Error::system("send", "the pidfd to --pidfd-socket", e))
+    }
 }
 
 /// The engine's socket for the terminal of a process that nobody stays with.

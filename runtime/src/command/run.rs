@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::World;
-use super::launch::{Flags, detached_terminal};
+use super::launch::{Flags, Handle, detached_terminal};
 use crate::error::{Error, Result};
 use crate::foreground::{self, Relay, Signals};
 use crate::lifecycle::{self, Born, Terminal};
@@ -52,10 +52,12 @@ pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
         nix::sys::prctl::set_child_subreaper(true)
             .map_err(|e| Error::system("become", "a subreaper", e))?;
     }
+    let handle = Handle::connect(flags.pidfd_socket.as_deref())?;
     let socket = flags.console_socket.as_deref();
     let mut screen = Screen { socket, detach: extra.detach, ours: None };
     let born = lifecycle::create(&world.store, &flags.wanted(world, false), &mut screen)?;
-    let ended = started(&born, flags, &screen, signals.as_ref(), world);
+    let told = handle.send("standard", born.init.pidfd.as_fd());
+    let ended = told.and_then(|()| started(&born, flags, &screen, signals.as_ref(), world));
     // Deleted by somebody else meanwhile: there is nothing of it left to remove.
     let ours = born.held.take_back();
     match ended {

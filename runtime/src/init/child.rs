@@ -9,7 +9,7 @@ use super::procfs::Procfs;
 use super::protocol::{Link, Message};
 use super::root::Root;
 use super::{
-    console, credentials, devices, exec, mask, mounts, namespaces, pivot, session, system,
+    console, credentials, devices, exec, mask, mounts, namespaces, pivot, schedule, session, system,
 };
 use crate::hooks;
 use crate::plan::{Phase, Plan};
@@ -92,6 +92,7 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
         Phase::Console => console::perform(plan, c),
         Phase::System => system::perform(plan, c),
         Phase::Mask => mask::perform(plan, c),
+        Phase::Schedule => schedule::perform(&plan.schedule),
         Phase::Seccomp => session::load(plan.filter.as_ref(), &c.link),
         Phase::Credentials => credentials::perform(plan, c),
         Phase::Ready => c.link.send(&Message::Ready).because("report to", "the runtime"),

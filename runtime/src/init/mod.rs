@@ -17,5 +17,6 @@ mod mask;
 mod mounts;
 pub(crate) mod namespaces;
 mod pivot;
+pub(crate) mod schedule;
 pub(crate) mod session;
 mod system;

@@ -15,6 +15,7 @@ use crate::validate::linux::ns;
 /// Enters the cgroups, joins what is joined by path and becomes root of the user namespace.
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     enter_groups(std::mem::take(&mut c.doors))?;
+    super::schedule::every_cpu();
     nix::sys::stat::umask(Mode::empty());
     if !plan.spaces.relay {
         join(&plan.spaces.join)?;

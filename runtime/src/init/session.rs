@@ -1,4 +1,4 @@
-//! What a process inherits by session: keyring, scheduling, personality; and its filter.
+//! What a process inherits by session: terminal, signals, keyring; and its filter.
 
 use std::os::fd::AsRawFd;
 
@@ -19,22 +19,6 @@ pub fn perform(plan: &Plan) -> Done {
     dhow_kernel::signal::reset_all();
     if let Some(name) = &plan.keyring {
         keyring(name)?;
-    }
-    if let Some(domain) = plan.personality {
-        let persona = nix::sys::personality::Persona::from_bits_retain(domain as i32);
-        nix::sys::personality::set(persona).because("personality", domain.to_string())?;
-    }
-    attributes(&plan.process)
-}
-
-/// Scheduling and I/O priority, while there is still the privilege to raise them.
-pub fn attributes(process: &crate::validate::process::Process) -> Done {
-    if let Some(scheduler) = process.scheduler {
-        dhow_kernel::sched::set(scheduler).because("sched_setattr", "process.scheduler")?;
-    }
-    if let Some((class, level)) = process.io_priority {
-        dhow_kernel::sched::set_io_priority(class, level)
-            .because("ioprio_set", "process.ioPriority")?;
     }
     Ok(())
 }

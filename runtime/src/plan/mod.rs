@@ -67,8 +67,8 @@ pub struct Plan {
     pub time_offsets: String,
     /// Name of the session keyring, or `None` to keep the caller's.
     pub keyring: Option<CString>,
-    /// personality(2).
-    pub personality: Option<u64>,
+    /// When and where the process runs.
+    pub schedule: crate::validate::schedule::Schedule,
     /// The root on the host.
     pub rootfs: CString,
     /// Whether it ends read-only.
@@ -143,6 +143,7 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
         network: c.namespaces.new & ns::NET != 0,
         hooks: runtime_hooks || !hooks.create_container.is_empty(),
         console: c.process.terminal,
+        schedule: !c.schedule.is_empty(),
         filter: filter.is_some(),
         nnp: c.process.no_new_privileges,
         early: filter.as_ref().is_some_and(|f| f.listener.is_some())
@@ -163,7 +164,7 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
         gid_map: c.gid_map,
         time_offsets: c.time_offsets,
         keyring,
-        personality: c.personality,
+        schedule: c.schedule,
         rootfs: c.rootfs,
         readonly: c.readonly,
         propagation: c.propagation,

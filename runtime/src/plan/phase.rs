@@ -17,6 +17,7 @@ pub enum Phase {
     Console,
     System,
     Mask,
+    Schedule,
     Seccomp,
     Credentials,
     Ready,
@@ -26,7 +27,7 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, for reading one back from a byte.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Namespaces,
         Self::Session,
         Self::Network,
@@ -39,6 +40,7 @@ impl Phase {
         Self::Console,
         Self::System,
         Self::Mask,
+        Self::Schedule,
         Self::Seccomp,
         Self::Credentials,
         Self::Ready,
@@ -61,6 +63,7 @@ impl Phase {
             Self::Console => "console",
             Self::System => "system",
             Self::Mask => "mask",
+            Self::Schedule => "schedule",
             Self::Seccomp => "seccomp",
             Self::Credentials => "credentials",
             Self::Ready => "ready",
@@ -86,6 +89,8 @@ pub struct Facts {
     pub hooks: bool,
     /// It gets a terminal.
     pub console: bool,
+    /// Scheduling, priorities or a memory policy are set.
+    pub schedule: bool,
     /// It has a system call filter.
     pub filter: bool,
     /// It has no_new_privs.
@@ -117,6 +122,11 @@ pub fn phases(f: Facts) -> Vec<Phase> {
         p.push(Console); // CVE: 2025-52565: only the container's own devpts, so after the pivot
     }
     p.extend([System, Mask]);
+    if f.schedule {
+        // KERNEL: sched(7): a SCHED_DEADLINE process can't fork, so after the hooks; the filter
+        // may deny these calls.
+        p.push(Schedule);
+    }
     match (f.filter, f.nnp) {
         (false, _) => p.extend([Credentials, Ready, Start]),
         // KERNEL: seccomp(2): without no_new_privs loading needs CAP_SYS_ADMIN.
@@ -143,10 +153,18 @@ mod tests {
         network: true,
         hooks: true,
         console: true,
+        schedule: true,
         filter: true,
         nnp: false,
         early: false,
     };
+
+    #[test]
+    fn scheduling_is_set_where_nothing_forks_any_more_and_no_filter_forbids_it() {
+        assert!(before(FULL, Phase::Hooks, Phase::Schedule));
+        assert!(before(FULL, Phase::Schedule, Phase::Seccomp));
+        assert!(!phases(Facts::default()).contains(&Phase::Schedule));
+    }
 
     #[test]
     fn filter_without_nnp_loads_before_caps_drop() {

@@ -7,6 +7,7 @@ pub mod linux;
 pub mod mount;
 pub mod pointer;
 pub mod process;
+pub mod schedule;
 pub mod spec;
 
 use std::collections::BTreeMap;
@@ -55,8 +56,8 @@ pub struct Container<'a> {
     pub masked_paths: Vec<CString>,
     /// Read-only paths, relative to the root.
     pub readonly_paths: Vec<CString>,
-    /// personality(2)'s number, when asked for.
-    pub personality: Option<u64>,
+    /// When and where it runs.
+    pub schedule: schedule::Schedule,
     /// Lines for /proc/PID/timens_offsets.
     pub time_offsets: String,
     /// `linux.cgroupsPath`, or empty.
@@ -120,6 +121,7 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
         rootfs,
         readonly: spec.root.as_ref().is_some_and(|root| root.readonly),
         propagation: linux::root_propagation(&linux.rootfs_propagation)?,
+        schedule: schedule::schedule(&process, &linux)?,
         process,
         hostname: spec.hostname.to_string(),
         domainname: spec.domainname.to_string(),
@@ -130,7 +132,6 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
         sysctls: linux::sysctls(&linux, &namespaces)?,
         masked_paths: paths(&linux.masked_paths, "maskedPaths")?,
         readonly_paths: paths(&linux.readonly_paths, "readonlyPaths")?,
-        personality: linux.personality.as_ref().map(linux::personality).transpose()?,
         time_offsets: linux::time_offsets(&linux, &namespaces)?,
         namespaces,
         uid_map: linux.uid_mappings,
@@ -174,7 +175,6 @@ fn rootfs(root: Option<&spec::Root<'_>>, bundle: &str) -> Result<CString> {
 fn refuse(linux: &spec::Linux<'_>) -> Result<()> {
     let later = [
         ("/linux/intelRdt", linux.intel_rdt.is_some()),
-        ("/linux/memoryPolicy", linux.memory_policy.is_some()),
         ("/linux/netDevices", linux.net_devices.is_some()),
     ];
     match later.iter().find(|(_, set)| *set) {

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use crate::error::{Error, Result};
-use crate::validate::{capability, cstring, spec};
+use crate::validate::{capability, cstring, schedule, spec};
 
 /// A process, past the point where anything can be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Process {
     pub scheduler: Option<dhow_kernel::sched::Attributes>,
     /// I/O priority as class and level, when asked for.
     pub io_priority: Option<(u32, u32)>,
+    /// The CPUs of a process of exec.
+    pub affinity: schedule::Affinity,
 }
 
 /// The five capability sets as bit masks.
@@ -68,10 +70,6 @@ pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
         let why = format!("Cwd must be an absolute path, not {:?}", &*p.cwd);
         return Err(Error::config(format!("{at}/cwd"), why));
     }
-    if p.exec_cpu_affinity.is_some() {
-        let why = "comes with a later release; leave it out";
-        return Err(Error::unsupported(format!("{at}/execCPUAffinity"), why));
-    }
     let strings = |list: &[spec::Text<'_>], field: &str| -> Result<Vec<CString>> {
         let read = |(n, s): (usize, &spec::Text<'_>)| cstring(s, || format!("{at}/{field}/{n}"));
         list.iter().enumerate().map(read).collect()
@@ -93,8 +91,9 @@ pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
         apparmor: p.apparmor_profile.to_string(),
         selinux: p.selinux_label.to_string(),
         oom_score_adj: oom_score_adj(p.oom_score_adj, at)?,
-        scheduler: p.scheduler.as_ref().map(|s| scheduler(s, at)).transpose()?,
-        io_priority: p.io_priority.as_ref().map(|i| io_priority(i, at)).transpose()?,
+        scheduler: p.scheduler.as_ref().map(|s| schedule::scheduler(s, at)).transpose()?,
+        io_priority: p.io_priority.as_ref().map(|i| schedule::io_priority(i, at)).transpose()?,
+        affinity: schedule::affinity(p.exec_cpu_affinity.as_ref(), at)?,
     })
 }
 
@@ -174,61 +173,6 @@ fn rlimits(list: &[spec::Rlimit<'_>], at: &str) -> Result<Vec<(u32, u64, u64)>> 
         out.push((resource, limit.soft, limit.hard));
     }
     Ok(out)
-}
-
-fn scheduler(s: &spec::Scheduler<'_>, at: &str) -> Result<dhow_kernel::sched::Attributes> {
-    let bad = |field: &str, value: &str| {
-        Error::config(format!("{at}/scheduler/{field}"), format!("unknown value {value:?}"))
-    };
-    let policy = match &*s.policy {
-        "SCHED_OTHER" => 0,
-        "SCHED_FIFO" => 1,
-        "SCHED_RR" => 2,
-        "SCHED_BATCH" => 3,
-        "SCHED_ISO" => 4,
-        "SCHED_IDLE" => 5,
-        "SCHED_DEADLINE" => 6,
-        other => return Err(bad("policy", other)),
-    };
-    let mut flags = 0;
-    for flag in &s.flags {
-        flags |= match &**flag {
-            "SCHED_FLAG_RESET_ON_FORK" => 0x01,
-            "SCHED_FLAG_RECLAIM" => 0x02,
-            "SCHED_FLAG_DL_OVERRUN" => 0x04,
-            "SCHED_FLAG_KEEP_POLICY" => 0x08,
-            "SCHED_FLAG_KEEP_PARAMS" => 0x10,
-            "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
-            "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
-            other => return Err(bad("flags", other)),
-        };
-    }
-    Ok(dhow_kernel::sched::Attributes {
-        size: 0,
-        policy,
-        flags,
-        nice: s.nice,
-        priority: s.priority,
-        runtime: s.runtime,
-        deadline: s.deadline,
-        period: s.period,
-    })
-}
-
-fn io_priority(io: &spec::IoPriority<'_>, at: &str) -> Result<(u32, u32)> {
-    let class = match &*io.class {
-        "IOPRIO_CLASS_RT" => 1,
-        "IOPRIO_CLASS_BE" => 2,
-        "IOPRIO_CLASS_IDLE" => 3,
-        other => {
-            let why = format!("unknown class {other:?}");
-            return Err(Error::config(format!("{at}/ioPriority/class"), why));
-        }
-    };
-    if io.priority > 7 {
-        return Err(Error::config(format!("{at}/ioPriority/priority"), "must be 0 to 7"));
-    }
-    Ok((class, io.priority))
 }
 
 #[cfg(test)]

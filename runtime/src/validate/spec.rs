@@ -145,8 +145,8 @@ pub struct Process<'a> {
     #[serde(default, borrow, rename = "ioPriority")]
     pub io_priority: Option<IoPriority<'a>>,
     /// `execCPUAffinity`.
-    #[serde(default, rename = "execCPUAffinity")]
-    pub exec_cpu_affinity: Option<serde::de::IgnoredAny>,
+    #[serde(default, borrow, rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<Affinity<'a>>,
 }
 
 plain! {
@@ -241,7 +241,17 @@ pub struct IoPriority<'a> {
     pub class: Text<'a>,
     /// `priority`.
     #[serde(default, deserialize_with = "nullable")]
-    pub priority: u32,
+    pub priority: i32,
+}
+
+spec! {
+    /// `process.execCPUAffinity`.
+    Affinity {
+        /// `initial`.
+        initial: Text<'a> = "initial",
+        /// `final`.
+        last: Text<'a> = "final",
+    }
 }
 
 /// One of `mounts`.
@@ -362,14 +372,26 @@ pub struct Linux<'a> {
     #[serde(default)]
     pub intel_rdt: Option<serde::de::IgnoredAny>,
     /// `memoryPolicy`.
-    #[serde(default)]
-    pub memory_policy: Option<serde::de::IgnoredAny>,
+    #[serde(default, borrow)]
+    pub memory_policy: Option<MemoryPolicy<'a>>,
     /// `personality`.
     #[serde(default, borrow)]
     pub personality: Option<Personality<'a>>,
     /// `timeOffsets`.
     #[serde(default, borrow, deserialize_with = "nullable")]
     pub time_offsets: BTreeMap<Text<'a>, TimeOffset>,
+}
+
+spec! {
+    /// `linux.memoryPolicy`.
+    MemoryPolicy {
+        /// `mode`.
+        mode: Text<'a> = "mode",
+        /// `nodes`.
+        nodes: Text<'a> = "nodes",
+        /// `flags`.
+        flags: Vec<Text<'a>> = "flags",
+    }
 }
 
 /// One of `linux.namespaces`.

@@ -1,0 +1,43 @@
+//! When and where the program runs: set last, on this one process, with the privilege still there.
+
+use super::fault::{Because, Done};
+use crate::validate::schedule::{Affinity, Schedule};
+
+/// Sets what is asked for.
+pub fn perform(s: &Schedule) -> Done {
+    if let Some(scheduler) = s.scheduler {
+        dhow_kernel::sched::set(scheduler).because("sched_setattr", "process.scheduler")?;
+    }
+    if let Some((class, level)) = s.io_priority {
+        dhow_kernel::sched::set_io_priority(class, level)
+            .because("ioprio_set", "process.ioPriority")?;
+    }
+    if let Some(domain) = s.personality {
+        let persona = nix::sys::personality::Persona::from_bits_retain(domain as i32);
+        nix::sys::personality::set(persona).because("personality", domain.to_string())?;
+    }
+    if let Some(memory) = &s.memory {
+        dhow_kernel::memory::set_policy(memory.mode, &memory.nodes)
+            .because("set_mempolicy", "linux.memoryPolicy")?;
+    }
+    Ok(())
+}
+
+/// The CPUs of a process of exec, once it is in the container's groups.
+///
+/// SPEC: config.md §Linux Process, execCPUAffinity: without `final` what `initial` left stays.
+pub fn last_affinity(asked: &Affinity) -> Done {
+    match (asked.initial.is_empty(), asked.last.is_empty()) {
+        (true, true) => every_cpu(),
+        (false, true) => {}
+        (_, false) => dhow_kernel::sched::set_affinity(&asked.last)
+            .because("error setting final CPU affinity: sched_setaffinity", "execCPUAffinity")?,
+    }
+    Ok(())
+}
+
+/// Undoes what the caller of this runtime was bound to: the container's CPUs are its cpuset's.
+pub fn every_cpu() {
+    // As runc: where the kernel refuses, the process keeps what it has.
+    let _ = dhow_kernel::sched::set_affinity(&dhow_kernel::sched::EVERY_CPU);
+}
