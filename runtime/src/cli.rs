@@ -1,64 +1,90 @@
-//! argv as typed. runc's command line, to the letter; nothing is resolved here.
+//! argv as typed: runc's command line, and crun's extras; nothing is resolved here. Help is
+//! written from these definitions.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
 use dhow_runtime::command;
 
-/// The whole command line.
-#[derive(Debug, Parser)]
-#[command(
-    name = "dhow-runtime",
-    about = "A low-level OCI runtime: an OCI bundle in, a container out",
-    disable_version_flag = true,
-    subcommand_required = false
-)]
-pub struct Cli {
+/// What stands before the verb (or, as runc takes it too, anywhere before the program's own).
+#[derive(Debug, Default, Args)]
+pub struct Global {
     /// Where the state of containers is kept
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Write log lines to this file instead of standard error
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Write log lines to this file, journald:[NAME] or syslog:[NAME] instead of standard error
+    #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
     /// The form of log lines
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     pub log_format: Format,
-    /// Log more
-    #[arg(long, global = true)]
+    /// The least that is logged
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Least::Warning)]
+    pub log_level: Least,
+    /// Log more, as --log-level debug
+    #[arg(long)]
     pub debug: bool,
     /// Let systemd make the cgroups (not yet: refused)
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub systemd_cgroup: bool,
+    /// Who makes the cgroups: systemd is --systemd-cgroup
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = Manager::Cgroupfs)]
+    pub cgroup_manager: Manager,
     /// Do without what an unprivileged user can't have
-    // Not everywhere: `spec` has a flag of that name.
     #[arg(
-        id = "rootless_cgroups",
-        long = "rootless",
+        long,
         value_name = "auto|true|false",
-        default_value = "auto"
+        default_value = "auto",
+        value_parser = Rootless::read
     )]
     pub rootless: Rootless,
+    /// (obsolete: criu is looked for in PATH)
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub criu: Option<PathBuf>,
     /// Print the version
-    #[arg(long, short = 'v')]
+    #[arg(long, short = 'v', short_alias = 'V')]
     pub version: bool,
-    /// The verb.
-    #[command(subcommand)]
-    pub command: Option<Command>,
 }
 
 /// `--log-format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
+    #[default]
     /// time="…" level=… msg="…"
     Text,
     /// {"level":…,"msg":…,"time":…}
     Json,
 }
 
+/// `--log-level`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Least {
+    /// Why a command failed
+    Error,
+    /// And what was survived
+    #[default]
+    Warning,
+    /// And what was done
+    Debug,
+}
+
+/// `--cgroup-manager`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Manager {
+    /// This runtime
+    #[default]
+    Cgroupfs,
+    /// systemd
+    Systemd,
+    /// Nobody: refused
+    Disabled,
+}
+
 /// `--rootless`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Rootless {
     /// By who runs this.
+    #[default]
     Auto,
     /// Yes.
     True,
@@ -66,98 +92,197 @@ pub enum Rootless {
     False,
 }
 
-/// The verbs.
-#[derive(Debug, Subcommand)]
-pub enum Command {
+impl Rootless {
+    fn read(text: &str) -> Result<Self, String> {
+        match boolean(text) {
+            _ if text.eq_ignore_ascii_case("auto") => Ok(Self::Auto),
+            Some(true) => Ok(Self::True),
+            Some(false) => Ok(Self::False),
+            None => Err("one of auto, true and false".to_owned()),
+        }
+    }
+}
+
+/// What Go's strconv.ParseBool takes.
+pub fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// A verb: only the one that was typed is built.
+pub struct Verb {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    flags: fn(clap::Command) -> clap::Command,
+    /// Its flags as they were typed.
+    pub read: fn(&ArgMatches) -> Result<Command, clap::Error>,
+}
+
+impl Verb {
+    /// Its flags.
+    pub fn command(&self) -> clap::Command {
+        // Said last: clap takes the struct's own documentation for the verb's.
+        (self.flags)(settled(clap::Command::new(self.name))).about(self.about)
+    }
+
+    /// Whether all that follows the container's id is a program's: as runc, and as crun.
+    pub fn ends_at_id(&self) -> bool {
+        matches!(self.name, "exec" | "ps")
+    }
+}
+
+/// The flags before the verb.
+pub fn root() -> clap::Command {
+    let about = "A low-level OCI runtime: an OCI bundle in, a container out";
+    Global::augment_args(settled(clap::Command::new("dhow-runtime"))).about(about)
+}
+
+/// The whole command line, for help.
+pub fn tree() -> clap::Command {
+    let tree = root().override_usage("dhow-runtime [OPTIONS] COMMAND [ARGS]");
+    tree.subcommands(VERBS.iter().map(Verb::command)).subcommand_help_heading("Commands")
+}
+
+/// A flag given twice is taken as it was given last.
+fn settled(command: clap::Command) -> clap::Command {
+    command.no_binary_name(true).args_override_self(true).disable_version_flag(true)
+}
+
+macro_rules! verbs {
+    ($(#[doc = $about:literal] $variant:ident($flags:ty) = $name:literal,)+) => {
+        /// What was typed.
+        #[derive(Debug)]
+        pub enum Command {
+            $(#[doc = $about] $variant($flags),)+
+        }
+
+        /// The verbs.
+        pub const VERBS: &[Verb] = &[
+            $(Verb {
+                name: $name,
+                about: $about.trim_ascii(),
+                flags: <$flags as Args>::augment_args,
+                read: |typed| <$flags as FromArgMatches>::from_arg_matches(typed).map(Command::$variant),
+            },)+
+        ];
+    };
+}
+
+verbs! {
     /// Make a container, up to where only its start is missing
-    Create(Create),
+    Create(Create) = "create",
     /// Start a created container
-    Start {
-        /// Container
-        id: String,
-    },
+    Start(One) = "start",
     /// Create, start, and wait for a container
-    Run(Run),
+    Run(Run) = "run",
     /// Show a container's state as JSON
-    State {
-        /// Container
-        id: String,
-    },
+    State(One) = "state",
     /// Send a signal to a container's first process
-    Kill(Kill),
+    Kill(Kill) = "kill",
     /// Delete what is left of a stopped container
-    Delete {
-        /// Container
-        id: String,
-        /// Kill it first if it runs; a missing one is no failure
-        #[arg(long, short)]
-        force: bool,
-    },
+    Delete(Delete) = "delete",
     /// Execute one more process in a running container
-    Exec(Exec),
+    Exec(Exec) = "exec",
     /// List containers
-    List {
-        /// One of table and json
-        #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-        format: command::list::Format,
-        /// Show ids alone
-        #[arg(long, short)]
-        quiet: bool,
-    },
+    List(List) = "list",
     /// Show the processes of a container
-    Ps {
-        /// One of table and json
-        #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-        format: command::list::Format,
-        /// Container
-        id: String,
-        /// Options for ps(1), instead of -ef
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        options: Vec<String>,
-    },
+    Ps(Ps) = "ps",
     /// Stop every process of a container where it is
-    Pause {
-        /// Container
-        id: String,
-    },
+    Pause(One) = "pause",
     /// Let a paused container run again
-    Resume {
-        /// Container
-        id: String,
-    },
+    Resume(One) = "resume",
     /// Change a container's limits
-    Update(Update),
+    Update(Update) = "update",
     /// Show what a container uses, and that it ran out of memory, as JSON
-    Events {
-        /// How often
-        #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true)]
-        interval: String,
-        /// Once, at once
-        #[arg(long)]
-        stats: bool,
-        /// Container
-        id: String,
-    },
+    Events(Events) = "events",
     /// Write a config.json to start from
-    Spec {
-        /// The bundle's directory
-        #[arg(long, short, value_name = "DIR", default_value = ".")]
-        bundle: PathBuf,
-        /// For an unprivileged user
-        #[arg(long)]
-        rootless: bool,
-    },
+    Spec(Spec) = "spec",
     /// Show what this runtime does, as JSON
-    Features,
+    Features(Nothing) = "features",
     /// Show what init would do for a bundle, without doing it
-    Plan {
-        /// The bundle's directory
-        #[arg(long, short, value_name = "DIR", default_value = ".")]
-        bundle: PathBuf,
-    },
-    /// What else runc has, refused by name
-    #[command(external_subcommand)]
-    Other(Vec<String>),
+    Plan(Plan) = "plan",
+}
+
+/// A container alone.
+#[derive(Debug, Args)]
+pub struct One {
+    /// Container
+    pub id: String,
+}
+
+/// No flags.
+#[derive(Debug, Args)]
+pub struct Nothing {}
+
+/// `delete`.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Container
+    pub id: String,
+    /// Kill it first if it runs; a missing one is no failure
+    #[arg(long, short)]
+    pub force: bool,
+}
+
+/// `list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// One of table and json
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub format: command::list::Format,
+    /// Show ids alone
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// One of table and json
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub format: command::list::Format,
+    /// Container
+    pub id: String,
+    /// Options for ps(1), instead of -ef
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub options: Vec<String>,
+}
+
+/// `events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// How often
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub interval: String,
+    /// Once, at once
+    #[arg(long)]
+    pub stats: bool,
+    /// Container
+    pub id: String,
+}
+
+/// `spec`.
+#[derive(Debug, Args)]
+pub struct Spec {
+    /// The bundle's directory
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// For an unprivileged user
+    #[arg(long)]
+    pub rootless: bool,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The bundle's directory
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
 }
 
 /// What create and run share.

@@ -1,16 +1,14 @@
 //! dhow-runtime: argv to exit code.
 
+mod argv;
 mod cli;
 
-use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use clap::error::ErrorKind;
-
-use cli::{Cli, Command, Create, Exec, Format, Rootless, Update};
+use argv::Stop;
+use cli::{Command, Create, Exec, Format, Global, Least, Manager, Rootless, Update};
 use dhow_runtime::cgroup;
 use dhow_runtime::command::{self, World};
 use dhow_runtime::error::{Error, Result};
@@ -18,8 +16,12 @@ use dhow_runtime::log::{self, Level, Log};
 use dhow_runtime::sealed;
 use dhow_runtime::state::Store;
 
-const VERSION: &str =
-    concat!("dhow-runtime version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0\n");
+/// As runc: docker reads the lines with "version" and "commit:".
+fn version() -> String {
+    let commit = option_env!("DHOW_COMMIT").map(|commit| format!("commit: {commit}\n"));
+    let commit = commit.unwrap_or_default();
+    format!("dhow-runtime version {}\n{commit}spec: 1.3.0\n", env!("CARGO_PKG_VERSION"))
+}
 
 /// Commands that put a process into a container.
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
@@ -30,27 +32,18 @@ fn main() -> ExitCode {
     {
         return fail(&Log::default(), &e, 1);
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(e) => return usage(&e),
+    let argv::Typed { global, command, id } = match argv::parse(std::env::args_os().skip(1)) {
+        Ok(typed) => typed,
+        Err(Stop::Help(text)) => return print(&text),
+        Err(Stop::Version) => return print(&version()),
+        Err(Stop::Wrong { global, why }) => {
+            let log = open_log(&global, "").unwrap_or_default();
+            return fail(&log, &Error::rule(why), 1);
+        }
     };
-    if cli.version {
-        return print(VERSION);
-    }
-    let Some(command) = cli.command else {
-        let e = Error::rule("a command is missing: try dhow-runtime --help");
-        return fail(&Log::default(), &e, 1);
-    };
-    let log = match open_log(cli.log.as_ref(), cli.log_format, cli.debug) {
-        Ok(log) => log,
+    let world = match world(global, &id) {
+        Ok(world) => world,
         Err(e) => return fail(&Log::default(), &e, 1),
-    };
-    let world = World {
-        store: Store::new(root(cli.root)),
-        log,
-        systemd: cli.systemd_cgroup,
-        rootless: rootless(cli.rootless),
-        listen: listen(),
     };
     // As runc: what exec itself can't do must not look like the program's own code.
     let failed = if matches!(command, Command::Exec(_)) { 255 } else { 1 };
@@ -59,6 +52,28 @@ fn main() -> ExitCode {
         Ok(Output::Code(code)) => ExitCode::from(code as u8),
         Err(e) => fail(&world.log, &e, failed),
     }
+}
+
+/// The global flags, resolved.
+fn world(global: Global, id: &str) -> Result<World> {
+    let log = open_log(&global, id)?;
+    if global.criu.is_some() {
+        log.line(
+            Level::Warning,
+            "--criu is obsolete and has no effect: criu is looked for in PATH",
+        );
+    }
+    if global.cgroup_manager == Manager::Disabled {
+        let why = "every container has cgroups: they are what pause, ps and kill work by";
+        return Err(Error::unsupported("--cgroup-manager disabled", why));
+    }
+    Ok(World {
+        store: Store::new(root(global.root)),
+        log,
+        systemd: global.systemd_cgroup || global.cgroup_manager == Manager::Systemd,
+        rootless: rootless(global.rootless),
+        listen: listen(),
+    })
 }
 
 /// What a command leaves to do.
@@ -72,7 +87,7 @@ enum Output {
 fn perform(command: Command, world: &World) -> Result<Output> {
     match command {
         Command::Create(create) => command::create::create(&flags(create), world).map(done),
-        Command::Start { id } => command::start::start(&id, world).map(done),
+        Command::Start(start) => command::start::start(&start.id, world).map(done),
         Command::Run(run) => {
             let extra = command::run::Extra {
                 detach: run.detach,
@@ -81,33 +96,34 @@ fn perform(command: Command, world: &World) -> Result<Output> {
             };
             command::run::run(&flags(run.create), &extra, world).map(Output::Code)
         }
-        Command::State { id } => command::state::state(&id, world).map(line),
+        Command::State(state) => command::state::state(&state.id, world).map(line),
         Command::Kill(kill) => {
             command::kill::kill(&kill.id, &kill.signal, kill.all, world).map(done)
         }
-        Command::Delete { id, force } => command::delete::delete(&id, force, world).map(done),
+        Command::Delete(delete) => {
+            command::delete::delete(&delete.id, delete.force, world).map(done)
+        }
         Command::Exec(exec) => command::exec::exec(&exec_flags(exec), world).map(Output::Code),
-        Command::List { format, quiet } => {
-            command::list::list(format, quiet, world).map(Output::Text)
+        Command::List(list) => {
+            command::list::list(list.format, list.quiet, world).map(Output::Text)
         }
-        Command::Ps { format, id, options } => {
-            command::ps::ps(&id, format, &options, world).map(Output::Text)
-        }
-        Command::Pause { id } => command::pause::pause(&id, world).map(done),
-        Command::Resume { id } => command::resume::resume(&id, world).map(done),
+        Command::Ps(ps) => command::ps::ps(&ps.id, ps.format, &ps.options, world).map(Output::Text),
+        Command::Pause(pause) => command::pause::pause(&pause.id, world).map(done),
+        Command::Resume(resume) => command::resume::resume(&resume.id, world).map(done),
         Command::Update(update) => change(&update, world).map(done),
-        Command::Events { interval, stats, id } => {
+        Command::Events(events) => {
             let mut out = io::stdout().lock();
             let mut sink = |line: &str| out.write_all(line.as_bytes()).and_then(|()| out.flush());
-            command::events::events(&id, &interval, stats, world, &mut sink).map(done)
+            let (id, interval) = (&events.id, &events.interval);
+            command::events::events(id, interval, events.stats, world, &mut sink).map(done)
         }
-        Command::Spec { bundle, rootless } => command::spec::write(&bundle, rootless).map(done),
-        Command::Features => Ok(line(command::features::features())),
-        Command::Plan { bundle } => {
+        Command::Spec(spec) => command::spec::write(&spec.bundle, spec.rootless).map(done),
+        Command::Features(_) => Ok(line(command::features::features())),
+        Command::Plan(plan) => {
+            let bundle = plan.bundle;
             let flags = command::launch::Flags { id: "plan".into(), bundle, ..Default::default() };
             command::plan::plan(&flags, world).map(Output::Text)
         }
-        Command::Other(words) => Err(refused(words.first().map_or("", String::as_str))),
     }
 }
 
@@ -118,13 +134,6 @@ const fn done((): ()) -> Output {
 fn line(mut text: String) -> Output {
     text.push('\n');
     Output::Text(text)
-}
-
-fn refused(verb: &str) -> Error {
-    match verb {
-        "checkpoint" | "restore" => Error::unsupported(verb, "comes with a later release"),
-        other => Error::rule(format!("unknown command {other:?}: try dhow-runtime --help")),
-    }
 }
 
 fn flags(c: Create) -> command::launch::Flags {
@@ -224,21 +233,18 @@ fn listen() -> u32 {
     if ours { number("LISTEN_FDS").unwrap_or(0) } else { 0 }
 }
 
-fn open_log(path: Option<&PathBuf>, format: Format, debug: bool) -> Result<Log> {
-    let file = path
-        .map(|path| {
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(|e| Error::io("open the log", path.to_string_lossy(), &e))
-        })
-        .transpose()?;
-    let format = match format {
+fn open_log(global: &Global, id: &str) -> Result<Log> {
+    let least = match global.log_level {
+        _ if global.debug => Level::Debug,
+        Least::Debug => Level::Debug,
+        Least::Warning => Level::Warning,
+        Least::Error => Level::Error,
+    };
+    let format = match global.log_format {
         Format::Text => log::Format::Text,
         Format::Json => log::Format::Json,
     };
-    Ok(Log { file, format, debug })
+    Log::open(global.log.as_deref(), format, least, id)
 }
 
 fn print(text: &str) -> ExitCode {
@@ -253,16 +259,8 @@ fn print(text: &str) -> ExitCode {
 fn fail(log: &Log, e: &Error, code: u8) -> ExitCode {
     let message = e.to_string();
     log.line(Level::Error, &message);
-    if log.file.is_some() {
+    if !log.is_stderr() {
         let _ = writeln!(io::stderr(), "{message}");
     }
     ExitCode::from(code)
-}
-
-fn usage(e: &clap::Error) -> ExitCode {
-    let _ = e.print();
-    match e.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
 }

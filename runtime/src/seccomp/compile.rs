@@ -54,7 +54,9 @@ pub fn compile(profile: &Seccomp) -> Result<Option<Filter>, Error> {
 
 /// With `--debug`, says what of a profile is left out and how it is loaded, in runc's words.
 pub fn debug(profile: &Seccomp, log: &Log) {
-    let Some(native) = Arch::native().filter(|_| log.debug && !profile.is_empty()) else { return };
+    let Some(native) = Arch::native().filter(|_| log.debugs() && !profile.is_empty()) else {
+        return;
+    };
     let names = profile.syscalls.iter().flat_map(|call| &call.names);
     for name in names.filter(|name| syscalls::find(native, &name.0).is_none()) {
         log.line(Level::Debug, &format!("unknown seccomp syscall {:?} ignored", name.0));
