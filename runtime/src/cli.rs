@@ -454,4 +454,10 @@ pub struct Update {
     /// The most processes; 0 and below for no limit
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
+    /// Intel RDT: the share of the L3 cache, as L3:0=7f0;1=1f
+    #[arg(long, value_name = "SCHEMA")]
+    pub l3_cache_schema: Option<String>,
+    /// Intel RDT: the share of memory bandwidth, as MB:0=20;1=70
+    #[arg(long, value_name = "SCHEMA")]
+    pub mem_bw_schema: Option<String>,
 }

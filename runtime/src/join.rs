@@ -56,13 +56,14 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     // A process on its way out has lost its namespaces, and its number may be another's:
     // then we'd have compared ours with the wrong ones, and stay outside.
     entry.record.process.open().ok_or_else(gone)?;
-    let (process, cgroup) = (entry.process, entry.cgroup);
+    let (process, cgroup, rdt) = (entry.process, entry.cgroup, &entry.record.rdt);
     let (record, filter) = (entry.record, entry.filter);
     let state = || told(record).json("running", record.process.pid);
     let in_user = spaces.user();
     let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
     let (init, placed) = spawn(entry, &target, spaces)?;
     let brought = cgroup_join(cgroup, &init, placed)
+        .and_then(|()| rdt.join(init.pid.as_raw()))
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))
         .and_then(|()| init.ready(filter, state))

@@ -14,6 +14,7 @@ pub mod lifecycle;
 pub mod log;
 mod null;
 pub mod plan;
+pub mod resctrl;
 pub mod sealed;
 pub mod seccomp;
 pub mod signal;

@@ -20,6 +20,7 @@ use crate::init::parent::{Init, Launch, launch};
 use crate::init::protocol::Message;
 use crate::log::Log;
 use crate::plan::{self, Plan, Rest};
+use crate::resctrl::{Group, Tree};
 use crate::seccomp;
 use crate::state::{self, Dir, Held, Identity, Record, Store, file};
 use crate::validate;
@@ -80,6 +81,8 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         rootless: wanted.rootless,
         resources: &container.resources,
     })?;
+    let rdt =
+        container.rdt.as_ref().map(|asked| Tree::find()?.plan(wanted.id, asked)).transpose()?;
     container.seccomp.iter().for_each(|profile| seccomp::debug(profile, wanted.log));
     let (mut plan, mut rest) = plan::plan(wanted.id, container, wanted.options)?;
     listen::pass(&mut plan, wanted.preserve, wanted.listen)?;
@@ -94,13 +97,16 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         owner: owner(),
         annotations: std::mem::take(&mut rest.annotations),
         cgroup: group.record(),
+        rdt: rdt.as_ref().map(Group::record).unwrap_or_default(),
     };
     let held = store.reserve(wanted.id)?;
-    let made = make(&held, wanted, &mut record, &mut group, &plan, &rest, console, &text);
+    let shared = rdt.as_ref();
+    let made = make(&held, wanted, &mut record, &mut group, shared, &plan, &rest, console, &text);
     match made {
         Ok(init) => Ok(Born { held, init, record, hooks: rest.hooks }),
         Err(e) => {
             group.undo();
+            rdt.iter().for_each(Group::undo);
             held.dir.remove()?;
             Err(e)
         }
@@ -113,6 +119,7 @@ fn make(
     wanted: &Wanted<'_>,
     record: &mut Record,
     group: &mut Cgroup,
+    rdt: Option<&Group>,
     plan: &Plan,
     rest: &Rest,
     console: Option<OwnedFd>,
@@ -123,6 +130,7 @@ fn make(
     dir.record(record)?;
     dir.write(file::CONFIG, text)?;
     group.create()?;
+    rdt.map_or(Ok(()), Group::create)?;
     let fifos = wanted.waits.then(|| fifos(dir)).transpose()?;
     let state = told(record);
     let launched = launch(Launch {
@@ -130,6 +138,7 @@ fn make(
         rest,
         state: state.clone(),
         cgroup: group,
+        rdt: &record.rdt,
         fifos,
         console,
         preserve: wanted.preserve + wanted.listen,
@@ -199,7 +208,7 @@ pub fn destroy(held: &Held, record: &Record, log: &crate::log::Log) -> Result<()
         let _ = record.cgroup.kill(libc::SIGKILL);
     }
     let config = held.dir.config();
-    let groups = record.cgroup.delete();
+    let groups = record.cgroup.delete().and(record.rdt.remove());
     let directory = held.dir.remove();
     poststop(config, record, log);
     groups.and(directory)

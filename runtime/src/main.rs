@@ -174,8 +174,12 @@ fn exec_flags(e: Exec) -> command::exec::Flags {
 }
 
 fn change(u: &Update, world: &World) -> Result<()> {
+    let rdt = command::update::Schemas {
+        l3: u.l3_cache_schema.as_deref().unwrap_or_default(),
+        bandwidth: u.mem_bw_schema.as_deref().unwrap_or_default(),
+    };
     if let Some(file) = &u.resources {
-        return command::update::update(&u.id, &command::update::Source::File(file), world);
+        return command::update::update(&u.id, &command::update::Source::File(file), &rdt, world);
     }
     let asked = cgroup::Resources {
         memory: cgroup::Memory {
@@ -199,7 +203,7 @@ fn change(u: &Update, world: &World) -> Result<()> {
         block_io: cgroup::BlockIo { weight: u.blkio_weight, ..Default::default() },
         ..Default::default()
     };
-    command::update::update(&u.id, &command::update::Source::Flags(&asked), world)
+    command::update::update(&u.id, &command::update::Source::Flags(&asked), &rdt, world)
 }
 
 fn root(given: Option<PathBuf>) -> PathBuf {

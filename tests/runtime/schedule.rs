@@ -149,3 +149,23 @@ fn personality_linux32_is_seen_by_the_first_process_and_by_exec() {
     w.runtime(["exec", b.id(), "cat", "/proc/1/personality"]).ok().out_is("00000008");
     w.runtime(["delete", "-f", b.id()]).ok();
 }
+
+#[test]
+fn intel_rdt_without_resctrl_is_refused() {
+    let w = World::new();
+    if std::path::Path::new("/sys/fs/resctrl/tasks").exists() {
+        return;
+    }
+    let b = w.bundle("b", &["sleep", "1000"]);
+    create(&w, &b);
+    let update = w.runtime(["update", "--l3-cache-schema", "L3:0=f", b.id()]).refused();
+    update.err_has("l3 cache schema is not enabled");
+    let update = w.runtime(["update", "--mem-bw-schema", "MB:0=20", b.id()]).refused();
+    update.err_has("memory bandwidth schema is not enabled");
+    w.runtime(["delete", "-f", b.id()]).ok();
+    let b = b.with("/linux/intelRdt", json!({"l3CacheSchema": "L3:0=f"}));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).refused();
+    done.err_has("/linux/intelRdt").err_has("Intel RDT is not enabled");
+    let b = b.with("/linux/intelRdt", json!({"closID": "a/b"}));
+    w.runtime(["run", "-b", b.path(), b.id()]).refused().err_has("/linux/intelRdt/closID");
+}

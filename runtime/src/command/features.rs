@@ -39,7 +39,7 @@ struct Linux {
     seccomp: Seccomp,
     apparmor: Enabled,
     selinux: Enabled,
-    intel_rdt: Enabled,
+    intel_rdt: IntelRdt,
     memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Enabled,
@@ -64,6 +64,13 @@ struct Seccomp {
     archs: &'static [&'static str],
     known_flags: &'static [&'static str],
     supported_flags: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+struct IntelRdt {
+    enabled: bool,
+    schemata: bool,
+    monitoring: bool,
 }
 
 #[derive(Serialize)]
@@ -127,7 +134,7 @@ impl Default for Features {
                 },
                 apparmor: Enabled { enabled: true },
                 selinux: Enabled { enabled: true },
-                intel_rdt: Enabled { enabled: false },
+                intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
                 memory_policy: MemoryPolicy {
                     modes: schedule::MEMORY_MODES.map(|(word, _)| word),
                     flags: schedule::MEMORY_FLAGS.map(|(word, _)| word),

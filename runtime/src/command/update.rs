@@ -6,6 +6,7 @@ use std::path::Path;
 use super::World;
 use crate::cgroup::Resources;
 use crate::error::{Error, Result};
+use crate::resctrl::{self, Tree};
 use crate::state::Status;
 use crate::validate;
 
@@ -18,11 +19,24 @@ pub enum Source<'a> {
     Flags(&'a Resources<'a>),
 }
 
+/// `--l3-cache-schema` and `--mem-bw-schema`; empty ones stay.
+#[derive(Debug, Default)]
+pub struct Schemas<'a> {
+    /// The first.
+    pub l3: &'a str,
+    /// The second.
+    pub bandwidth: &'a str,
+}
+
 /// Updates its limits; what isn't asked for stays.
-pub fn update(id: &str, source: &Source<'_>, world: &World) -> Result<()> {
+pub fn update(id: &str, source: &Source<'_>, rdt: &Schemas<'_>, world: &World) -> Result<()> {
     let (held, record) = world.store.hold(id)?;
     if held.dir.status(&record) == Status::Stopped {
         return Err(Error::rule("container not running"));
+    }
+    if !rdt.l3.is_empty() || !rdt.bandwidth.is_empty() {
+        let lines = resctrl::lines(Tree::find().ok().as_ref(), rdt.l3, rdt.bandwidth)?;
+        record.rdt.update(&lines)?;
     }
     match source {
         Source::File(path) => record.cgroup.update(&validate::parse(&read(path)?)?),

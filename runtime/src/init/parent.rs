@@ -21,6 +21,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::plan::{Plan, Rest};
+use crate::resctrl;
 use crate::seccomp::{Filter, notify};
 use crate::validate::mount::Kind;
 use crate::validate::process::{Process, rlimit_name};
@@ -36,6 +37,8 @@ pub struct Launch<'a> {
     pub state: hooks::State,
     /// The groups, made.
     pub cgroup: &'a Cgroup,
+    /// Its resctrl group.
+    pub rdt: &'a resctrl::Record,
     /// For `create`.
     pub fifos: Option<Fifos>,
     /// Where the terminal's master goes.
@@ -60,11 +63,12 @@ pub struct Init {
 
 /// Makes init and brings it to where only the start is missing. On failure it is gone.
 pub fn launch(launch: Launch<'_>) -> Result<Init> {
-    let (plan, rest) = (launch.plan, launch.rest);
+    let (plan, rest, rdt) = (launch.plan, launch.rest, launch.rdt);
     let state = launch.state.clone();
     let proc = open_proc()?;
     let init = spawn(launch)?;
-    let brought = bring(&init, plan, rest, &state, &proc);
+    let grouped = if rdt.is_empty() { Ok(()) } else { rdt.enter(init.pid.as_raw()) };
+    let brought = grouped.and_then(|()| bring(&init, plan, rest, &state, &proc));
     if let Err(e) = brought {
         init.discard();
         return Err(e);

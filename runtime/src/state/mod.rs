@@ -45,6 +45,9 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     /// Its groups.
     pub cgroup: cgroup::Record,
+    /// Its resctrl group.
+    #[serde(default, skip_serializing_if = "crate::resctrl::Record::is_empty")]
+    pub rdt: crate::resctrl::Record,
 }
 
 /// The directory that `--root` names.

@@ -7,6 +7,7 @@ pub mod linux;
 pub mod mount;
 pub mod pointer;
 pub mod process;
+pub mod rdt;
 pub mod schedule;
 pub mod spec;
 
@@ -64,6 +65,8 @@ pub struct Container<'a> {
     pub cgroups_path: String,
     /// `linux.resources`.
     pub resources: crate::cgroup::Resources<'a>,
+    /// `linux.intelRdt`, when asked for.
+    pub rdt: Option<rdt::Rdt>,
     /// `linux.seccomp`.
     pub seccomp: Option<crate::seccomp::Seccomp<'a>>,
 }
@@ -132,6 +135,7 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
         sysctls: linux::sysctls(&linux, &namespaces)?,
         masked_paths: paths(&linux.masked_paths, "maskedPaths")?,
         readonly_paths: paths(&linux.readonly_paths, "readonlyPaths")?,
+        rdt: linux.intel_rdt.as_ref().map(rdt::read).transpose()?,
         time_offsets: linux::time_offsets(&linux, &namespaces)?,
         namespaces,
         uid_map: linux.uid_mappings,
@@ -173,10 +177,7 @@ fn rootfs(root: Option<&spec::Root<'_>>, bundle: &str) -> Result<CString> {
 
 /// What a later release brings is refused by name, never ignored.
 fn refuse(linux: &spec::Linux<'_>) -> Result<()> {
-    let later = [
-        ("/linux/intelRdt", linux.intel_rdt.is_some()),
-        ("/linux/netDevices", linux.net_devices.is_some()),
-    ];
+    let later = [("/linux/netDevices", linux.net_devices.is_some())];
     match later.iter().find(|(_, set)| *set) {
         Some((what, _)) => Err(Error::unsupported(*what, "comes with a later release")),
         None => Ok(()),

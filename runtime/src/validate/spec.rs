@@ -369,8 +369,8 @@ pub struct Linux<'a> {
     #[serde(default, borrow, deserialize_with = "nullable")]
     pub mount_label: Text<'a>,
     /// `intelRdt`.
-    #[serde(default)]
-    pub intel_rdt: Option<serde::de::IgnoredAny>,
+    #[serde(default, borrow)]
+    pub intel_rdt: Option<IntelRdt<'a>>,
     /// `memoryPolicy`.
     #[serde(default, borrow)]
     pub memory_policy: Option<MemoryPolicy<'a>>,
@@ -380,6 +380,27 @@ pub struct Linux<'a> {
     /// `timeOffsets`.
     #[serde(default, borrow, deserialize_with = "nullable")]
     pub time_offsets: BTreeMap<Text<'a>, TimeOffset>,
+}
+
+/// `linux.intelRdt`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IntelRdt<'a> {
+    /// `closID`.
+    #[serde(rename = "closID", default, borrow, deserialize_with = "nullable")]
+    pub clos_id: Text<'a>,
+    /// `schemata`.
+    #[serde(default, borrow, deserialize_with = "nullable")]
+    pub schemata: Vec<Text<'a>>,
+    /// `l3CacheSchema`.
+    #[serde(default, borrow, deserialize_with = "nullable")]
+    pub l3_cache_schema: Text<'a>,
+    /// `memBwSchema`.
+    #[serde(default, borrow, deserialize_with = "nullable")]
+    pub mem_bw_schema: Text<'a>,
+    /// `enableMonitoring`.
+    #[serde(default, deserialize_with = "nullable")]
+    pub enable_monitoring: bool,
 }
 
 spec! {

@@ -32,7 +32,7 @@ fn rules_are_named_by_pointer() {
         ("/hostname", "x".into(), "/hostname"),
         ("/linux/maskedPaths", serde_json::json!(["rel"]), "/linux/maskedPaths/0"),
         ("/linux/sysctl", serde_json::json!({"net.x": "1"}), "/linux/sysctl/net.x"),
-        ("/linux/intelRdt", serde_json::json!({}), "/linux/intelRdt"),
+        ("/linux/intelRdt", serde_json::json!({"closID": ".."}), "/linux/intelRdt/closID"),
         ("/linux/uidMappings", serde_json::json!([{"size": 1}]), "/linux/uidMappings"),
         ("/mounts", serde_json::json!([{"destination": "", "type": "tmpfs"}]), "/mounts/0"),
         ("/annotations", serde_json::json!({"": "x"}), "/annotations"),
