@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Cmd, Pty, World, fixtures, program};
+use e2e::{Cmd, Pty, World, fixtures, program, workspace};
 
 /// podman with a state of its own, in a mount namespace of its own, that starts our runtime.
 fn podman(w: &World) -> Cmd {
@@ -96,4 +96,14 @@ fn podman_gives_a_terminal() {
     t.expect("/dev/pts/0");
     t.send("exit 3\n");
     assert_eq!(t.wait(), 3);
+}
+
+/// Some hundred commands, over runc and over dhow-runtime: a table, and 0 if they agree.
+#[test]
+fn podman_over_ours_does_what_it_does_over_runc() {
+    let w = World::new();
+    let script = workspace().join("conformance/engines/podman.sh");
+    let bin = program("dhow-runtime").parent().unwrap().to_owned();
+    let done = w.cmd("bash").arg(script).env("DHOW_BIN_DIR", bin).limit(600).run().ok();
+    assert!(done.out().ends_with(", 0 unlike runc"), "{done}");
 }
