@@ -23,6 +23,12 @@ pub struct Attributes {
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+const FSPICK_CLOEXEC: u32 = 1;
+const FSPICK_EMPTY_PATH: u32 = 8;
+
+/// MOUNT_ATTR_IDMAP: show files by the ids that [`Attributes::userns_fd`] maps theirs to.
+pub const IDMAP: u64 = 0x0010_0000;
 
 fn owned(answer: libc::c_long) -> nix::Result<OwnedFd> {
     let fd = check(answer)?;
@@ -34,6 +40,13 @@ fn owned(answer: libc::c_long) -> nix::Result<OwnedFd> {
 pub fn fsopen(name: &CStr) -> nix::Result<OwnedFd> {
     // SAFETY: `name` ends in NUL and lives through the call.
     owned(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), libc::FSOPEN_CLOEXEC) })
+}
+
+/// Opens a context to change the file system whose mount `mount` is.
+pub fn fspick(mount: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
+    // SAFETY: the path is a static empty string.
+    owned(unsafe { libc::syscall(libc::SYS_fspick, mount.as_raw_fd(), c"".as_ptr(), flags) })
 }
 
 fn fsconfig(
@@ -62,6 +75,11 @@ pub fn fsconfig_flag(fs: BorrowedFd<'_>, key: &CStr) -> nix::Result<()> {
 /// Makes the superblock.
 pub fn fsconfig_create(fs: BorrowedFd<'_>) -> nix::Result<()> {
     fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
+}
+
+/// Changes the superblock of a context that was picked.
+pub fn fsconfig_reconfigure(fs: BorrowedFd<'_>) -> nix::Result<()> {
+    fsconfig(fs, FSCONFIG_CMD_RECONFIGURE, None, None)
 }
 
 /// Makes a detached mount of a context's superblock, with MOUNT_ATTR_* `attributes`.

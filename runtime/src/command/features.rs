@@ -96,11 +96,11 @@ const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mount", "network", "pid", "time
 
 /// What [`crate::validate::mount`] reads as an option of its own, sorted.
 #[rustfmt::skip]
-const MOUNT_OPTIONS: [&str; 61] = [
-    "acl", "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion",
-    "lazytime", "loud", "mand", "noacl", "noatime", "nodev", "nodiratime", "noexec", "noiversion",
+const MOUNT_OPTIONS: [&str; 62] = [
+    "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion",
+    "lazytime", "loud", "mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion",
     "nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid", "nosymfollow", "private",
-    "ratime", "rbind", "rdev", "rdiratime", "relatime", "rexec", "rnoatime", "rnodev",
+    "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "ridmap", "rnoatime", "rnodev",
     "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro",
     "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid",
     "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid",
@@ -139,7 +139,7 @@ impl Default for Features {
                     modes: schedule::MEMORY_MODES.map(|(word, _)| word),
                     flags: schedule::MEMORY_FLAGS.map(|(word, _)| word),
                 },
-                mount_extensions: MountExtensions { idmap: Enabled { enabled: false } },
+                mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
                 net_devices: Enabled { enabled: false },
             },
             annotations: BTreeMap::from([("io.github.dhow.version", env!("CARGO_PKG_VERSION"))]),
@@ -163,12 +163,15 @@ mod tests {
 
     #[test]
     fn mount_options_are_read_as_options_and_not_handed_to_the_file_system() {
-        use crate::validate::mount::{Kind, read};
+        use crate::validate::mount::{Around, Kind, Mapping, read};
         for option in MOUNT_OPTIONS {
             let json = format!(
                 r#"{{"destination":"/x","type":"tmpfs","source":"/s","options":["{option}"]}}"#
             );
-            let mount = read(0, &serde_json::from_str(&json).unwrap(), "/b", "").unwrap();
+            let users = Some(Mapping::Space(c"/u".to_owned()));
+            let around = Around { bundle: "/b", label: "", users };
+            let json = json.replace("idmap\"", "idmap\",\"bind\"");
+            let mount = read(0, &serde_json::from_str(&json).unwrap(), &around).unwrap();
             if let Kind::New { options, .. } = mount.kind {
                 let superblock = ["dirsync", "lazytime", "mand", "sync"].contains(&option);
                 assert_eq!(options.is_empty(), !superblock, "{option}");

@@ -34,8 +34,8 @@ pub struct Context {
     pub fifos: Option<Fifos>,
     /// Where the terminal's master goes.
     pub console: Option<OwnedFd>,
-    /// Bind sources that only the parent may reach, by index in the plan's mounts.
-    pub sources: Vec<Option<OwnedFd>>,
+    /// What only the parent can give of bind mounts, by index in the plan's mounts.
+    pub sources: Vec<mounts::Source>,
     /// The ways into its v1 groups.
     pub doors: crate::cgroup::Doors,
     /// What a cgroup mount is made of; `None` without groups.

@@ -1,30 +1,46 @@
 //! `mounts`, each made detached and attached to a descriptor inside the root.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use dhow_kernel::mount::{self as kernel, Tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::statvfs::fstatvfs;
 
 use super::child::Context;
 use super::fault::{Because, Cause, Done};
+use super::protocol::{Link, Message};
 use super::root::{Root, shown};
 use super::{cgroup, copy_up};
 use crate::cgroup::Mounts;
 use crate::plan::Plan;
-use crate::validate::mount::{Attributes, Kind, Mount, attr};
+use crate::validate::mount::{Attributes, Ids, Kind, Mount, attr};
 
 type Options = [(std::ffi::CString, Option<std::ffi::CString>)];
+
+/// What of a bind mount only the outside can give.
+#[derive(Debug, Default)]
+pub enum Source {
+    /// Nothing: it is opened here.
+    #[default]
+    Here,
+    /// The tree itself, whose flags the container may not take off.
+    Tree(OwnedFd),
+    /// It is opened here; this user namespace is its id map.
+    Users(OwnedFd),
+    /// It is opened here, and the outside gives it its id map.
+    Asked,
+}
 
 /// Performs them in order.
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     for (n, mount) in plan.mounts.iter().enumerate() {
-        let source = c.sources.get_mut(n).and_then(Option::take);
+        let source = c.sources.get_mut(n).map(std::mem::take).unwrap_or_default();
         let root = c.root()?;
-        one(root, mount, source, c.cgroups.as_ref()).map_err(|mut cause| {
+        one(root, mount, source, &c.link, c.cgroups.as_ref()).map_err(|mut cause| {
             cause.subject = format!("{} (/mounts/{})", cause.subject, mount.index);
             cause
         })?;
@@ -32,15 +48,28 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     Ok(())
 }
 
-fn one(root: &Root, m: &Mount, source: Option<OwnedFd>, cgroups: Option<&Mounts>) -> Done {
+fn one(root: &Root, m: &Mount, source: Source, link: &Link, cgroups: Option<&Mounts>) -> Done {
     match &m.kind {
         Kind::Bind { source: path, recursive } => {
-            let tree = match source {
-                Some(tree) => tree,
-                None => tree(path, *recursive)?,
-            };
-            bind(root, m, tree)
+            if let Source::Tree(tree) = source {
+                return bind(root, m, tree, true);
+            }
+            let tree = tree(path, *recursive)?;
+            match source {
+                Source::Users(users) => {
+                    idmap(m, tree.as_fd(), users.as_fd()).because(IDMAP, unsupported(path))?;
+                }
+                Source::Asked => {
+                    let index = m.index as u32;
+                    link.send_with(&Message::Idmap(index), tree.as_fd())
+                        .and_then(|()| link.expect(&Message::Idmapped))
+                        .because("have the runtime id-map", path.to_bytes())?;
+                }
+                Source::Here | Source::Tree(_) => {}
+            }
+            bind(root, m, tree, false)
         }
+        Kind::Remount { bind, options } => remount(root, m, *bind, options),
         Kind::New { fstype, source, options, copy_up } => {
             new(root, m, fstype, source, options, *copy_up)
         }
@@ -54,21 +83,79 @@ pub fn tree(path: &CStr, recursive: bool) -> Done<OwnedFd> {
     kernel::open_tree(AT_FDCWD, path, how).because("open the bind source", path.to_bytes())
 }
 
-/// Attaches a detached tree as a bind mount.
-pub fn bind(root: &Root, m: &Mount, tree: OwnedFd) -> Done {
+/// The call that fails when a tree can't be id-mapped.
+pub const IDMAP: &str = "failed to set MOUNT_ATTR_IDMAP on";
+
+/// What it failed on, and what is mostly the reason.
+pub fn unsupported(path: &CStr) -> String {
+    format!("{} (does its file system support it?)", path.to_string_lossy())
+}
+
+/// Gives a detached tree the id map of a user namespace.
+pub fn idmap(m: &Mount, tree: BorrowedFd<'_>, users: BorrowedFd<'_>) -> nix::Result<()> {
+    let Ids::Mapped { recursive, .. } = m.ids else { return Ok(()) };
+    let attributes = kernel::Attributes {
+        set: kernel::IDMAP,
+        userns_fd: users.as_raw_fd() as u64,
+        ..Default::default()
+    };
+    kernel::set_attributes(tree, &attributes, recursive)
+}
+
+/// Attaches a detached tree as a bind mount; `locked` says that its flags must stay.
+pub fn bind(root: &Root, m: &Mount, tree: OwnedFd, locked: bool) -> Done {
     let directory = is_directory(tree.as_fd()).because("stat", "the bind source")?;
     let target = if directory { root.directory(&m.target)? } else { root.file(&m.target)? };
     guard_proc(m, tree.as_fd())?;
     guard_link(root, m, target.as_fd())?;
-    let own = Attributes {
-        set: m.attributes.set,
-        // As mount(8): a bind keeps its source's restrictions; only `r…` options lift them.
-        clear: m.attributes.clear & attr::ATIME,
-    };
-    dress(tree.as_fd(), own, false).because("mount_setattr", shown(&m.target))?;
+    dress_bind(m, tree.as_fd(), locked)?;
     dress(tree.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
     spread(&m.propagation, tree.as_fd()).because("mount_setattr", shown(&m.target))?;
     kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", shown(&m.target))
+}
+
+/// Sets a bind's flags. Those that came from another user namespace can't be taken off.
+fn dress_bind(m: &Mount, mount: BorrowedFd<'_>, locked: bool) -> Done {
+    if m.attributes == Attributes::default() {
+        return Ok(());
+    }
+    if !locked {
+        match dress(mount, m.attributes, false) {
+            Err(Errno::EPERM) => {}
+            other => return other.because("mount_setattr", shown(&m.target)),
+        }
+    }
+    let has = fstatvfs(mount).because("statfs", shown(&m.target))?.flags().bits();
+    let kept = m
+        .flags
+        .over_locked(has)
+        .map_err(|why| Cause::new(&format!("{why} of"), shown(&m.target), Errno::EPERM))?;
+    dress(mount, kept, false).because("mount_setattr", shown(&m.target))
+}
+
+/// `remount`: other flags for what is mounted there.
+fn remount(root: &Root, m: &Mount, bind: bool, options: &Options) -> Done {
+    let mount = root.open(&m.target, OFlag::O_PATH).because("open", shown(&m.target))?;
+    guard_link(root, m, mount.as_fd())?;
+    if !bind {
+        let fs = kernel::fspick(mount.as_fd()).because("remount", shown(&m.target))?;
+        let words = m.flags.reconfigured();
+        let change = |fs: BorrowedFd<'_>| -> nix::Result<()> {
+            for word in words {
+                let word = std::ffi::CString::new(word).unwrap_or_default();
+                kernel::fsconfig_flag(fs, &word)?;
+            }
+            set_options(fs, options)?;
+            kernel::fsconfig_reconfigure(fs)
+        };
+        change(fs.as_fd()).map_err(|errno| {
+            let subject = [shown(&m.target), complaint(fs.as_fd()).into_bytes()].concat();
+            Cause::new("remount", subject, errno)
+        })?;
+    }
+    dress_bind(m, mount.as_fd(), false)?;
+    dress(mount.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
+    spread(&m.propagation, mount.as_fd()).because("mount_setattr", shown(&m.target))
 }
 
 /// A new instance of a file system.
@@ -80,16 +167,21 @@ fn new(
     options: &Options,
     copy_up: bool,
 ) -> Done {
-    let target = target(root, m, fstype)?;
+    let (target, there) = target(root, m, fstype)?;
     guard_link(root, m, target.as_fd())?;
-    let mode = (fstype == c"tmpfs" && !options.iter().any(|(key, _)| key.as_c_str() == c"mode"))
+    let inherits = fstype == c"tmpfs" && there;
+    let mode = (inherits && !options.iter().any(|(key, _)| key.as_c_str() == c"mode"))
         .then(|| fstat(&target).map(|s| s.st_mode & 0o7777))
         .transpose()
         .because("stat", shown(&m.target))?;
-    let made = make(fstype, source, options, mode, m.attributes.set)
+    // What is to be copied into can be made read-only only afterwards.
+    let late = if copy_up { attr::RDONLY } else { 0 };
+    let made = make(fstype, source, options, mode, m.attributes.set & !late)
         .map_err(|(errno, why)| failed(m, fstype, errno, &why))?;
     if copy_up {
         copy_up::perform(root, &m.target, made.as_fd())?;
+        let late = Attributes { set: m.attributes.set & late, clear: 0 };
+        dress(made.as_fd(), late, false).because("mount_setattr", shown(&m.target))?;
     }
     dress(made.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
     spread(&m.propagation, made.as_fd()).because("mount_setattr", shown(&m.target))?;
@@ -105,18 +197,23 @@ fn failed(m: &Mount, fstype: &CStr, errno: Errno, why: &str) -> Cause {
     Cause::new("mount", subject, errno)
 }
 
-fn target(root: &Root, m: &Mount, fstype: &CStr) -> Done<OwnedFd> {
-    let target = root.directory(&m.target)?;
+/// The mount point, and whether it was there already.
+fn target(root: &Root, m: &Mount, fstype: &CStr) -> Done<(OwnedFd, bool)> {
+    let (target, there) = root.directory_or_new(&m.target)?;
     // CVE: 2023-27561, 2019-19921: /proc and /sys are where everyone writes
     // believing them real; a link there would move them.
     if fstype == c"proc" || fstype == c"sysfs" {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        return root.open_plain(&m.target, flags).map_err(|_| {
-            let path = String::from_utf8_lossy(&shown(&m.target)).into_owned();
-            Cause::rule(format!("{path} must be an ordinary directory of the root, not a link"))
-        });
+        let plain = root.open_plain(&m.target, flags).map_err(|_| {
+            let (what, path) = (fstype.to_string_lossy(), shown(&m.target));
+            let path = String::from_utf8_lossy(&path).into_owned();
+            Cause::rule(format!(
+                "filesystem {what:?} must be mounted on ordinary directory, and {path} is a link"
+            ))
+        })?;
+        return Ok((plain, there));
     }
-    Ok(target)
+    Ok((target, there))
 }
 
 /// fsopen to fsmount. An error comes with the kernel's own words, where it has some.
@@ -146,13 +243,15 @@ fn configure(
         let text = std::ffi::CString::new(format!("{mode:o}")).unwrap_or_default();
         kernel::fsconfig_string(fs, c"mode", &text)?;
     }
-    for (key, value) in options {
-        match value {
-            Some(value) => kernel::fsconfig_string(fs, key, value)?,
-            None => kernel::fsconfig_flag(fs, key)?,
-        }
-    }
+    set_options(fs, options)?;
     kernel::fsconfig_create(fs)
+}
+
+fn set_options(fs: BorrowedFd<'_>, options: &Options) -> nix::Result<()> {
+    options.iter().try_for_each(|(key, value)| match value {
+        Some(value) => kernel::fsconfig_string(fs, key, value),
+        None => kernel::fsconfig_flag(fs, key),
+    })
 }
 
 /// KERNEL: fsopen(2): reading the context gives its log, one line a read.

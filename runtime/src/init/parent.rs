@@ -2,6 +2,7 @@
 
 mod idmap;
 mod relay;
+mod sources;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -23,8 +24,8 @@ use crate::hooks;
 use crate::plan::{Plan, Rest};
 use crate::resctrl;
 use crate::seccomp::{Filter, notify};
-use crate::validate::mount::Kind;
 use crate::validate::process::{Process, rlimit_name};
+use sources::Outside;
 
 /// What a launch needs besides the plan.
 #[derive(Debug)]
@@ -66,9 +67,10 @@ pub fn launch(launch: Launch<'_>) -> Result<Init> {
     let (plan, rest, rdt) = (launch.plan, launch.rest, launch.rdt);
     let state = launch.state.clone();
     let proc = open_proc()?;
-    let init = spawn(launch)?;
+    let (inside, outside) = sources::prepare(plan, &proc)?;
+    let init = spawn(launch, inside)?;
     let grouped = if rdt.is_empty() { Ok(()) } else { rdt.enter(init.pid.as_raw()) };
-    let brought = grouped.and_then(|()| bring(&init, plan, rest, &state, &proc));
+    let brought = grouped.and_then(|()| bring(&init, plan, rest, &state, &proc, &outside));
     if let Err(e) = brought {
         init.discard();
         return Err(e);
@@ -80,7 +82,7 @@ fn open_proc() -> Result<Procfs> {
     Procfs::open().map_err(|errno| Error::system("open as procfs", "/proc", errno))
 }
 
-fn spawn(launch: Launch<'_>) -> Result<Init> {
+fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>) -> Result<Init> {
     let system = |errno| Error::system("clone", "the container's first process", errno);
     let plan = launch.plan;
     let (ours, theirs) = Link::pair().map_err(system)?;
@@ -90,7 +92,7 @@ fn spawn(launch: Launch<'_>) -> Result<Init> {
         proc: open_proc()?,
         fifos: launch.fifos,
         console: launch.console,
-        sources: sources(plan)?,
+        sources,
         doors: launch.cgroup.doors()?,
         cgroups: Some(launch.cgroup.mounts()),
         state: launch.state,
@@ -111,7 +113,7 @@ fn spawn(launch: Launch<'_>) -> Result<Init> {
             drop(ours);
             drop(dhow_kernel::fd::adopt(lock));
             if plan.spaces.relay {
-                relay::run(plan, context, group.as_ref().map(AsFd::as_fd));
+                relay::run(plan, context);
             }
             drop(group);
             child::run(plan, context)
@@ -124,29 +126,6 @@ fn spawn(launch: Launch<'_>) -> Result<Init> {
         return relay::meet(ours, pidfd);
     }
     Ok(Init { pid, pidfd, link: ours })
-}
-
-/// Bind sources that root of a new user namespace couldn't reach are opened here.
-fn sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {
-    if !plan.spaces.user || !nix::unistd::geteuid().is_root() {
-        return Ok(Vec::new());
-    }
-    plan.mounts
-        .iter()
-        .map(|m| match &m.kind {
-            Kind::Bind { source, recursive } => {
-                let tree = mounts::tree(source, *recursive).map_err(|cause| {
-                    let pointer = format!("/mounts/{}/source", m.index);
-                    Error::config(pointer, cause.at(crate::plan::Phase::Mounts).to_string())
-                })?;
-                // What the container mounts below must not appear on the host.
-                mounts::spread(&[(libc::MS_SLAVE, true)], tree.as_fd())
-                    .map_err(|e| Error::system("make slave", source.to_string_lossy(), e))?;
-                Ok(Some(tree))
-            }
-            _ => Ok(None),
-        })
-        .collect()
 }
 
 /// Namespaces that are entered by making a child in them, and left again.
@@ -189,14 +168,26 @@ fn own(path: &std::ffi::CStr) -> Result<OwnedFd> {
         .map_err(|e| Error::system("open", path.to_string_lossy(), e))
 }
 
-fn bring(init: &Init, plan: &Plan, rest: &Rest, state: &hooks::State, proc: &Procfs) -> Result<()> {
+fn bring(
+    init: &Init,
+    plan: &Plan,
+    rest: &Rest,
+    state: &hooks::State,
+    proc: &Procfs,
+    outside: &Outside,
+) -> Result<()> {
     if !plan.uid_map.is_empty() {
         idmap::write(proc, init.pid, &plan.uid_map, &plan.gid_map)?;
         init.say(&Message::Mapped)?;
     }
     oom_score(proc, init.pid, &plan.process)?;
     loop {
-        match init.hear()? {
+        let (message, fd) = init.hear_with()?;
+        match message {
+            Message::Idmap(index) => {
+                outside.idmap(plan, index, fd)?;
+                init.say(&Message::Idmapped)?;
+            }
             Message::Hooks => {
                 let json = state.json("creating", init.pid.as_raw());
                 hooks::run_all(&rest.hooks.prestart, "prestart", &json)?;
@@ -252,7 +243,18 @@ impl Init {
     }
 
     fn hear(&self) -> Result<Message> {
-        match self.link.receive() {
+        Self::heard(self.link.receive())
+    }
+
+    fn hear_with(&self) -> Result<(Message, Option<OwnedFd>)> {
+        match self.link.receive_with() {
+            Ok((message, fd)) => Ok((Self::heard(Ok(message))?, fd)),
+            Err(e) => Err(Self::heard(Err(e)).map_or_else(|e| e, |m| unexpected(&m))),
+        }
+    }
+
+    fn heard(heard: nix::Result<Option<Message>>) -> Result<Message> {
+        match heard {
             Ok(Some(Message::Fault(fault))) => Err(fault.into()),
             Ok(Some(message)) => Ok(message),
             Ok(None) => Err(Error::rule("the container's first process ended before its start")),

@@ -4,14 +4,14 @@
 //! sysctls, so it goes through one descriptor of a real procfs, and never
 //! across a mount or through a link that a container could have put there.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
-use nix::unistd::write;
+use nix::unistd::{Pid, write};
 
 /// procfs of the runtime's own pid namespace.
 #[derive(Debug)]
@@ -39,6 +39,14 @@ impl Procfs {
                 | ResolveFlag::RESOLVE_NO_MAGICLINKS,
         );
         openat2(&self.0, path, how)
+    }
+
+    /// Opens a namespace of a process.
+    pub fn namespace(&self, pid: Pid, kind: &str) -> nix::Result<OwnedFd> {
+        let dir = CString::new(format!("{pid}/ns")).unwrap_or_default();
+        let dir = self.file(&dir, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        // The last step is a link to another file system by design.
+        openat(&dir, kind, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
     }
 
     /// Writes one value to a file of it, in one write.

@@ -8,6 +8,8 @@
 //!   |  Mapped (new user namespace only) ----> |  becomes root in it
 //!   |  Joined (exec only) ------------------> |
 //!   |                                         |  enters its cgroups, mounts, devices
+//!   |  <--------- Idmap and a detached tree   |  (only what it opened and can't map)
+//!   |  Idmapped ----------------------------> |
 //!   |  <------------------------- Hooks       |  (only with hooks)
 //!   |  prestart, createRuntime                |
 //!   |  Hooked ------------------------------> |  createContainer, pivot, …
@@ -24,11 +26,14 @@
 //!
 //! At any point init may say Fault and end.
 
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
 use nix::unistd::{read, write};
 
 use super::fault::Fault;
@@ -42,6 +47,10 @@ pub enum Message {
     Mapped,
     /// What the outside does to a process of exec is done.
     Joined,
+    /// The tree that comes with this is to be id-mapped, as that entry of the mounts says.
+    Idmap(u32),
+    /// It is.
+    Idmapped,
     /// Init waits for the hooks of the runtime's side.
     Hooks,
     /// They have run.
@@ -75,8 +84,48 @@ impl Link {
 
     /// Says one message.
     pub fn send(&self, message: &Message) -> nix::Result<()> {
-        let bytes = match message {
+        // Plain write and read: a filter loaded without no_new_privs judges these
+        // calls too, and one that denies sockets' own calls must not stop the start.
+        write(&self.0, &Self::encode(message)).map(drop)
+    }
+
+    /// Says one message and passes a descriptor with it.
+    pub fn send_with(&self, message: &Message, fd: BorrowedFd<'_>) -> nix::Result<()> {
+        let fds = [fd.as_raw_fd()];
+        let (bytes, control) = (Self::encode(message), [ControlMessage::ScmRights(&fds)]);
+        let text = [IoSlice::new(&bytes)];
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        sendmsg::<()>(self.0.as_raw_fd(), &text, &control, flags, None).map(drop)
+    }
+
+    /// Hears one message and the descriptor that came with it.
+    pub fn receive_with(&self) -> nix::Result<(Option<Message>, Option<OwnedFd>)> {
+        let mut buffer = [0u8; LIMIT];
+        let mut control = nix::cmsg_space!([RawFd; 1]);
+        let (n, fd) = loop {
+            let mut text = [IoSliceMut::new(&mut buffer)];
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut text, Some(&mut control), flags) {
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
+                Err(errno) => return Err(errno),
+                Ok(heard) => {
+                    let fd = heard.cmsgs()?.find_map(|c| match c {
+                        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+                        _ => None,
+                    });
+                    break (heard.bytes, fd);
+                }
+            }
+        };
+        let fd = fd.map(dhow_kernel::fd::adopt).transpose()?;
+        Ok((Self::decode(&buffer[..n])?, fd))
+    }
+
+    fn encode(message: &Message) -> Vec<u8> {
+        match message {
             Message::Pid(pid) => [&b"P"[..], &pid.to_le_bytes()].concat(),
+            Message::Idmap(index) => [&b"I"[..], &index.to_le_bytes()].concat(),
+            Message::Idmapped => b"i".to_vec(),
             Message::Mapped => b"M".to_vec(),
             Message::Joined => b"J".to_vec(),
             Message::Hooks => b"H".to_vec(),
@@ -90,10 +139,7 @@ impl Link {
                 bytes.truncate(LIMIT);
                 bytes
             }
-        };
-        // Plain write and read: a filter loaded without no_new_privs judges these
-        // calls too, and one that denies sockets' own calls must not stop the start.
-        write(&self.0, &bytes).map(drop)
+        }
     }
 
     /// Hears one message; `None` when the other side is gone (or has executed).
@@ -107,9 +153,15 @@ impl Link {
                 other => break other?,
             }
         };
-        let Some((tag, rest)) = buffer[..n].split_first() else { return Ok(None) };
+        Self::decode(&buffer[..n])
+    }
+
+    fn decode(bytes: &[u8]) -> nix::Result<Option<Message>> {
+        let Some((tag, rest)) = bytes.split_first() else { return Ok(None) };
         let message = match tag {
             b'P' => rest.try_into().ok().map(|raw| Message::Pid(i32::from_le_bytes(raw))),
+            b'I' => rest.try_into().ok().map(|raw| Message::Idmap(u32::from_le_bytes(raw))),
+            b'i' => Some(Message::Idmapped),
             b'M' => Some(Message::Mapped),
             b'J' => Some(Message::Joined),
             b'H' => Some(Message::Hooks),

@@ -57,37 +57,44 @@ impl Root {
 
     /// The directory at `path`, made with all its parents where missing.
     pub fn directory(&self, path: &CStr) -> Done<OwnedFd> {
+        self.directory_or_new(path).map(|(directory, _)| directory)
+    }
+
+    /// As [`Self::directory`], saying whether it was there already.
+    pub fn directory_or_new(&self, path: &CStr) -> Done<(OwnedFd, bool)> {
         match self.open(path, HELD) {
-            Err(Errno::ENOENT) => self.make_directories(path),
+            Err(Errno::ENOENT) => self.make(path, libc::S_IFDIR).map(|made| (made, false)),
+            other => other.because("open", shown(path)).map(|found| (found, true)),
+        }
+    }
+
+    /// What is at `path` unless it is a directory; an empty file is made where nothing is.
+    pub fn file(&self, path: &CStr) -> Done<OwnedFd> {
+        match self.open(path, OFlag::O_PATH) {
+            Err(Errno::ENOENT) => self.make(path, libc::S_IFREG),
             other => other.because("open", shown(path)),
         }
     }
 
     /// Walks as the kernel would inside this root, making what is missing, also
     /// behind a link that points to nothing yet. No step follows a link by itself.
-    fn make_directories(&self, path: &CStr) -> Done<OwnedFd> {
+    fn make(&self, path: &CStr, wanted: libc::mode_t) -> Done<OwnedFd> {
         let mut walk = Walk::new(path.to_bytes());
         while let Some(part) = walk.next_part() {
             let here = walk.joined(&part);
+            let kind = if walk.left.is_empty() { wanted } else { libc::S_IFDIR };
             let step = match self.open_plain(&here, HELD_ITSELF) {
-                Err(Errno::ENOENT) => {
-                    let so_far = walk.so_far();
-                    let at = self.open_plain(&so_far, HELD).because("open", shown(&so_far))?;
-                    match mkdirat(&at, part.as_slice(), Mode::from_bits_truncate(0o755)) {
-                        Ok(()) | Err(Errno::EEXIST) => {}
-                        Err(errno) => return Err(errno).because("mkdir", shown(&here)),
-                    }
-                    self.open_plain(&here, HELD).because("open", shown(&here))?
-                }
+                Err(Errno::ENOENT) => self.make_one(&walk.so_far(), &part, kind)?,
                 other => other.because("open", shown(&here))?,
             };
-            let kind = fstat(&step).because("stat", shown(&here))?.st_mode & libc::S_IFMT;
-            match kind {
-                libc::S_IFDIR => walk.enter(part),
+            let found = fstat(&step).because("stat", shown(&here))?.st_mode & libc::S_IFMT;
+            match found {
                 libc::S_IFLNK => {
                     let text = readlinkat(&step, c"").because("readlink", shown(&here))?;
                     walk.follow(text.as_bytes()).because("open", shown(path))?;
                 }
+                libc::S_IFDIR => walk.enter(part),
+                _ if kind == libc::S_IFREG => return Ok(step),
                 _ => return Err(Errno::ENOTDIR).because("open", shown(&here)),
             }
         }
@@ -95,24 +102,22 @@ impl Root {
         self.open_plain(&end, HELD).because("open", shown(&end))
     }
 
-    /// What is at `path` unless it is a directory; an empty file is made where nothing is.
-    pub fn file(&self, path: &CStr) -> Done<OwnedFd> {
-        match self.open(path, OFlag::O_PATH) {
-            Err(Errno::ENOENT) => {}
-            other => return other.because("open", shown(path)),
+    fn make_one(&self, parent: &CStr, name: &[u8], kind: libc::mode_t) -> Done<OwnedFd> {
+        let at = self.open_plain(parent, HELD).because("open", shown(parent))?;
+        let path = CString::new([parent.to_bytes(), b"/", name].concat()).unwrap_or_default();
+        let (call, made) = if kind == libc::S_IFDIR {
+            ("mkdir", mkdirat(&at, name, Mode::from_bits_truncate(0o755)))
+        } else {
+            let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let mode = Mode::from_bits_truncate(0o644);
+            ("create", openat(&at, name, flags | OFlag::O_WRONLY, mode).map(drop))
+        };
+        match made {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno).because(call, shown(&path)),
         }
-        let (parent, name) = split(path);
-        let parent = self.directory(&parent)?;
-        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        openat(&parent, name.as_c_str(), flags | OFlag::O_WRONLY, Mode::from_bits_truncate(0o644))
-            .because("create", shown(path))?;
-        openat(
-            &parent,
-            name.as_c_str(),
-            OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
-        .because("open", shown(path))
+        openat(&at, name, HELD_ITSELF | OFlag::O_CLOEXEC, Mode::empty())
+            .because("open", shown(&path))
     }
 }
 
@@ -232,6 +237,15 @@ mod tests {
         std::os::unix::fs::symlink("b", dir.path().join("a")).unwrap();
         std::os::unix::fs::symlink("a", dir.path().join("b")).unwrap();
         assert_eq!(root.directory(c"a/x").unwrap_err().errno, libc::ELOOP);
+    }
+
+    #[test]
+    fn a_file_is_made_where_a_dangling_link_points() {
+        let (dir, root) = root();
+        std::os::unix::fs::symlink("/tmp/foo", dir.path().join("jump")).unwrap();
+        std::os::unix::fs::symlink("/jump/hosts", dir.path().join("l")).unwrap();
+        root.file(c"l").unwrap();
+        assert!(dir.path().join("tmp/foo/hosts").is_file());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Phase, Plan};
-use crate::validate::mount::Kind;
+use crate::validate::mount::{Ids, Kind};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,14 +33,17 @@ impl Plan {
                             format!("{word} {}", source.to_string_lossy())
                         }
                         Kind::New { fstype, .. } => format!("new {}", fstype.to_string_lossy()),
+                        Kind::Remount { .. } => "remount".to_owned(),
                         Kind::Cgroup => "cgroup".to_owned(),
                     };
                     let (a, r) = (m.attributes.set, m.recursive.set);
-                    writeln!(
-                        f,
-                        "  {what} on /{} set {a:#x} below {r:#x}",
-                        m.target.to_string_lossy()
-                    )?;
+                    let ids = match m.ids {
+                        Ids::Same => "",
+                        Ids::Mapped { recursive: false, .. } => " idmap",
+                        Ids::Mapped { recursive: true, .. } => " ridmap",
+                    };
+                    let target = m.target.to_string_lossy();
+                    writeln!(f, "  {what} on /{target} set {a:#x} below {r:#x}{ids}")?;
                 }
             }
             Phase::Devices => {

@@ -130,6 +130,16 @@ pub fn id_maps(linux: &spec::Linux<'_>, namespaces: &Namespaces) -> Result<()> {
     Ok(())
 }
 
+/// The id map of the container's user namespace, for mounts that ask for it.
+pub fn users(linux: &spec::Linux<'_>, namespaces: &Namespaces) -> Option<mount::Mapping> {
+    if namespaces.new & ns::USER != 0 {
+        let (uids, gids) = (linux.uid_mappings.clone(), linux.gid_mappings.clone());
+        return Some(mount::Mapping::Lines(uids, gids));
+    }
+    let path = namespaces.join.iter().find(|(flag, _)| *flag == ns::USER);
+    path.map(|(_, path)| mount::Mapping::Space(path.clone()))
+}
+
 /// Reads `linux.devices`, after the six that every container has.
 pub fn devices(list: &[spec::Device<'_>]) -> Result<Vec<Device>> {
     list.iter().enumerate().map(|(n, device)| one_device(n, device)).collect()

@@ -105,10 +105,13 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
         let why = "mounts, masked and read-only paths need a mount namespace";
         return Err(Error::config("/linux/namespaces", why));
     }
+    let around = mount::Around {
+        bundle,
+        label: &linux.mount_label,
+        users: linux::users(&linux, &namespaces),
+    };
     let mounts = spec.mounts.iter().enumerate();
-    let mounts = mounts
-        .map(|(n, m)| mount::read(n, m, bundle, &linux.mount_label))
-        .collect::<Result<Vec<_>>>()?;
+    let mounts = mounts.map(|(n, m)| mount::read(n, m, &around)).collect::<Result<Vec<_>>>()?;
     let paths = |list: &[spec::Text<'_>], field: &str| -> Result<Vec<CString>> {
         let read = |(n, path): (usize, &spec::Text<'_>)| {
             let at = || format!("/linux/{field}/{n}");

@@ -1,11 +1,16 @@
-//! `mounts`: the option table of the spec, read into flags.
+//! `mounts`: each entry read into what is mounted, where, and with which flags.
 //!
-//! SPEC: config.md §Mounts, Linux mount options.
+//! SPEC: config.md §Mounts.
+
+mod options;
 
 use std::ffi::CString;
 
 use crate::error::{Error, Result};
+use crate::validate::spec::IdMapping;
 use crate::validate::{cstring, spec};
+pub use options::Flags;
+use options::{Meaning, meaning};
 
 /// MOUNT_ATTR_* (linux/mount.h).
 pub mod attr {
@@ -66,8 +71,39 @@ pub enum Kind {
         /// tmpfs starts with a copy of what it covers.
         copy_up: bool,
     },
+    /// What is mounted there already, with other flags.
+    Remount {
+        /// Only the mount's own flags change, not its file system's.
+        bind: bool,
+        /// Options of the file system: `key` or `key=value`.
+        options: Vec<(CString, Option<CString>)>,
+    },
     /// The container's own control groups.
     Cgroup,
+}
+
+/// By which ids a bind shows the files of its source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Ids {
+    /// By those they have.
+    #[default]
+    Same,
+    /// By others: `idmap`, or with all that is mounted below, `ridmap`.
+    Mapped {
+        /// Which.
+        by: Mapping,
+        /// With all that is mounted below.
+        recursive: bool,
+    },
+}
+
+/// Where an id map comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mapping {
+    /// Lines of uid_map and gid_map.
+    Lines(Vec<IdMapping>, Vec<IdMapping>),
+    /// The user namespace at this path.
+    Space(CString),
 }
 
 /// One entry of `mounts`, read.
@@ -77,7 +113,11 @@ pub struct Mount {
     pub target: CString,
     /// What.
     pub kind: Kind,
-    /// Attributes of the mount itself.
+    /// By which ids.
+    pub ids: Ids,
+    /// The options about the mount itself, as asked.
+    pub flags: Flags,
+    /// What they come to.
     pub attributes: Attributes,
     /// Attributes of it and all below (`rro`, `rnosuid`…).
     pub recursive: Attributes,
@@ -87,137 +127,160 @@ pub struct Mount {
     pub index: usize,
 }
 
-/// What one option means.
-enum Meaning {
-    Attr { set: u64, clear: u64 },
-    Recursive { set: u64, clear: u64 },
-    Propagation(u64, bool),
-    Bind { recursive: bool },
-    Superblock(&'static str),
-    CopyUp,
-    Nothing,
-    Refused(&'static str),
-    Data,
+/// What reading a mount needs to know of the rest.
+#[derive(Debug)]
+pub struct Around<'a> {
+    /// What relative bind sources start from.
+    pub bundle: &'a str,
+    /// `linux.mountLabel`.
+    pub label: &'a str,
+    /// The id map of the container's user namespace, if it has one.
+    pub users: Option<Mapping>,
 }
 
-/// The table of one-mount attributes; the recursive ones are these with an `r`.
-fn attribute(option: &str) -> Option<(u64, u64)> {
-    use attr::*;
-    Some(match option {
-        "ro" => (RDONLY, 0),
-        "rw" => (0, RDONLY),
-        "nosuid" => (NOSUID, 0),
-        "suid" => (0, NOSUID),
-        "nodev" => (NODEV, 0),
-        "dev" => (0, NODEV),
-        "noexec" => (NOEXEC, 0),
-        "exec" => (0, NOEXEC),
-        "nodiratime" => (NODIRATIME, 0),
-        "diratime" => (0, NODIRATIME),
-        "noatime" => (NOATIME, ATIME),
-        "strictatime" => (STRICTATIME, ATIME),
-        "relatime" | "atime" | "norelatime" | "nostrictatime" => (0, ATIME),
-        "nosymfollow" => (NOSYMFOLLOW, 0),
-        "symfollow" => (0, NOSYMFOLLOW),
-        _ => return None,
-    })
+/// An entry's options, sorted by what they mean.
+#[derive(Default)]
+struct Asked {
+    flags: Flags,
+    recursive: Attributes,
+    propagation: Vec<(u64, bool)>,
+    bind: Option<bool>,
+    remount: bool,
+    copy_up: bool,
+    ids: Option<bool>,
+    data: Vec<(CString, Option<CString>)>,
+    /// Which option was the first that only the file system understands.
+    first_data: usize,
 }
 
-fn meaning(option: &str) -> Meaning {
-    if let Some((set, clear)) = attribute(option) {
-        return Meaning::Attr { set, clear };
-    }
-    let recursive = option.strip_prefix('r').unwrap_or_default();
-    if let Some((set, clear)) = attribute(recursive) {
-        return Meaning::Recursive { set, clear };
-    }
-    match option {
-        "bind" => Meaning::Bind { recursive: false },
-        "rbind" => Meaning::Bind { recursive: true },
-        "shared" => Meaning::Propagation(libc::MS_SHARED, false),
-        "rshared" => Meaning::Propagation(libc::MS_SHARED, true),
-        "private" => Meaning::Propagation(libc::MS_PRIVATE, false),
-        "rprivate" => Meaning::Propagation(libc::MS_PRIVATE, true),
-        "slave" => Meaning::Propagation(libc::MS_SLAVE, false),
-        "rslave" => Meaning::Propagation(libc::MS_SLAVE, true),
-        "unbindable" => Meaning::Propagation(libc::MS_UNBINDABLE, false),
-        "runbindable" => Meaning::Propagation(libc::MS_UNBINDABLE, true),
-        "sync" => Meaning::Superblock("sync"),
-        "dirsync" => Meaning::Superblock("dirsync"),
-        "lazytime" => Meaning::Superblock("lazytime"),
-        "mand" => Meaning::Superblock("mand"),
-        "tmpcopyup" => Meaning::CopyUp,
-        // What the kernel does anyway, or once did and no longer has.
-        "defaults" | "async" | "nolazytime" | "nomand" | "silent" | "loud" | "acl" | "noacl"
-        | "iversion" | "noiversion" => Meaning::Nothing,
-        "idmap" | "ridmap" => Meaning::Refused("idmapped mounts come with a later release"),
-        "remount" => Meaning::Refused("a container starts with nothing to remount"),
-        _ => Meaning::Data,
+impl Asked {
+    fn read(index: usize, mount: &spec::Mount<'_>) -> Result<Self> {
+        let mut out = Self { bind: (&*mount.kind == "bind").then_some(false), ..Self::default() };
+        for (n, option) in mount.options.iter().enumerate() {
+            let place = || format!("/mounts/{index}/options/{n}");
+            match meaning(option) {
+                Meaning::Flag { clear, flag } => out.flags.apply(clear, flag),
+                Meaning::Recursive { set, clear } => out.recursive.apply(set, clear),
+                Meaning::Propagation(flag, deep) => out.propagation.push((flag, deep)),
+                Meaning::Bind { recursive } => out.bind = Some(recursive),
+                Meaning::Remount => out.remount = true,
+                Meaning::CopyUp => out.copy_up = true,
+                Meaning::Ids { recursive } => out.ids = Some(recursive),
+                Meaning::Nothing => {}
+                Meaning::Data => {
+                    if out.data.is_empty() {
+                        out.first_data = n;
+                    }
+                    out.data.extend(data(option, place)?);
+                }
+            }
+        }
+        Ok(out)
     }
 }
 
-/// Reads entry `index` of `mounts`; `bundle` is what relative bind sources start from.
-pub fn read(index: usize, mount: &spec::Mount<'_>, bundle: &str, label: &str) -> Result<Mount> {
+/// Reads entry `index` of `mounts`.
+pub fn read(index: usize, mount: &spec::Mount<'_>, around: &Around<'_>) -> Result<Mount> {
     let at = |field: &str| format!("/mounts/{index}/{field}");
     if mount.destination.is_empty() {
         return Err(Error::config(at("destination"), "must be set"));
-    }
-    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        let why = "idmapped mounts come with a later release";
-        return Err(Error::unsupported(at("uidMappings"), why));
     }
     let target = cstring(&normal(&mount.destination), || at("destination"))?;
     if target.is_empty() {
         return Err(Error::config(at("destination"), "must not be the root itself"));
     }
-    let mut out = Mount {
-        target,
-        kind: Kind::Cgroup,
-        attributes: Attributes::default(),
-        recursive: Attributes::default(),
-        propagation: Vec::new(),
-        index,
+    let mut asked = Asked::read(index, mount)?;
+    let ids = ids(index, mount, &asked, around)?;
+    let kind = kind(index, mount, &target, &mut asked, around)?;
+    let attributes = match kind {
+        Kind::New { .. } => asked.flags.fresh(),
+        Kind::Bind { .. } | Kind::Remount { .. } | Kind::Cgroup => asked.flags.over(),
     };
-    let mut bind = (&*mount.kind == "bind").then_some(false);
-    let mut options = Vec::new();
-    let mut copy_up = false;
-    for (n, option) in mount.options.iter().enumerate() {
-        let place = || at(&format!("options/{n}"));
-        match meaning(option) {
-            Meaning::Attr { set, clear } => out.attributes.apply(set, clear),
-            Meaning::Recursive { set, clear } => out.recursive.apply(set, clear),
-            Meaning::Propagation(flag, deep) => out.propagation.push((flag, deep)),
-            Meaning::Bind { recursive } => bind = Some(recursive),
-            Meaning::Superblock(name) => options.push((cstring(name, place)?, None)),
-            Meaning::CopyUp => copy_up = true,
-            Meaning::Nothing => {}
-            Meaning::Refused(why) => return Err(Error::unsupported(place(), why)),
-            Meaning::Data => options.extend(data(option, place)?),
-        }
+    Ok(Mount {
+        target,
+        kind,
+        ids,
+        flags: asked.flags,
+        attributes,
+        recursive: asked.recursive,
+        propagation: asked.propagation,
+        index,
+    })
+}
+
+fn kind(
+    index: usize,
+    mount: &spec::Mount<'_>,
+    target: &CString,
+    asked: &mut Asked,
+    around: &Around<'_>,
+) -> Result<Kind> {
+    let at = |field: &str| format!("/mounts/{index}/{field}");
+    let cover = |why| Error::config(at("destination"), why);
+    let options = std::mem::take(&mut asked.data);
+    if asked.bind.is_some() && !options.is_empty() {
+        let why = "bind mounts cannot have any filesystem-specific options applied";
+        return Err(Error::config(at(&format!("options/{}", asked.first_data)), why));
     }
-    out.kind = match (bind, &*mount.kind) {
+    if asked.remount {
+        check_proc(target, true).map_err(cover)?;
+        return Ok(Kind::Remount { bind: asked.bind.is_some(), options });
+    }
+    match (asked.bind, &*mount.kind) {
         (Some(recursive), _) => {
-            check_proc(&out.target, true).map_err(|why| Error::config(at("destination"), why))?;
-            let source = bind_source(&mount.source, bundle, || at("source"))?;
-            Kind::Bind { source, recursive }
+            check_proc(target, true).map_err(cover)?;
+            let source = bind_source(&mount.source, around.bundle, || at("source"))?;
+            Ok(Kind::Bind { source, recursive })
         }
-        (None, "cgroup" | "cgroup2") => Kind::Cgroup,
-        (None, "") => return Err(Error::config(at("type"), "must be set, or options say bind")),
+        (None, "cgroup" | "cgroup2") => Ok(Kind::Cgroup),
+        (None, "") => Err(Error::config(at("type"), "must be set, or options say bind")),
         (None, fstype) => {
             if fstype != "proc" {
-                check_proc(&out.target, false)
-                    .map_err(|why| Error::config(at("destination"), why))?;
+                check_proc(target, false).map_err(cover)?;
             }
-            if !label.is_empty() && matches!(fstype, "tmpfs" | "mqueue" | "devpts") {
-                let value = cstring(label, || "/linux/mountLabel".to_owned())?;
-                options.push((c"context".to_owned(), Some(value)));
+            let mut all = Vec::new();
+            for word in asked.flags.superblock(!VIRTUAL.contains(&fstype)) {
+                all.push((cstring(word, || at("options"))?, None));
+            }
+            all.extend(options);
+            // As runc: these two hold no files of the container's.
+            if !around.label.is_empty() && !matches!(fstype, "proc" | "sysfs") {
+                let value = cstring(around.label, || "/linux/mountLabel".to_owned())?;
+                all.push((c"context".to_owned(), Some(value)));
             }
             let fstype = cstring(fstype, || at("type"))?;
             let source = cstring(&mount.source, || at("source"))?;
-            Kind::New { fstype, source, options, copy_up }
+            Ok(Kind::New { fstype, source, options: all, copy_up: asked.copy_up })
         }
+    }
+}
+
+/// File systems for which a read-only mount is enough: nothing of theirs is on a device.
+const VIRTUAL: [&str; 5] = ["tmpfs", "proc", "sysfs", "devpts", "mqueue"];
+
+/// SPEC: config.md §POSIX-platform Mounts and the options `idmap` and `ridmap`.
+fn ids(index: usize, mount: &spec::Mount<'_>, asked: &Asked, around: &Around<'_>) -> Result<Ids> {
+    let (uids, gids) = (&mount.uid_mappings, &mount.gid_mappings);
+    let refused =
+        |field: &str, why: &str| Err(Error::config(format!("/mounts/{index}/{field}"), why));
+    if asked.ids.is_none() && uids.is_empty() && gids.is_empty() {
+        return Ok(Ids::Same);
+    }
+    if asked.bind.is_none() || asked.remount {
+        return refused("options", "id-mapped mounts are only supported for bind-mounts");
+    }
+    let by = match (uids.is_empty(), gids.is_empty(), &around.users) {
+        (false, false, _) => Mapping::Lines(uids.clone(), gids.clone()),
+        (true, true, Some(users)) => users.clone(),
+        (true, true, None) => {
+            let why = "id-mapped mounts must have both uid and gid mappings specified, \
+                       or the container a user namespace whose mappings they get";
+            return refused("uidMappings", why);
+        }
+        (true, false, _) => return refused("uidMappings", "must be set where gidMappings are"),
+        (false, true, _) => return refused("gidMappings", "must be set where uidMappings are"),
     };
-    Ok(out)
+    Ok(Ids::Mapped { by, recursive: asked.ids == Some(true) })
 }
 
 /// An option that isn't in the table is the file system's own; commas split it as mount(8) does.
@@ -297,25 +360,22 @@ fn check_proc(target: &CString, bind: bool) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::spec::Text;
+    const AROUND: Around<'_> = Around { bundle: "/bundle", label: "", users: None };
 
-    fn with(kind: &'static str, options: &[&'static str]) -> Result<Mount> {
-        let text = |s: &'static str| Text(s.into());
-        let mount = spec::Mount {
-            destination: text("/x"),
-            kind: text(kind),
-            source: text("src"),
-            options: options.iter().map(|o| text(o)).collect(),
-            ..Default::default()
-        };
-        read(3, &mount, "/bundle", "")
+    fn entry(json: &str, around: &Around<'_>) -> Result<Mount> {
+        read(3, &serde_json::from_str(json).unwrap(), around)
+    }
+
+    fn with(kind: &str, options: &[&str]) -> Result<Mount> {
+        let json = serde_json::json!({
+            "destination": "/x", "type": kind, "source": "src", "options": options});
+        entry(&json.to_string(), &AROUND)
     }
 
     #[test]
     fn a_later_option_overrides_an_earlier_one() {
         let m = with("tmpfs", &["ro", "nosuid", "rw", "noatime", "strictatime"]).unwrap();
         assert_eq!(m.attributes.set, attr::NOSUID | attr::STRICTATIME);
-        assert_eq!(m.attributes.clear, attr::RDONLY | attr::ATIME);
     }
 
     #[test]
@@ -339,9 +399,42 @@ mod tests {
     }
 
     #[test]
-    fn idmap_is_refused_by_name() {
-        let e = with("bind", &["idmap"]).unwrap_err().to_string();
-        assert!(e.contains("/mounts/3/options/0"), "{e}");
+    fn options_of_a_file_system_are_refused_for_a_bind() {
+        let e = with("none", &["bind", "size=1k"]).unwrap_err().to_string();
+        assert!(e.contains("/mounts/3/options/1"), "{e}");
+    }
+
+    #[test]
+    fn idmap_takes_the_mounts_own_maps_or_the_user_namespaces() {
+        let users = || Mapping::Space(c"/users".to_owned());
+        let around = Around { users: Some(users()), ..AROUND };
+        let bind = |rest: &str| format!(r#"{{"destination":"/x","source":"/s",{rest}}}"#);
+        let line = r#"[{"containerID":0,"hostID":5,"size":1}]"#;
+        let both = format!(r#""options":["bind"],"uidMappings":{line},"gidMappings":{line}"#);
+        let own = IdMapping { container: 0, host: 5, size: 1 };
+        let by = Mapping::Lines(vec![own], vec![own]);
+        let m = entry(&bind(&both), &around).unwrap();
+        assert_eq!(m.ids, Ids::Mapped { by, recursive: false });
+        let m = entry(&bind(r#""options":["rbind","ridmap"]"#), &around).unwrap();
+        assert_eq!(m.ids, Ids::Mapped { by: users(), recursive: true });
+        for (rest, field) in [
+            (r#""options":["bind","idmap"]"#.to_owned(), "uidMappings"),
+            (format!(r#""options":["bind"],"uidMappings":{line}"#), "gidMappings"),
+            (format!(r#""options":["bind"],"gidMappings":{line}"#), "uidMappings"),
+            (r#""type":"tmpfs","options":["idmap"]"#.to_owned(), "options"),
+        ] {
+            let e = entry(&bind(&rest), &AROUND).unwrap_err().to_string();
+            assert!(e.contains(&format!("/mounts/3/{field}")), "{rest}: {e}");
+        }
+    }
+
+    #[test]
+    fn a_remount_changes_what_is_there() {
+        let m = with("tmpfs", &["remount", "ro", "size=1k"]).unwrap();
+        let Kind::Remount { bind: false, options } = &m.kind else { panic!("{m:?}") };
+        assert_eq!(options.len(), 1);
+        let m = with("none", &["remount", "bind", "ro"]).unwrap();
+        assert_eq!(m.kind, Kind::Remount { bind: true, options: Vec::new() });
     }
 
     #[test]

@@ -4,12 +4,16 @@
 //! of their own id, with setgroups denied, or ask newuidmap and newgidmap.
 
 use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
+use dhow_kernel::process::{self, Fork, Side};
 use nix::unistd::{Pid, getegid, geteuid};
 
 use crate::error::{Error, Result};
 use crate::init::procfs::Procfs;
+use crate::init::protocol::Link;
+use crate::validate::linux::ns;
 use crate::validate::spec::IdMapping;
 
 /// Writes both maps of process `pid`.
@@ -30,6 +34,28 @@ pub fn write(proc: &Procfs, pid: Pid, uids: &[IdMapping], gids: &[IdMapping]) ->
     } else {
         ask("newgidmap", pid, gids)
     }
+}
+
+/// A user namespace of these maps, held by its descriptor alone.
+pub fn space(proc: &Procfs, uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd> {
+    let system = |e| Error::system("make", "a user namespace for an id map", e);
+    let (ours, theirs) = Link::pair().map_err(system)?;
+    let fork = Fork { namespaces: ns::USER, ..Fork::default() };
+    let (pid, pidfd) = match process::fork(&fork).map_err(system)? {
+        Side::Child => {
+            drop(ours);
+            // Heard when the maps are read, or their writer is gone.
+            let _ = theirs.receive();
+            process::exit_now(0)
+        }
+        Side::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop(theirs);
+    let made =
+        write(proc, pid, uids, gids).and_then(|()| proc.namespace(pid, "user").map_err(system));
+    drop(ours);
+    super::wait(pidfd.as_fd()).map_err(system)?;
+    made
 }
 
 fn own(map: &[IdMapping], id: u32) -> bool {

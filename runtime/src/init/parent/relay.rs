@@ -1,6 +1,6 @@
 //! The in-between process: joins what must be joined before init exists.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use dhow_kernel::process::{self, Fork, Side};
 
@@ -13,8 +13,8 @@ use crate::init::protocol::{Link, Message};
 use crate::plan::{Phase, Plan};
 
 /// Its whole life: join, make init as its own sibling, say its pid, end.
-pub fn run(plan: &Plan, context: Context, cgroup: Option<BorrowedFd<'_>>) -> ! {
-    match between(plan, cgroup) {
+pub fn run(plan: &Plan, context: Context) -> ! {
+    match between(plan) {
         Ok(Side::Child) => child::run(plan, context),
         Ok(Side::Parent(pid, _)) => {
             let _ = context.link.send(&Message::Pid(pid.as_raw()));
@@ -26,9 +26,10 @@ pub fn run(plan: &Plan, context: Context, cgroup: Option<BorrowedFd<'_>>) -> ! {
     process::exit_now(0)
 }
 
-fn between(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Done<Side> {
+fn between(plan: &Plan) -> Done<Side> {
     namespaces::relay(&plan.spaces)?;
-    let fork = Fork { namespaces: plan.spaces.clone, sibling: true, cgroup };
+    // It is in the v2 group already: root of a user namespace couldn't put init there.
+    let fork = Fork { namespaces: plan.spaces.clone, sibling: true, cgroup: None };
     process::fork(&fork).because("clone", "the container's first process")
 }
 

@@ -1,0 +1,256 @@
+//! The options of mounts: the spec's table, as the kernel shows it inside.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use e2e::bundle::Bundle;
+use e2e::{Done, World};
+use serde_json::{Value, json};
+
+/// Prints a mount's options as the container sees them.
+const LOOK: &str = "awk '$2 == \"/in\" {print $4}' /proc/self/mounts";
+
+fn bind(source: &std::path::Path, options: &[&str]) -> Value {
+    json!({"destination": "/in", "source": source, "options": options})
+}
+
+fn users(w: &World, b: Bundle) -> Bundle {
+    w.cmd("chown").args(["-hR", "100000:100000"]).arg(b.rootfs("")).run().ok();
+    w.cmd("chmod").arg("755").arg(w.path("")).run().ok();
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let b = b.and("/linux/namespaces", json!({"type": "user"}));
+    b.with("/linux/uidMappings", map.clone()).with("/linux/gidMappings", map)
+}
+
+/// What a bind of a tmpfs with the flags `host` gives, with `options`.
+fn flags(in_users: bool, host: &str, options: &[&str]) -> Done {
+    let w = World::new();
+    let dir = w.path("source");
+    fs::create_dir(&dir).unwrap();
+    let b = w.bundle("b", &["sh", "-c", LOOK]);
+    let b = if in_users { users(&w, b) } else { b };
+    let b = b.and("/mounts", bind(&dir, options));
+    // The flags of the one mount, not of the file system, on a mount of its own namespace.
+    let script = format!(
+        "mount -t tmpfs -o rw,suid,dev,exec,strictatime,mode=755 tmpfs {0} && \
+         mount --bind -o remount,diratime,strictatime {0} && \
+         mount --bind -o remount,{host} {0} && exec \"$@\"",
+        dir.display()
+    );
+    let under = ["unshare", "-m", "sh", "-c", &script, "sh"];
+    w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(under).run()
+}
+
+#[track_caller]
+fn has(done: &Done, with: &[&str], without: &[&str]) {
+    let line = done.out();
+    let words: Vec<&str> = line.trim().split(',').collect();
+    for word in with {
+        assert!(words.contains(word), "no {word} in {line}");
+    }
+    for word in without {
+        assert!(!words.contains(word), "{word} in {line}");
+    }
+}
+
+#[test]
+fn a_bind_without_options_keeps_the_flags_of_its_source() {
+    for users in [false, true] {
+        let done = flags(users, "ro,noexec,nosymfollow,nodiratime", &["bind"]).ok();
+        has(&done, &["ro", "noexec", "nosymfollow", "nodiratime"], &["rw"]);
+    }
+}
+
+#[test]
+fn a_bind_with_options_has_those_and_no_others() {
+    let done = flags(false, "ro,noexec,nosymfollow,nodiratime", &["bind", "dev"]).ok();
+    has(&done, &["rw", "nodiratime"], &["ro", "noexec", "nosymfollow"]);
+    let done = flags(false, "nodev,nosuid,noexec,noatime", &["bind", "ro"]).ok();
+    has(&done, &["ro", "noatime"], &["nodev", "nosuid", "noexec"]);
+}
+
+#[test]
+fn in_a_user_namespace_the_sources_flags_are_locked() {
+    let done = flags(true, "ro,noexec,nosymfollow,nodiratime", &["bind", "dev"]).ok();
+    has(&done, &["ro", "noexec", "nodiratime"], &["rw", "nosymfollow"]);
+    let done = flags(true, "ro", &["bind", "nosuid", "nodev", "rprivate"]).ok();
+    has(&done, &["ro", "nosuid", "nodev"], &[]);
+    let done = flags(true, "ro", &["bind", "rw", "nosuid"]).refused();
+    done.err_has("MS_RDONLY").err_has("operation not permitted").err_has("/mounts/7");
+    flags(true, "noatime", &["bind", "relatime"]).refused().err_has("MS_NOATIME");
+}
+
+#[test]
+fn access_times_of_a_bind_change_only_when_asked() {
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
+    let cases: [Case<'_>; 7] = [
+        ("noatime", &["bind", "norelatime"], &["noatime"], &["relatime"]),
+        ("noatime", &["bind", "atime"], &["noatime"], &["relatime"]),
+        ("noatime", &["bind", "relatime"], &["relatime"], &["noatime"]),
+        ("noatime", &["bind", "nodiratime"], &["nodiratime", "relatime"], &["noatime"]),
+        ("nodiratime", &["bind", "strictatime"], &[], &["noatime", "relatime", "nodiratime"]),
+        ("noatime", &["bind", "noatime", "strictatime"], &[], &["noatime", "relatime"]),
+        ("relatime", &["bind", "rnoatime"], &["noatime"], &["relatime"]),
+    ];
+    for (host, options, with, without) in cases {
+        has(&flags(false, host, options).ok(), with, without);
+    }
+}
+
+/// Runs a bundle with these further mounts.
+fn with_mounts(w: &World, script: &str, mounts: &[Value]) -> Done {
+    let mut b = w.bundle("b", &["sh", "-c", script]);
+    b.config["mounts"].as_array_mut().unwrap().extend(mounts.iter().cloned());
+    b.write();
+    let done = w.runtime(["run", "-b", b.path(), b.id()]);
+    fs::remove_dir_all(b.dir()).unwrap();
+    done
+}
+
+#[test]
+fn every_plain_option_is_taken_by_a_new_file_system() {
+    let w = World::new();
+    let tmpfs = |options: &[&str]| json!({"destination": "/in", "type": "tmpfs", "source": "t", "options": options});
+    let cases: [(&[&str], &[&str]); 9] = [
+        (&["ro", "nosuid", "nodev", "noexec"], &["ro", "nosuid", "nodev", "noexec"]),
+        (&["nosymfollow", "nodiratime"], &["nosymfollow", "nodiratime", "relatime"]),
+        (&["noatime"], &["noatime"]),
+        (&["sync"], &["sync"]),
+        (&["dirsync"], &["dirsync"]),
+        (&["lazytime"], &["lazytime"]),
+        (&["defaults", "async", "atime", "dev", "diratime", "exec", "loud", "nolazytime"], &["rw"]),
+        (&["silent", "iversion", "noiversion", "mand", "nomand", "suid", "symfollow"], &["rw"]),
+        (&["norelatime", "nostrictatime", "relatime", "rw", "size=64k"], &["rw", "size=64k"]),
+    ];
+    for (options, with) in cases {
+        has(&with_mounts(&w, LOOK, &[tmpfs(options)]).ok(), with, &[]);
+    }
+}
+
+#[test]
+fn recursive_options_reach_the_mounts_below_a_bind_and_plain_ones_do_not() {
+    let w = World::new();
+    let dir = w.path("source");
+    fs::create_dir_all(dir.join("sub")).unwrap();
+    let look = "awk '$2 ~ \"^/in\" {print $4}' /proc/self/mounts | cut -d, -f1-3";
+    let cases: [(&str, &str, &str); 8] = [
+        ("ro", "ro,relatime", "rw,relatime"),
+        ("rro", "ro,relatime", "ro,relatime"),
+        ("rnosuid", "rw,nosuid,relatime", "rw,nosuid,relatime"),
+        ("rnodev", "rw,nodev,relatime", "rw,nodev,relatime"),
+        ("rnoexec", "rw,noexec,relatime", "rw,noexec,relatime"),
+        ("rnoatime", "rw,noatime", "rw,noatime"),
+        ("rnodiratime", "rw,nodiratime,relatime", "rw,nodiratime,relatime"),
+        ("rnosymfollow", "rw,relatime,nosymfollow", "rw,relatime,nosymfollow"),
+    ];
+    for (option, top, below) in cases {
+        let b = w.bundle("b", &["sh", "-c", look]).and("/mounts", bind(&dir, &["rbind", option]));
+        let script = format!("mount -t tmpfs -o size=4k t {}/sub && exec \"$@\"", dir.display());
+        let under = ["unshare", "-m", "sh", "-c", &script, "sh"];
+        let lines = w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(under).run().ok().lines();
+        assert!(lines[0].starts_with(top) && lines[1].starts_with(below), "{option}: {lines:?}");
+        fs::remove_dir_all(b.dir()).unwrap();
+    }
+}
+
+#[test]
+fn remount_changes_what_an_earlier_entry_mounted() {
+    let w = World::new();
+    let tmpfs = json!({"destination": "/in", "type": "tmpfs", "source": "t", "options": ["size=64k", "nosuid"]});
+    let again = |options: &[&str]| json!({"destination": "/in", "type": "tmpfs", "source": "t", "options": options});
+    let done = with_mounts(&w, LOOK, &[tmpfs.clone(), again(&["remount", "ro", "size=128k"])]).ok();
+    has(&done, &["ro", "size=128k"], &["nosuid"]);
+    let done = with_mounts(&w, LOOK, &[tmpfs, again(&["remount", "bind", "noexec"])]).ok();
+    has(&done, &["rw", "noexec", "size=64k"], &["nosuid"]);
+    // What isn't a mount has no flags.
+    with_mounts(&w, LOOK, &[again(&["remount", "ro"])]).refused().err_has("/in (/mounts/7)");
+}
+
+#[test]
+fn tmpfs_takes_the_mode_of_what_it_covers_and_its_own_default_elsewhere() {
+    let w = World::new();
+    let tmpfs = |to: &str, options: &[&str]| json!({"destination": to, "type": "tmpfs", "source": "t", "options": options});
+    let b = w.bundle("b", &["stat", "-c", "%a", "/covered", "/fresh/a", "/told"]);
+    for name in ["covered", "told"] {
+        fs::create_dir(b.rootfs(name)).unwrap();
+        fs::set_permissions(b.rootfs(name), fs::Permissions::from_mode(0o710)).unwrap();
+    }
+    let b = b.and("/mounts", tmpfs("/covered", &[])).and("/mounts", tmpfs("/fresh/a", &[]));
+    let b = b.and("/mounts", tmpfs("/told", &["mode=1500"]));
+    w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("710\n1777\n1500");
+    assert_eq!(fs::metadata(b.rootfs("fresh/a")).unwrap().permissions().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn tmpcopyup_copies_what_is_covered_also_into_a_read_only_tmpfs() {
+    let w = World::new();
+    for options in [&["tmpcopyup"][..], &["tmpcopyup", "ro"]] {
+        let b = w.bundle(
+            "b",
+            &[
+                "sh",
+                "-c",
+                "stat -c %a /top/sub; cat /top/sub/file; readlink /top/l; touch /top/x 2>&1",
+            ],
+        );
+        fs::create_dir_all(b.rootfs("top/sub")).unwrap();
+        fs::set_permissions(b.rootfs("top/sub"), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::write(b.rootfs("top/sub/file"), "gold\n").unwrap();
+        symlink("sub/file", b.rootfs("top/l")).unwrap();
+        let b = b.and(
+            "/mounts",
+            json!({"destination": "/top", "type": "tmpfs", "source": "t", "options": options}),
+        );
+        let done = w.runtime(["run", "-b", b.path(), b.id()]);
+        assert!(done.out().starts_with("777\ngold\nsub/file"), "{done}");
+        assert_eq!(done.out().contains("Read-only"), options.len() == 2, "{done}");
+        assert!(!b.rootfs("top/x").exists());
+        fs::remove_dir_all(b.dir()).unwrap();
+    }
+}
+
+#[test]
+fn relative_destination_and_source_are_below_the_root_and_the_bundle() {
+    let w = World::new();
+    let mount = json!({"destination": "in/there", "source": "config.json", "options": ["bind"]});
+    with_mounts(&w, "test -s /in/there && echo 1", &[mount]).ok().out_is("1");
+}
+
+#[test]
+fn file_is_made_where_a_dangling_link_of_the_root_points() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "test -s /tmp/foo/hosts && echo 1"]);
+    symlink("/tmp/foo", b.rootfs("jump")).unwrap();
+    symlink("/jump/hosts", b.rootfs("target")).unwrap();
+    let mount = json!({"destination": "/target", "source": "config.json", "options": ["bind"]});
+    let b = b.and("/mounts", mount);
+    w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("1");
+}
+
+#[test]
+fn option_that_no_table_knows_goes_to_the_file_system() {
+    let w = World::new();
+    let tmpfs =
+        json!({"destination": "/in", "type": "tmpfs", "source": "t", "options": ["nosuchoption"]});
+    with_mounts(&w, "true", &[tmpfs]).refused().err_has("nosuchoption").err_has("/mounts/7");
+    let w = World::new();
+    let mount = bind(&w.path(""), &["bind", "size=4k"]);
+    with_mounts(&w, "true", &[mount]).refused().err_has("/mounts/7/options/1");
+}
+
+#[test]
+fn read_only_file_system_on_a_device_is_never_written() {
+    let w = World::new();
+    let image = w.path("disk");
+    w.cmd("truncate").args(["-s", "4M"]).arg(&image).run().ok();
+    w.cmd("mkfs.ext4").args(["-q", "-F"]).arg(&image).run().ok();
+    let attach = w.cmd("losetup").args(["--read-only", "--find", "--show"]).arg(&image);
+    let device = attach.run().ok().out();
+    let mount = json!({"destination": "/in", "type": "ext4", "source": device, "options": ["ro"]});
+    let b = w.bundle("b", &["sh", "-c", LOOK]).and("/mounts", mount);
+    // The device cgroup holds for mounts too.
+    let b = b.with("/linux/resources/devices", json!([{"allow": true, "access": "rwm"}]));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]);
+    w.cmd("losetup").args(["-d", &device]).run().ok();
+    has(&done.ok(), &["ro"], &[]);
+}
