@@ -196,16 +196,13 @@ impl Child {
                 Phase::Session => start_session(),
                 Phase::Schedule => schedule::perform(schedule),
                 Phase::Console => self.console(process),
-                Phase::Seccomp => session::load(filter, &self.link),
+                Phase::Seccomp => session::load(filter, self.preserve, &self.link),
                 Phase::Credentials => {
                     self.credentials(spaces, process).map(|found| program = Some(found))
                 }
                 Phase::Ready => self.link.send(&Message::Ready).because("report to", "the runtime"),
                 Phase::Start => self.link.expect(&Message::Go).because("wait for", "the start"),
-                _ => match &program {
-                    Some(program) => Err(program.execute(self.preserve)),
-                    None => Ok(()),
-                },
+                _ => self.execute(program.as_ref(), filter.is_none()),
             };
             if let Err(cause) = done {
                 let _ = self.link.send(&Message::Fault(cause.at(phase)));
@@ -229,6 +226,13 @@ impl Child {
             crate::init::namespaces::become_root()?;
         }
         Ok(())
+    }
+
+    fn execute(&self, program: Option<&exec::Program>, close: bool) -> Done {
+        if close {
+            exec::close(self.preserve)?;
+        }
+        program.map_or(Ok(()), |program| Err(program.execute()))
     }
 
     fn credentials(&self, spaces: &Spaces, process: &Process) -> Done<exec::Program> {

@@ -1,6 +1,7 @@
 //! dhow-runtime: a bundle in, a container out.
 
 mod attacks;
+mod calls;
 mod change;
 mod console;
 mod events;

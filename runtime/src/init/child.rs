@@ -93,7 +93,7 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
         Phase::System => system::perform(plan, c),
         Phase::Mask => mask::perform(plan, c),
         Phase::Schedule => schedule::perform(&plan.schedule),
-        Phase::Seccomp => session::load(plan.filter.as_ref(), &c.link),
+        Phase::Seccomp => session::load(plan.filter.as_ref(), c.preserve, &c.link),
         Phase::Credentials => credentials::perform(plan, c),
         Phase::Ready => c.link.send(&Message::Ready).because("report to", "the runtime"),
         Phase::Start => start(plan, c),

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::child::Context;
-use super::fault::{Cause, Done};
+use super::fault::{Because, Cause, Done};
 use crate::plan::Plan;
 use crate::validate::process::Process;
 
@@ -22,18 +22,23 @@ pub struct Program {
 }
 
 /// Executes it; comes back only with a cause.
-pub fn perform(_: &Plan, c: &Context) -> Done {
+pub fn perform(plan: &Plan, c: &Context) -> Done {
+    if plan.filter.is_none() {
+        close(c.preserve)?;
+    }
     let Some(program) = &c.program else { return Err(Cause::rule("there is no program")) };
-    Err(program.execute(c.preserve))
+    Err(program.execute())
+}
+
+/// Closes, for the program, what isn't its: whatever was opened in between, and whatever came
+/// with us. What is opened later asks for that itself.
+pub fn close(preserve: u32) -> Done {
+    dhow_kernel::fd::cloexec_from(3 + preserve).because("close_range", "")
 }
 
 impl Program {
-    /// Closes what isn't the program's and becomes it.
-    pub fn execute(&self, preserve: u32) -> Cause {
-        // Whatever was opened in between, and whatever came with us, ends here.
-        if let Err(errno) = dhow_kernel::fd::cloexec_from(3 + preserve) {
-            return Cause::new("close_range", "", errno);
-        }
+    /// Becomes it.
+    pub fn execute(&self) -> Cause {
         let errno = execve(&self.path, &self.argv, &self.envp);
         worded(&self.name, errno)
     }

@@ -41,8 +41,10 @@ fn keyring(name: &std::ffi::CStr) -> Done {
 }
 
 /// Loads a filter, if there is one, and has the parent take its listener.
-pub fn load(filter: Option<&Filter>, link: &Link) -> Done {
+pub fn load(filter: Option<&Filter>, preserve: u32, link: &Link) -> Done {
     let Some(filter) = filter else { return Ok(()) };
+    // The last thing that the filter needn't allow: from here on it judges us too.
+    super::exec::close(preserve)?;
     let loaded = dhow_kernel::seccomp::set_filter(&filter.program, u64::from(filter.flags));
     let Some(listener) = loaded.because("seccomp", "SECCOMP_SET_MODE_FILTER")? else {
         return Ok(());

@@ -1,50 +1,120 @@
 //! Architectures: their names in a profile, and how a call of theirs looks to
 //! a filter.
 
-/// An architecture whose calls this program can name.
+/// An architecture of the spec, in the order of [`NAMES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "each is the spec's word for it")]
 pub enum Arch {
-    /// 64-bit x86.
-    X86_64,
-    /// i386, as an x86_64 kernel also runs it.
-    X86,
-    /// The x32 ABI: x86_64's architecture word, marked call numbers.
-    X32,
-    /// 64-bit ARM.
     Aarch64,
-    /// 32-bit ARM, as an aarch64 kernel also runs it.
     Arm,
+    Loongarch64,
+    M68k,
+    Mips,
+    Mips64,
+    Mips64n32,
+    Mipsel,
+    Mipsel64,
+    Mipsel64n32,
+    Parisc,
+    Parisc64,
+    Ppc,
+    Ppc64,
+    Ppc64le,
+    Riscv64,
+    S390,
+    S390x,
+    Sh,
+    Sheb,
+    X32,
+    X86,
+    X86_64,
 }
 
 /// x32's mark in a call number.
 pub(super) const X32_MARK: u32 = 0x4000_0000;
 
-/// Every name the spec lists, sorted.
-pub const NAMES: [&str; 23] = [
-    "SCMP_ARCH_AARCH64",
-    "SCMP_ARCH_ARM",
-    "SCMP_ARCH_LOONGARCH64",
-    "SCMP_ARCH_M68K",
-    "SCMP_ARCH_MIPS",
-    "SCMP_ARCH_MIPS64",
-    "SCMP_ARCH_MIPS64N32",
-    "SCMP_ARCH_MIPSEL",
-    "SCMP_ARCH_MIPSEL64",
-    "SCMP_ARCH_MIPSEL64N32",
-    "SCMP_ARCH_PARISC",
-    "SCMP_ARCH_PARISC64",
-    "SCMP_ARCH_PPC",
-    "SCMP_ARCH_PPC64",
-    "SCMP_ARCH_PPC64LE",
-    "SCMP_ARCH_RISCV64",
-    "SCMP_ARCH_S390",
-    "SCMP_ARCH_S390X",
-    "SCMP_ARCH_SH",
-    "SCMP_ARCH_SHEB",
-    "SCMP_ARCH_X32",
-    "SCMP_ARCH_X86",
-    "SCMP_ARCH_X86_64",
+/// Architectures whose calls one kernel may show to a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Arm,
+    Loongarch,
+    M68k,
+    Mips,
+    Mipsel,
+    Parisc,
+    Powerpc,
+    Powerpcle,
+    Riscv,
+    S390,
+    Sh,
+    Sheb,
+    X86,
+}
+
+/// What there is to know of one.
+struct Facts {
+    arch: Arch,
+    name: &'static str,
+    family: Family,
+    /// `seccomp_data.arch`. KERNEL: linux/audit.h: the ELF machine, 64 bits as
+    /// 0x80000000, little endian as 0x40000000.
+    audit: u32,
+    /// The column in the family's table.
+    column: usize,
+    /// What its call numbers start at.
+    base: u32,
+}
+
+const fn facts(
+    arch: Arch,
+    name: &'static str,
+    family: Family,
+    audit: u32,
+    column: usize,
+    base: u32,
+) -> Facts {
+    Facts { arch, name, family, audit, column, base }
+}
+
+#[rustfmt::skip]
+const FACTS: [Facts; 23] = [
+    facts(Arch::Aarch64, "SCMP_ARCH_AARCH64", Family::Arm, 0xc000_00b7, 0, 0),
+    facts(Arch::Arm, "SCMP_ARCH_ARM", Family::Arm, 0x4000_0028, 1, 0),
+    facts(Arch::Loongarch64, "SCMP_ARCH_LOONGARCH64", Family::Loongarch, 0xc000_0102, 0, 0),
+    facts(Arch::M68k, "SCMP_ARCH_M68K", Family::M68k, 0x0000_0004, 1, 0),
+    facts(Arch::Mips, "SCMP_ARCH_MIPS", Family::Mips, 0x0000_0008, 2, 4000),
+    facts(Arch::Mips64, "SCMP_ARCH_MIPS64", Family::Mips, 0x8000_0008, 3, 5000),
+    facts(Arch::Mips64n32, "SCMP_ARCH_MIPS64N32", Family::Mips, 0xa000_0008, 4, 6000),
+    facts(Arch::Mipsel, "SCMP_ARCH_MIPSEL", Family::Mipsel, 0x4000_0008, 2, 4000),
+    facts(Arch::Mipsel64, "SCMP_ARCH_MIPSEL64", Family::Mipsel, 0xc000_0008, 3, 5000),
+    facts(Arch::Mipsel64n32, "SCMP_ARCH_MIPSEL64N32", Family::Mipsel, 0xe000_0008, 4, 6000),
+    facts(Arch::Parisc, "SCMP_ARCH_PARISC", Family::Parisc, 0x0000_000f, 5, 0),
+    facts(Arch::Parisc64, "SCMP_ARCH_PARISC64", Family::Parisc, 0x8000_000f, 6, 0),
+    facts(Arch::Ppc, "SCMP_ARCH_PPC", Family::Powerpc, 0x0000_0014, 7, 0),
+    facts(Arch::Ppc64, "SCMP_ARCH_PPC64", Family::Powerpc, 0x8000_0015, 8, 0),
+    facts(Arch::Ppc64le, "SCMP_ARCH_PPC64LE", Family::Powerpcle, 0xc000_0015, 8, 0),
+    facts(Arch::Riscv64, "SCMP_ARCH_RISCV64", Family::Riscv, 0xc000_00f3, 9, 0),
+    facts(Arch::S390, "SCMP_ARCH_S390", Family::S390, 0x0000_0016, 10, 0),
+    facts(Arch::S390x, "SCMP_ARCH_S390X", Family::S390, 0x8000_0016, 11, 0),
+    // libseccomp's names: without a suffix the little-endian one.
+    facts(Arch::Sh, "SCMP_ARCH_SH", Family::Sh, 0x4000_002a, 12, 0),
+    facts(Arch::Sheb, "SCMP_ARCH_SHEB", Family::Sheb, 0x0000_002a, 12, 0),
+    facts(Arch::X32, "SCMP_ARCH_X32", Family::X86, 0xc000_003e, 2, X32_MARK),
+    facts(Arch::X86, "SCMP_ARCH_X86", Family::X86, 0x4000_0003, 1, 0),
+    facts(Arch::X86_64, "SCMP_ARCH_X86_64", Family::X86, 0xc000_003e, 0, 0),
 ];
+
+/// Every name the spec lists, sorted.
+pub const NAMES: [&str; 23] = {
+    let mut names = [""; 23];
+    let mut at = 0;
+    while at < 23 {
+        names[at] = FACTS[at].name;
+        at += 1;
+    }
+    names
+};
 
 /// What a profile's name of an architecture means on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,64 +129,106 @@ pub(super) enum Named {
 impl Arch {
     /// The architecture this program was built for.
     pub const fn native() -> Option<Self> {
-        if cfg!(target_arch = "x86_64") {
-            Some(Self::X86_64)
+        let little = cfg!(target_endian = "little");
+        Some(if cfg!(target_arch = "x86_64") {
+            Self::X86_64
         } else if cfg!(target_arch = "aarch64") {
-            Some(Self::Aarch64)
+            Self::Aarch64
+        } else if cfg!(target_arch = "riscv64") {
+            Self::Riscv64
+        } else if cfg!(target_arch = "s390x") {
+            Self::S390x
+        } else if cfg!(target_arch = "powerpc64") {
+            if little { Self::Ppc64le } else { Self::Ppc64 }
+        } else if cfg!(target_arch = "loongarch64") {
+            Self::Loongarch64
+        } else if cfg!(target_arch = "mips64") {
+            if little { Self::Mipsel64 } else { Self::Mips64 }
+        } else if cfg!(target_arch = "mips") {
+            if little { Self::Mipsel } else { Self::Mips }
+        } else if cfg!(target_arch = "powerpc") {
+            Self::Ppc
+        } else if cfg!(target_arch = "m68k") {
+            Self::M68k
+        } else if cfg!(target_arch = "arm") {
+            Self::Arm
+        } else if cfg!(target_arch = "x86") {
+            Self::X86
         } else {
-            None
-        }
+            return None;
+        })
     }
 
     /// Resolves a name of the spec, as seen on a `self` machine.
     pub(super) fn resolve(self, name: &str) -> Option<Named> {
-        let arch = match name {
-            "SCMP_ARCH_X86_64" => Self::X86_64,
-            "SCMP_ARCH_X86" => Self::X86,
-            "SCMP_ARCH_X32" => Self::X32,
-            "SCMP_ARCH_AARCH64" => Self::Aarch64,
-            "SCMP_ARCH_ARM" => Self::Arm,
-            other if NAMES.contains(&other) => return Some(Named::Foreign),
-            _ => return None,
-        };
-        let same_family = arch.is_x86() == self.is_x86();
-        Some(if same_family { Named::Compiled(arch) } else { Named::Foreign })
+        let at = FACTS.binary_search_by(|facts| facts.name.cmp(name)).ok()?;
+        let arch = FACTS[at].arch;
+        Some(if arch.family() == self.family() { Named::Compiled(arch) } else { Named::Foreign })
     }
 
-    const fn is_x86(self) -> bool {
-        matches!(self, Self::X86_64 | Self::X86 | Self::X32)
+    const fn facts(self) -> &'static Facts {
+        const TABLE: &[Facts; 23] = &FACTS;
+        &TABLE[self as usize]
     }
 
-    /// `seccomp_data.arch`. KERNEL: linux/audit.h.
+    /// Its family.
+    pub(super) const fn family(self) -> Family {
+        self.facts().family
+    }
+
+    /// `seccomp_data.arch`.
     pub(super) const fn audit(self) -> u32 {
-        match self {
-            Self::X86_64 | Self::X32 => 0xc000_003e,
-            Self::X86 => 0x4000_0003,
-            Self::Aarch64 => 0xc000_00b7,
-            Self::Arm => 0x4000_0028,
-        }
+        self.facts().audit
     }
 
-    /// Bits of a call number that stand for the architecture.
-    pub(super) const fn marker(self) -> u32 {
-        if matches!(self, Self::X32) { X32_MARK } else { 0 }
+    /// What is added to a table's number to get that of `seccomp_data.nr`.
+    pub(super) const fn base(self) -> u32 {
+        self.facts().base
     }
 
     /// The column in its family's table.
     pub(super) const fn column(self) -> usize {
-        match self {
-            Self::X86_64 | Self::Aarch64 => 0,
-            Self::X86 | Self::Arm => 1,
-            Self::X32 => 2,
-        }
+        self.facts().column
     }
 
     /// Whether arguments are compared in all their 64 bits.
     ///
-    /// libseccomp compares 32 on x32 too: a call's `int` arguments are what
-    /// profiles speak of, and their upper half is the caller's to choose.
+    /// libseccomp compares 32 on x32 and n32 too: a call's `int` arguments are
+    /// what profiles speak of, and their upper half is the caller's to choose.
     pub(super) const fn is_wide(self) -> bool {
-        matches!(self, Self::X86_64 | Self::Aarch64)
+        self.audit() & 0x8000_0000 != 0
+            && !matches!(self, Self::X32 | Self::Mips64n32 | Self::Mipsel64n32)
+    }
+
+    /// Whether a word's upper half comes first in memory.
+    pub(super) const fn is_big_endian(self) -> bool {
+        self.audit() & 0x4000_0000 == 0
+    }
+
+    /// The numbers of `socketcall` and `ipc`, where sockets and System V IPC
+    /// are also reached by one call for many.
+    pub(super) const fn multiplexers(self) -> Option<(u32, u32)> {
+        match self.family() {
+            Family::X86 if !matches!(self, Self::X86) => None,
+            Family::X86
+            | Family::S390
+            | Family::Powerpc
+            | Family::Powerpcle
+            | Family::M68k
+            | Family::Sh
+            | Family::Sheb => Some((102, 117)),
+            _ if matches!(self, Self::Mips | Self::Mipsel) => Some((4102, 4117)),
+            _ => None,
+        }
+    }
+
+    /// A call number that stands for another one, given in a register: those
+    /// the kernel doesn't know keep it.
+    ///
+    /// As runc: `setup`, call 0 of s390, is what a call too large for the
+    /// instruction looks like when it is unknown.
+    pub(super) const fn indirect(self) -> Option<u32> {
+        if matches!(self, Self::S390 | Self::S390x) { Some(0) } else { None }
     }
 }
 
@@ -129,11 +241,34 @@ mod tests {
         assert_eq!(Arch::X86_64.resolve("SCMP_ARCH_S390X"), Some(Named::Foreign));
         assert_eq!(Arch::X86_64.resolve("SCMP_ARCH_ARM"), Some(Named::Foreign));
         assert_eq!(Arch::Aarch64.resolve("SCMP_ARCH_ARM"), Some(Named::Compiled(Arch::Arm)));
+        assert_eq!(Arch::Ppc64le.resolve("SCMP_ARCH_PPC64"), Some(Named::Foreign));
         assert_eq!(Arch::X86_64.resolve("SCMP_ARCH_VAX"), None);
     }
 
     #[test]
-    fn names_are_sorted() {
+    fn names_are_sorted_and_facts_are_in_the_enums_order() {
         assert!(NAMES.is_sorted());
+        for (at, facts) in FACTS.iter().enumerate() {
+            assert_eq!(facts.arch as usize, at);
+        }
+    }
+
+    #[test]
+    fn words_are_the_audit_systems() {
+        // KERNEL: linux/audit.h, linux/elf-em.h.
+        for (arch, elf, wide, little) in [
+            (Arch::Loongarch64, 258, true, true),
+            (Arch::M68k, 4, false, false),
+            (Arch::Parisc64, 15, true, false),
+            (Arch::Ppc, 20, false, false),
+            (Arch::Ppc64le, 21, true, true),
+            (Arch::Riscv64, 243, true, true),
+            (Arch::S390x, 22, true, false),
+            (Arch::Sheb, 42, false, false),
+        ] {
+            assert_eq!(arch.audit() & 0xffff, elf);
+            assert_eq!((arch.is_wide(), !arch.is_big_endian()), (wide, little));
+        }
+        assert!(!Arch::Mips64n32.is_wide() && !Arch::X32.is_wide() && Arch::X86_64.is_wide());
     }
 }

@@ -142,17 +142,33 @@ fn flags(profile: &Seccomp, notifies: bool) -> Result<u32, Error> {
     Ok(flags)
 }
 
+/// The rules of an architecture.
+struct Table {
+    arch: Arch,
+    rules: Vec<Rule>,
+    /// The highest number that a name of the profile has.
+    highest: Option<u32>,
+    /// Of `socketcall` and `ipc`, where there are such.
+    multiplexers: Option<(u32, u32)>,
+}
+
 /// The rules, per architecture.
 struct Tables {
     native: Arch,
     default: u32,
-    archs: Vec<(Arch, Vec<Rule>)>,
+    archs: Vec<Table>,
     pool: Vec<Condition>,
 }
 
 impl Tables {
     fn new(native: Arch, default: u32, archs: Vec<Arch>) -> Self {
-        let archs = archs.into_iter().map(|arch| (arch, Vec::with_capacity(512))).collect();
+        let table = |arch: Arch| Table {
+            arch,
+            rules: Vec::with_capacity(512),
+            highest: None,
+            multiplexers: arch.multiplexers(),
+        };
+        let archs = archs.into_iter().map(table).collect();
         Self { native, default, archs, pool: Vec::new() }
     }
 
@@ -207,14 +223,15 @@ impl Tables {
     /// Adds a rule for every number that `name` has.
     fn name(&mut self, name: &str, answer: u32, alternatives: &[(usize, usize)]) {
         let Some(numbers) = syscalls::find(self.native, name) else { return };
-        for (arch, rules) in &mut self.archs {
+        for Table { arch, rules, highest, multiplexers } in &mut self.archs {
             if let Some(nr) = numbers.on(*arch) {
                 let all = alternatives.iter().map(|&(from, to)| Rule { nr, answer, from, to });
                 rules.extend(all);
+                if highest.is_none_or(|highest| highest < nr) {
+                    *highest = Some(nr);
+                }
             }
-            if *arch != Arch::X86 {
-                continue;
-            }
+            let Some((socketcall, ipc)) = *multiplexers else { continue };
             let conditional = alternatives.iter().any(|(from, to)| from != to);
             // The arguments of a multiplexed call lie in memory, where a
             // filter can't look. DIFFERS: libseccomp then drops the condition,
@@ -227,17 +244,20 @@ impl Tables {
             if let Some(call) = syscalls::multiplexed(name) {
                 let from = self.pool.len();
                 let value = call.call;
-                self.pool.push(Condition { index: 0, op: Op::Equal, mask: call.mask, value });
-                rules.push(Rule { nr: call.nr, answer, from, to: from + 1 });
+                // KERNEL: an int, whatever the register's width.
+                let mask = if arch.is_wide() { call.mask & 0xffff_ffff } else { call.mask };
+                self.pool.push(Condition { index: 0, op: Op::Equal, mask, value });
+                let nr = if call.ipc { ipc } else { socketcall };
+                rules.push(Rule { nr, answer, from, to: from + 1 });
             }
         }
     }
 
     /// As runc: calls above the highest that the profile knows are younger
     /// than it, and get ENOSYS, so that programs fall back to older ones.
-    fn beyond(&self, rules: &[Rule]) -> u32 {
+    fn beyond(&self, table: &Table) -> u32 {
         let permissive = action::leniency(self.default) >= action::leniency(action::TRACE);
-        if permissive || rules.is_empty() {
+        if permissive || table.highest.is_none() {
             self.default
         } else {
             action::ERRNO | libc::ENOSYS as u32
@@ -245,26 +265,33 @@ impl Tables {
     }
 
     fn assemble(mut self) -> Vec<Instruction> {
-        for (_, rules) in &mut self.archs {
-            rules.sort_by_key(|rule| rule.nr);
+        for table in &mut self.archs {
+            table.rules.sort_by_key(|rule| rule.nr);
         }
         let sections: Vec<Section> =
-            self.archs.iter().filter_map(|(arch, rules)| self.section(*arch, rules)).collect();
-        Program::assemble(&sections, &self.pool, action::KILL_THREAD)
+            self.archs.iter().filter_map(|table| self.section(table)).collect();
+        Program::assemble(&sections, &self.pool, action::KILL_THREAD, self.native.is_big_endian())
     }
 
     /// The ranges of one architecture word; x32 has x86_64's.
-    fn section(&self, arch: Arch, rules: &[Rule]) -> Option<Section> {
+    fn section(&self, table: &Table) -> Option<Section> {
+        let (arch, rules) = (table.arch, &table.rules);
         if arch == Arch::X32 {
             return None;
         }
         let mut cover = Cover { ranges: Vec::with_capacity(256), default: self.default };
-        let mut all = rules.to_vec();
-        cover.rules(rules, 0, 0, self.beyond(rules));
+        let mut all = rules.clone();
+        let beyond = self.beyond(table);
+        if let Some(nr) = arch.indirect().filter(|_| beyond != self.default) {
+            cover.push(nr, Leaf::Return(beyond));
+            cover.rules(table, 0, nr + 1, beyond);
+        } else {
+            cover.rules(table, 0, 0, beyond);
+        }
         if arch == Arch::X86_64 {
-            if let Some((_, x32)) = self.archs.iter().find(|(other, _)| *other == Arch::X32) {
+            if let Some(x32) = self.archs.iter().find(|other| other.arch == Arch::X32) {
                 cover.rules(x32, rules.len(), X32_MARK, self.beyond(x32));
-                all.extend_from_slice(x32);
+                all.extend_from_slice(&x32.rules);
             } else {
                 // As libseccomp: an architecture that the profile doesn't
                 // name; but -1 is what a tracer leaves of a skipped call.
@@ -291,13 +318,14 @@ impl Cover {
 
     /// Covers the numbers from `first` on with sorted rules, whose list is
     /// known to the leaves by an index `shift` higher.
-    fn rules(&mut self, rules: &[Rule], shift: usize, first: u32, beyond: u32) {
+    fn rules(&mut self, table: &Table, shift: usize, first: u32, beyond: u32) {
         let mut next = first;
         let mut at = 0;
-        for group in rules.chunk_by(|a, b| a.nr == b.nr) {
+        for group in table.rules.chunk_by(|a, b| a.nr == b.nr) {
             let nr = group[0].nr;
             if nr > next {
-                self.push(next, Leaf::Return(self.default));
+                let younger = table.highest.is_some_and(|highest| next > highest);
+                self.push(next, Leaf::Return(if younger { beyond } else { self.default }));
             }
             self.push(nr, leaf(group, shift + at, self.default));
             next = nr + 1;

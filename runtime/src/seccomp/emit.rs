@@ -22,7 +22,7 @@ const RET: u16 = 0x06;
 const NR: u32 = 0;
 /// Offset of `seccomp_data.arch`.
 const ARCH: u32 = 4;
-/// Offset of `seccomp_data.args`, little endian.
+/// Offset of `seccomp_data.args`.
 const ARGS: u32 = 16;
 
 /// What a range of call numbers leads to.
@@ -63,6 +63,8 @@ pub(super) struct Program<'a> {
     code: Vec<Instruction>,
     /// The latest `ret` of each answer.
     returns: Vec<(u32, Label)>,
+    /// Where in an argument's eight bytes its lower and its upper half are.
+    halves: (u32, u32),
 }
 
 impl<'a> Program<'a> {
@@ -72,9 +74,11 @@ impl<'a> Program<'a> {
         sections: &[Section],
         pool: &'a [Condition],
         foreign: u32,
+        big_endian: bool,
     ) -> Vec<Instruction> {
         let code = Vec::with_capacity(512);
-        let mut program = Self { pool, code, returns: Vec::with_capacity(8) };
+        let halves = if big_endian { (4, 0) } else { (0, 4) };
+        let mut program = Self { pool, code, returns: Vec::with_capacity(8), halves };
         let mut entries = Vec::with_capacity(sections.len());
         for section in sections.iter().rev() {
             let tree = program.tree(section, &section.ranges);
@@ -155,8 +159,9 @@ impl<'a> Program<'a> {
                 few => few.iter().rev().fold(next, |next, one| self.branch(JEQ, *one, yes, next)),
             };
         }
-        let low = self.load(at, next);
-        if wide { self.word(at + 4, u32::MAX, high(first.value), low, no) } else { low }
+        let low = self.load(at + self.halves.0, next);
+        let upper = at + self.halves.1;
+        if wide { self.word(upper, u32::MAX, high(first.value), low, no) } else { low }
     }
 
     fn condition(&mut self, c: Condition, wide: bool, yes: Label, no: Label) -> Label {
@@ -172,8 +177,9 @@ impl<'a> Program<'a> {
     }
 
     fn equal(&mut self, at: u32, c: Condition, wide: bool, yes: Label, no: Label) -> Label {
-        let low = self.word(at, c.mask as u32, c.value as u32, yes, no);
-        if wide { self.word(at + 4, high(c.mask), high(c.value), low, no) } else { low }
+        let (lower, upper) = (at + self.halves.0, at + self.halves.1);
+        let low = self.word(lower, c.mask as u32, c.value as u32, yes, no);
+        if wide { self.word(upper, high(c.mask), high(c.value), low, no) } else { low }
     }
 
     fn word(&mut self, at: u32, mask: u32, value: u32, yes: Label, no: Label) -> Label {
@@ -189,13 +195,13 @@ impl<'a> Program<'a> {
 
     fn above(&mut self, op: u16, at: u32, value: u64, wide: bool, yes: Label, no: Label) -> Label {
         let low = self.branch(op, value as u32, yes, no);
-        let low = self.load(at, low);
+        let low = self.load(at + self.halves.0, low);
         if !wide {
             return low;
         }
         let same = self.branch(JEQ, high(value), low, no);
         let more = self.branch(JGT, high(value), yes, same);
-        self.load(at + 4, more)
+        self.load(at + self.halves.1, more)
     }
 
     /// A `ret` of `answer` that a jump written soon can reach.

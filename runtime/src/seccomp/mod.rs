@@ -5,6 +5,9 @@
 //! number, and [`emit`] lays them out as a balanced tree of ranges. Loading
 //! the program, and handing the listener's fd to the agent, is the caller's.
 //!
+//! Every architecture of the spec has its table; x86's and ARM's are code, the
+//! others are read at need, and only built in for machines of their families.
+//!
 //! Why not the `seccompiler` crate (0.5): it has one matching action a filter
 //! (docker's `clone3 → ENOSYS` can't be said), one architecture a filter (no
 //! i386, x32, arm), no NOTIFY, no flags but TSYNC, numbers instead of names,

@@ -5,9 +5,11 @@
 //! has is skipped by the compiler, so profiles may be newer than this program.
 
 mod arm;
+#[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+mod other;
 mod x86;
 
-use super::arch::Arch;
+use super::arch::{Arch, Family};
 
 /// Marks a cell of a table: the architecture has no such call.
 const ABSENT: i32 = -1;
@@ -20,7 +22,7 @@ impl Numbers {
     /// The call's number as it appears in `seccomp_data.nr`.
     pub(super) fn on(self, arch: Arch) -> Option<u32> {
         let nr = u32::try_from(self.0[arch.column()]).ok()?;
-        Some(nr | arch.marker())
+        Some(nr + arch.base())
     }
 }
 
@@ -33,17 +35,21 @@ pub(super) fn find(native: Arch, name: &str) -> Option<Numbers> {
         let at = table.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
         Some(Numbers(&table[at].1))
     }
-    match native {
-        Arch::X86_64 | Arch::X86 | Arch::X32 => look(&x86::TABLE, name),
-        Arch::Aarch64 | Arch::Arm => look(&arm::TABLE, name),
+    match native.family() {
+        Family::X86 => look(&x86::TABLE, name),
+        Family::Arm => look(&arm::TABLE, name),
+        #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+        _ => look(other::table(), name),
+        #[cfg(not(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64")))))]
+        _ => None,
     }
 }
 
-/// A call that i386 also reaches through `socketcall(2)` or `ipc(2)`.
+/// A call that i386, and others like it, also reach through `socketcall(2)` or `ipc(2)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Multiplexed {
-    /// `socketcall` (102) or `ipc` (117).
-    pub nr: u32,
+    /// Whether by `ipc`, not by `socketcall`.
+    pub ipc: bool,
     /// The multiplexer's first argument.
     pub call: u64,
     /// Which bits of the first argument the kernel looks at.
@@ -88,7 +94,7 @@ const IPC: [(&str, u64); 12] = [
     ("shmctl", 24),
 ];
 
-/// The multiplexed form of `name` on i386, if there is one.
+/// The multiplexed form of `name`, if there is one.
 pub(super) fn multiplexed(name: &str) -> Option<Multiplexed> {
     // Every such name starts with one of these; most names of a profile don't.
     if !matches!(
@@ -99,12 +105,12 @@ pub(super) fn multiplexed(name: &str) -> Option<Multiplexed> {
     }
     if let Some(at) = SOCKETCALL.iter().position(|known| *known == name) {
         // KERNEL: net/socket.c takes the whole word for the call's number.
-        return Some(Multiplexed { nr: 102, call: at as u64 + 1, mask: u64::MAX });
+        return Some(Multiplexed { ipc: false, call: at as u64 + 1, mask: u64::MAX });
     }
     // DIFFERS: libseccomp compares the whole word, so a version in the upper
     // half slips past its rules; the kernel (ipc/syscall.c) looks at the lower.
     let (_, call) = IPC.iter().find(|(known, _)| *known == name)?;
-    Some(Multiplexed { nr: 117, call: *call, mask: 0xffff })
+    Some(Multiplexed { ipc: true, call: *call, mask: 0xffff })
 }
 
 #[cfg(test)]
@@ -115,6 +121,7 @@ mod tests {
     fn tables_are_sorted_by_name() {
         assert!(x86::TABLE.is_sorted_by(|a, b| a.0 < b.0));
         assert!(arm::TABLE.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(other::table().is_sorted_by(|a, b| a.0 < b.0));
     }
 
     #[test]
@@ -128,6 +135,55 @@ mod tests {
         assert_eq!(nr(Arch::Aarch64, "open"), None);
         assert_eq!(nr(Arch::Arm, "set_tls"), Some(0xf_0005));
         assert_eq!(nr(Arch::X86_64, "no_such_call"), None);
+        // KERNEL: arch/*/kernel/syscalls/*.tbl, scripts/syscall.tbl.
+        assert_eq!(nr(Arch::Riscv64, "riscv_hwprobe"), Some(258));
+        assert_eq!(nr(Arch::Loongarch64, "write"), Some(64));
+        assert_eq!(nr(Arch::S390x, "seccomp"), Some(348));
+        assert_eq!(nr(Arch::S390, "ipc"), Some(117));
+        assert_eq!(nr(Arch::Ppc64le, "swapcontext"), Some(249));
+        assert_eq!(nr(Arch::Mips, "write"), Some(4004));
+        assert_eq!(nr(Arch::Mipsel64, "write"), Some(5001));
+        assert_eq!(nr(Arch::Mips64n32, "clone3"), Some(6435));
+        assert_eq!(nr(Arch::M68k, "atomic_barrier"), Some(336));
+        assert_eq!(nr(Arch::Parisc, "bind"), Some(22));
+        assert_eq!(nr(Arch::Sheb, "cacheflush"), Some(123));
+    }
+
+    #[test]
+    fn lines_of_the_text_have_a_number_for_every_architecture() {
+        for line in include_str!("syscalls/other.txt").lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            assert_eq!(words.len(), other::COLUMNS + 1, "{line}");
+            assert!(words[1..].iter().all(|w| *w == "-" || w.parse::<u16>().is_ok()), "{line}");
+        }
+    }
+
+    #[test]
+    fn multiplexers_are_the_tables() {
+        for name in super::super::ARCHITECTURES {
+            for native in [
+                Arch::X86_64,
+                Arch::Aarch64,
+                Arch::S390x,
+                Arch::Mips64,
+                Arch::Mipsel64,
+                Arch::Ppc64,
+                Arch::Ppc64le,
+                Arch::M68k,
+                Arch::Sh,
+                Arch::Sheb,
+                Arch::Parisc64,
+                Arch::Riscv64,
+                Arch::Loongarch64,
+            ] {
+                let Some(super::super::arch::Named::Compiled(arch)) = native.resolve(name) else {
+                    continue;
+                };
+                let nr = |call| find(native, call).and_then(|found| found.on(arch));
+                let both = nr("socketcall").zip(nr("ipc"));
+                assert_eq!(arch.multiplexers(), both, "{name}");
+            }
+        }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -148,9 +204,9 @@ mod tests {
 
     #[test]
     fn i386_multiplexes_sockets_and_ipc() {
-        assert_eq!(multiplexed("socket").map(|m| (m.nr, m.call)), Some((102, 1)));
-        assert_eq!(multiplexed("sendmmsg").map(|m| (m.nr, m.call)), Some((102, 20)));
-        assert_eq!(multiplexed("shmctl").map(|m| (m.nr, m.call)), Some((117, 24)));
+        assert_eq!(multiplexed("socket").map(|m| (m.ipc, m.call)), Some((false, 1)));
+        assert_eq!(multiplexed("sendmmsg").map(|m| (m.ipc, m.call)), Some((false, 20)));
+        assert_eq!(multiplexed("shmctl").map(|m| (m.ipc, m.call)), Some((true, 24)));
         assert_eq!(multiplexed("read"), None);
     }
 }

@@ -7,10 +7,10 @@ use dhow_kernel::seccomp::Instruction;
 use proptest::prelude::*;
 
 use super::action::{self, Op};
-use super::arch::Arch;
+use super::arch::{Arch, Named};
 use super::compile::{Filter, compile_for};
 use super::config::{Arg, Seccomp, Syscall, Text};
-use super::{ACTIONS, OPERATORS, Reason, compile, syscalls};
+use super::{ACTIONS, ARCHITECTURES, OPERATORS, Reason, compile, syscalls};
 
 /// A call as a filter sees it.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +25,11 @@ fn run(program: &[Instruction], call: Call) -> u32 {
     let word = |at: u32| match at {
         0 => call.nr,
         4 => call.arch.audit(),
-        16..64 if at.is_multiple_of(8) => call.args[at as usize / 8 - 2] as u32,
-        16..64 if at % 8 == 4 => (call.args[at as usize / 8 - 2] >> 32) as u32,
+        16..64 if at.is_multiple_of(4) => {
+            let upper = (at % 8 == 4) != call.arch.is_big_endian();
+            let arg = call.args[at as usize / 8 - 2];
+            if upper { (arg >> 32) as u32 } else { arg as u32 }
+        }
         _ => panic!("load at {at}"),
     };
     let (mut a, mut pc) = (0_u32, 0);
@@ -58,7 +61,7 @@ fn run(program: &[Instruction], call: Call) -> u32 {
 
 /// What the profile says of a call, read rule by rule.
 fn read(profile: &Seccomp, native: Arch, call: Call) -> u32 {
-    let archs: Vec<Arch> = [Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm]
+    let archs: Vec<Arch> = family(native)
         .into_iter()
         .filter(|arch| *arch == native || profile.architectures.iter().any(|n| n.0 == scmp(*arch)))
         .collect();
@@ -78,7 +81,7 @@ fn read(profile: &Seccomp, native: Arch, call: Call) -> u32 {
             if number(&name.0) == Some(call.nr) && all {
                 return answer;
             }
-            if call.arch == Arch::X86 && multiplexes(&name.0, call) {
+            if multiplexes(&name.0, call) {
                 let lenient = action::leniency(answer) > action::leniency(default);
                 if rule.args.is_empty() || !lenient {
                     return answer;
@@ -93,15 +96,19 @@ fn read(profile: &Seccomp, native: Arch, call: Call) -> u32 {
         .filter_map(|name| number(&name.0))
         .max();
     let permissive = matches!(default & 0xffff_0000, action::ALLOW | action::LOG | action::TRACE);
+    let setup = matches!(call.arch, Arch::S390 | Arch::S390x) && call.nr == 0;
     match highest {
-        Some(highest) if call.nr > highest && !permissive => 0x0005_0026,
+        Some(highest) if (call.nr > highest || setup) && !permissive => 0x0005_0026,
         _ => default,
     }
 }
 
 fn multiplexes(name: &str, call: Call) -> bool {
-    syscalls::multiplexed(name)
-        .is_some_and(|m| m.nr == call.nr && call.args[0] as u32 & m.mask as u32 == m.call as u32)
+    let Some((socketcall, ipc)) = call.arch.multiplexers() else { return false };
+    syscalls::multiplexed(name).is_some_and(|m| {
+        let nr = if m.ipc { ipc } else { socketcall };
+        nr == call.nr && call.args[0] as u32 & m.mask as u32 == m.call as u32
+    })
 }
 
 fn holds(arg: &Arg, call: Call) -> bool {
@@ -120,13 +127,16 @@ fn holds(arg: &Arg, call: Call) -> bool {
 }
 
 fn scmp(arch: Arch) -> &'static str {
-    match arch {
-        Arch::X86_64 => "SCMP_ARCH_X86_64",
-        Arch::X86 => "SCMP_ARCH_X86",
-        Arch::X32 => "SCMP_ARCH_X32",
-        Arch::Aarch64 => "SCMP_ARCH_AARCH64",
-        Arch::Arm => "SCMP_ARCH_ARM",
-    }
+    ARCHITECTURES[arch as usize]
+}
+
+/// What a machine's kernel may show a filter.
+fn family(native: Arch) -> Vec<Arch> {
+    let named = ARCHITECTURES.iter().filter_map(|name| match native.resolve(name) {
+        Some(Named::Compiled(arch)) => Some(arch),
+        _ => None,
+    });
+    named.collect()
 }
 
 fn rule(names: &[&'static str], action: &'static str, args: Vec<Arg<'static>>) -> Syscall<'static> {
@@ -209,15 +219,11 @@ fn any_rule() -> impl Strategy<Value = Syscall<'static>> {
 }
 
 fn any_profile() -> impl Strategy<Value = (Arch, Seccomp<'static>)> {
-    let archs = proptest::sample::subsequence(
-        vec![Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm],
-        0..=5,
-    );
-    let native = proptest::sample::select(&[Arch::X86_64, Arch::Aarch64][..]);
+    let archs = proptest::sample::subsequence(ARCHITECTURES.to_vec(), 0..=23);
+    let native = proptest::sample::select(&NATIVE[..]);
     (native, archs, any_action(), proptest::collection::vec(any_rule(), 0..40)).prop_map(
         |(native, archs, (default, default_errno_ret), syscalls)| {
-            let architectures =
-                archs.into_iter().map(|arch| Text(Cow::Borrowed(scmp(arch)))).collect();
+            let architectures = archs.into_iter().map(|name| Text(Cow::Borrowed(name))).collect();
             let profile = Seccomp {
                 default_action: Cow::Borrowed(default),
                 default_errno_ret,
@@ -230,18 +236,33 @@ fn any_profile() -> impl Strategy<Value = (Arch, Seccomp<'static>)> {
     )
 }
 
+/// One machine of each family and byte order.
+const NATIVE: [Arch; 14] = [
+    Arch::X86_64,
+    Arch::X86_64,
+    Arch::Aarch64,
+    Arch::Loongarch64,
+    Arch::M68k,
+    Arch::Mips64,
+    Arch::Mipsel64,
+    Arch::Parisc64,
+    Arch::Ppc64,
+    Arch::Ppc64le,
+    Arch::Riscv64,
+    Arch::S390x,
+    Arch::Sh,
+    Arch::Sheb,
+];
+
 /// Every number a rule could speak of, its neighbours, and the edges.
 fn numbers(native: Arch) -> Vec<(Arch, u32)> {
-    let archs: &[Arch] = match native {
-        Arch::Aarch64 => &[Arch::Aarch64, Arch::Arm],
-        _ => &[Arch::X86_64, Arch::X86, Arch::X32],
-    };
     let mut all = Vec::new();
-    for arch in archs {
-        let named = NAMES.iter().filter_map(|n| syscalls::find(native, n)?.on(*arch));
-        let edges = [0, 469, 470, 1000, 0x3fff_ffff].map(|nr| nr | arch.marker());
+    for arch in family(native) {
+        let mark = if arch == Arch::X32 { arch.base() } else { 0 };
+        let named = NAMES.iter().filter_map(|n| syscalls::find(native, n)?.on(arch));
+        let edges = [0, 469, 470, 1000, 0x3fff_ffff].map(|nr| nr | mark);
         for nr in named.chain(edges) {
-            all.extend([nr.saturating_sub(1) | arch.marker(), nr, nr + 1].map(|nr| (*arch, nr)));
+            all.extend([nr.saturating_sub(1) | mark, nr, nr + 1].map(|nr| (arch, nr)));
         }
     }
     let mark = if native == Arch::X86_64 { Arch::X32 } else { native };
@@ -251,7 +272,7 @@ fn numbers(native: Arch) -> Vec<(Arch, u32)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
     #[test]
     fn compiled_filter_means_what_the_profile_says(
         (native, profile) in any_profile(),
