@@ -451,7 +451,13 @@ pub struct Update {
     /// Limit of memory and swap together
     #[arg(long, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
     pub memory_swap: Option<i64>,
-    /// The most processes; 0 and below for no limit
+    /// Passed over with a warning, as runc: the kernel has no such limit any more
+    #[arg(long, hide = true, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
+    pub kernel_memory: Option<i64>,
+    /// Likewise
+    #[arg(long, hide = true, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
+    pub kernel_memory_tcp: Option<i64>,
+    /// The most processes; below 0 for no limit
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
     /// Intel RDT: the share of the L3 cache, as L3:0=7f0;1=1f

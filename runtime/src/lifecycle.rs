@@ -71,8 +71,12 @@ pub struct Born {
 /// Makes a container up to its start; on failure nothing of it stays.
 pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -> Result<Born> {
     let (bundle, text) = state::bundle(wanted.bundle)?;
-    let container = validate::container(validate::parse(&text)?, &bundle)?;
+    let mut container = validate::container(validate::parse(&text)?, &bundle)?;
     host::check(&container)?;
+    container.resources.pids.settle(&container.version);
+    if let Some(warning) = container.resources.warning() {
+        wanted.log.line(crate::log::Level::Warning, warning);
+    }
     let path = container.cgroups_path.clone();
     let mut group = cgroup::prepare(&cgroup::Request {
         id: wanted.id,

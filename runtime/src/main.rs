@@ -186,6 +186,8 @@ fn change(u: &Update, world: &World) -> Result<()> {
             limit: u.memory,
             reservation: u.memory_reservation,
             swap: u.memory_swap,
+            kernel: u.kernel_memory,
+            kernel_tcp: u.kernel_memory_tcp,
             ..Default::default()
         },
         cpu: cgroup::Cpu {

@@ -57,26 +57,41 @@ impl Limit {
 
     /// Writes it into the group's directory.
     pub(super) fn write(&self, dir: &str) -> Result<()> {
-        let (mut file, mut value) = (&*self.file, &*self.value);
-        let mut done = files::write(dir, file, value);
-        if done == Err(Errno::ENOENT) {
-            match &self.absent {
-                Absent::Fail => {}
-                Absent::Skip => return Ok(()),
-                Absent::Instead(other, with) => {
-                    (file, value) = (other, with);
-                    done = files::write(dir, file, value);
-                }
-            }
+        self.attempt(dir).map_err(|errno| self.fault(dir, errno))
+    }
+
+    /// The same, with the kernel's own answer.
+    pub(super) fn attempt(&self, dir: &str) -> nix::Result<()> {
+        match (files::write(dir, &self.file, &self.value), &self.absent) {
+            (Err(Errno::ENOENT), Absent::Skip) => Ok(()),
+            (Err(Errno::ENOENT), Absent::Instead(file, value)) => files::write(dir, file, value),
+            (done, _) => done,
         }
-        done.map_err(|errno| {
-            let why = match errno {
-                Errno::ENOENT => "this kernel has no such file".to_owned(),
-                errno => format!("{errno}"),
-            };
-            let pointer = format!("/linux/resources{}", self.pointer);
-            Error::config(pointer, format!("write {value} to {dir}/{file}: {why}"))
-        })
+    }
+
+    /// What its file says now, where there is one.
+    pub(super) fn read(&self, dir: &str) -> Option<String> {
+        files::read(dir, &self.file).ok()
+    }
+
+    /// The answer in words.
+    pub(super) fn fault(&self, dir: &str, errno: Errno) -> Error {
+        let (mut file, mut value) = (&*self.file, &*self.value);
+        if let (Errno::ENOENT, Absent::Instead(other, with)) = (errno, &self.absent) {
+            (file, value) = (other, with);
+        }
+        let used = |name| files::read(dir, name).unwrap_or_default();
+        let why = match (errno, file) {
+            (Errno::ENOENT, _) => "this kernel has no such file".to_owned(),
+            (Errno::EBUSY, "memory.limit_in_bytes") => format!(
+                "unable to set memory limit to {value} (current usage: {}, peak usage: {})",
+                used("memory.usage_in_bytes"),
+                used("memory.max_usage_in_bytes")
+            ),
+            _ => format!("{errno}"),
+        };
+        let pointer = format!("/linux/resources{}", self.pointer);
+        Error::config(pointer, format!("write {value} to {dir}/{file}: {why}"))
     }
 
     /// Whether leaving it out would change nothing in a new group.

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use super::devices::Policy;
 use super::files;
 use super::limit::Limit;
+use super::{record, update};
 use crate::error::{Error, Result};
 
 /// A group that is to be, or is.
@@ -51,7 +52,7 @@ impl Place {
             error: Error::system("mkdir", dir, errno),
         })?;
         if !new {
-            self.must_be_empty()?;
+            self.must_be_fit()?;
         }
         if self.is_unified() {
             self.enable_controllers()?;
@@ -62,26 +63,30 @@ impl Place {
         Ok(())
     }
 
-    /// As runc: a group with processes in it is somebody else's.
-    fn must_be_empty(&self) -> Result<()> {
-        match files::procs(&self.dir) {
-            Ok(pids) if pids.is_empty() => Ok(()),
-            Ok(pids) => Err(Error::rule(format!(
-                "cgroup {}: is in use by {} processes, such as {}: end them or choose another \
-                 /linux/cgroupsPath",
-                self.dir,
+    /// As runc: a group with processes in it, or below it, is somebody else's, and one that is
+    /// frozen would hold the container before it begins.
+    fn must_be_fit(&self) -> Result<()> {
+        let mut pids = Vec::new();
+        record::collect(&self.dir, &mut pids)?;
+        if let Some(pid) = pids.first() {
+            return Err(Error::rule(format!(
+                "container's cgroup is not empty: {} process(es) found in {}, such as {pid}: end \
+                 them or choose another /linux/cgroupsPath",
                 pids.len(),
-                pids[0]
-            ))),
-            Err(errno) => Err(Error::system("read", format!("{}/cgroup.procs", self.dir), errno)),
+                self.dir,
+            )));
         }
+        let frozen = |file| files::read(&self.dir, file).as_deref() == Ok("1");
+        if frozen("freezer.self_freezing") || frozen("cgroup.freeze") {
+            let dir = &self.dir;
+            return Err(Error::rule(format!("container's cgroup unexpectedly frozen: {dir}")));
+        }
+        Ok(())
     }
 
     /// Writes the limits and the device rules.
     pub(super) fn restrict(&self) -> Result<()> {
-        for limit in &self.limits {
-            limit.write(&self.dir)?;
-        }
+        update::write_all(self.limits.iter().map(|limit| (self.dir.as_str(), limit)))?;
         let Some(policy) = &self.devices else { return Ok(()) };
         let done = if self.is_unified() { self.attach(policy) } else { self.write_rules(policy) };
         match done {

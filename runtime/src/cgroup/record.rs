@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::door::Doors;
 use super::resources::{Memory, Resources};
-use super::{files, v1, v2};
+use super::{files, update, v1, v2};
 use crate::error::{Error, Result};
 
 /// How long the end of processes that were killed may take.
@@ -67,46 +67,56 @@ impl Record {
         Ok(())
     }
 
-    /// Sets other limits; what isn't asked for stays as it is.
+    /// Sets other limits; what isn't asked for stays as it is, and all of it when one fails.
+    ///
+    /// As runc, the device rules are left alone: others (drivers' plugins) have added to them.
     pub fn update(&self, resources: &Resources) -> Result<()> {
+        let mut resources = resources.clone();
+        let limits = match self.pure_v2() {
+            Some(dir) => {
+                update::complete(&mut resources, dir);
+                v2::limits(&resources)?
+            }
+            None => v1::limits(&resources)?,
+        };
         let unified = self.pure_v2().is_some();
-        let limits = if unified { v2::limits(resources)? } else { v1::limits(resources)? };
         self.check_usage(unified, &resources.memory)?;
-        for limit in super::update::order(limits, |file| {
-            let dir = self.home(unified, "memory")?;
-            files::read(dir, file).ok()
-        }) {
+        let mut writes = Vec::with_capacity(limits.len());
+        for limit in &limits {
             let dir = if limit.controller.is_empty() {
                 self.unified()
             } else {
                 self.home(unified, &limit.controller)
             };
             match dir {
-                Some(dir) => limit.write(dir)?,
+                Some(dir) => writes.push((dir, limit)),
                 None if limit.is_none() => {}
-                None => return Err(super::no_controller(&limit)),
+                None => return Err(super::no_controller(limit)),
             }
         }
-        Ok(())
+        update::change(writes)
     }
 
     /// SPEC: config-linux.md §Memory, checkBeforeUpdate. A new group uses nothing yet.
     fn check_usage(&self, unified: bool, memory: &Memory) -> Result<()> {
-        let (Some(true), Some(limit @ 1..)) = (memory.check_before_update, memory.limit) else {
+        if memory.check_before_update != Some(true) {
             return Ok(());
-        };
+        }
         let file = if unified { "memory.current" } else { "memory.usage_in_bytes" };
         let Some(dir) = self.home(unified, "memory") else { return Ok(()) };
         let text = files::read(dir, file)
             .map_err(|e| Error::system("read", format!("{dir}/{file}"), e))?;
-        match text.trim().parse::<i64>() {
-            Ok(used) if used > limit => {
-                let why =
-                    format!("{limit} is less than the {used} bytes in use (checkBeforeUpdate)");
-                Err(Error::config("/linux/resources/memory/limit", why))
+        let used: i64 = text.parse().unwrap_or(0);
+        for (limit, field) in [(memory.swap, "swap"), (memory.limit, "limit")] {
+            if let Some(limit @ 1..) = limit
+                && limit <= used
+            {
+                let why = format!("{limit} is no more than the {used} bytes in use");
+                let pointer = format!("/linux/resources/memory/{field}");
+                return Err(Error::config(pointer, why + " (checkBeforeUpdate)"));
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     fn home(&self, unified: bool, controller: &str) -> Option<&str> {
@@ -284,7 +294,8 @@ fn is_alive(pid: i32) -> bool {
     pid > 0 && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
-fn collect(dir: &str, pids: &mut Vec<i32>) -> Result<()> {
+/// Adds the processes of a group and of those below it.
+pub(super) fn collect(dir: &str, pids: &mut Vec<i32>) -> Result<()> {
     match files::procs(dir) {
         Ok(own) => pids.extend(own),
         Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),

@@ -78,6 +78,8 @@ pub struct Memory {
     /// Stop tasks instead of killing them (cgroup v1).
     #[serde(rename = "disableOOMKiller")]
     pub disable_oom_killer: Option<bool>,
+    /// Whether groups below count as part of this one; the kernel knows nothing else any more.
+    pub use_hierarchy: Option<bool>,
     /// Whether an update below the present usage is refused.
     pub check_before_update: Option<bool>,
 }
@@ -112,8 +114,29 @@ pub struct Cpu<'a> {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Pids {
-    /// The most tasks; zero and below is no limit.
+    /// The most tasks; below zero is no limit.
     pub limit: Option<i64>,
+}
+
+impl Pids {
+    /// What a limit of 0 means to whoever wrote a config of this `ociVersion`.
+    ///
+    /// SPEC: config-linux.md §PIDs: since 1.3 it is a limit (as runc, the least that a container
+    /// can live with); until then it stood for an absent one, and engines write it so.
+    pub fn settle(&mut self, version: &str) {
+        let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+        if self.limit == Some(0) {
+            self.limit = Some(if minor.is_some_and(|minor| minor >= 3) { 1 } else { -1 });
+        }
+    }
+}
+
+impl Resources<'_> {
+    /// What is passed over, said as runc says it.
+    pub fn warning(&self) -> Option<&'static str> {
+        let kernel = self.memory.kernel.is_some() || self.memory.kernel_tcp.is_some();
+        kernel.then_some("Kernel memory settings are ignored and will be removed")
+    }
 }
 
 /// `linux.resources.blockIO`.
@@ -209,4 +232,24 @@ pub struct Rdma {
     pub hca_handles: Option<u32>,
     /// The most objects.
     pub hca_objects: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tasks_is_a_limit_since_version_1_3() {
+        for (version, limit, settled) in [
+            ("1.0.2-dev", 0, -1),
+            ("1.2.1", 0, -1),
+            ("1.3.0", 0, 1),
+            ("1.3.0", -1, -1),
+            ("1.0.0", 9, 9),
+        ] {
+            let mut pids = Pids { limit: Some(limit) };
+            pids.settle(version);
+            assert_eq!(pids.limit, Some(settled), "{version} {limit}");
+        }
+    }
 }

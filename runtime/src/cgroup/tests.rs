@@ -187,7 +187,10 @@ fn real_group_is_made_limited_joined_paused_killed_and_removed() {
     assert!(!record.is_frozen());
 
     let busy = prepare(&request(&resources, Some(&path))).unwrap().create().unwrap_err();
-    assert!(busy.to_string().contains("is in use by 1 processes"), "{busy}");
+    assert!(
+        busy.to_string().contains("container's cgroup is not empty: 1 process(es) found in "),
+        "{busy}"
+    );
 
     record.kill(libc::SIGKILL).unwrap();
     real.child.wait().unwrap();

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 /// The files to write, in an order that suits both a new group and a change.
 pub(super) fn limits(r: &Resources) -> Result<Vec<Limit>> {
     if let Some(key) = r.unified.keys().next() {
-        let why = "cgroup v1 has no unified resources; this host runs cgroup v1";
+        let why = "invalid configuration: cannot use unified on cgroup v1, which this host runs";
         return Err(Error::config(super::pointer_to_unified(key), why));
     }
     let mut out = Vec::new();
@@ -66,6 +66,13 @@ fn memory(out: &mut Vec<Limit>, memory: &Memory) -> Result<()> {
     if memory.disable_oom_killer == Some(true) {
         let pointer = "/memory/disableOOMKiller";
         out.push(Limit::new(CONTROLLER, "memory.oom_control", 1, pointer));
+    }
+    if let Some(whole) = memory.use_hierarchy {
+        let pointer = "/memory/useHierarchy";
+        let value = u8::from(whole);
+        // KERNEL: since 5.11 nothing else is possible; the file takes a 1 still.
+        let limit = Limit::new(CONTROLLER, "memory.use_hierarchy", value, pointer);
+        out.push(if whole { limit.or(Absent::Skip) } else { limit });
     }
     match memory.swappiness {
         // As runc: -1, as docker once wrote it, is "not asked".

@@ -46,6 +46,10 @@ fn refuse(r: &Resources) -> Result<()> {
     if asked(r.block_io.leaf_weight).is_some() {
         return none("/blockIO/leafWeight", "leaf weights");
     }
+    let leaf = |d: &super::WeightDevice| asked(d.leaf_weight).is_some();
+    if let Some(at) = r.block_io.weight_device.iter().position(leaf) {
+        return none(&format!("/blockIO/weightDevice/{at}/leafWeight"), "leaf weights");
+    }
     Ok(())
 }
 
@@ -86,6 +90,10 @@ fn memory(out: &mut Vec<Limit>, memory: &Memory) -> Result<()> {
         let why = "cgroup v2 has no such setting; leave it out";
         Err(Error::config(format!("/linux/resources/memory/{field}"), why))
     };
+    if memory.use_hierarchy == Some(false) {
+        let why = "cgroup v2 is always hierarchical; leave it out";
+        return Err(Error::config("/linux/resources/memory/useHierarchy", why));
+    }
     match (memory.disable_oom_killer, memory.swappiness) {
         (Some(true), _) => refused("disableOOMKiller"),
         // As on v1, -1 is "not asked".

@@ -6,8 +6,9 @@ use std::path::Path;
 use super::World;
 use crate::cgroup::Resources;
 use crate::error::{Error, Result};
+use crate::log::Level;
 use crate::resctrl::{self, Tree};
-use crate::state::Status;
+use crate::state::{Record, Status};
 use crate::validate;
 
 /// Where the new limits come from.
@@ -31,17 +32,29 @@ pub struct Schemas<'a> {
 /// Updates its limits; what isn't asked for stays.
 pub fn update(id: &str, source: &Source<'_>, rdt: &Schemas<'_>, world: &World) -> Result<()> {
     let (held, record) = world.store.hold(id)?;
-    if held.dir.status(&record) == Status::Stopped {
+    if matches!(held.dir.status(&record), Status::Stopped | Status::Creating) {
         return Err(Error::rule("container not running"));
     }
-    if !rdt.l3.is_empty() || !rdt.bandwidth.is_empty() {
-        let lines = resctrl::lines(Tree::find().ok().as_ref(), rdt.l3, rdt.bandwidth)?;
-        record.rdt.update(&lines)?;
-    }
+    let asked = !rdt.l3.is_empty() || !rdt.bandwidth.is_empty();
+    // Judged before anything is changed, changed after what can be changed back.
+    let lines = || resctrl::lines(Tree::find().ok().as_ref(), rdt.l3, rdt.bandwidth);
+    let lines = asked.then(lines).transpose()?;
     match source {
-        Source::File(path) => record.cgroup.update(&validate::parse(&read(path)?)?),
-        Source::Flags(resources) => record.cgroup.update(resources),
+        Source::File(path) => {
+            let text = read(path)?;
+            set(&record, validate::parse(&text)?, world)?;
+        }
+        Source::Flags(resources) => set(&record, (*resources).clone(), world)?,
     }
+    lines.map_or(Ok(()), |lines| record.rdt.update(&lines))
+}
+
+fn set(record: &Record, mut resources: Resources<'_>, world: &World) -> Result<()> {
+    resources.pids.settle(&record.oci_version);
+    if let Some(warning) = resources.warning() {
+        world.log.line(Level::Warning, warning);
+    }
+    record.cgroup.update(&resources)
 }
 
 fn read(path: &Path) -> Result<String> {
