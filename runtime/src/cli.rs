@@ -227,6 +227,9 @@ pub struct Delete {
     /// Kill it first if it runs; a missing one is no failure
     #[arg(long, short)]
     pub force: bool,
+    /// Take the id for a regular expression, and all containers it matches
+    #[arg(long, short)]
+    pub regex: bool,
 }
 
 /// `list`.
@@ -283,6 +286,9 @@ pub struct Plan {
     /// The bundle's directory
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
+    /// Another file than the bundle's config.json
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// What create and run share.
@@ -293,6 +299,9 @@ pub struct Create {
     /// The bundle's directory
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
+    /// Another file than the bundle's config.json
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Write the first process's pid here
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
@@ -341,6 +350,9 @@ pub struct Kill {
     /// All processes
     #[arg(long, short)]
     pub all: bool,
+    /// Take the id for a regular expression, and all containers it matches
+    #[arg(long, short)]
+    pub regex: bool,
 }
 
 /// `exec`.
@@ -419,7 +431,7 @@ pub struct Update {
     #[arg(long, value_name = "USEC")]
     pub cpu_period: Option<u64>,
     /// CPU time in each period, in microseconds; -1 for no limit
-    #[arg(long, value_name = "USEC", allow_hyphen_values = true)]
+    #[arg(long, value_name = "USEC")]
     pub cpu_quota: Option<i64>,
     /// CPU time that may be saved up, in microseconds
     #[arg(long, value_name = "USEC")]
@@ -431,8 +443,14 @@ pub struct Update {
     #[arg(long, value_name = "USEC")]
     pub cpu_rt_period: Option<u64>,
     /// Realtime CPU time in each period, in microseconds
-    #[arg(long, value_name = "USEC", allow_hyphen_values = true)]
+    #[arg(long, value_name = "USEC")]
     pub cpu_rt_runtime: Option<i64>,
+    /// (obsolete: the kernel has no such limit any more)
+    #[arg(long, hide = true, value_name = "BYTES")]
+    pub kernel_memory: Option<String>,
+    /// (obsolete: the kernel has no such limit any more)
+    #[arg(long, hide = true, value_name = "BYTES")]
+    pub kernel_memory_tcp: Option<String>,
     /// CPUs to use
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<String>,
@@ -466,4 +484,43 @@ pub struct Update {
     /// Intel RDT: the share of memory bandwidth, as MB:0=20;1=70
     #[arg(long, value_name = "SCHEMA")]
     pub mem_bw_schema: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `restore` and `checkpoint` have is compared once they are there.
+    const LATER: [&str; 2] = ["checkpoint", "restore"];
+
+    #[test]
+    fn every_verb_and_flag_of_runc_is_there_and_takes_what_it_takes() {
+        let flags = include_str!("../../tests/oracle/runc-1.5/flags");
+        let mut compared = 0;
+        for line in flags.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let verb = VERBS.iter().find(|verb| verb.name == words[0]);
+            let command = match (words[0], verb) {
+                ("runc", _) => root(),
+                (_, Some(verb)) => verb.command(),
+                (name, None) => {
+                    assert!(LATER.contains(&name), "{name}");
+                    continue;
+                }
+            };
+            let long = words[1].trim_start_matches('-');
+            let ours = command.get_arguments().find(|arg| arg.get_long() == Some(long));
+            let ours = ours.unwrap_or_else(|| panic!("not there: {line}"));
+            let short = words.iter().find_map(|word| word.strip_prefix('-')?.chars().next());
+            let short = short.filter(|first| *first != '-');
+            if let Some(short) = short {
+                let aliases = ours.get_all_short_aliases().unwrap_or_default();
+                assert!(ours.get_short() == Some(short) || aliases.contains(&short), "{line}");
+            }
+            let valued = ours.get_action().takes_values() && !ours.is_require_equals_set();
+            assert_eq!(valued, words.contains(&"VALUE"), "{line}");
+            compared += 1;
+        }
+        assert!(compared >= 67, "{compared}");
+    }
 }

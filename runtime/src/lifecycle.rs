@@ -33,6 +33,8 @@ pub struct Wanted<'a> {
     pub id: &'a str,
     /// `--bundle`.
     pub bundle: &'a Path,
+    /// `--config`, instead of the bundle's config.json.
+    pub config: Option<&'a Path>,
     /// `--systemd-cgroup`.
     pub systemd: bool,
     /// `--rootless`, decided.
@@ -70,7 +72,7 @@ pub struct Born {
 
 /// Makes a container up to its start; on failure nothing of it stays.
 pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -> Result<Born> {
-    let (bundle, text) = state::bundle(wanted.bundle)?;
+    let (bundle, text) = state::bundle(wanted.bundle, wanted.config)?;
     let mut container = validate::container(validate::parse(&text)?, &bundle)?;
     host::check(&container)?;
     container.resources.pids.settle(&container.version);
@@ -182,14 +184,14 @@ fn fifos(dir: &Dir) -> Result<Fifos> {
     Ok(Fifos { start: make(file::START)?, answer: make(file::ANSWER)? })
 }
 
-/// The name of the user who runs this, by the host's /etc/passwd.
+/// The name of the user who runs this, by the host's /etc/passwd; as runc, `#UID` without one.
 fn owner() -> String {
     let uid = nix::unistd::geteuid().as_raw();
     let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let line = text
         .lines()
         .find(|line| line.split(':').nth(2).and_then(|id| id.parse::<u32>().ok()) == Some(uid));
-    line.and_then(|line| line.split(':').next()).unwrap_or_default().to_owned()
+    line.and_then(|line| line.split(':').next()).map_or_else(|| format!("#{uid}"), str::to_owned)
 }
 
 /// Runs the poststart hooks; a failing one is told, and changes nothing.

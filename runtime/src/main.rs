@@ -68,6 +68,7 @@ fn world(global: Global, id: &str) -> Result<World> {
         return Err(Error::unsupported("--cgroup-manager disabled", why));
     }
     Ok(World {
+        chosen: global.root.is_some(),
         store: Store::new(root(global.root)),
         log,
         systemd: global.systemd_cgroup || global.cgroup_manager == Manager::Systemd,
@@ -96,12 +97,14 @@ fn perform(command: Command, world: &World) -> Result<Output> {
             };
             command::run::run(&flags(run.create), &extra, world).map(Output::Code)
         }
-        Command::State(state) => command::state::state(&state.id, world).map(line),
+        Command::State(state) => command::state::state(&state.id, world).map(Output::Text),
         Command::Kill(kill) => {
-            command::kill::kill(&kill.id, &kill.signal, kill.all, world).map(done)
+            let one = |id: &str| command::kill::kill(id, &kill.signal, kill.all, world);
+            several(kill.regex, &kill.id, world, one)
         }
         Command::Delete(delete) => {
-            command::delete::delete(&delete.id, delete.force, world).map(done)
+            let one = |id: &str| command::delete::delete(id, delete.force, world);
+            several(delete.regex, &delete.id, world, one)
         }
         Command::Exec(exec) => command::exec::exec(&exec_flags(exec), world).map(Output::Code),
         Command::List(list) => {
@@ -120,11 +123,21 @@ fn perform(command: Command, world: &World) -> Result<Output> {
         Command::Spec(spec) => command::spec::write(&spec.bundle, spec.rootless).map(done),
         Command::Features(_) => Ok(line(command::features::features())),
         Command::Plan(plan) => {
-            let bundle = plan.bundle;
-            let flags = command::launch::Flags { id: "plan".into(), bundle, ..Default::default() };
+            let (id, bundle, config) = ("plan".into(), plan.bundle, plan.config);
+            let flags = command::launch::Flags { id, bundle, config, ..Default::default() };
             command::plan::plan(&flags, world).map(Output::Text)
         }
     }
+}
+
+/// One container, or with `--regex` all that match.
+fn several(
+    regex: bool,
+    id: &str,
+    world: &World,
+    mut one: impl FnMut(&str) -> Result<()>,
+) -> Result<Output> {
+    if regex { command::several::each(id, world, one) } else { one(id) }.map(done)
 }
 
 const fn done((): ()) -> Output {
@@ -140,6 +153,7 @@ fn flags(c: Create) -> command::launch::Flags {
     command::launch::Flags {
         id: c.id,
         bundle: c.bundle,
+        config: c.config,
         pid_file: c.pid_file,
         console_socket: c.console_socket,
         pidfd_socket: c.pidfd_socket,
@@ -178,6 +192,11 @@ fn change(u: &Update, world: &World) -> Result<()> {
         l3: u.l3_cache_schema.as_deref().unwrap_or_default(),
         bandwidth: u.mem_bw_schema.as_deref().unwrap_or_default(),
     };
+    if u.kernel_memory.is_some() || u.kernel_memory_tcp.is_some() {
+        world
+            .log
+            .line(Level::Warning, "Kernel memory settings are ignored: Linux has none any more");
+    }
     if let Some(file) = &u.resources {
         return command::update::update(&u.id, &command::update::Source::File(file), &rdt, world);
     }

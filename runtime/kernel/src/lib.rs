@@ -16,6 +16,7 @@ pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod notify;
+pub mod pattern;
 pub mod process;
 pub mod rights;
 pub mod sched;

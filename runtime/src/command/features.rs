@@ -28,6 +28,7 @@ struct Features {
     mount_options: &'static [&'static str],
     linux: Linux,
     annotations: BTreeMap<&'static str, &'static str>,
+    potentially_unsafe_config_annotations: [&'static str; UNSAFE_ANNOTATIONS.len()],
 }
 
 #[derive(Serialize)]
@@ -89,6 +90,12 @@ struct MountExtensions {
     idmap: Enabled,
 }
 
+/// Annotations of a config that change what this runtime does to the host.
+///
+/// DIFFERS: from runc: none does, neither `bundle`, nor `org.criu.config`, nor systemd's
+/// properties.
+const UNSAFE_ANNOTATIONS: [&str; 0] = [];
+
 const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
@@ -142,7 +149,11 @@ impl Default for Features {
                 mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
                 net_devices: Enabled { enabled: false },
             },
-            annotations: BTreeMap::from([("io.github.dhow.version", env!("CARGO_PKG_VERSION"))]),
+            annotations: BTreeMap::from([
+                ("io.github.dhow.checkpoint.enabled", "false"),
+                ("io.github.dhow.version", env!("CARGO_PKG_VERSION")),
+            ]),
+            potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
         }
     }
 }

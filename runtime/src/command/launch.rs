@@ -17,6 +17,8 @@ pub struct Flags {
     pub id: String,
     /// `--bundle`.
     pub bundle: PathBuf,
+    /// `--config`.
+    pub config: Option<PathBuf>,
     /// `--pid-file`.
     pub pid_file: Option<PathBuf>,
     /// `--console-socket`.
@@ -37,6 +39,7 @@ impl Flags {
         Wanted {
             id: &self.id,
             bundle: &self.bundle,
+            config: self.config.as_deref(),
             systemd: world.systemd,
             rootless: world.rootless,
             options: plan::Options { no_pivot: self.no_pivot, no_new_keyring: self.no_new_keyring },

@@ -3,6 +3,7 @@
 use super::World;
 use super::state::Document;
 use crate::error::{Error, Result};
+use crate::log::html_safe;
 
 /// How a list is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,12 +30,18 @@ impl std::str::FromStr for Format {
 /// Lists them; with `quiet`, by id alone.
 pub fn list(format: Format, quiet: bool, world: &World) -> Result<String> {
     let all = world.store.list()?;
+    // As runc: a root that was chosen is expected to be there.
+    if all.is_empty() && world.chosen {
+        world.store.check()?;
+    }
     let items: Vec<Document<'_>> =
         all.iter().map(|(dir, record)| Document::of(dir, record)).collect();
     match (quiet, format) {
         (true, _) => Ok(items.iter().flat_map(|item| [item.id, "\n"]).collect()),
         (false, Format::Table) => Ok(table(&items)),
-        (false, Format::Json) => json(&items),
+        // Go's JSON of a list that was never put anything into.
+        (false, Format::Json) if items.is_empty() => Ok("null\n".to_owned()),
+        (false, Format::Json) => json(&items).map(html_safe),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod ps;
 pub mod resume;
 pub mod run;
+pub mod several;
 pub mod spec;
 pub mod start;
 pub mod state;
@@ -27,6 +28,8 @@ use crate::state::Store;
 pub struct World {
     /// `--root`.
     pub store: Store,
+    /// Whether `--root` was given.
+    pub chosen: bool,
     /// `--log`, `--log-format`, `--debug`.
     pub log: Log,
     /// `--systemd-cgroup`.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::World;
 use crate::error::{Error, Result};
+use crate::log::html_safe;
 use crate::state::{Dir, Record, Status};
 
 /// A container as `state` and `list` show it, key for key as runc.
@@ -29,7 +30,7 @@ pub struct Document<'a> {
     /// Annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: &'a BTreeMap<String, String>,
-    /// Who made it.
+    /// Who made it; as runc, `list` alone says it.
     pub owner: &'a str,
 }
 
@@ -51,9 +52,9 @@ impl<'a> Document<'a> {
     }
 }
 
-/// The JSON text of one container.
+/// The JSON text of one container; as runc's, it ends without a line end.
 pub fn state(id: &str, world: &World) -> Result<String> {
     let (dir, record) = world.store.find(id)?;
-    serde_json::to_string_pretty(&Document::of(&dir, &record))
-        .map_err(|e| Error::rule(e.to_string()))
+    let document = Document { owner: "", ..Document::of(&dir, &record) };
+    serde_json::to_string_pretty(&document).map(html_safe).map_err(|e| Error::rule(e.to_string()))
 }

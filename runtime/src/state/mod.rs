@@ -183,6 +183,12 @@ impl Store {
         Ok(dir.path.is_dir().then_some(dir))
     }
 
+    /// Whether the root can be read.
+    pub fn check(&self) -> Result<()> {
+        let shown = || self.root.to_string_lossy();
+        fs::read_dir(&self.root).map(drop).map_err(|e| Error::io("open", shown(), &e))
+    }
+
     /// All containers, by id. One that goes away meanwhile is left out.
     pub fn list(&self) -> Result<Vec<(Dir, Record)>> {
         let entries = match fs::read_dir(&self.root) {
@@ -272,11 +278,12 @@ impl Dir {
     }
 }
 
-/// Reads a bundle's config.json; its path comes back absolute.
-pub fn bundle(path: &Path) -> Result<(String, String)> {
+/// Reads a bundle's config.json, or the file that stands for it; the bundle's path comes back
+/// absolute.
+pub fn bundle(path: &Path, config: Option<&Path>) -> Result<(String, String)> {
     let absolute = fs::canonicalize(path)
         .map_err(|e| Error::io("open the bundle", path.to_string_lossy(), &e))?;
-    let config = absolute.join("config.json");
+    let config = config.map_or_else(|| absolute.join("config.json"), Path::to_owned);
     let text =
         fs::read_to_string(&config).map_err(|e| Error::io("open", config.to_string_lossy(), &e))?;
     let absolute = absolute.into_os_string().into_string();

@@ -1,0 +1,145 @@
+//! The command line: crun's extras, logs, and how wrong usage ends.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use e2e::World;
+
+use super::lifecycle::create;
+
+#[test]
+fn another_config_file_than_the_bundle_s() {
+    let w = World::new();
+    let b = w.bundle("b", &["echo", "from the other"]);
+    let other = w.path("other.json");
+    fs::rename(b.dir().join("config.json"), &other).unwrap();
+    w.runtime(["run", "-b", b.path(), b.id()]).refused().err_has("config.json");
+    let done = w.runtime(["run", "--config", other.to_str().unwrap(), "-b", b.path(), b.id()]);
+    done.ok().out_is("from the other");
+    // As crun: a relative one is looked for where the caller is.
+    w.runtime(["run", b.id(), "-f", "other.json", "-b", b.path()]).ok().out_is("from the other");
+}
+
+#[test]
+fn kill_and_delete_by_regular_expression() {
+    let w = World::new();
+    let bundles = ["one", "two", "three"].map(|name| w.bundle(name, &["sleep", "1000"]));
+    for b in &bundles {
+        create(&w, b);
+    }
+    let [one, two, three] = &bundles;
+    let ts = format!("^{}t(wo|hree)$", w.name());
+    w.runtime(["kill", "--regex", &ts, "KILL"]).ok();
+    super::lifecycle::wait_for(&w, two.id(), "stopped");
+    super::lifecycle::wait_for(&w, three.id(), "stopped");
+    let state = w.runtime(["state", one.id()]).ok().json();
+    assert_eq!(state["status"], "created");
+    w.runtime(["kill", "-r", &ts, "KILL"]).refused().err_has("container not running");
+    w.runtime(["start", one.id()]).ok();
+    // One that can't be deleted is told, and the others are deleted all the same.
+    w.runtime(["delete", "-r", w.name()]).refused().err_has("is not stopped: running");
+    assert_eq!(w.runtime(["list", "-q"]).ok().out(), one.id());
+    w.runtime(["delete", "--regex", "("]).refused().err_has("invalid regular expression");
+    w.runtime(["delete", "--regex", "--force", w.name()]).ok();
+    w.runtime(["list", "-q"]).ok().out_is("");
+}
+
+/// What arrives at a socket of the host's while `args` run; the socket is ours, in a mount
+/// namespace of its own.
+fn arrives(w: &World, place: &str, args: &[&str]) -> String {
+    let ours = w.path("socket");
+    let socket = UnixDatagram::bind(&ours).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let (top, _) = place[1..].split_once('/').unwrap();
+    let hide = format!(
+        "mount -t tmpfs tmpfs /{top} && mkdir -p $(dirname {place}) && touch {place} && \
+         mount --bind $0 {place} && exec \"$@\""
+    );
+    let inside = ["unshare", "-m", "sh", "-c", &hide, ours.to_str().unwrap()];
+    w.runtime_cmd(args).under(inside).run().refused();
+    let mut bytes = [0; 4096];
+    let length = socket.recv(&mut bytes).unwrap();
+    fs::remove_file(ours).unwrap();
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+#[test]
+fn logs_go_to_the_journal_and_to_syslog() {
+    let w = World::new();
+    let id = w.id("nobody");
+    let journal = "/run/systemd/journal/socket";
+    let fields = arrives(&w, journal, &["--log", "journald:", "state", &id]);
+    let message = format!("MESSAGE=container does not exist: {id}");
+    let expected = ["PRIORITY=3", "SYSLOG_IDENTIFIER=dhow-runtime", &format!("ID={id}"), &message];
+    assert_eq!(fields.lines().collect::<Vec<_>>(), expected);
+    let fields = arrives(&w, journal, &["--log=journald:me", "state", &id]);
+    assert!(fields.contains("SYSLOG_IDENTIFIER=me\n"), "{fields}");
+    let line = arrives(&w, "/dev/log", &["--log", "syslog:me", "state", &id]);
+    assert!(line.starts_with("<11>me["), "{line}");
+    assert!(line.ends_with(&format!("]: container does not exist: {id}")), "{line}");
+}
+
+#[test]
+fn log_lines_are_logrus_s_and_the_error_is_on_standard_error_too() {
+    let w = World::new();
+    let (id, log) = (w.id("nobody"), w.path("log"));
+    let log = log.to_str().unwrap();
+    let done = w.runtime(["--log", log, "state", &id]).code(1);
+    assert_eq!(done.err(), format!("container does not exist: {id}"));
+    let text = fs::read_to_string(log).unwrap();
+    let (time, rest) = text.split_once(' ').unwrap();
+    assert!(time.starts_with("time=\"20") && time.ends_with("Z\""), "{text}");
+    assert_eq!(rest, format!("level=error msg=\"container does not exist: {id}\"\n"));
+    // Without a file, standard error has the line alone.
+    let done = w.runtime(["--log-format=json", "state", &id]).code(1);
+    let line = done.err();
+    assert!(
+        line.starts_with("{\"level\":\"error\",\"msg\":\"container does not exist: "),
+        "{line}"
+    );
+    assert_eq!(line.lines().count(), 1, "{line}");
+    w.runtime(["--log", "/no/such/dir/log", "list"])
+        .code(1)
+        .err_has("open /no/such/dir/log: no such");
+}
+
+#[test]
+fn wrong_usage_ends_with_1_and_is_logged() {
+    let w = World::new();
+    let log = w.path("log.json");
+    let flags = ["--log", log.to_str().unwrap(), "--log-format", "json"];
+    for (args, words) in [
+        (&["create"][..], "requires exactly 1 argument(s)"),
+        (&["run", "--no-such", "c"], "flag provided but not defined: --no-such"),
+        (&["state", "a", "b"], "requires exactly 1 argument(s)"),
+        (&["exec"], "requires a minimum of 1 argument(s)"),
+        (&["list", "--quiet=perhaps"], "parse error"),
+        (&["no-such-verb"], "no-such-verb"),
+    ] {
+        w.runtime(flags.iter().chain(args)).refused().code(1).err_has(words);
+        let text = fs::read_to_string(&log).unwrap();
+        let line: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert!(line["msg"].as_str().unwrap().contains(words), "{line}");
+    }
+}
+
+#[test]
+fn help_is_on_standard_output_and_no_failure() {
+    let w = World::new();
+    for args in [&["--help"][..], &["help"], &["run", "--help"], &["help", "exec"], &["list", "-h"]]
+    {
+        let done = w.runtime(args).ok();
+        assert!(done.out().contains("Usage: dhow-runtime") && done.err().is_empty(), "{done}");
+    }
+}
+
+#[test]
+fn version_is_what_docker_and_containerd_parse() {
+    let w = World::new();
+    for flag in ["--version", "-v", "-V"] {
+        let lines = w.runtime([flag]).ok().lines();
+        assert_eq!(lines[0], format!("dhow-runtime version {}", env!("CARGO_PKG_VERSION")));
+        assert_eq!(lines.last().unwrap(), "spec: 1.3.0");
+    }
+}
