@@ -445,12 +445,6 @@ pub struct Update {
     /// Realtime CPU time in each period, in microseconds
     #[arg(long, value_name = "USEC")]
     pub cpu_rt_runtime: Option<i64>,
-    /// (obsolete: the kernel has no such limit any more)
-    #[arg(long, hide = true, value_name = "BYTES")]
-    pub kernel_memory: Option<String>,
-    /// (obsolete: the kernel has no such limit any more)
-    #[arg(long, hide = true, value_name = "BYTES")]
-    pub kernel_memory_tcp: Option<String>,
     /// CPUs to use
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<String>,

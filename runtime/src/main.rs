@@ -192,11 +192,6 @@ fn change(u: &Update, world: &World) -> Result<()> {
         l3: u.l3_cache_schema.as_deref().unwrap_or_default(),
         bandwidth: u.mem_bw_schema.as_deref().unwrap_or_default(),
     };
-    if u.kernel_memory.is_some() || u.kernel_memory_tcp.is_some() {
-        world
-            .log
-            .line(Level::Warning, "Kernel memory settings are ignored: Linux has none any more");
-    }
     if let Some(file) = &u.resources {
         return command::update::update(&u.id, &command::update::Source::File(file), &rdt, world);
     }
