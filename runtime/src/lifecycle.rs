@@ -8,6 +8,7 @@ pub use host::labels;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use dhow_kernel::process::Vector;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
@@ -18,7 +19,7 @@ use crate::hooks;
 use crate::init::child::Fifos;
 use crate::init::parent::{Init, Launch, launch};
 use crate::init::protocol::Message;
-use crate::log::Log;
+use crate::log::{Level, Log};
 use crate::plan::{self, Plan, Rest};
 use crate::resctrl::{Group, Tree};
 use crate::seccomp;
@@ -113,8 +114,11 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         Err(e) => {
             group.undo();
             rdt.iter().for_each(Group::undo);
-            held.dir.remove()?;
-            Err(e)
+            let removed = held.dir.remove();
+            held.release();
+            // SPEC: runtime.md §Lifecycle 3 to 5: a failure goes on with 12 and 13.
+            run_poststop(&rest.hooks, &told(&record), wanted.log);
+            removed.and(Err(e))
         }
     }
 }
@@ -138,11 +142,10 @@ fn make(
     group.create()?;
     rdt.map_or(Ok(()), Group::create)?;
     let fifos = wanted.waits.then(|| fifos(dir)).transpose()?;
-    let state = told(record);
     let launched = launch(Launch {
         plan,
         rest,
-        state: state.clone(),
+        state: told(record),
         cgroup: group,
         rdt: &record.rdt,
         fifos,
@@ -150,10 +153,7 @@ fn make(
         preserve: wanted.preserve + wanted.listen,
         lock: held.descriptor(),
     });
-    let init = launched.inspect_err(|_| {
-        // SPEC: runtime.md §Lifecycle 8 to 13: a failure goes on with the poststop hooks.
-        let _ = hooks::run_all(&rest.hooks.poststop, "poststop", &state.json("stopped", 0));
-    })?;
+    let init = launched?;
     record.process = Identity::of(init.pid).unwrap_or_default();
     let recorded = dir.record(record).and_then(|()| {
         // Only now may init outlive this process, for only now can it be found again.
@@ -194,20 +194,22 @@ fn owner() -> String {
     line.and_then(|line| line.split(':').next()).map_or_else(|| format!("#{uid}"), str::to_owned)
 }
 
-/// Runs the poststart hooks; a failing one is told, and changes nothing.
+/// Runs the poststart hooks. A failing one ends the container's process.
 ///
-/// SPEC: runtime.md §Lifecycle 10.
-pub fn poststart(hooks: &Hooks, record: &Record, log: &crate::log::Log) {
-    let state = told(record).json("running", record.process.pid);
-    for hook in &hooks.poststart {
-        if let Err(e) = hooks::run(hook, "poststart", &state) {
-            log.line(crate::log::Level::Warning, &e.to_string());
-        }
+/// SPEC: runtime.md §Lifecycle 9.
+pub fn poststart(hooks: &Hooks, record: &Record) -> Result<()> {
+    if hooks.poststart.is_empty() {
+        return Ok(());
     }
+    let env = Vector::environment();
+    let scene = told(record).outside("poststart", "running", record.process.pid, &env);
+    scene.run(&hooks.poststart).inspect_err(|_| {
+        let _ = kill_and_wait(record);
+    })
 }
 
 /// Removes a container whose process has ended: groups, directory, then the poststop hooks.
-pub fn destroy(held: &Held, record: &Record, log: &crate::log::Log) -> Result<()> {
+pub fn destroy(held: &Held, record: &Record, log: &Log) -> Result<()> {
     // What outlived the first process (no pid namespace of its own) ends with it.
     // Looked at first, since killing all means freezing, which takes its time.
     if !record.cgroup.pids().is_ok_and(|left| left.is_empty()) {
@@ -216,24 +218,32 @@ pub fn destroy(held: &Held, record: &Record, log: &crate::log::Log) -> Result<()
     let config = held.dir.config();
     let groups = record.cgroup.delete().and(record.rdt.remove());
     let directory = held.dir.remove();
+    // The id is free, and who waits for it need not wait for the hooks.
+    held.release();
     poststop(config, record, log);
     groups.and(directory)
 }
 
-/// SPEC: runtime.md §Lifecycle 13: a failing poststop hook is told, and the next ones run.
-fn poststop(config: Result<String>, record: &Record, log: &crate::log::Log) {
+fn poststop(config: Result<String>, record: &Record, log: &Log) {
     let Ok(text) = config else { return };
     if !text.contains("\"poststop\"") {
         return;
     }
     let hooks = validate::parse::<validate::spec::Spec<'_>>(&text)
         .and_then(|spec| validate::hook::read(&spec.hooks));
-    let Ok(hooks) = hooks else { return };
-    let state = told(record).json("stopped", 0);
-    for hook in &hooks.poststop {
-        if let Err(e) = hooks::run(hook, "poststop", &state) {
-            log.line(crate::log::Level::Warning, &e.to_string());
-        }
+    if let Ok(hooks) = hooks {
+        run_poststop(&hooks, &told(record), log);
+    }
+}
+
+/// SPEC: runtime.md §Lifecycle 13: a failing poststop hook is told, and the next ones run.
+fn run_poststop(hooks: &Hooks, state: &hooks::State, log: &Log) {
+    if hooks.poststop.is_empty() {
+        return;
+    }
+    let env = Vector::environment();
+    for e in state.outside("poststop", "stopped", 0, &env).run_each(&hooks.poststop) {
+        log.line(Level::Warning, &e.to_string());
     }
 }
 
@@ -244,14 +254,31 @@ const PATIENCE: u16 = 10_000;
 pub fn kill_and_wait(record: &Record) -> Result<()> {
     let Some(process) = record.process.open() else { return Ok(()) };
     let _ = record.cgroup.thaw();
-    let system = |e| Error::system("kill", &record.id, e);
+    end(&process, &record.id)
+}
+
+/// Ends whoever is making the container in this directory. Its hooks end with it, and init
+/// ends by itself.
+pub fn end_maker(dir: &Dir) -> Result<()> {
+    let Some(pid) = dir.holder() else { return Ok(()) };
+    let system = |e| Error::system("end the creation by process", pid.to_string(), e);
+    let maker = match dhow_kernel::process::pidfd_open(pid) {
+        Err(nix::errno::Errno::ESRCH) => return Ok(()),
+        other => other.map_err(system)?,
+    };
+    // The number may have become another's before the handle was there.
+    if dir.holder() == Some(pid) { end(&maker, &pid.to_string()) } else { Ok(()) }
+}
+
+fn end(process: &OwnedFd, what: &str) -> Result<()> {
+    let system = |e| Error::system("kill", what, e);
     match dhow_kernel::process::pidfd_signal(process.as_fd(), libc::SIGKILL) {
         Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
         Err(e) => return Err(system(e)),
     }
     let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
     match poll(&mut fds, PollTimeout::from(PATIENCE)).map_err(system)? {
-        0 => Err(Error::rule(format!("container {} doesn't die of SIGKILL", record.id))),
+        0 => Err(Error::rule(format!("{what} doesn't die of SIGKILL"))),
         _ => Ok(()),
     }
 }

@@ -99,9 +99,31 @@ pub fn pidfd_signal(process: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
     .map(drop)
 }
 
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By exit(2).
+    Code(i32),
+    /// By a signal.
+    Signal {
+        /// Which.
+        number: i32,
+        /// Whether it left a core.
+        core: bool,
+    },
+}
+
 /// Reaps the child of a handle without waiting; `None` while it runs.
 /// The answer is a wait(2) status as a shell shows it: code, or 128 + signal.
 pub fn reap(process: BorrowedFd<'_>) -> nix::Result<Option<i32>> {
+    Ok(end(process)?.map(|end| match end {
+        End::Code(code) => code,
+        End::Signal { number, .. } => 128 + number,
+    }))
+}
+
+/// Reaps the child of a handle without waiting; `None` while it runs.
+pub fn end(process: BorrowedFd<'_>) -> nix::Result<Option<End>> {
     // SAFETY: siginfo_t is plain data, for which zero is a value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
@@ -115,7 +137,10 @@ pub fn reap(process: BorrowedFd<'_>) -> nix::Result<Option<i32>> {
     if pid == 0 {
         return Ok(None);
     }
-    Ok(Some(if info.si_code == libc::CLD_EXITED { status } else { 128 + status }))
+    Ok(Some(match info.si_code {
+        libc::CLD_EXITED => End::Code(status),
+        code => End::Signal { number: status, core: code == libc::CLD_DUMPED },
+    }))
 }
 
 /// Ends the process at once, running nothing of it any more.
@@ -136,6 +161,24 @@ impl Vector {
     pub fn new(strings: Vec<CString>) -> Self {
         let pointers = strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect();
         Self { pointers, _strings: strings }
+    }
+
+    /// This process's own environment, to be passed on as it is.
+    pub fn environment() -> Self {
+        unsafe extern "C" {
+            static environ: *const *const libc::c_char;
+        }
+        let mut strings = Vec::new();
+        // SAFETY: execve(2) gave an array that ends in null, of strings that do; nothing in this
+        // single-threaded program changes it.
+        unsafe {
+            let mut entry = environ;
+            while !entry.is_null() && !(*entry).is_null() {
+                strings.push(CStr::from_ptr(*entry).to_owned());
+                entry = entry.add(1);
+            }
+        }
+        Self::new(strings)
     }
 }
 

@@ -3,16 +3,20 @@
 use super::World;
 use crate::error::{Error, Result};
 use crate::lifecycle;
-use crate::state::{MISSING, Status};
+use crate::state::{MAKING, MISSING, Status};
 
 /// Deletes it.
 pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
     let (held, record) = match world.store.hold(id) {
         Ok(found) => found,
+        Err(e) if force && e.to_string().starts_with(MAKING) => {
+            lifecycle::end_maker(&world.store.find(id)?.0)?;
+            world.store.hold_unmade(id)?
+        }
         Err(e) if force => return forgotten(id, world, e),
         Err(e) => return Err(e),
     };
-    match held.dir.status(&record) {
+    match held.status(&record) {
         Status::Stopped => {}
         // As runc: what was never started has nothing to lose.
         Status::Created => lifecycle::kill_and_wait(&record)?,

@@ -57,13 +57,14 @@ pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
     let mut screen = Screen { socket, detach: extra.detach, ours: None };
     let born = lifecycle::create(&world.store, &flags.wanted(world, false), &mut screen)?;
     let told = handle.send("standard", born.init.pidfd.as_fd());
-    let ended = told.and_then(|()| started(&born, flags, &screen, signals.as_ref(), world));
+    let ended = told.and_then(|()| started(&born, flags, &screen, signals.as_ref()));
     // Deleted by somebody else meanwhile: there is nothing of it left to remove.
     let ours = born.held.take_back();
     match ended {
         Ok(None) => Ok(0),
         Ok(Some(code)) if extra.keep || !ours => Ok(code),
         Ok(Some(code)) => lifecycle::destroy(&born.held, &born.record, &world.log).map(|()| code),
+        Err(e) if !ours => Err(e),
         Err(e) => {
             born.init.discard();
             lifecycle::destroy(&born.held, &born.record, &world.log)?;
@@ -78,14 +79,13 @@ fn started(
     flags: &Flags,
     screen: &Screen<'_>,
     signals: Option<&Signals>,
-    world: &World,
 ) -> Result<Option<i32>> {
     let relay = screen.ours.as_ref().map(|ours| Relay::receive(ours.as_fd())).transpose()?;
     flags.write_pid(born.record.process.pid)?;
-    born.init.go()?;
-    lifecycle::poststart(&born.hooks, &born.record, &world.log);
-    let Some(signals) = signals else { return Ok(None) };
-    // Others may use it now: exec, kill, state.
+    // Others may use it now: exec, kill, state. Hooks may take their time.
     born.held.release();
+    born.init.go()?;
+    lifecycle::poststart(&born.hooks, &born.record)?;
+    let Some(signals) = signals else { return Ok(None) };
     foreground::wait(&born.init, signals, relay.as_ref()).map(Some)
 }

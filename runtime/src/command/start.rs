@@ -8,13 +8,13 @@ use super::World;
 use crate::error::{Error, Result};
 use crate::init::fault::Fault;
 use crate::lifecycle;
-use crate::state::{Dir, Record, Status, file};
+use crate::state::{Held, Record, Status, file};
 use crate::validate::{self, hook, spec};
 
 /// Starts it.
 pub fn start(id: &str, world: &World) -> Result<()> {
     let (held, record) = world.store.hold(id)?;
-    match held.dir.status(&record) {
+    match held.status(&record) {
         Status::Created => {}
         Status::Stopped => {
             return Err(Error::rule(format!("cannot start a container that has stopped: {id}")));
@@ -28,16 +28,17 @@ pub fn start(id: &str, world: &World) -> Result<()> {
             )));
         }
     }
-    release(&held.dir, &record)?;
     let text = held.dir.config()?;
+    release(&held, &record)?;
     if text.contains("\"poststart\"") {
         let hooks = hook::read(&validate::parse::<spec::Spec<'_>>(&text)?.hooks)?;
-        lifecycle::poststart(&hooks, &record, &world.log);
+        lifecycle::poststart(&hooks, &record)?;
     }
     Ok(())
 }
 
-fn release(dir: &Dir, record: &Record) -> Result<()> {
+fn release(held: &Held, record: &Record) -> Result<()> {
+    let dir = &held.dir;
     let (start, answer) = (dir.file(file::START), dir.file(file::ANSWER));
     let io = |e: std::io::Error| Error::io("start", &record.id, &e);
     // KERNEL: fifo(7): without waiting, opening for reading always works, and
@@ -49,6 +50,9 @@ fn release(dir: &Dir, record: &Record) -> Result<()> {
     fifo.write_all(b"0").map_err(io)?;
     fs::remove_file(&start).map_err(io)?;
     let _ = fs::remove_file(&answer);
+    // It counts as running now, and hooks, which may take their time, must not keep others
+    // from ending it.
+    held.release();
     wait_for_end(&heard)?;
     let mut bytes = Vec::new();
     match heard.read_to_end(&mut bytes) {

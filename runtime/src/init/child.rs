@@ -1,7 +1,8 @@
 //! Init's half: the only loop.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use dhow_kernel::process::Vector;
 use nix::fcntl::OFlag;
 
 use super::fault::{Because, Cause, Done};
@@ -106,11 +107,17 @@ fn in_hooks(plan: &Plan, c: &Context) -> Done {
         c.link.send(&Message::Hooks).because("report to", "the runtime")?;
         c.link.expect(&Message::Hooked).because("wait for", "the runtime's hooks")?;
     }
-    let state = c.state.json("creating", nix::unistd::getpid().as_raw());
-    for hook in &plan.create_container {
-        hooks::run(hook, "createContainer", &state).map_err(|e| Cause::rule(e.to_string()))?;
+    if plan.create_container.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let scene = hooks::Scene {
+        kind: "createContainer",
+        state: c.state.json("creating", nix::unistd::getpid().as_raw()),
+        dir: Some(plan.rootfs.clone()),
+        env: &Vector::new(Vec::new()),
+        watch: Some(c.link.as_fd()),
+    };
+    scene.run(&plan.create_container).map_err(|e| Cause::rule(e.to_string()))
 }
 
 /// Waits until someone starts the container, then runs the startContainer hooks.
@@ -127,10 +134,11 @@ fn start(plan: &Plan, c: &Context) -> Done {
     }
     // SPEC: runtime.md §State: in the container's namespaces the pid is as seen there.
     let state = c.state.json("created", nix::unistd::getpid().as_raw());
-    for hook in &plan.start_container {
-        hooks::run(hook, "startContainer", &state).map_err(|e| Cause::rule(e.to_string()))?;
-    }
-    Ok(())
+    let program = c.program.as_ref().ok_or_else(|| Cause::rule("there is no program"))?;
+    // As runc: the program's environment is theirs, if they say none.
+    let env = program.environment();
+    let scene = hooks::Scene { kind: "startContainer", state, dir: None, env, watch: None };
+    scene.run(&plan.start_container).map_err(|e| Cause::rule(e.to_string()))
 }
 
 /// Flags with which directories are held.

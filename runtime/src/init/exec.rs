@@ -37,6 +37,11 @@ pub fn close(preserve: u32) -> Done {
 }
 
 impl Program {
+    /// Its environment.
+    pub const fn environment(&self) -> &Vector {
+        &self.envp
+    }
+
     /// Becomes it.
     pub fn execute(&self) -> Cause {
         let errno = execve(&self.path, &self.argv, &self.envp);

@@ -7,7 +7,7 @@ mod sources;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
-use dhow_kernel::process::{self, Fork, Side};
+use dhow_kernel::process::{self, Fork, Side, Vector};
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
@@ -189,9 +189,10 @@ fn bring(
                 init.say(&Message::Idmapped)?;
             }
             Message::Hooks => {
-                let json = state.json("creating", init.pid.as_raw());
-                hooks::run_all(&rest.hooks.prestart, "prestart", &json)?;
-                hooks::run_all(&rest.hooks.create_runtime, "createRuntime", &json)?;
+                let (pid, env) = (init.pid.as_raw(), Vector::environment());
+                let scene = |kind| state.outside(kind, "creating", pid, &env);
+                scene("prestart").run(&rest.hooks.prestart)?;
+                scene("createRuntime").run(&rest.hooks.create_runtime)?;
                 init.say(&Message::Hooked)?;
             }
             Message::Listener(fd) => {

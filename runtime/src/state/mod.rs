@@ -14,6 +14,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::sys::stat::{major, minor};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
@@ -87,6 +89,11 @@ impl Held {
         self.lock.lock().is_ok() && self.is_current()
     }
 
+    /// What the container is doing now: nobody makes it while we hold it.
+    pub fn status(&self, record: &Record) -> Status {
+        if record.process.pid == 0 { Status::Stopped } else { self.dir.status(record) }
+    }
+
     /// Whether what is held is still what the path leads to.
     fn is_current(&self) -> bool {
         let (held, there) = (self.lock.metadata(), fs::metadata(&self.dir.path));
@@ -102,6 +109,9 @@ impl Drop for Held {
 
 /// How an unknown id is said; engines look for these words.
 pub const MISSING: &str = "container does not exist";
+
+/// How an id is said whose container is still being made.
+pub const MAKING: &str = "container is being created";
 
 /// Names of the files in a container's directory.
 pub mod file {
@@ -162,9 +172,23 @@ impl Store {
 
     /// The container called `id`, held, and its record as it is once held: whoever held
     /// it before may have gone on, or removed it, and the id may have been taken anew.
+    ///
+    /// One that is being made is not waited for: its hooks may never come back.
     pub fn hold(&self, id: &str) -> Result<(Held, Record)> {
+        self.hold_when(id, true)
+    }
+
+    /// The same when its maker has been ended: it is held until all have let go.
+    pub fn hold_unmade(&self, id: &str) -> Result<(Held, Record)> {
+        self.hold_when(id, false)
+    }
+
+    fn hold_when(&self, id: &str, made: bool) -> Result<(Held, Record)> {
         loop {
-            let (dir, _) = self.find(id)?;
+            let (dir, record) = self.find(id)?;
+            if made && record.process.pid == 0 && dir.is_held() {
+                return Err(Error::rule(format!("{MAKING}: {id}")));
+            }
             let path = dir.path.clone();
             match dir.hold() {
                 Ok(held) if held.is_current() => {
@@ -225,6 +249,21 @@ impl Dir {
     /// Whether somebody holds it.
     pub fn is_held(&self) -> bool {
         File::open(&self.path).is_ok_and(|file| file.try_lock_shared().is_err())
+    }
+
+    /// The process that holds it.
+    pub fn holder(&self) -> Option<Pid> {
+        let held = fs::metadata(&self.path).ok()?;
+        let (major, minor) = (major(held.dev()), minor(held.dev()));
+        let place = format!("{major:02x}:{minor:02x}:{}", held.ino());
+        // KERNEL: proc_locks(5): number, FLOCK, ADVISORY, WRITE, pid, device and inode, range.
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        locks.lines().find_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let flock = words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&place.as_str());
+            let pid = words.get(4)?.parse().ok().filter(|pid| *pid > 0)?;
+            flock.then(|| Pid::from_raw(pid))
+        })
     }
 
     /// Its record.
