@@ -58,11 +58,13 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     entry.record.process.open().ok_or_else(gone)?;
     let (process, cgroup, rdt) = (entry.process, entry.cgroup, &entry.record.rdt);
     let (record, filter) = (entry.record, entry.filter);
+    // `--cgroup` means that group or none.
+    let first = std::ptr::eq(cgroup, &raw const record.cgroup).then_some(record.process.pid);
     let state = || told(record).json("running", record.process.pid);
     let in_user = spaces.user();
     let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
     let (init, placed) = spawn(entry, &target, spaces)?;
-    let brought = cgroup_join(cgroup, &init, placed)
+    let brought = cgroup_join(cgroup, &init, placed, first)
         .and_then(|()| rdt.join(init.pid.as_raw()))
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))
@@ -77,9 +79,22 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     }
 }
 
-fn cgroup_join(cgroup: &crate::cgroup::Record, init: &Init, placed: bool) -> Result<()> {
+/// Into the container's group or, as runc, where the container's first process is now.
+fn cgroup_join(
+    cgroup: &crate::cgroup::Record,
+    init: &Init,
+    placed: bool,
+    first: Option<i32>,
+) -> Result<()> {
     // Mostly the clone has done it.
-    if placed { Ok(()) } else { cgroup.join_unified(init.pid.as_raw()) }
+    if placed {
+        return Ok(());
+    }
+    let pid = init.pid.as_raw();
+    match (cgroup.join_unified(pid), first) {
+        (Err(e), Some(first)) => cgroup.join_first(pid, first).map_err(|_| e),
+        (done, _) => done,
+    }
 }
 
 fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces) -> Result<(Init, bool)> {

@@ -26,6 +26,7 @@ use crate::seccomp;
 use crate::state::{self, Dir, Held, Identity, Record, Store, file};
 use crate::validate;
 use crate::validate::hook::Hooks;
+use crate::validate::linux::ns;
 
 /// What to make, as the command line has it.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         wanted.log.line(crate::log::Level::Warning, warning);
     }
     let path = container.cgroups_path.clone();
+    let shared_pids = container.namespaces.new & ns::PID == 0;
     let mut group = cgroup::prepare(&cgroup::Request {
         id: wanted.id,
         path: (!path.is_empty()).then_some(path.as_str()),
@@ -102,6 +104,7 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         rootfs: plan.rootfs.to_string_lossy().into_owned(),
         created: state::now(),
         owner: owner(),
+        shared_pids,
         annotations: std::mem::take(&mut rest.annotations),
         cgroup: group.record(),
         rdt: rdt.as_ref().map(Group::record).unwrap_or_default(),

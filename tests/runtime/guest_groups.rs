@@ -42,3 +42,27 @@ fn events_on_cgroup_v2() {
     assert!(lines.last().unwrap().parse::<u32>().unwrap() >= 1, "{done}");
     done.err_has("container with id one is not running");
 }
+
+#[test]
+fn exec_on_cgroup_v2_goes_where_the_first_process_has_gone() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "rw"]});
+    drop(b.with("/mounts/6", mount).with("/linux/cgroupsPath", "/boxes/one".into()));
+    let script = "quiet rt run -d one; inside() { rt exec one sh -c \"$1\"; }; \
+        inside 'mkdir /sys/fs/cgroup/foo; echo 1 >/sys/fs/cgroup/foo/cgroup.procs'; \
+        inside 'cat /proc/self/cgroup'; \
+        inside 'echo $$ >/sys/fs/cgroup/foo/cgroup.procs; echo +memory >/sys/fs/cgroup/cgroup.subtree_control'; \
+        inside 'cat /proc/self/cgroup'; rt ps -f json one; \
+        rt exec --cgroup / one true && echo joined; \
+        rt pause one; rt state one | grep status; cat $g/boxes/one/cgroup.freeze; \
+        rt delete -f one; [ -e $g/boxes/one ] || echo gone";
+    let done = in_guest(&w, script).ok();
+    let lines = done.lines();
+    assert_eq!(lines[..2], ["0::/", "0::/foo"], "{done}");
+    assert!(lines[2].starts_with('['), "{done}");
+    assert!(lines[3].contains("paused"), "{done}");
+    assert_eq!(lines[4..], ["1", "gone"], "{done}");
+    done.err_has("device or resource busy");
+}

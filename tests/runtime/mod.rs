@@ -6,6 +6,7 @@ mod change;
 mod console;
 mod events;
 mod exec;
+mod groups;
 mod guest;
 mod guest_groups;
 mod handles;

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::door::Doors;
+use super::host::MOUNTPOINT;
 use super::resources::{Memory, Resources};
 use super::{files, update, v1, v2};
 use crate::error::{Error, Result};
@@ -42,6 +43,20 @@ impl Record {
     /// Moves a process into the unified group, where it wasn't born in it.
     pub fn join_unified(&self, pid: i32) -> Result<()> {
         self.unified().map_or(Ok(()), |dir| enter(dir, pid))
+    }
+
+    /// The same, into the group that the container's first process is in now, on a machine with
+    /// cgroup v2 alone.
+    ///
+    /// KERNEL: cgroup-v2.rst §No Internal Process Constraint: a container that hands controllers
+    /// down in its group takes no process into it (EBUSY); or it has moved, and the group is gone.
+    pub fn join_first(&self, pid: i32, first: i32) -> Result<()> {
+        let none = || Error::rule("the container's first process is in no cgroup");
+        self.pure_v2().ok_or_else(none)?;
+        let path = format!("/proc/{first}/cgroup");
+        let text = fs::read_to_string(&path).map_err(|e| Error::io("read", path, &e))?;
+        let own = text.lines().find_map(|line| line.strip_prefix("0::")).ok_or_else(none)?;
+        enter(&format!("{MOUNTPOINT}{own}"), pid)
     }
 
     /// The group on the unified hierarchy, for `CLONE_INTO_CGROUP`.

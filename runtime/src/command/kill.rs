@@ -17,6 +17,13 @@ pub fn kill(id: &str, text: &str, all: bool, world: &World) -> Result<()> {
     }
     let gone = || Error::rule(format!("container not running: {id}"));
     let status = dir.status(&record);
+    // As runc: in a pid namespace of others, the end of the first process is the end of no other.
+    if number == libc::SIGKILL && record.shared_pids && !record.cgroup.is_empty() {
+        if status == Status::Stopped && record.cgroup.pids()?.is_empty() {
+            return Err(gone());
+        }
+        return record.cgroup.kill(number);
+    }
     if matches!(status, Status::Stopped | Status::Creating) {
         return Err(gone());
     }

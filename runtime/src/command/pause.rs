@@ -1,14 +1,22 @@
 //! `pause`: stops every process of a container.
 
+use std::fs;
+
 use super::World;
 use crate::error::{Error, Result};
-use crate::state::Status;
+use crate::state::{Status, file};
 
 /// Pauses it.
 pub fn pause(id: &str, world: &World) -> Result<()> {
     let (held, record) = world.store.hold(id)?;
     match held.dir.status(&record) {
-        Status::Running | Status::Created => record.cgroup.freeze(),
+        Status::Running => record.cgroup.freeze(),
+        Status::Created => {
+            record.cgroup.freeze()?;
+            // It is paused rather than created from now on, and can't be started.
+            let (fifo, parked) = (held.dir.file(file::START), held.dir.file(file::PARKED));
+            fs::rename(fifo, parked).map_err(|e| Error::io("park the start of", id, &e))
+        }
         _ => Err(Error::rule("container not running")),
     }
 }

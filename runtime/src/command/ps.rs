@@ -11,6 +11,8 @@ pub fn ps(id: &str, format: Format, options: &[String], world: &World) -> Result
     let (_, record) = world.store.find(id)?;
     let pids = record.cgroup.pids()?;
     match format {
+        // As Go prints a list that never was made.
+        Format::Json if pids.is_empty() => Ok("null\n".to_owned()),
         Format::Json => json(&pids),
         Format::Table => filter(&table(options)?, &pids),
     }
@@ -35,7 +37,7 @@ fn filter(table: &str, pids: &[i32]) -> Result<String> {
     let mut lines = table.lines();
     let head = lines.next().unwrap_or_default();
     let Some(column) = head.split_whitespace().position(|title| title == "PID") else {
-        return Err(Error::rule("ps: couldn't find PID field in its output: ask for it by -o pid"));
+        return Err(Error::rule("couldn't find PID field in ps output: ask for it by -o pid"));
     };
     let ours = |line: &&str| {
         let pid = line.split_whitespace().nth(column).and_then(|field| field.parse().ok());

@@ -42,6 +42,9 @@ pub struct Record {
     pub created: String,
     /// Name of the user who made it.
     pub owner: String,
+    /// Whether its processes are in a pid namespace of others: they outlive the first one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared_pids: bool,
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -121,6 +124,8 @@ pub mod file {
     pub const CONFIG: &str = "config.json";
     /// What `start` writes to; there while the container is only created.
     pub const START: &str = "exec.fifo";
+    /// Its name while a created container is paused, so that no `start` writes to it.
+    pub const PARKED: &str = "exec.fifo.paused";
     /// What `start` reads from.
     pub const ANSWER: &str = "exec.answer";
 }

@@ -39,6 +39,7 @@ pub(super) fn of(dir: &Dir, record: &Record) -> Status {
     if record.process.open().is_none() {
         return Status::Stopped;
     }
+    // Paused before its start, it is parked under another name.
     if dir.file(file::START).exists() {
         return Status::Created;
     }
