@@ -22,6 +22,7 @@ pub mod rights;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
+pub mod space;
 pub mod tty;
 pub mod xattr;
 

@@ -23,17 +23,19 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
         return Ok(());
     }
     let root = c.root()?;
-    let shared = plan.propagation.0;
-    if matches!(shared, libc::MS_SHARED | libc::MS_UNBINDABLE) {
-        mounts::spread(&[plan.propagation], root.as_fd()).because("set the propagation of", "/")?;
-    }
     if plan.readonly {
         mounts::dress(root.as_fd(), READONLY, false).because("make read-only", "/")?;
     }
     for path in &plan.readonly_paths {
         readonly(root, path)?;
     }
-    mask(plan, c)
+    mask(plan, c)?;
+    // Last, since of what is unbindable nothing can be made read-only by a bind.
+    if matches!(plan.propagation.0, libc::MS_SHARED | libc::MS_UNBINDABLE) {
+        let root = c.root()?.as_fd();
+        mounts::spread(&[plan.propagation], root).because("set the propagation of", "/")?;
+    }
+    Ok(())
 }
 
 /// What isn't there needs no protection.

@@ -7,6 +7,7 @@ pub mod procfs;
 pub mod protocol;
 pub mod root;
 
+mod bare;
 mod cgroup;
 pub(crate) mod console;
 mod copy_up;

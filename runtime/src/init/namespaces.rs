@@ -1,6 +1,5 @@
 //! Entering namespaces, on init's side of the fork.
 
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
@@ -9,7 +8,7 @@ use super::child::Context;
 use super::fault::{Because, Done};
 use super::protocol::Message;
 use crate::cgroup::Doors;
-use crate::plan::{Plan, Spaces};
+use crate::plan::Plan;
 use crate::validate::linux::ns;
 
 /// Enters the cgroups, joins what is joined by path and becomes root of the user namespace.
@@ -20,7 +19,7 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     if !plan.spaces.relay {
         join(&plan.spaces.join)?;
     }
-    if !plan.uid_map.is_empty() {
+    if plan.spaces.clone & ns::USER != 0 {
         c.link.expect(&Message::Mapped).because("wait for", "the id maps")?;
     }
     if plan.spaces.user {
@@ -39,26 +38,10 @@ pub fn join(list: &[(u64, std::ffi::CString)]) -> Done {
     Ok(())
 }
 
-fn enter(flag: u64, path: &std::ffi::CStr) -> nix::Result<()> {
+/// Joins one.
+pub fn enter(flag: u64, path: &std::ffi::CStr) -> nix::Result<()> {
     let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     setns(fd, CloneFlags::from_bits_retain(flag as i32))
-}
-
-/// The in-between process's joins: what the host owns first, then the user
-/// namespace, then what only it may join.
-pub fn relay(spaces: &Spaces) -> Done {
-    let mut left = Vec::new();
-    for (flag, path) in spaces.join.iter().filter(|(flag, _)| *flag != ns::USER) {
-        match enter(*flag, path) {
-            Err(Errno::EPERM) => left.push((*flag, path.clone())),
-            other => other.because("join the namespace", path.to_bytes())?,
-        }
-    }
-    if let Some(user) = spaces.join.iter().find(|(flag, _)| *flag == ns::USER) {
-        join(std::slice::from_ref(user))?;
-        become_root()?;
-    }
-    join(&left)
 }
 
 /// In a user namespace, the ids of its root, so that what is made belongs to it.

@@ -24,7 +24,9 @@ use crate::hooks;
 use crate::plan::{Plan, Rest};
 use crate::resctrl;
 use crate::seccomp::{Filter, notify};
+use crate::validate::linux::ns;
 use crate::validate::process::{Process, rlimit_name};
+use crate::validate::spec::IdMapping;
 use sources::Outside;
 
 /// What a launch needs besides the plan.
@@ -68,7 +70,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Init> {
     let state = launch.state.clone();
     let proc = open_proc()?;
     let (inside, outside) = sources::prepare(plan, &proc)?;
-    let init = spawn(launch, inside)?;
+    let init = spawn(launch, inside, &proc)?;
     let grouped = if rdt.is_empty() { Ok(()) } else { rdt.enter(init.pid.as_raw()) };
     let brought = grouped.and_then(|()| bring(&init, plan, rest, &state, &proc, &outside));
     if let Err(e) = brought {
@@ -78,11 +80,16 @@ pub fn launch(launch: Launch<'_>) -> Result<Init> {
     Ok(init)
 }
 
+/// The id maps of the user namespace at `path`.
+pub fn joined_maps(path: &std::ffi::CStr) -> Result<(Vec<IdMapping>, Vec<IdMapping>)> {
+    idmap::of(&open_proc()?, path)
+}
+
 fn open_proc() -> Result<Procfs> {
     Procfs::open().map_err(|errno| Error::system("open as procfs", "/proc", errno))
 }
 
-fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>) -> Result<Init> {
+fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Result<Init> {
     let system = |errno| Error::system("clone", "the container's first process", errno);
     let plan = launch.plan;
     let (ours, theirs) = Link::pair().map_err(system)?;
@@ -102,7 +109,7 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>) -> Result<Init> {
         null: None,
     };
     let lock = launch.lock;
-    let aside = Aside::step(plan)?;
+    let aside = Aside::step(plan, proc)?;
     let fork = Fork {
         namespaces: if plan.spaces.relay { 0 } else { plan.spaces.clone },
         sibling: false,
@@ -123,7 +130,7 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>) -> Result<Init> {
     drop(context);
     aside.back()?;
     if plan.spaces.relay {
-        return relay::meet(ours, pidfd);
+        return relay::meet(ours, (pid, pidfd), plan, proc);
     }
     Ok(Init { pid, pidfd, link: ours })
 }
@@ -134,8 +141,11 @@ struct Aside {
 }
 
 impl Aside {
-    fn step(plan: &Plan) -> Result<Self> {
+    fn step(plan: &Plan, proc: &Procfs) -> Result<Self> {
         let mut back = Vec::new();
+        if plan.spaces.relay {
+            return Ok(Self { back });
+        }
         if let Some(path) = &plan.spaces.pid {
             let system = |e| Error::system("join the namespace", path.to_string_lossy(), e);
             back.push((own(c"/proc/self/ns/pid")?, CloneFlags::CLONE_NEWPID));
@@ -148,8 +158,7 @@ impl Aside {
             back.push((own(c"/proc/self/ns/time")?, flag));
             unshare(flag).map_err(system)?;
             if !plan.time_offsets.is_empty() {
-                std::fs::write("/proc/self/timens_offsets", &plan.time_offsets)
-                    .map_err(|e| Error::io("write", "/proc/self/timens_offsets", &e))?;
+                clocks(proc, "self", &plan.time_offsets)?;
             }
         }
         Ok(Self { back })
@@ -161,6 +170,13 @@ impl Aside {
         }
         Ok(())
     }
+}
+
+/// Offsets of a time namespace that `who` made and nobody is in yet.
+fn clocks(proc: &Procfs, who: &str, offsets: &str) -> Result<()> {
+    let path = CString::new(format!("{who}/timens_offsets")).unwrap_or_default();
+    proc.write(&path, offsets.as_bytes())
+        .map_err(|e| Error::system("write", "/linux/timeOffsets to timens_offsets", e))
 }
 
 fn own(path: &std::ffi::CStr) -> Result<OwnedFd> {
@@ -176,7 +192,7 @@ fn bring(
     proc: &Procfs,
     outside: &Outside,
 ) -> Result<()> {
-    if !plan.uid_map.is_empty() {
+    if plan.spaces.clone & ns::USER != 0 {
         idmap::write(proc, init.pid, &plan.uid_map, &plan.gid_map)?;
         init.say(&Message::Mapped)?;
     }

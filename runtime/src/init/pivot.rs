@@ -1,13 +1,16 @@
 //! The root file system: opened before the mounts, made `/` after them.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 
 use dhow_kernel::mount::{self as kernel, Tree};
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 
+use super::bare;
 use super::child::{Context, HELD};
 use super::fault::{Because, Done};
 use super::root::Root;
@@ -23,17 +26,19 @@ pub fn open(plan: &Plan, c: &mut Context) -> Done {
     }
     let slash = nix::fcntl::open(c"/", HELD, Mode::empty()).because("open", "/")?;
     let (propagation, recursive) = plan.propagation;
+    // DIFFERS: runc makes the host's tree unbindable too, and then can bind nothing of it; here
+    // that is private until the root is `/`.
+    let unbindable = propagation == libc::MS_UNBINDABLE;
+    let propagation = if unbindable { libc::MS_PRIVATE } else { propagation };
     set(slash.as_fd(), propagation, recursive).because("set the propagation of", "/")?;
     if !plan.masked_paths.is_empty() {
         c.null = Some(super::mask::host_null()?);
     }
+    if !recursive || !matches!(propagation, libc::MS_SLAVE | libc::MS_PRIVATE) {
+        part(rootfs, propagation)?;
+    }
     let tree = kernel::open_tree(AT_FDCWD, rootfs, Tree::CloneRecursive)
         .because("open the root", rootfs.to_bytes())?;
-    // KERNEL: pivot_root(2): neither root may be shared; and mounts made in a
-    // shared one would show up on the host.
-    if matches!(propagation, libc::MS_SHARED | libc::MS_UNBINDABLE) {
-        set(tree.as_fd(), libc::MS_PRIVATE, true).because("make private", rootfs.to_bytes())?;
-    }
     let target = nix::fcntl::open(rootfs, HELD, Mode::empty())
         .because("open the root", rootfs.to_bytes())?;
     kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", rootfs.to_bytes())?;
@@ -46,6 +51,25 @@ fn set(mount: std::os::fd::BorrowedFd<'_>, propagation: u64, recursive: bool) ->
     kernel::set_attributes(mount, &attributes, recursive)
 }
 
+/// Cuts off the one mount that the root lies on.
+///
+/// KERNEL: pivot_root(2): it must not be shared; and what is mounted on a shared one would show
+/// up on the host.
+fn part(rootfs: &CStr, propagation: u64) -> Done {
+    let own = if propagation == libc::MS_SLAVE { propagation } else { libc::MS_PRIVATE };
+    let mut path = rootfs.to_bytes();
+    loop {
+        let at = CString::new(if path.is_empty() { b"/" } else { path }).unwrap_or_default();
+        let fd = nix::fcntl::open(at.as_c_str(), HELD, Mode::empty());
+        // KERNEL: mount_setattr(2): EINVAL says that this isn't where a mount begins.
+        match set(fd.because("open", at.to_bytes())?.as_fd(), own, false) {
+            Err(Errno::EINVAL) if !path.is_empty() => {}
+            other => return other.because("make private", at.to_bytes()),
+        }
+        path = &path[..path.iter().rposition(|b| *b == b'/').unwrap_or(0)];
+    }
+}
+
 /// Makes it `/`.
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     let root = c.root()?;
@@ -53,6 +77,7 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     match plan.pivot {
         Pivot::Pivot => pivot()?,
         Pivot::Move => {
+            bare::hide(&c.proc, plan.rootfs.to_bytes())?;
             let slash = open_slash()?;
             kernel::move_mount(root.as_fd(), slash.as_fd()).because("move the root to", "/")?;
             chroot(".").because("chroot", "the root")?;

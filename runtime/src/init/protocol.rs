@@ -3,7 +3,10 @@
 //! ```text
 //! parent                                   init (or the relay before it)
 //!   |  clone3 ------------------------------> |
-//!   |  <------------------ Pid (relay only)   |
+//!   |  <--------- Users, Clocks (relay only)  |  it made a user, a time namespace
+//!   |  writes maps, offsets                   |
+//!   |  Mapped ------------------------------> |
+//!   |  <------------------ Pid (relay only)   |  and init
 //!   |  writes the id maps                     |
 //!   |  Mapped (new user namespace only) ----> |  becomes root in it
 //!   |  Joined (exec only) ------------------> |
@@ -43,7 +46,11 @@ use super::fault::Fault;
 pub enum Message {
     /// The relay made init: its pid.
     Pid(i32),
-    /// The id maps are written.
+    /// The relay made its user namespace: its id maps are missing.
+    Users,
+    /// The relay made a time namespace: its offsets are missing.
+    Clocks,
+    /// What was missing is written.
     Mapped,
     /// What the outside does to a process of exec is done.
     Joined,
@@ -126,6 +133,8 @@ impl Link {
             Message::Pid(pid) => [&b"P"[..], &pid.to_le_bytes()].concat(),
             Message::Idmap(index) => [&b"I"[..], &index.to_le_bytes()].concat(),
             Message::Idmapped => b"i".to_vec(),
+            Message::Users => b"U".to_vec(),
+            Message::Clocks => b"C".to_vec(),
             Message::Mapped => b"M".to_vec(),
             Message::Joined => b"J".to_vec(),
             Message::Hooks => b"H".to_vec(),
@@ -162,6 +171,8 @@ impl Link {
             b'P' => rest.try_into().ok().map(|raw| Message::Pid(i32::from_le_bytes(raw))),
             b'I' => rest.try_into().ok().map(|raw| Message::Idmap(u32::from_le_bytes(raw))),
             b'i' => Some(Message::Idmapped),
+            b'U' => Some(Message::Users),
+            b'C' => Some(Message::Clocks),
             b'M' => Some(Message::Mapped),
             b'J' => Some(Message::Joined),
             b'H' => Some(Message::Hooks),

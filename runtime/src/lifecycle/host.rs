@@ -1,10 +1,17 @@
 //! What a config asks of the host, checked before anything is made.
 
+use std::os::fd::AsFd;
 use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result};
 use crate::validate::Container;
+use crate::validate::linux::{Join, KINDS, ns};
+use crate::validate::mount::Ids;
 use crate::validate::process::Process;
+use crate::validate::spec::IdMapping;
 
 /// The root must be there, and the security modules that labels are for.
 pub fn check(c: &Container<'_>) -> Result<()> {
@@ -18,7 +25,70 @@ pub fn check(c: &Container<'_>) -> Result<()> {
             return Err(Error::config("/root/path", why));
         }
     }
+    for join in &c.namespaces.join {
+        namespace(join)?;
+    }
+    joined_maps(c)?;
+    idmapped(c)?;
     labels(&c.process, "/process")
+}
+
+/// SPEC: config-linux.md §Namespaces: a path must be of a namespace of that type.
+fn namespace(join: &Join) -> Result<()> {
+    let path = join.path.to_string_lossy();
+    let wrong = |why: String| {
+        Error::config(format!("/linux/namespaces/{}/path", join.index), format!("{path} {why}"))
+    };
+    let word = |flag: u64| KINDS.iter().find(|kind| kind.flag == flag).map_or("", |k| k.word);
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let fd = open(join.path.as_c_str(), flags, Mode::empty())
+        .map_err(|e| wrong(format!("can't be opened: {}", crate::error::describe(e))))?;
+    match dhow_kernel::space::kind(fd.as_fd()) {
+        Ok(kind) if kind == join.flag => Ok(()),
+        Ok(kind) => {
+            let (is, wanted) = (word(kind), word(join.flag));
+            Err(wrong(format!("is a {is} namespace, not {wanted}")))
+        }
+        Err(_) => Err(wrong("is not a namespace".to_owned())),
+    }
+}
+
+/// As runc: engines that join a user namespace may say its maps again, but no others.
+fn joined_maps(c: &Container<'_>) -> Result<()> {
+    let Some(path) = c.namespaces.path(ns::USER) else { return Ok(()) };
+    if c.uid_map.is_empty() && c.gid_map.is_empty() {
+        return Ok(());
+    }
+    let (uids, gids) = crate::init::parent::joined_maps(path)?;
+    let same = |a: &[IdMapping], b: &[IdMapping]| {
+        let sorted = |list: &[IdMapping]| {
+            let mut list = list.to_vec();
+            list.sort_by_key(|m| m.container);
+            list
+        };
+        sorted(a) == sorted(b)
+    };
+    for (said, real, field) in
+        [(&c.uid_map, uids, "uidMappings"), (&c.gid_map, gids, "gidMappings")]
+    {
+        if !same(said, &real) {
+            let why = "user namespaces enabled, but both namespace path and non-matching mapping \
+                       specified -- you may only provide one";
+            return Err(Error::config(format!("/linux/{field}"), why));
+        }
+    }
+    Ok(())
+}
+
+/// KERNEL: mount_setattr(2): only the file system's own root may id-map it.
+fn idmapped(c: &Container<'_>) -> Result<()> {
+    match c.mounts.iter().find(|m| m.ids != Ids::Same) {
+        Some(m) if !nix::unistd::geteuid().is_root() => {
+            let why = "id-mapped mounts are not supported for rootless containers";
+            Err(Error::config(format!("/mounts/{}/uidMappings", m.index), why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// As runc: a label that nothing would enforce is refused.

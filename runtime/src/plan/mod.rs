@@ -5,7 +5,7 @@ mod print;
 
 use std::ffi::CString;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::seccomp::Filter;
 use crate::validate::hook::{Hook, Hooks};
 use crate::validate::linux::{Device, default_devices, ns};
@@ -31,18 +31,20 @@ pub enum Pivot {
 pub struct Spaces {
     /// CLONE_NEW* given to clone3.
     pub clone: u64,
-    /// Made by the parent for its children only: the time namespace.
+    /// Made by init's maker for its children only: the time namespace.
     pub time: bool,
-    /// Joined by the parent for its children only: a pid namespace.
+    /// Joined by init's maker for its children only: a pid namespace.
     pub pid: Option<CString>,
-    /// Joined by the child, in this order.
+    /// Joined by init, or by the in-between process, in this order.
     pub join: Vec<(u64, CString)>,
-    /// Whether an in-between process joins before init is made.
+    /// Whether the in-between process makes the user namespace, for init to start in it.
+    pub made_user: bool,
+    /// Whether an in-between process is init's maker.
     ///
     /// KERNEL: user_namespaces(7): a namespace belongs to the user namespace
     /// of its maker, and joining one needs privilege over its owner's. So what
     /// the host owns is joined before a user namespace is entered or made, and
-    /// what init owns is made after.
+    /// what the user namespace is to own is made after.
     pub relay: bool,
     /// Unshared by init itself once it is in its cgroup.
     ///
@@ -135,6 +137,10 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
         Some(profile) => crate::seccomp::compile(profile)?,
         None => None,
     };
+    if options.no_pivot && c.propagation.0 == libc::MS_PRIVATE {
+        let why = "rootfsPropagation of [r]private is not safe without pivot_root";
+        return Err(Error::config("/linux/rootfsPropagation", why));
+    }
     let spaces = spaces(&c.namespaces);
     let hooks = c.hooks;
     let runtime_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
@@ -154,14 +160,17 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
     let own_dev = !mounts
         .iter()
         .any(|m| m.target.as_c_str() == c"dev" && matches!(m.kind, Kind::Bind { .. }));
+    // A user namespace that is joined has its maps.
+    let made_user = c.namespaces.new & ns::USER != 0;
+    let (uid_map, gid_map) = if made_user { (c.uid_map, c.gid_map) } else { Default::default() };
     let keyring =
         (!options.no_new_keyring).then(|| CString::new(format!("_ses.{id}")).unwrap_or_default());
     let plan = Plan {
         phases: phase::phases(facts),
         bind_devices: spaces.user,
         spaces,
-        uid_map: c.uid_map,
-        gid_map: c.gid_map,
+        uid_map,
+        gid_map,
         time_offsets: c.time_offsets,
         keyring,
         schedule: c.schedule,
@@ -193,14 +202,16 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
 }
 
 fn spaces(n: &Namespaces) -> Spaces {
-    let made_user = n.new & ns::USER != 0;
-    let joins: Vec<_> = n.join.iter().filter(|(flag, _)| *flag != ns::PID).cloned().collect();
-    let relay = n.joins(ns::USER) || (made_user && !n.join.is_empty());
+    let (user, time) = (n.new & ns::USER != 0, n.new & ns::TIME != 0);
+    let joins = n.join.iter().filter(|join| join.flag != ns::PID);
+    let relay = n.joins(ns::USER) || (user && (time || !n.join.is_empty()));
+    let beside = ns::CGROUP | ns::TIME | if relay { ns::USER } else { 0 };
     Spaces {
-        clone: n.new & !(ns::CGROUP | ns::TIME),
-        time: n.new & ns::TIME != 0,
-        pid: n.join.iter().find(|(flag, _)| *flag == ns::PID).map(|(_, path)| path.clone()),
-        join: joins,
+        clone: n.new & !beside,
+        time,
+        pid: n.path(ns::PID).cloned(),
+        join: joins.map(|join| (join.flag, join.path.clone())).collect(),
+        made_user: relay && user,
         relay,
         cgroup: n.new & ns::CGROUP != 0,
         user: n.has(ns::USER),
@@ -296,6 +307,19 @@ mod tests {
         assert!(p.spaces.relay && p.spaces.user);
         assert_eq!(p.spaces.pid, Some(c"/p".to_owned()));
         assert_eq!(p.spaces.join, [(ns::USER, c"/u".to_owned())]);
+    }
+
+    #[test]
+    fn a_new_user_namespace_owns_a_time_namespace_that_is_made_after_it() {
+        let p = planned(|c| {
+            let map = serde_json::json!([{"containerID": 0, "hostID": 5, "size": 1}]);
+            c["linux"]["uidMappings"] = map.clone();
+            c["linux"]["gidMappings"] = map;
+            c["linux"]["namespaces"] =
+                serde_json::json!([{"type": "mount"}, {"type": "user"}, {"type": "time"}]);
+        });
+        assert!(p.spaces.relay && p.spaces.made_user && p.spaces.time);
+        assert_eq!((p.spaces.clone, p.uid_map.len()), (ns::MOUNT, 1));
     }
 
     #[test]

@@ -49,8 +49,19 @@ pub mod ns {
 pub struct Namespaces {
     /// CLONE_NEW* of those made.
     pub new: u64,
-    /// Those joined: flag and path, in the order of [`KINDS`].
-    pub join: Vec<(u64, CString)>,
+    /// Those joined, in the order of [`KINDS`].
+    pub join: Vec<Join>,
+}
+
+/// A namespace that is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// CLONE_NEW*.
+    pub flag: u64,
+    /// Its path.
+    pub path: CString,
+    /// Position in `linux.namespaces`, for messages.
+    pub index: usize,
 }
 
 impl Namespaces {
@@ -59,9 +70,14 @@ impl Namespaces {
         self.new & flag != 0 || self.joins(flag)
     }
 
+    /// The path of the one of this kind that it joins.
+    pub fn path(&self, flag: u64) -> Option<&CString> {
+        self.join.iter().find(|join| join.flag == flag).map(|join| &join.path)
+    }
+
     /// Whether it joins one of this kind.
     pub fn joins(&self, flag: u64) -> bool {
-        self.join.iter().any(|(f, _)| *f == flag)
+        self.path(flag).is_some()
     }
 }
 
@@ -100,13 +116,14 @@ pub fn namespaces(list: &[spec::Namespace<'_>]) -> Result<Namespaces> {
         if wanted.path.is_empty() {
             out.new |= kind.flag;
         } else if wanted.path.starts_with('/') {
-            out.join.push((kind.flag, cstring(&wanted.path, || at("path"))?));
+            let path = cstring(&wanted.path, || at("path"))?;
+            out.join.push(Join { flag: kind.flag, path, index: n });
         } else {
             return Err(Error::config(at("path"), "must be an absolute path"));
         }
     }
     let order = |flag: u64| KINDS.iter().position(|kind| kind.flag == flag);
-    out.join.sort_by_key(|(flag, _)| order(*flag));
+    out.join.sort_by_key(|join| order(join.flag));
     Ok(out)
 }
 
@@ -136,8 +153,7 @@ pub fn users(linux: &spec::Linux<'_>, namespaces: &Namespaces) -> Option<mount::
         let (uids, gids) = (linux.uid_mappings.clone(), linux.gid_mappings.clone());
         return Some(mount::Mapping::Lines(uids, gids));
     }
-    let path = namespaces.join.iter().find(|(flag, _)| *flag == ns::USER);
-    path.map(|(_, path)| mount::Mapping::Space(path.clone()))
+    namespaces.path(ns::USER).map(|path| mount::Mapping::Space(path.clone()))
 }
 
 /// Reads `linux.devices`, after the six that every container has.
@@ -320,7 +336,8 @@ mod tests {
         let n =
             names(r#"[{"type":"mount","path":"/m"},{"type":"ipc","path":"/i"},{"type":"pid"}]"#)
                 .unwrap();
-        assert_eq!(n.join, [(ns::IPC, c"/i".to_owned()), (ns::MOUNT, c"/m".to_owned())]);
+        let join = |flag, path: &std::ffi::CStr, index| Join { flag, path: path.to_owned(), index };
+        assert_eq!(n.join, [join(ns::IPC, c"/i", 1), join(ns::MOUNT, c"/m", 0)]);
         assert_eq!(n.new, ns::PID);
         assert!(names(r#"[{"type":"pid"},{"type":"pid"}]"#).is_err());
         assert!(names(r#"[{"type":"pid","path":"rel"}]"#).is_err());

@@ -3,16 +3,18 @@
 //! KERNEL: user_namespaces(7): the privileged write any map; others one line
 //! of their own id, with setgroups denied, or ask newuidmap and newgidmap.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
 use dhow_kernel::process::{self, Fork, Side};
+use nix::fcntl::OFlag;
 use nix::unistd::{Pid, getegid, geteuid};
 
 use crate::error::{Error, Result};
+use crate::init::namespaces::enter;
 use crate::init::procfs::Procfs;
-use crate::init::protocol::Link;
+use crate::init::protocol::{Link, Message};
 use crate::validate::linux::ns;
 use crate::validate::spec::IdMapping;
 
@@ -39,23 +41,67 @@ pub fn write(proc: &Procfs, pid: Pid, uids: &[IdMapping], gids: &[IdMapping]) ->
 /// A user namespace of these maps, held by its descriptor alone.
 pub fn space(proc: &Procfs, uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd> {
     let system = |e| Error::system("make", "a user namespace for an id map", e);
+    beside(
+        ns::USER,
+        || Ok(()),
+        |pid| {
+            write(proc, pid, uids, gids)?;
+            proc.namespace(pid, "user").map_err(system)
+        },
+    )
+}
+
+/// The maps of the user namespace at `path`.
+pub fn of(proc: &Procfs, path: &CStr) -> Result<(Vec<IdMapping>, Vec<IdMapping>)> {
+    beside(
+        0,
+        || enter(ns::USER, path),
+        |pid| Ok((read(proc, pid, "uid_map")?, read(proc, pid, "gid_map")?)),
+    )
+}
+
+/// What `look` sees of a process that was made with `namespaces`, did `step`, and waits.
+fn beside<T>(
+    namespaces: u64,
+    step: impl FnOnce() -> nix::Result<()>,
+    look: impl FnOnce(Pid) -> Result<T>,
+) -> Result<T> {
+    let system = |e| Error::system("enter", "a user namespace", e);
     let (ours, theirs) = Link::pair().map_err(system)?;
-    let fork = Fork { namespaces: ns::USER, ..Fork::default() };
+    let fork = Fork { namespaces, ..Fork::default() };
     let (pid, pidfd) = match process::fork(&fork).map_err(system)? {
         Side::Child => {
             drop(ours);
-            // Heard when the maps are read, or their writer is gone.
-            let _ = theirs.receive();
+            if step().is_ok() && theirs.send(&Message::Joined).is_ok() {
+                // Heard when the other side has seen enough, or is gone.
+                let _ = theirs.receive();
+            }
             process::exit_now(0)
         }
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
     drop(theirs);
-    let made =
-        write(proc, pid, uids, gids).and_then(|()| proc.namespace(pid, "user").map_err(system));
+    let seen = ours.expect(&Message::Joined).map_err(system).and_then(|()| look(pid));
     drop(ours);
     super::wait(pidfd.as_fd()).map_err(system)?;
-    made
+    seen
+}
+
+fn read(proc: &Procfs, pid: Pid, file: &str) -> Result<Vec<IdMapping>> {
+    let path = CString::new(format!("{pid}/{file}")).unwrap_or_default();
+    let fd = proc.file(&path, OFlag::O_RDONLY).map_err(|e| Error::system("read the", file, e))?;
+    let text = std::io::read_to_string(std::fs::File::from(fd))
+        .map_err(|e| Error::io("read the", file, &e))?;
+    Ok(parse(&text))
+}
+
+fn parse(text: &str) -> Vec<IdMapping> {
+    let line = |line: &str| {
+        let mut words = line.split_whitespace().map(str::parse);
+        let (container, host, size) = (words.next()?, words.next()?, words.next()?);
+        Some(IdMapping { container: container.ok()?, host: host.ok()?, size: size.ok()? })
+    };
+    text.lines().filter_map(line).collect()
 }
 
 fn own(map: &[IdMapping], id: u32) -> bool {
@@ -85,4 +131,19 @@ fn ask(program: &str, pid: Pid, map: &[IdMapping]) -> Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
     Err(Error::rule(format!("{program}: {said} (see /etc/subuid and /etc/subgid)")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_read_as_they_are_written() {
+        let map = vec![
+            IdMapping { container: 0, host: 1000, size: 1 },
+            IdMapping { container: 1, host: 100_000, size: 65536 },
+        ];
+        assert_eq!(parse(&lines(&map)), map);
+        assert_eq!(parse("         0     100000      65536\n").len(), 1);
+    }
 }
