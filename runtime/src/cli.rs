@@ -206,6 +206,8 @@ verbs! {
     Features(Nothing) = "features",
     /// Show what init would do for a bundle, without doing it
     Plan(Plan) = "plan",
+    /// Say what would fail for a bundle on this host, and why
+    Check(Check) = "check",
 }
 
 /// A container alone.
@@ -289,6 +291,19 @@ pub struct Plan {
     /// Another file than the bundle's config.json
     #[arg(long, short = 'f', value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The bundle's directory
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// One of table and json
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub format: command::list::Format,
+    /// The container it is to become
+    pub id: Option<String>,
 }
 
 /// What create and run share.

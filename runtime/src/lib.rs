@@ -4,6 +4,7 @@
 //! one module here.
 
 pub mod cgroup;
+pub mod check;
 pub mod command;
 pub mod error;
 pub mod foreground;

@@ -3,7 +3,7 @@
 mod host;
 mod listen;
 
-pub use host::labels;
+pub use host::{faults, labels};
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -72,28 +72,52 @@ pub struct Born {
     pub hooks: Hooks,
 }
 
-/// Makes a container up to its start; on failure nothing of it stays.
-pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -> Result<Born> {
-    let (bundle, text) = state::bundle(wanted.bundle, wanted.config)?;
-    let mut container = validate::container(validate::parse(&text)?, &bundle)?;
-    host::check(&container)?;
+/// All that is decided of a container before anything is touched.
+#[derive(Debug)]
+pub struct Decided {
+    /// What init performs.
+    pub plan: Plan,
+    /// What stays with the parent.
+    pub rest: Rest,
+    /// Its control groups.
+    pub group: Cgroup,
+    /// Its share of caches, when it asks for one.
+    pub rdt: Option<Group>,
+}
+
+/// Decides it: by the config and by what this machine has; only the latter is looked at.
+pub fn decide(wanted: &Wanted<'_>, mut container: validate::Container<'_>) -> Result<Decided> {
     container.resources.pids.settle(&container.version);
-    if let Some(warning) = container.resources.warning() {
-        wanted.log.line(crate::log::Level::Warning, warning);
-    }
-    let path = container.cgroups_path.clone();
-    let shared_pids = container.namespaces.new & ns::PID == 0;
-    let mut group = cgroup::prepare(&cgroup::Request {
-        id: wanted.id,
-        path: (!path.is_empty()).then_some(path.as_str()),
-        systemd: wanted.systemd,
-        rootless: wanted.rootless,
-        resources: &container.resources,
-    })?;
+    let group = group(wanted, &container)?;
     let rdt =
         container.rdt.as_ref().map(|asked| Tree::find()?.plan(wanted.id, asked)).transpose()?;
     container.seccomp.iter().for_each(|profile| seccomp::debug(profile, wanted.log));
-    let (mut plan, mut rest) = plan::plan(wanted.id, container, wanted.options)?;
+    let (plan, rest) = plan::plan(wanted.id, container, wanted.options)?;
+    Ok(Decided { plan, rest, group, rdt })
+}
+
+/// The control groups that it would have.
+pub fn group(wanted: &Wanted<'_>, container: &validate::Container<'_>) -> Result<Cgroup> {
+    let path = &*container.cgroups_path;
+    cgroup::prepare(&cgroup::Request {
+        id: wanted.id,
+        path: (!path.is_empty()).then_some(path),
+        systemd: wanted.systemd,
+        rootless: wanted.rootless,
+        resources: &container.resources,
+    })
+}
+
+/// Makes a container up to its start; on failure nothing of it stays.
+pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -> Result<Born> {
+    let (bundle, text) = state::bundle(wanted.bundle, wanted.config)?;
+    let container = validate::container(validate::parse(&text)?, &bundle)?;
+    host::check(&container)?;
+    if let Some(warning) = container.resources.warning() {
+        wanted.log.line(crate::log::Level::Warning, warning);
+    }
+    let shared_pids = container.namespaces.new & ns::PID == 0;
+    let Decided { mut plan, mut rest, mut group, rdt } = decide(wanted, container)?;
     listen::pass(&mut plan, wanted.preserve, wanted.listen)?;
     let console = terminal.socket(plan.process.terminal)?;
     let mut record = Record {

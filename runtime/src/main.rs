@@ -50,6 +50,10 @@ fn main() -> ExitCode {
     match perform(command, &world) {
         Ok(Output::Text(text)) => print(&text),
         Ok(Output::Code(code)) => ExitCode::from(code as u8),
+        Ok(Output::Report(text, code)) => {
+            let printed = print(&text);
+            if code == 0 { printed } else { ExitCode::from(code as u8) }
+        }
         Err(e) => fail(&world.log, &e, failed),
     }
 }
@@ -83,6 +87,8 @@ enum Output {
     Text(String),
     /// Something to exit with.
     Code(i32),
+    /// Both.
+    Report(String, i32),
 }
 
 fn perform(command: Command, world: &World) -> Result<Output> {
@@ -126,6 +132,12 @@ fn perform(command: Command, world: &World) -> Result<Output> {
             let (id, bundle, config) = ("plan".into(), plan.bundle, plan.config);
             let flags = command::launch::Flags { id, bundle, config, ..Default::default() };
             command::plan::plan(&flags, world).map(Output::Text)
+        }
+        Command::Check(check) => {
+            let id = check.id.clone().unwrap_or_else(|| "check".into());
+            let flags = command::launch::Flags { id, bundle: check.bundle, ..Default::default() };
+            let told = command::check::check(&flags, check.id.as_deref(), check.format, world)?;
+            Ok(Output::Report(told.0, i32::from(!told.1)))
         }
     }
 }

@@ -3,6 +3,7 @@
 mod attacks;
 mod calls;
 mod change;
+mod check;
 mod console;
 mod events;
 mod exec;

@@ -219,6 +219,14 @@ pub fn setdomainname(name: &[u8]) -> nix::Result<()> {
     check(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
+/// This process's own limit, soft and hard.
+pub fn rlimit(resource: u32) -> nix::Result<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live, writable value.
+    check(unsafe { libc::getrlimit(resource as _, &raw mut limit) }.into())?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
 /// Sets a resource limit of another process, prlimit(2).
 pub fn prlimit(pid: Pid, resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };

@@ -1,5 +1,6 @@
 //! One file a verb: what was typed in, an exit code out.
 
+pub mod check;
 pub mod create;
 pub mod delete;
 pub mod events;

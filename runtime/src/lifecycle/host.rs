@@ -13,24 +13,31 @@ use crate::validate::mount::Ids;
 use crate::validate::process::Process;
 use crate::validate::spec::IdMapping;
 
-/// The root must be there, and the security modules that labels are for.
+/// The first thing that isn't as the config has it.
 pub fn check(c: &Container<'_>) -> Result<()> {
+    faults(c).next().map_or(Ok(()), Err)
+}
+
+/// The root must be there, and the namespaces and security modules that are asked for.
+pub fn faults<'a>(c: &'a Container<'_>) -> impl Iterator<Item = Error> + 'a {
+    let spaces = c.namespaces.join.iter().map(namespace);
+    let rest = [joined_maps, idmapped, |c: &Container<'_>| labels(&c.process, "/process")];
+    let rest = rest.into_iter().map(move |look| look(c));
+    std::iter::once_with(move || root(c)).chain(spaces).chain(rest).filter_map(Result::err)
+}
+
+/// The root must be a directory.
+fn root(c: &Container<'_>) -> Result<()> {
     let rootfs = c.rootfs.to_string_lossy();
     match std::fs::metadata(&*rootfs) {
-        Ok(meta) if meta.is_dir() => {}
-        Ok(_) => return Err(Error::config("/root/path", format!("{rootfs} is not a directory"))),
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(Error::config("/root/path", format!("{rootfs} is not a directory"))),
         Err(e) => {
             let errno = crate::init::protocol::errno_of(&e);
             let why = format!("invalid rootfs: stat {rootfs}: {}", crate::error::describe(errno));
-            return Err(Error::config("/root/path", why));
+            Err(Error::config("/root/path", why))
         }
     }
-    for join in &c.namespaces.join {
-        namespace(join)?;
-    }
-    joined_maps(c)?;
-    idmapped(c)?;
-    labels(&c.process, "/process")
 }
 
 /// SPEC: config-linux.md §Namespaces: a path must be of a namespace of that type.

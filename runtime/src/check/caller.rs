@@ -1,0 +1,80 @@
+//! What whoever calls this may not do.
+
+use dhow_kernel::caps;
+
+use super::{Asked, Finding, Report};
+use crate::validate::capability;
+use crate::validate::linux::ns;
+use crate::validate::process::rlimit_name;
+
+const SYS_ADMIN: &str = "CAP_SYS_ADMIN";
+const SYS_RESOURCE: &str = "CAP_SYS_RESOURCE";
+const MKNOD: &str = "CAP_MKNOD";
+
+/// Looks at capabilities, limits and ids.
+pub fn look(asked: &Asked<'_>, report: &mut Report) {
+    let own = caps::get().map(|sets| sets.effective | sets.permitted).unwrap_or_default();
+    let has = |name: &str| capability::number(name).is_some_and(|n| own & 1 << n != 0);
+    let c = asked.container;
+    // In a user namespace of its own init has them all.
+    let user = c.namespaces.has(ns::USER);
+    if !user && !has(SYS_ADMIN) {
+        let why = format!("making a container takes {SYS_ADMIN}, which the caller lacks");
+        let remedy = "run as root, or add a user namespace with id mappings";
+        report.problems.push(asked.about("/linux/namespaces", why, remedy));
+    }
+    if !user && !has(MKNOD) && c.namespaces.has(ns::MOUNT) {
+        let why = format!("making devices takes {MKNOD}, which the caller lacks");
+        let remedy = "run as root, or bind /dev from the host";
+        report.problems.push(asked.about("/linux/devices", why, remedy));
+    }
+    if !user {
+        report.warnings.extend(lacking(asked, own));
+    }
+    if !has(SYS_RESOURCE) {
+        report.problems.extend(limits(asked));
+        oom(asked, report);
+    }
+}
+
+/// Capabilities that can't be given, and aren't: as runc, no error.
+fn lacking(asked: &Asked<'_>, own: u64) -> Option<Finding> {
+    let wanted = asked.container.process.capabilities;
+    let lacking = (wanted.permitted | wanted.effective) & !own;
+    let name = |n: usize| capability::NAMES.get(n).copied();
+    let names: Vec<&str> = (0..64).filter(|n| lacking & 1 << n != 0).filter_map(name).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let why = format!("the caller lacks {}: it will be left out", names.join(", "));
+    let pointer = "/process/capabilities/permitted";
+    Some(asked.about(pointer, why, "run with it, or take it out of the sets"))
+}
+
+fn limits<'a>(asked: &'a Asked<'_>) -> impl Iterator<Item = Finding> + 'a {
+    let rlimits = asked.container.process.rlimits.iter().enumerate();
+    rlimits.filter_map(move |(n, &(resource, _, hard))| {
+        let (_, most) = dhow_kernel::process::rlimit(resource).ok()?;
+        (hard > most).then(|| {
+            let name = rlimit_name(resource);
+            let why = format!("{name} is at most {most} for the caller, who lacks {SYS_RESOURCE}");
+            asked.about(&format!("/process/rlimits/{n}/hard"), why, "ask for less, or raise it")
+        })
+    })
+}
+
+/// KERNEL: proc_pid_oom_score_adj(5): without CAP_SYS_RESOURCE it goes no lower than it was put
+/// with it.
+fn oom(asked: &Asked<'_>, report: &mut Report) {
+    let Some(score) = asked.container.process.oom_score_adj else { return };
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj");
+    let own = own.ok().and_then(|text| text.trim().parse::<i32>().ok()).unwrap_or_default();
+    if score >= own {
+        return;
+    }
+    let why = format!("the caller, whose own is {own}, may lack the right to lower it");
+    let finding = asked.about("/process/oomScoreAdj", why, "ask for no less than that");
+    // Below both there is no way.
+    let list = if score < own.min(0) { &mut report.problems } else { &mut report.warnings };
+    list.push(finding);
+}

@@ -1,0 +1,158 @@
+//! `check`: what would fail for a bundle, told before anything is touched.
+
+use std::fs;
+
+use e2e::World;
+use serde_json::{Value, json};
+
+fn pointers(report: &Value, list: &str) -> Vec<String> {
+    let all = report[list].as_array().unwrap().iter();
+    all.map(|finding| finding["pointer"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_bundle_that_would_run_is_fit_and_nothing_is_touched() {
+    let w = World::new();
+    let b = w.bundle("b", &["echo", "fine"]);
+    let log = w.path("strace");
+    let strace = ["strace", "-f", "-e", "trace=%file,%process,%network", "-o"];
+    let strace = strace.into_iter().chain([log.to_str().unwrap()]);
+    w.runtime_cmd(["check", "-b", b.path(), b.id()]).under(strace).run().ok().out_is("");
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("config.json"), "{log}");
+    for line in log.lines() {
+        let reads = !["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|flag| line.contains(flag));
+        let makes = ["mkdir", "mknod", "mount(", "unlink", "rename", "clone", "fork", "connect"];
+        let makes = makes.iter().any(|call| line.contains(&format!(" {call}")));
+        assert!(reads && !makes, "{line}");
+    }
+    assert!(!w.runtime_root().exists());
+    w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("fine");
+}
+
+/// One bundle with all of it wrong: each fault is found, at the place where it was written.
+#[test]
+fn every_problem_is_told_with_its_pointer() {
+    let w = World::new();
+    let b = w.bundle("b", &["no-such-program"]);
+    let b = b
+        .with("/ociVersion", json!("2.0"))
+        .with("/process/cwd", json!("relative"))
+        .with("/process/rlimits", json!([
+            {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+            {"type": "RLIMIT_CORE", "soft": 1, "hard": 1},
+            {"type": "RLIMIT_TEA", "soft": 1, "hard": 1},
+        ]))
+        .with("/process/capabilities/bounding", json!(["CAP_KILL", "CAP_NOPE", "CAP_FLY"]))
+        .with("/mounts/1/source", json!("/tmp"))
+        .with("/mounts/1/options", json!(["bind", "nosuid", "teapot"]))
+        .and("/mounts", json!({"destination": "/x", "type": "bind", "source": "/no/source", "options": ["rbind"]}))
+        .and("/mounts", json!({"destination": "/y", "type": "nosuchfs", "source": "z"}))
+        .and("/linux/namespaces", json!({"type": "moon"}))
+        .and("/linux/namespaces", json!({"type": "time", "path": "/etc/passwd"}))
+        .with("/linux/sysctl", json!({"net.no.such": "1", "kernel.core_pattern": "x"}))
+        .with("/linux/seccomp", json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/no/agent",
+            "syscalls": [
+                {"names": ["mkdir"], "action": "SCMP_ACT_DANCE"},
+                {"names": ["write"], "action": "SCMP_ACT_NOTIFY"},
+                {"names": ["chmod"], "action": "SCMP_ACT_NOTIFY"},
+            ],
+        }))
+        .with("/hooks", json!({
+            "prestart": [{"path": "/no/hook"}],
+            "startContainer": [{"path": "/bin/sh"}, {"path": "/bin/no-hook"}],
+            "poststop": [{"path": "/etc/passwd"}],
+        }));
+    let done = w.runtime(["check", "-b", b.path(), "--format", "json"]).code(1);
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let mut found = pointers(&report, "problems");
+    found.sort_unstable();
+    let mut wanted = vec![
+        "/ociVersion",
+        "/process/cwd",
+        "/process/rlimits/1/type",
+        "/process/rlimits/2/type",
+        "/process/capabilities/bounding/1",
+        "/process/capabilities/bounding/2",
+        "/mounts/1/options/2",
+        "/mounts/7/source",
+        "/mounts/8/type",
+        "/linux/namespaces/6/type",
+        "/linux/namespaces/7/path",
+        "/linux/sysctl/net.no.such",
+        "/linux/sysctl/kernel.core_pattern",
+        "/linux/seccomp/syscalls/0/action",
+        "/linux/seccomp/syscalls/1/names/0",
+        "/linux/seccomp/listenerPath",
+        "/hooks/prestart/0/path",
+        "/hooks/startContainer/1/path",
+        "/hooks/poststop/0/path",
+        "/process/args/0",
+    ];
+    wanted.sort_unstable();
+    assert_eq!(found, wanted, "{report:#}");
+    // The same, a line each.
+    let done = w.runtime(["check", "-b", b.path()]).code(1);
+    let problems = done.out();
+    let problems: Vec<&str> = problems.lines().filter(|l| l.starts_with("problem: ")).collect();
+    assert_eq!(problems.len(), wanted.len(), "{done}");
+    let line = r#"problem: /mounts/7/source: "/no/source": no such file or directory: "#;
+    assert!(problems.iter().any(|l| l.starts_with(line)), "{done}");
+    assert!(!w.runtime_root().exists());
+}
+
+#[test]
+fn what_check_says_of_root_id_and_cgroup_is_what_create_meets() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    super::lifecycle::create(&w, &b);
+    // Its id is taken, and so are its groups.
+    let done = w.runtime(["check", "-b", b.path(), b.id()]).code(1);
+    let done = done.out_has("there is a container of that id");
+    let _ = done.out_has("/linux/cgroupsPath");
+    w.runtime(["delete", "--force", b.id()]).ok();
+    w.runtime(["check", "-b", b.path(), b.id()]).ok().out_is("");
+    let b = b.with("/root/path", json!("nowhere"));
+    let _ = w.runtime(["check", "-b", b.path()]).code(1).out_has("problem: /root/path");
+    w.runtime(["create", "-b", b.path(), b.id()]).refused();
+}
+
+#[test]
+fn a_text_that_is_no_config_is_one_problem() {
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    fs::write(b.dir().join("config.json"), "{\"ociVersion\": \"1.0.0\", ").unwrap();
+    let done = w.runtime(["check", "-b", b.path()]).code(1);
+    assert_eq!(done.lines().len(), 1, "{done}");
+    fs::write(b.dir().join("config.json"), r#"{"ociVersion": 1, "process": {"args": "sh"}}"#)
+        .unwrap();
+    let done = w.runtime(["check", "-b", b.path()]).code(1);
+    let found: Vec<String> =
+        done.lines().iter().map(|l| l.split(": ").nth(1).unwrap().to_owned()).collect();
+    assert_eq!(&found[..2], ["/ociVersion", "/process/args"], "{done}");
+}
+
+#[test]
+fn a_caller_without_privileges_is_told_so() {
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    let b = b.with(
+        "/process/rlimits",
+        json!([
+            {"type": "RLIMIT_NOFILE", "soft": 64, "hard": 64},
+            {"type": "RLIMIT_CORE", "soft": 0, "hard": 4096},
+        ]),
+    );
+    let copy = w.path("dhow-runtime");
+    fs::copy(e2e::program("dhow-runtime"), &copy).unwrap();
+    w.cmd("chown").args(["-R", "1000:1000"]).arg(w.path("")).run().ok();
+    let user =
+        ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "prlimit", "--core=0:0"];
+    let run =
+        w.cmd(copy).arg("--root").arg(w.path("runtime")).env("XDG_RUNTIME_DIR", w.path("home"));
+    let done = run.args(["check", "-b", b.path()]).under(user).run().code(1);
+    let done = done.out_has("problem: /linux/namespaces: ");
+    let done = done.out_has("problem: /process/rlimits/1/hard: 4096: RLIMIT_CORE is at most 0");
+    assert!(!done.out().contains("/process/rlimits/0"), "{done}");
+}
