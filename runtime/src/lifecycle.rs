@@ -104,6 +104,7 @@ pub fn group(wanted: &Wanted<'_>, container: &validate::Container<'_>) -> Result
         path: (!path.is_empty()).then_some(path),
         systemd: wanted.systemd,
         rootless: wanted.rootless,
+        owner: host::group_owner(container),
         resources: &container.resources,
     })
 }

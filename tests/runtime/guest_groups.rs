@@ -66,3 +66,100 @@ fn exec_on_cgroup_v2_goes_where_the_first_process_has_gone() {
     assert_eq!(lines[4..], ["1", "gone"], "{done}");
     done.err_has("device or resource busy");
 }
+
+#[test]
+fn group_of_a_user_namespace_is_handed_over_when_it_may_be_written() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    let b = b.and("/linux/namespaces", json!({"type": "user"}));
+    let b = b.with("/linux/uidMappings", map.clone()).with("/linux/gidMappings", map);
+    drop(b.with("/linux/cgroupsPath", "/boxes/one".into()));
+    let mut read_only: Value =
+        serde_json::from_slice(&std::fs::read(w.path("bundle-b/config.json")).unwrap()).unwrap();
+    read_only["mounts"][6]["options"] = json!(["nosuid", "noexec", "nodev", "relatime", "ro"]);
+    let mut writable = read_only.clone();
+    writable["mounts"][6]["options"] = json!(["nosuid", "noexec", "nodev", "relatime"]);
+    let mut inherited = writable.clone();
+    inherited["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "cgroup");
+    for (name, config) in [("ro", read_only), ("rw", writable), ("host", inherited)] {
+        let path = w.path(format!("bundle-b/{name}.json"));
+        std::fs::write(path, config.to_string()).unwrap();
+    }
+    let script = "chown -R 100000:100000 /b/rootfs; for c in ro rw host; do \
+        cp $c.json config.json; quiet rt run -d one; \
+        (cd $g/boxes/one; echo $(stat -c %u . cgroup.procs cgroup.subtree_control memory.max)); \
+        [ $c = rw ] && rt exec one mkdir /sys/fs/cgroup/own && echo made; rt delete -f one; done";
+    let done = in_guest(&w, script).ok();
+    done.out_is("0 0 0 0\n100000 100000 100000 0\nmade\n0 0 0 0");
+}
+
+#[test]
+fn group_below_a_threaded_one_has_threaded_controllers_only() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "echo runs"]);
+    let b = b.with("/linux/resources/pids", json!({"limit": 20}));
+    drop(b.with("/linux/cgroupsPath", "/top/thread/one".into()));
+    let script = "mkdir -p $g/top/thread; echo threaded >$g/top/thread/cgroup.type; \
+        echo +pids >$g/top/cgroup.subtree_control; echo $$ >$g/top/cgroup.procs; rt run one; \
+        sed -i 's/\"limit\": 20/\"limit\": 20}, \"memory\": {\"limit\": 99999999/' config.json; rt run one || true; \
+        rmdir $g/top/thread && echo gone";
+    let done = in_guest(&w, script).ok();
+    done.out_is("runs\ngone").err_has("with domain controllers: it is");
+}
+
+#[test]
+fn limits_of_cgroup_v2_are_set_and_updated() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let b = b.with(
+        "/linux/resources",
+        json!({
+            "devices": [{"allow": false, "access": "rwm"}],
+            "memory": {"limit": 64 << 20, "reservation": 16 << 20, "swap": 96 << 20},
+            "cpu": {"shares": 3333, "quota": 500_000, "period": 1_000_000, "burst": 1000},
+            "pids": {"limit": 20},
+            "unified": {"memory.high": "50331648", "pids.max": "42"},
+        }),
+    );
+    drop(b.with("/linux/cgroupsPath", "/boxes/one".into()));
+    let script = "cat >/bin/look <<'E'\ncd /sys/fs/cgroup/boxes/one; \
+        for f in \"$@\"; do [ -e $f ] && echo $f $(cat $f); done; true\nE\n\
+        quiet rt run -d one; \
+        sh /bin/look memory.max memory.low memory.swap.max memory.high pids.max cpu.weight cpu.max cpu.max.burst; \
+        rt update --cpu-period 900000 one; sh /bin/look cpu.max; \
+        rt update --cpu-quota -1 one; sh /bin/look cpu.max; \
+        rt update --memory 80m one; sh /bin/look memory.max memory.swap.max; \
+        rt update --memory-swap 100m one; sh /bin/look memory.max memory.swap.max; \
+        rt update --memory -1 one; sh /bin/look memory.max memory.swap.max; \
+        echo '{\"unified\":{\"pids.max\":\"10\"},\"memory\":{\"limit\":4096,\"checkBeforeUpdate\":true}}' >j; \
+        rt update -r j one || true; sh /bin/look memory.max pids.max; rt delete -f one; \
+        mkdir -p $g/boxes/one; quiet rt run -d one && sh /bin/look pids.max; rt delete -f one";
+    let done = in_guest(&w, script).ok();
+    let lines = done.lines();
+    let swap = lines.iter().any(|line| line.starts_with("memory.swap.max"));
+    let expected = [
+        "memory.max 67108864",
+        "memory.low 16777216",
+        "memory.swap.max 33554432",
+        "memory.high 50331648",
+        "pids.max 42",
+        "cpu.weight 256",
+        "cpu.max 500000 1000000",
+        "cpu.max.burst 1000",
+        "cpu.max 500000 900000",
+        "cpu.max max 900000",
+        "memory.max 83886080",
+        "memory.swap.max 16777216",
+        "memory.max 83886080",
+        "memory.swap.max 20971520",
+        "memory.max max",
+        "memory.swap.max max",
+        "memory.max max",
+        "pids.max 42",
+        "pids.max 42",
+    ];
+    let expected = expected.iter().filter(|line| swap || !line.starts_with("memory.swap.max"));
+    assert_eq!(lines, expected.copied().collect::<Vec<_>>(), "{done}");
+    done.err_has("checkBeforeUpdate");
+}

@@ -62,3 +62,50 @@ fn wrong_limit_is_refused_and_leaves_no_group() {
     w.runtime(["run", "-b", b.path(), b.id()]).refused();
     assert!(leaks::cgroups().iter().all(|c| !c.to_string_lossy().contains(b.id())));
 }
+
+#[test]
+fn cpuset_of_groups_that_were_there_and_had_none_is_inherited() {
+    let w = World::new();
+    let top = "/sys/fs/cgroup/cpuset";
+    if !fs::exists(top).unwrap() {
+        return;
+    }
+    let b = w.bundle("b", &["echo", "runs"]);
+    let parent = format!("{}-parent", b.id());
+    fs::create_dir(format!("{top}/{parent}")).unwrap();
+    let b = b.with("/linux/cgroupsPath", format!("/{parent}/one").into());
+    w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("runs");
+    fs::create_dir(format!("{top}/{parent}/one")).unwrap();
+    w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("runs");
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        let _ = fs::remove_dir(hierarchy.path().join(&parent));
+    }
+}
+
+#[test]
+fn a_denied_device_is_out_of_reach_and_all_is_a_kind_of_access() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "head -c1 /dev/held 2>&1; head -c2 /dev/zero | wc -c"]);
+    let held =
+        json!([{"path": "/dev/held", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666}]);
+    let rules = json!([{"allow": false, "access": "rwm"},
+        {"allow": false, "type": "c", "major": 1, "minor": 11, "access": "rwa"}]);
+    let b = b.with("/linux/devices", held).with("/linux/resources/devices", rules);
+    let done = w.runtime(["run", "-b", b.path(), b.id()]);
+    assert!(done.out().contains("not permitted") && done.out().ends_with('2'), "{done}");
+}
+
+#[test]
+fn limit_of_a_controller_that_is_not_mounted_is_an_error() {
+    let w = World::new();
+    if fs::exists("/sys/fs/cgroup/hugetlb").unwrap()
+        || !fs::exists("/sys/fs/cgroup/cpuset").unwrap()
+    {
+        return;
+    }
+    let b = w.bundle("b", &["true"]);
+    let b =
+        b.with("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 2_097_152}]));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).refused();
+    done.err_has("/linux/resources/hugepageLimits/0: this host has no hugetlb cgroup controller");
+}

@@ -101,6 +101,9 @@ impl Insn {
 
 const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
+const PROG_DETACH: libc::c_int = 9;
+const PROG_GET_FD_BY_ID: libc::c_int = 13;
+const PROG_QUERY: libc::c_int = 16;
 const TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 const ALLOW_MULTI: u32 = 1 << 1;
@@ -127,10 +130,28 @@ struct Attach {
     replace_bpf_fd: u32,
 }
 
-fn bpf<T>(command: libc::c_int, attr: &T) -> nix::Result<libc::c_long> {
+#[repr(C)]
+struct Query {
+    target_fd: u32,
+    kind: u32,
+    flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    padding: u32,
+}
+
+#[repr(C)]
+struct ById {
+    id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+fn bpf<T>(command: libc::c_int, attr: &mut T) -> nix::Result<libc::c_long> {
     // SAFETY: the size is that of the live value, and the kernel reads no more
-    // of it; what its fields point to, each caller keeps alive.
-    check(unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attr, size_of::<T>()) })
+    // of it and writes no more to it; what its fields point to, each caller keeps alive.
+    check(unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) })
 }
 
 /// Loads a program of type `BPF_PROG_TYPE_CGROUP_DEVICE`.
@@ -138,7 +159,7 @@ fn bpf<T>(command: libc::c_int, attr: &T) -> nix::Result<libc::c_long> {
 /// EPERM without CAP_BPF or CAP_SYS_ADMIN in the first user namespace.
 pub fn load_device_program(program: &[Insn]) -> nix::Result<OwnedFd> {
     let license = c"Apache-2.0";
-    let attr = Load {
+    let mut attr = Load {
         prog_type: TYPE_CGROUP_DEVICE,
         insn_cnt: program.len() as u32,
         insns: program.as_ptr() as u64,
@@ -149,19 +170,54 @@ pub fn load_device_program(program: &[Insn]) -> nix::Result<OwnedFd> {
         kern_version: 0,
         prog_flags: 0,
     };
-    let fd = bpf(PROG_LOAD, &attr)?;
+    let fd = bpf(PROG_LOAD, &mut attr)?;
     // SAFETY: the answer is a new descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+const fn attachment(group: i32, program: i32, flags: u32) -> Attach {
+    Attach {
+        target_fd: group as u32,
+        program_fd: program as u32,
+        kind: ATTACH_CGROUP_DEVICE,
+        flags,
+        replace_bpf_fd: 0,
+    }
+}
+
 /// Attaches a program to a cgroup v2 directory, beside those of its ancestors.
 pub fn attach_device_program(group: BorrowedFd<'_>, program: BorrowedFd<'_>) -> nix::Result<()> {
-    let attr = Attach {
+    let mut attr = attachment(group.as_raw_fd(), program.as_raw_fd(), ALLOW_MULTI);
+    bpf(PROG_ATTACH, &mut attr).map(drop)
+}
+
+/// Takes a program off a cgroup v2 directory.
+pub fn detach_device_program(group: BorrowedFd<'_>, program: BorrowedFd<'_>) -> nix::Result<()> {
+    bpf(PROG_DETACH, &mut attachment(group.as_raw_fd(), program.as_raw_fd(), 0)).map(drop)
+}
+
+/// The programs attached to a cgroup v2 directory itself, at most 64 of them.
+pub fn device_programs(group: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
+    let mut ids = [0_u32; 64];
+    let mut attr = Query {
         target_fd: group.as_raw_fd() as u32,
-        program_fd: program.as_raw_fd() as u32,
         kind: ATTACH_CGROUP_DEVICE,
-        flags: ALLOW_MULTI,
-        replace_bpf_fd: 0,
+        flags: 0,
+        attach_flags: 0,
+        ids: ids.as_mut_ptr() as u64,
+        count: ids.len() as u32,
+        padding: 0,
     };
-    bpf(PROG_ATTACH, &attr).map(drop)
+    bpf(PROG_QUERY, &mut attr)?;
+    let mut programs = Vec::with_capacity(attr.count as usize);
+    for id in ids.into_iter().take(attr.count as usize) {
+        match bpf(PROG_GET_FD_BY_ID, &mut ById { id, next_id: 0, open_flags: 0 }) {
+            // SAFETY: the answer is a new descriptor.
+            Ok(fd) => programs.push(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+            // Gone meanwhile.
+            Err(nix::errno::Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(programs)
 }

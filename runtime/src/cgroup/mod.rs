@@ -55,6 +55,8 @@ pub struct Request<'a> {
     /// in a user namespace. Groups that can't be made and have no limit to
     /// carry are then done without, unless a path was asked for.
     pub rootless: bool,
+    /// The user that a group of a pure cgroup v2 is handed to.
+    pub owner: Option<u32>,
     /// `linux.resources`.
     pub resources: &'a Resources<'a>,
 }
@@ -117,6 +119,8 @@ fn prepare_on(host: &Host, request: &Request) -> Result<Cgroup> {
         Some(place) => {
             place.devices = Some(policy);
             place.lenient = request.rootless;
+            // SPEC: config-linux.md §Cgroup ownership: never on v1.
+            place.owner = request.owner.filter(|_| unified);
         }
         None if request.rootless => {}
         None => {
@@ -175,6 +179,7 @@ impl Inner {
             limits: vec![],
             devices: None,
             lenient: false,
+            owner: None,
         }
     }
 }

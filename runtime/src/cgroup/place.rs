@@ -4,7 +4,9 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 
+use dhow_kernel::bpf;
 use nix::errno::Errno;
+use nix::unistd::{Uid, chown};
 
 use super::devices::Policy;
 use super::files;
@@ -26,6 +28,8 @@ pub(super) struct Place {
     pub devices: Option<Policy>,
     /// Whether failing to restrict devices is to be expected.
     pub lenient: bool,
+    /// The user that the group is handed to.
+    pub owner: Option<u32>,
 }
 
 /// How making a group failed.
@@ -57,10 +61,28 @@ impl Place {
         if self.is_unified() {
             self.enable_controllers()?;
         } else if self.controllers.iter().any(|c| c == "cpuset") {
-            self.inherit_cpuset(made)?;
+            self.inherit_cpuset(made, new)?;
         }
-        self.restrict()?;
+        self.restrict(new)?;
+        if let Some(uid) = self.owner {
+            self.delegate(uid)?;
+        }
         Ok(())
+    }
+
+    /// Hands the group to a user, with the files that the kernel says may be.
+    ///
+    /// SPEC: config-linux.md §Cgroup ownership.
+    fn delegate(&self, uid: u32) -> Result<()> {
+        let list = files::read("/sys/kernel/cgroup", "delegate");
+        // KERNEL: since 4.15; what it lists is a matter of the version.
+        let list = list.unwrap_or("cgroup.procs\ncgroup.threads\ncgroup.subtree_control".into());
+        let give = |path: String| match chown(path.as_str(), Some(Uid::from_raw(uid)), None) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::system(format!("chown to {uid}"), path, errno)),
+        };
+        give(self.dir.clone())?;
+        list.lines().try_for_each(|file| give(format!("{}/{file}", self.dir)))
     }
 
     /// As runc: a group with processes in it, or below it, is somebody else's, and one that is
@@ -85,10 +107,11 @@ impl Place {
     }
 
     /// Writes the limits and the device rules.
-    pub(super) fn restrict(&self) -> Result<()> {
+    pub(super) fn restrict(&self, new: bool) -> Result<()> {
         update::write_all(self.limits.iter().map(|limit| (self.dir.as_str(), limit)))?;
         let Some(policy) = &self.devices else { return Ok(()) };
-        let done = if self.is_unified() { self.attach(policy) } else { self.write_rules(policy) };
+        let done =
+            if self.is_unified() { self.attach(policy, new) } else { self.write_rules(policy) };
         match done {
             // As runc: without privileges there is no mknod to guard against.
             Err(Error::System { errno, .. }) if self.lenient && files::is_denied(errno) => Ok(()),
@@ -105,12 +128,22 @@ impl Place {
         })
     }
 
-    fn attach(&self, policy: &Policy) -> Result<()> {
-        let program = dhow_kernel::bpf::load_device_program(&policy.program())
+    /// A group that was there may have programs: as runc, ours takes their place, after it holds.
+    fn attach(&self, policy: &Policy, new: bool) -> Result<()> {
+        let system = |call: &'static str| {
+            let subject = self.dir.clone();
+            move |e| Error::system(format!("bpf {call}"), subject, e)
+        };
+        let program = bpf::load_device_program(&policy.program())
             .map_err(|e| Error::system("bpf BPF_PROG_LOAD", "of the device rules", e))?;
         let group = self.open()?;
-        dhow_kernel::bpf::attach_device_program(group.as_fd(), program.as_fd())
-            .map_err(|e| Error::system("bpf BPF_PROG_ATTACH", &self.dir, e))
+        let old = if new { Ok(vec![]) } else { bpf::device_programs(group.as_fd()) };
+        let old = old.map_err(system("BPF_PROG_QUERY"))?;
+        bpf::attach_device_program(group.as_fd(), program.as_fd())
+            .map_err(system("BPF_PROG_ATTACH"))?;
+        old.iter()
+            .try_for_each(|old| bpf::detach_device_program(group.as_fd(), old.as_fd()))
+            .map_err(system("BPF_PROG_DETACH"))
     }
 
     /// Opens the group's directory.
@@ -136,6 +169,9 @@ impl Place {
         }
         let now =
             if missing.is_empty() { present } else { controllers(&self.dir, "cgroup.controllers") };
+        if missing.iter().any(|name| !has(&now, name)) {
+            self.thread()?;
+        }
         for limit in &self.limits {
             if !limit.controller.is_empty() && !has(&now, &limit.controller) {
                 let why = if has(&available, &limit.controller) {
@@ -170,22 +206,64 @@ impl Place {
         }
     }
 
+    /// As runc: below a threaded group, or one with processes, a group is invalid until it is
+    /// threaded, too; then it has no limits but those of controllers that know threads.
+    ///
+    /// KERNEL: cgroup-v2.rst §Threads.
+    fn thread(&self) -> Result<()> {
+        const THREADED: [&str; 5] = ["", "cpu", "cpuset", "perf_event", "pids"];
+        let kind = files::read(&self.dir, "cgroup.type").unwrap_or_default();
+        if !matches!(kind.as_str(), "domain invalid" | "threaded" | "domain threaded") {
+            return Ok(());
+        }
+        if let Some(limit) = self.limits.iter().find(|l| !THREADED.contains(&&*l.controller)) {
+            let why = format!(
+                "cannot enter cgroup {} with domain controllers: it is {kind}; name another \
+                 /linux/cgroupsPath, or leave the limit out",
+                self.dir
+            );
+            return Err(Error::config(format!("/linux/resources{}", limit.pointer), why));
+        }
+        if kind == "domain invalid" {
+            files::write(&self.dir, "cgroup.type", "threaded")
+                .map_err(|e| Error::system("write", format!("{}/cgroup.type", self.dir), e))?;
+        }
+        Ok(())
+    }
+
     /// v1: a cpuset without CPUs and nodes takes no process, so a new one
     /// starts with its parent's.
-    fn inherit_cpuset(&self, made: &[String]) -> Result<()> {
-        for dir in made.iter().filter(|dir| dir.starts_with(&self.mountpoint)) {
-            let parent = dir.rsplit_once('/').map_or(dir.as_str(), |(parent, _)| parent);
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                let own = *dir == self.dir && self.limits.iter().any(|limit| limit.file == file);
-                if own {
-                    continue;
+    fn inherit_cpuset(&self, made: &[String], new: bool) -> Result<()> {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let limited = self.limits.iter().any(|limit| limit.file == file);
+            for dir in made.iter().filter(|dir| dir.starts_with(&self.mountpoint)) {
+                if *dir != self.dir || !limited {
+                    let parent = dir.rsplit_once('/').map_or(dir.as_str(), |(parent, _)| parent);
+                    write_cpuset(dir, file, &self.cpuset(parent, file)?)?;
                 }
-                let value = files::read(parent, file)
-                    .map_err(|e| Error::system("read", format!("{parent}/{file}"), e))?;
-                files::write(dir, file, &value)
-                    .map_err(|e| Error::system("write", format!("{dir}/{file}"), e))?;
+            }
+            if !new && !limited {
+                self.cpuset(&self.dir, file)?;
             }
         }
         Ok(())
     }
+
+    /// What a group that was there has; as runc, its parent's where it had nothing.
+    fn cpuset(&self, dir: &str, file: &str) -> Result<String> {
+        let now = files::read(dir, file)
+            .map_err(|e| Error::system("read", format!("{dir}/{file}"), e))?;
+        match dir.rsplit_once('/') {
+            Some((parent, _)) if now.is_empty() && dir.len() > self.mountpoint.len() => {
+                let value = self.cpuset(parent, file)?;
+                write_cpuset(dir, file, &value)?;
+                Ok(value)
+            }
+            _ => Ok(now),
+        }
+    }
+}
+
+fn write_cpuset(dir: &str, file: &str, value: &str) -> Result<()> {
+    files::write(dir, file, value).map_err(|e| Error::system("write", format!("{dir}/{file}"), e))
 }

@@ -22,7 +22,7 @@ fn unified() -> Host {
 
 fn request<'a>(resources: &'a Resources<'a>, path: Option<&'a str>) -> Request<'a> {
     let rootless = !nix::unistd::geteuid().is_root();
-    Request { id: "box", path, systemd: false, rootless, resources }
+    Request { id: "box", path, systemd: false, rootless, owner: None, resources }
 }
 
 fn dirs(host: &Host, path: Option<&str>) -> Vec<String> {
@@ -252,7 +252,14 @@ fn real_device_program_is_accepted_by_the_kernel() {
         limits: vec![],
         devices: Some(Policy::new(&rules).unwrap()),
         lenient: false,
+        owner: None,
     };
-    place.restrict().unwrap();
+    place.restrict(true).unwrap();
     record::enter(&place.dir, real.child.id() as i32).unwrap();
+
+    // In a group that was there, the new program takes the old one's place.
+    place.restrict(false).unwrap();
+    let group = place.open().unwrap();
+    let programs = dhow_kernel::bpf::device_programs(std::os::fd::AsFd::as_fd(&group)).unwrap();
+    assert_eq!(programs.len(), 1);
 }

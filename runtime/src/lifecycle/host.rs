@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::validate::Container;
 use crate::validate::linux::{Join, KINDS, ns};
 use crate::validate::mount::Ids;
+use crate::validate::mount::{Kind, Mount, attr};
 use crate::validate::process::Process;
 use crate::validate::spec::IdMapping;
 
@@ -96,6 +97,29 @@ fn idmapped(c: &Container<'_>) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Who is to own the container's group: the user of its process, as the host knows them, when
+/// the container has a view of its own of the groups and may write to it. None when that is us.
+///
+/// SPEC: config-linux.md §Cgroup ownership.
+pub fn group_owner(c: &Container<'_>) -> Option<u32> {
+    let shows = |m: &Mount| matches!(m.kind, Kind::Cgroup) && *m.target == *c"sys/fs/cgroup";
+    let writable = |m: &Mount| m.attributes.set & attr::RDONLY == 0;
+    if c.namespaces.new & ns::CGROUP == 0 || !c.mounts.iter().any(|m| shows(m) && writable(m)) {
+        return None;
+    }
+    let uid = c.process.uid;
+    let owner = if c.namespaces.has(ns::USER) {
+        let map = c
+            .uid_map
+            .iter()
+            .find(|map| uid.checked_sub(map.container).is_some_and(|offset| offset < map.size))?;
+        map.host.checked_add(uid - map.container)?
+    } else {
+        uid
+    };
+    (owner != nix::unistd::geteuid().as_raw()).then_some(owner)
 }
 
 /// As runc: a label that nothing would enforce is refused.
