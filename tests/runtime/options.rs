@@ -254,3 +254,29 @@ fn read_only_file_system_on_a_device_is_never_written() {
     w.cmd("losetup").args(["-d", &device]).run().ok();
     has(&done.ok(), &["ro"], &[]);
 }
+
+#[test]
+fn read_only_dev_has_its_nodes_and_its_console() {
+    let w = World::new();
+    let mut b = w.bundle("b", &["sh", "-c", "ls /dev/null /dev/console; touch /dev/x"]);
+    b.config["mounts"][1]["options"].as_array_mut().unwrap().push("ro".into());
+    let b = b.with("/process/terminal", true.into());
+    let mut t = e2e::Pty::start(w.runtime_cmd(["run", "-b", b.path(), b.id()]));
+    t.expect("/dev/console");
+    t.expect("/dev/null");
+    t.expect("Read-only file system");
+    assert_eq!(t.wait(), 1);
+}
+
+#[test]
+fn read_only_tmpfs_takes_the_mounts_below_it() {
+    let w = World::new();
+    let tmpfs =
+        |to: &str| json!({"destination": to, "type": "tmpfs", "source": "t", "options": ["ro"]});
+    let script = "grep -c ' /in' /proc/self/mounts; touch /in/x /in/a/b/x 2>&1";
+    let done = with_mounts(&w, script, &[tmpfs("/in"), tmpfs("/in/a/b")]).code(1);
+    assert!(
+        done.out().starts_with("2\n") && done.out().matches("Read-only").count() == 2,
+        "{done}"
+    );
+}

@@ -180,7 +180,7 @@ mod tests {
                 r#"{{"destination":"/x","type":"tmpfs","source":"/s","options":["{option}"]}}"#
             );
             let users = Some(Mapping::Space(c"/u".to_owned()));
-            let around = Around { bundle: "/b", label: "", users };
+            let around = Around { bundle: "/b", rootfs: "/b/r", label: "", users };
             let json = json.replace("idmap\"", "idmap\",\"bind\"");
             let mount = read(0, &serde_json::from_str(&json).unwrap(), &around).unwrap();
             if let Kind::New { options, .. } = mount.kind {

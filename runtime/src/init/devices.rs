@@ -12,9 +12,8 @@ use super::fault::{Because, Cause, Done};
 use super::root::{Root, shown, split};
 use crate::plan::Plan;
 use crate::validate::linux::Device;
-use crate::validate::mount::{Attributes, attr};
 
-/// Makes them, then seals a read-only /dev.
+/// Makes them.
 pub fn perform(plan: &Plan, root: &Root) -> Done {
     for device in &plan.devices {
         if plan.bind_devices && device.kind != libc::S_IFIFO {
@@ -25,13 +24,6 @@ pub fn perform(plan: &Plan, root: &Root) -> Done {
     }
     for (at, to) in &plan.links {
         link(root, at, to)?;
-    }
-    for target in &plan.late_readonly {
-        let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY;
-        let mount = root.open(target, flags).because("open", shown(target))?;
-        let readonly = Attributes { set: attr::RDONLY, clear: 0 };
-        super::mounts::dress(mount.as_fd(), readonly, false)
-            .because("mount_setattr", shown(target))?;
     }
     Ok(())
 }

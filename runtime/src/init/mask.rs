@@ -26,6 +26,10 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     if plan.readonly {
         mounts::dress(root.as_fd(), READONLY, false).because("make read-only", "/")?;
     }
+    for target in &plan.late_readonly {
+        let mount = root.open(target, OFlag::O_PATH).because("open", shown(target))?;
+        mounts::dress(mount.as_fd(), READONLY, false).because("mount_setattr", shown(target))?;
+    }
     for path in &plan.readonly_paths {
         readonly(root, path)?;
     }

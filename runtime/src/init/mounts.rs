@@ -174,14 +174,10 @@ fn new(
         .then(|| fstat(&target).map(|s| s.st_mode & 0o7777))
         .transpose()
         .because("stat", shown(&m.target))?;
-    // What is to be copied into can be made read-only only afterwards.
-    let late = if copy_up { attr::RDONLY } else { 0 };
-    let made = make(fstype, source, options, mode, m.attributes.set & !late)
+    let made = make(fstype, source, options, mode, m.attributes.set)
         .map_err(|(errno, why)| failed(m, fstype, errno, &why))?;
     if copy_up {
         copy_up::perform(root, &m.target, made.as_fd())?;
-        let late = Attributes { set: m.attributes.set & late, clear: 0 };
-        dress(made.as_fd(), late, false).because("mount_setattr", shown(&m.target))?;
     }
     dress(made.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
     spread(&m.propagation, made.as_fd()).because("mount_setattr", shown(&m.target))?;

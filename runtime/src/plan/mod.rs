@@ -81,7 +81,7 @@ pub struct Plan {
     pub pivot: Pivot,
     /// Mounts in order.
     pub mounts: Vec<Mount>,
-    /// Mounts that become read-only only after the devices are made: `/dev`.
+    /// Mounts that become read-only only once all is in them: `/dev`, and every tmpfs.
     pub late_readonly: Vec<CString>,
     /// Device nodes; `bind` says that they are bound from the host.
     pub devices: Vec<Device>,
@@ -192,7 +192,7 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
         hostname: c.hostname,
         domainname: c.domainname,
         sysctls: c.sysctls,
-        masked_paths: c.masked_paths,
+        masked_paths: once(c.masked_paths),
         readonly_paths: c.readonly_paths,
         filter,
         process: c.process,
@@ -218,12 +218,14 @@ fn spaces(n: &Namespaces) -> Spaces {
     }
 }
 
-/// A read-only `/dev` must stay writable until its nodes are made.
+/// A read-only `/dev` must stay writable until its nodes and the console are made; a tmpfs, until
+/// it has the mount points of what comes into it.
 fn mounts(mut mounts: Vec<Mount>) -> (Vec<Mount>, Vec<CString>) {
     let mut late = Vec::new();
     for m in &mut mounts {
-        let new = matches!(m.kind, Kind::New { .. });
-        if new && m.target.as_c_str() == c"dev" && m.attributes.set & attr::RDONLY != 0 {
+        let Kind::New { fstype, .. } = &m.kind else { continue };
+        let waits = m.target.as_c_str() == c"dev" || fstype.as_c_str() == c"tmpfs";
+        if waits && m.attributes.set & attr::RDONLY != 0 {
             m.attributes = Attributes { set: m.attributes.set & !attr::RDONLY, ..m.attributes };
             late.push(m.target.clone());
         }
@@ -231,11 +233,23 @@ fn mounts(mut mounts: Vec<Mount>) -> (Vec<Mount>, Vec<CString>) {
     (mounts, late)
 }
 
+/// Each path once: a second mask would only lie over the first.
+fn once(paths: Vec<CString>) -> Vec<CString> {
+    let mut out = Vec::with_capacity(paths.len());
+    for path in paths {
+        if !out.contains(&path) {
+            out.push(path);
+        }
+    }
+    out
+}
+
 /// The default devices, then the config's; of two with one path the config's stays.
 fn devices(asked: Vec<Device>) -> Vec<Device> {
     let mut all: Vec<Device> =
         default_devices().into_iter().filter(|d| !asked.iter().any(|a| a.path == d.path)).collect();
-    all.extend(asked);
+    // /dev/ptmx is a link into the container's own devpts, whatever the config says of it.
+    all.extend(asked.into_iter().filter(|d| d.path.as_c_str() != c"dev/ptmx"));
     all
 }
 
@@ -277,6 +291,17 @@ mod tests {
         });
         assert_eq!(p.mounts[0].attributes.set & attr::RDONLY, 0);
         assert_eq!(p.late_readonly, [c"dev".to_owned()]);
+    }
+
+    #[test]
+    fn a_path_is_masked_once_and_ptmx_stays_a_link() {
+        let p = planned(|c| {
+            c["linux"]["maskedPaths"] = serde_json::json!(["/a", "/b", "/a/", "b"]);
+            c["linux"]["devices"] = serde_json::json!([
+                {"type": "c", "path": "/dev/ptmx", "major": 5, "minor": 2}]);
+        });
+        assert_eq!(p.masked_paths, [c"a".to_owned(), c"b".to_owned()]);
+        assert_eq!(p.devices.len(), default_devices().len());
     }
 
     #[test]

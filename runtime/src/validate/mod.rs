@@ -107,18 +107,16 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
     }
     let around = mount::Around {
         bundle,
+        rootfs: &rootfs.to_string_lossy(),
         label: &linux.mount_label,
         users: linux::users(&linux, &namespaces),
     };
     let mounts = spec.mounts.iter().enumerate();
     let mounts = mounts.map(|(n, m)| mount::read(n, m, &around)).collect::<Result<Vec<_>>>()?;
+    // As runc: a relative one is relative to the root.
     let paths = |list: &[spec::Text<'_>], field: &str| -> Result<Vec<CString>> {
         let read = |(n, path): (usize, &spec::Text<'_>)| {
-            let at = || format!("/linux/{field}/{n}");
-            if !path.starts_with('/') {
-                return Err(Error::config(at(), "must be an absolute path"));
-            }
-            cstring(&mount::normal(path), at)
+            cstring(&mount::normal(path), || format!("/linux/{field}/{n}"))
         };
         list.iter().enumerate().map(read).collect()
     };

@@ -132,6 +132,8 @@ pub struct Mount {
 pub struct Around<'a> {
     /// What relative bind sources start from.
     pub bundle: &'a str,
+    /// `root.path`, absolute.
+    pub rootfs: &'a str,
     /// `linux.mountLabel`.
     pub label: &'a str,
     /// The id map of the container's user namespace, if it has one.
@@ -185,7 +187,7 @@ pub fn read(index: usize, mount: &spec::Mount<'_>, around: &Around<'_>) -> Resul
     if mount.destination.is_empty() {
         return Err(Error::config(at("destination"), "must be set"));
     }
-    let target = cstring(&normal(&mount.destination), || at("destination"))?;
+    let target = cstring(&inside(&mount.destination, around.rootfs), || at("destination"))?;
     if target.is_empty() {
         return Err(Error::config(at("destination"), "must not be the root itself"));
     }
@@ -311,6 +313,16 @@ fn bind_source(source: &str, bundle: &str, place: impl Fn() -> String) -> Result
     cstring(&format!("{bundle}/{source}"), place)
 }
 
+/// A destination in the root. As runc: one that begins with the root's own path is below it.
+fn inside(destination: &str, rootfs: &str) -> String {
+    let (path, root) = (normal(destination), normal(rootfs));
+    let below = path.strip_prefix(&root).filter(|_| !root.is_empty());
+    match below.and_then(|below| below.strip_prefix('/')) {
+        Some(below) => below.to_owned(),
+        None => path,
+    }
+}
+
 /// Lexically cleans an absolute or relative path into one without a leading slash.
 ///
 /// The kernel resolves it once more inside the root, links and all; this only
@@ -360,7 +372,8 @@ fn check_proc(target: &CString, bind: bool) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    const AROUND: Around<'_> = Around { bundle: "/bundle", label: "", users: None };
+    const AROUND: Around<'_> =
+        Around { bundle: "/bundle", rootfs: "/bundle/root", label: "", users: None };
 
     fn entry(json: &str, around: &Around<'_>) -> Result<Mount> {
         read(3, &serde_json::from_str(json).unwrap(), around)
@@ -443,6 +456,13 @@ mod tests {
         assert!(check_proc(&c"proc/self/attr".to_owned(), true).is_err());
         assert!(check_proc(&c"proc".to_owned(), false).is_err());
         assert!(check_proc(&c"process".to_owned(), false).is_ok());
+    }
+
+    #[test]
+    fn a_destination_may_begin_with_the_roots_own_path() {
+        assert_eq!(inside("/b/root/mnt/", "/b/root"), "mnt");
+        assert_eq!(inside("/b/rootmnt", "/b/root"), "b/rootmnt");
+        assert_eq!(inside("/b/mnt", "/"), "b/mnt");
     }
 
     #[test]

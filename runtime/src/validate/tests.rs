@@ -30,7 +30,7 @@ fn rules_are_named_by_pointer() {
         ("/root", serde_json::Value::Null, "/root"),
         ("/process", serde_json::Value::Null, "/process"),
         ("/hostname", "x".into(), "/hostname"),
-        ("/linux/maskedPaths", serde_json::json!(["rel"]), "/linux/maskedPaths/0"),
+        ("/linux/maskedPaths", serde_json::json!(["a\u{0}b"]), "/linux/maskedPaths/0"),
         ("/linux/sysctl", serde_json::json!({"net.x": "1"}), "/linux/sysctl/net.x"),
         ("/linux/intelRdt", serde_json::json!({"closID": ".."}), "/linux/intelRdt/closID"),
         ("/linux/uidMappings", serde_json::json!([{"size": 1}]), "/linux/uidMappings"),
