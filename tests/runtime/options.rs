@@ -75,6 +75,8 @@ fn in_a_user_namespace_the_sources_flags_are_locked() {
     has(&done, &["ro", "noexec", "nodiratime"], &["rw", "nosymfollow"]);
     let done = flags(true, "ro", &["bind", "nosuid", "nodev", "rprivate"]).ok();
     has(&done, &["ro", "nosuid", "nodev"], &[]);
+    let done = flags(true, "relatime,nodev", &["bind", "ro"]).ok();
+    has(&done, &["ro", "nodev", "relatime"], &["noatime"]);
     let done = flags(true, "ro", &["bind", "rw", "nosuid"]).refused();
     done.err_has("MS_RDONLY").err_has("operation not permitted").err_has("/mounts/7");
     flags(true, "noatime", &["bind", "relatime"]).refused().err_has("MS_NOATIME");

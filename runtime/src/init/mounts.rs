@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
-use nix::sys::statvfs::fstatvfs;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::child::Context;
 use super::fault::{Because, Cause, Done};
@@ -125,7 +125,10 @@ fn dress_bind(m: &Mount, mount: BorrowedFd<'_>, locked: bool) -> Done {
             other => return other.because("mount_setattr", shown(&m.target)),
         }
     }
-    let has = fstatvfs(mount).because("statfs", shown(&m.target))?.flags().bits();
+    let has = fstatvfs(mount).because("statfs", shown(&m.target))?.flags();
+    // KERNEL: statfs(2): the bits are mount(2)'s but for this one.
+    let relative = if has.contains(FsFlags::ST_RELATIME) { libc::MS_RELATIME } else { 0 };
+    let has = (has - FsFlags::ST_RELATIME).bits() | relative;
     let kept = m
         .flags
         .over_locked(has)
