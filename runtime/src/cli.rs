@@ -24,6 +24,9 @@ pub struct Global {
     /// Log more, as --log-level debug
     #[arg(long)]
     pub debug: bool,
+    /// Append each step with its microseconds to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Let systemd make the cgroups (not yet: refused)
     #[arg(long)]
     pub systemd_cgroup: bool,
@@ -291,6 +294,12 @@ pub struct Plan {
     /// Another file than the bundle's config.json
     #[arg(long, short = 'f', value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// One of table and json
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: command::list::Format,
+    /// The container it is to become
+    #[arg(default_value = "plan")]
+    pub id: String,
 }
 
 /// `check`.
@@ -299,8 +308,11 @@ pub struct Check {
     /// The bundle's directory
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     pub bundle: PathBuf,
+    /// Another file than the bundle's config.json
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// One of table and json
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: command::list::Format,
     /// The container it is to become
     pub id: Option<String>,

@@ -25,6 +25,7 @@ use crate::plan::Phase;
 use crate::plan::phase::Facts;
 use crate::seccomp::Filter;
 use crate::state::Record;
+use crate::trace::Trace;
 use crate::validate::linux::{KINDS, ns};
 use crate::validate::process::Process;
 use crate::validate::schedule::Schedule;
@@ -46,6 +47,8 @@ pub struct Entry<'a> {
     pub console: Option<OwnedFd>,
     /// Descriptors from 3 on that it keeps.
     pub preserve: u32,
+    /// Where the steps go.
+    pub trace: &'a Trace,
 }
 
 /// Adds it, up to where only the start is missing. On failure it is gone.
@@ -63,13 +66,16 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     let state = || told(record).json("running", record.process.pid);
     let in_user = spaces.user();
     let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
-    let (init, placed) = spawn(entry, &target, spaces)?;
+    let trace = entry.trace;
+    let (init, placed) = trace.step("clone", || spawn(entry, &target, spaces))?;
+    let begun = trace.begin();
     let brought = cgroup_join(cgroup, &init, placed, first)
         .and_then(|()| rdt.join(init.pid.as_raw()))
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))
         .and_then(|()| init.ready(filter, state))
         .and_then(|()| if in_user { rlimits(init.pid, process) } else { Ok(()) });
+    trace.end("parent", "bring", begun, Vec::new);
     match brought {
         Ok(()) => Ok(init),
         Err(e) => {
@@ -107,6 +113,7 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces) -> Result<(Init, bo
         proc: Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?,
         console: entry.console,
         preserve: entry.preserve,
+        trace: entry.trace.clone(),
     };
     let flags = CloneFlags::from_bits_retain(spaces.parent as i32);
     if !flags.is_empty() {
@@ -185,6 +192,7 @@ struct Child {
     proc: Procfs,
     console: Option<OwnedFd>,
     preserve: u32,
+    trace: Trace,
 }
 
 impl Child {
@@ -206,6 +214,11 @@ impl Child {
             ..Facts::default()
         };
         for phase in phases(facts) {
+            let (trace, begun) = (self.trace.clone(), self.trace.begin());
+            if matches!(phase, Phase::Seccomp | Phase::Exec) {
+                // As in init: afterwards it may not be possible.
+                std::mem::take(&mut self.trace).note("exec", phase.name(), Vec::new);
+            }
             let done = match phase {
                 Phase::Namespaces => self.enter(target, spaces, process),
                 Phase::Session => start_session(),
@@ -219,6 +232,9 @@ impl Child {
                 Phase::Start => self.link.expect(&Message::Go).because("wait for", "the start"),
                 _ => self.execute(program.as_ref(), filter.is_none()),
             };
+            if !matches!(phase, Phase::Seccomp | Phase::Exec) {
+                trace.end("exec", phase.name(), begun, Vec::new);
+            }
             if let Err(cause) = done {
                 let _ = self.link.send(&Message::Fault(cause.at(phase)));
                 break;

@@ -20,4 +20,5 @@ pub mod sealed;
 pub mod seccomp;
 pub mod signal;
 pub mod state;
+pub mod trace;
 pub mod validate;

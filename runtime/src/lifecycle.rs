@@ -111,14 +111,18 @@ pub fn group(wanted: &Wanted<'_>, container: &validate::Container<'_>) -> Result
 
 /// Makes a container up to its start; on failure nothing of it stays.
 pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -> Result<Born> {
-    let (bundle, text) = state::bundle(wanted.bundle, wanted.config)?;
-    let container = validate::container(validate::parse(&text)?, &bundle)?;
-    host::check(&container)?;
+    let trace = &wanted.log.trace;
+    let (bundle, text) = trace.step("read", || state::bundle(wanted.bundle, wanted.config))?;
+    let container = trace.step("validate", || {
+        validate::parse(&text).and_then(|spec| validate::container(spec, &bundle))
+    })?;
+    trace.step("host", || host::check(&container))?;
     if let Some(warning) = container.resources.warning() {
         wanted.log.line(crate::log::Level::Warning, warning);
     }
     let shared_pids = container.namespaces.new & ns::PID == 0;
-    let Decided { mut plan, mut rest, mut group, rdt } = decide(wanted, container)?;
+    let decided = trace.step("plan", || decide(wanted, container))?;
+    let Decided { mut plan, mut rest, mut group, rdt } = decided;
     listen::pass(&mut plan, wanted.preserve, wanted.listen)?;
     let console = terminal.socket(plan.process.terminal)?;
     let mut record = Record {
@@ -134,7 +138,7 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         cgroup: group.record(),
         rdt: rdt.as_ref().map(Group::record).unwrap_or_default(),
     };
-    let held = store.reserve(wanted.id)?;
+    let held = trace.step("reserve", || store.reserve(wanted.id))?;
     let shared = rdt.as_ref();
     let made = make(&held, wanted, &mut record, &mut group, shared, &plan, &rest, console, &text);
     match made {
@@ -164,11 +168,13 @@ fn make(
     text: &str,
 ) -> Result<Init> {
     let dir = &held.dir;
+    let trace = &wanted.log.trace;
     // Written before anything exists that would have to be found again.
-    dir.record(record)?;
-    dir.write(file::CONFIG, text)?;
+    trace.step("record", || dir.record(record).and_then(|()| dir.write(file::CONFIG, text)))?;
+    let begun = trace.begin();
     group.create()?;
     rdt.map_or(Ok(()), Group::create)?;
+    trace.end("parent", "groups", begun, || group.lines());
     let fifos = wanted.waits.then(|| fifos(dir)).transpose()?;
     let launched = launch(Launch {
         plan,
@@ -180,10 +186,11 @@ fn make(
         console,
         preserve: wanted.preserve + wanted.listen,
         lock: held.descriptor(),
+        trace: trace.clone(),
     });
     let init = launched?;
     record.process = Identity::of(init.pid).unwrap_or_default();
-    let recorded = dir.record(record).and_then(|()| {
+    let recorded = trace.step("record", || dir.record(record)).and_then(|()| {
         // Only now may init outlive this process, for only now can it be found again.
         if wanted.waits { init.say(&Message::Go) } else { Ok(()) }
     });
@@ -238,17 +245,18 @@ pub fn poststart(hooks: &Hooks, record: &Record) -> Result<()> {
 
 /// Removes a container whose process has ended: groups, directory, then the poststop hooks.
 pub fn destroy(held: &Held, record: &Record, log: &Log) -> Result<()> {
+    let trace = &log.trace;
     // What outlived the first process (no pid namespace of its own) ends with it.
     // Looked at first, since killing all means freezing, which takes its time.
     if !record.cgroup.pids().is_ok_and(|left| left.is_empty()) {
         let _ = record.cgroup.kill(libc::SIGKILL);
     }
     let config = held.dir.config();
-    let groups = record.cgroup.delete().and(record.rdt.remove());
-    let directory = held.dir.remove();
+    let groups = trace.step("groups", || record.cgroup.delete().and(record.rdt.remove()));
+    let directory = trace.step("remove", || held.dir.remove());
     // The id is free, and who waits for it need not wait for the hooks.
     held.release();
-    poststop(config, record, log);
+    trace.step("poststop", || poststop(config, record, log));
     groups.and(directory)
 }
 

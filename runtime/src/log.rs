@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
+use crate::trace::Trace;
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +58,8 @@ pub struct Log {
     to: To,
     format: Format,
     least: Level,
+    /// Where the steps go, by `--trace`.
+    pub trace: Trace,
     /// The container that it is about.
     id: String,
     started: Option<Instant>,
@@ -92,7 +95,8 @@ impl Log {
             (_, Some(path)) => To::File(open(path)?),
             (_, None) => To::Stderr,
         };
-        Ok(Self { to, format, least, id: id.to_owned(), started: Some(Instant::now()) })
+        let (id, started) = (id.to_owned(), Some(Instant::now()));
+        Ok(Self { to, format, least, trace: Trace::default(), id, started })
     }
 
     /// Whether whoever looks at standard error sees these lines already.

@@ -15,6 +15,7 @@ use dhow_runtime::error::{Error, Result};
 use dhow_runtime::log::{self, Level, Log};
 use dhow_runtime::sealed;
 use dhow_runtime::state::Store;
+use dhow_runtime::trace::Trace;
 
 /// As runc: docker reads the lines with "version" and "commit:".
 fn version() -> String {
@@ -47,7 +48,9 @@ fn main() -> ExitCode {
     };
     // As runc: what exec itself can't do must not look like the program's own code.
     let failed = if matches!(command, Command::Exec(_)) { 255 } else { 1 };
-    match perform(command, &world) {
+    let performed = perform(command, &world);
+    world.log.trace.note("parent", "end", Vec::new);
+    match performed {
         Ok(Output::Text(text)) => print(&text),
         Ok(Output::Code(code)) => ExitCode::from(code as u8),
         Ok(Output::Report(text, code)) => {
@@ -129,13 +132,14 @@ fn perform(command: Command, world: &World) -> Result<Output> {
         Command::Spec(spec) => command::spec::write(&spec.bundle, spec.rootless).map(done),
         Command::Features(_) => Ok(line(command::features::features())),
         Command::Plan(plan) => {
-            let (id, bundle, config) = ("plan".into(), plan.bundle, plan.config);
+            let (id, bundle, config) = (plan.id, plan.bundle, plan.config);
             let flags = command::launch::Flags { id, bundle, config, ..Default::default() };
-            command::plan::plan(&flags, world).map(Output::Text)
+            command::plan::plan(&flags, plan.format, world).map(Output::Text)
         }
         Command::Check(check) => {
             let id = check.id.clone().unwrap_or_else(|| "check".into());
-            let flags = command::launch::Flags { id, bundle: check.bundle, ..Default::default() };
+            let (bundle, config) = (check.bundle, check.config);
+            let flags = command::launch::Flags { id, bundle, config, ..Default::default() };
             let told = command::check::check(&flags, check.id.as_deref(), check.format, world)?;
             Ok(Output::Report(told.0, i32::from(!told.1)))
         }
@@ -276,7 +280,12 @@ fn open_log(global: &Global, id: &str) -> Result<Log> {
         Format::Text => log::Format::Text,
         Format::Json => log::Format::Json,
     };
-    Log::open(global.log.as_deref(), format, least, id)
+    let mut log = Log::open(global.log.as_deref(), format, least, id)?;
+    if let Some(file) = &global.trace {
+        log.trace = Trace::open(file)?;
+        log.trace.note("parent", "begin", || std::env::args().skip(1).collect());
+    }
+    Ok(log)
 }
 
 fn print(text: &str) -> ExitCode {

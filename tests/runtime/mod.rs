@@ -32,4 +32,5 @@ mod refused;
 mod rootless;
 mod schedule;
 mod seccomp;
+mod trace;
 mod verbs;

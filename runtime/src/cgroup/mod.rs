@@ -247,6 +247,20 @@ impl Cgroup {
         Record { paths }
     }
 
+    /// What [`Cgroup::create`] makes and writes, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        for place in &self.places {
+            out.push(format!("make {}", place.dir));
+            let writes = place.limits.iter();
+            out.extend(writes.map(|l| format!("write {} to {}/{}", l.value, place.dir, l.file)));
+            if place.devices.is_some() {
+                out.push(format!("restrict devices of {}", place.dir));
+            }
+        }
+        out
+    }
+
     /// What a container's own cgroup mounts are made of.
     pub fn mounts(&self) -> Mounts {
         Mounts::new(&self.places)

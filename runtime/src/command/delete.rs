@@ -3,7 +3,7 @@
 use super::World;
 use crate::error::{Error, Result};
 use crate::lifecycle;
-use crate::state::{MAKING, MISSING, Status};
+use crate::state::{MAKING, MISSING, Record, Status};
 
 /// Deletes it.
 pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
@@ -19,14 +19,18 @@ pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
     match held.status(&record) {
         Status::Stopped => {}
         // As runc: what was never started has nothing to lose.
-        Status::Created => lifecycle::kill_and_wait(&record)?,
-        _ if force => lifecycle::kill_and_wait(&record)?,
+        Status::Created => end(&record, world)?,
+        _ if force => end(&record, world)?,
         other => {
             let why = format!("cannot delete container {id} that is not stopped: {other}");
             return Err(Error::rule(why));
         }
     }
     lifecycle::destroy(&held, &record, &world.log)
+}
+
+fn end(record: &Record, world: &World) -> Result<()> {
+    world.log.trace.step("kill", || lifecycle::kill_and_wait(record))
 }
 
 /// With `--force` a missing container is no failure, and a directory without a record goes.

@@ -16,6 +16,7 @@ use crate::lifecycle;
 use crate::log::Level;
 use crate::seccomp::Filter;
 use crate::state::{Record, Status};
+use crate::trace::Trace;
 use crate::validate;
 use crate::validate::process::{self, Process};
 use crate::validate::schedule::{self, Schedule};
@@ -91,7 +92,7 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     let schedule = schedule::schedule(&process, &config.linux)?;
     keep(flags.preserve_fds)?;
     say_affinity(&process, world);
-    launch(flags, &record, &process, &schedule, filter.as_ref())
+    launch(flags, &record, &process, &schedule, filter.as_ref(), &world.log.trace)
 }
 
 /// In the words that runc's users and tests look for.
@@ -113,17 +114,26 @@ fn launch(
     process: &Process,
     schedule: &Schedule,
     filter: Option<&Filter>,
+    trace: &Trace,
 ) -> Result<i32> {
     let groups = groups(record, &flags.cgroup)?;
     let handle = Handle::connect(flags.pidfd_socket.as_deref())?;
     let signals = if flags.detach { None } else { Some(Signals::take()?) };
     let (ours, console) = terminal(flags, process.terminal)?;
     let preserve = flags.preserve_fds;
-    let init =
-        join(Entry { record, cgroup: &groups, process, schedule, filter, console, preserve })?;
+    let init = join(Entry {
+        record,
+        cgroup: &groups,
+        process,
+        schedule,
+        filter,
+        console,
+        preserve,
+        trace,
+    })?;
     let ended = handle
         .send("setns", init.pidfd.as_fd())
-        .and_then(|()| follow(flags, &init, ours.as_ref(), signals.as_ref()));
+        .and_then(|()| follow(flags, &init, ours.as_ref(), signals.as_ref(), trace));
     if ended.is_err() {
         init.discard();
     }
@@ -135,14 +145,15 @@ fn follow(
     init: &Init,
     ours: Option<&OwnedFd>,
     signals: Option<&Signals>,
+    trace: &Trace,
 ) -> Result<i32> {
     let relay = ours.map(|ours| Relay::receive(ours.as_fd())).transpose()?;
     if let Some(path) = &flags.pid_file {
         write_pid(path, init.pid.as_raw())?;
     }
-    init.go()?;
+    trace.step("go", || init.go())?;
     match signals {
-        Some(signals) => foreground::wait(init, signals, relay.as_ref()),
+        Some(signals) => trace.step("wait", || foreground::wait(init, signals, relay.as_ref())),
         None => Ok(0),
     }
 }

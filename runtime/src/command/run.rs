@@ -8,6 +8,7 @@ use super::launch::{Flags, Handle, detached_terminal};
 use crate::error::{Error, Result};
 use crate::foreground::{self, Relay, Signals};
 use crate::lifecycle::{self, Born, Terminal};
+use crate::trace::Trace;
 
 /// What run alone has.
 #[derive(Debug, Default)]
@@ -57,7 +58,8 @@ pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
     let mut screen = Screen { socket, detach: extra.detach, ours: None };
     let born = lifecycle::create(&world.store, &flags.wanted(world, false), &mut screen)?;
     let told = handle.send("standard", born.init.pidfd.as_fd());
-    let ended = told.and_then(|()| started(&born, flags, &screen, signals.as_ref()));
+    let ended =
+        told.and_then(|()| started(&born, flags, &screen, signals.as_ref(), &world.log.trace));
     // Deleted by somebody else meanwhile: there is nothing of it left to remove.
     let ours = born.held.take_back();
     match ended {
@@ -79,13 +81,14 @@ fn started(
     flags: &Flags,
     screen: &Screen<'_>,
     signals: Option<&Signals>,
+    trace: &Trace,
 ) -> Result<Option<i32>> {
     let relay = screen.ours.as_ref().map(|ours| Relay::receive(ours.as_fd())).transpose()?;
     flags.write_pid(born.record.process.pid)?;
     // Others may use it now: exec, kill, state. Hooks may take their time.
     born.held.release();
-    born.init.go()?;
-    lifecycle::poststart(&born.hooks, &born.record)?;
+    trace.step("go", || born.init.go())?;
+    trace.step("poststart", || lifecycle::poststart(&born.hooks, &born.record))?;
     let Some(signals) = signals else { return Ok(None) };
-    foreground::wait(&born.init, signals, relay.as_ref()).map(Some)
+    trace.step("wait", || foreground::wait(&born.init, signals, relay.as_ref())).map(Some)
 }

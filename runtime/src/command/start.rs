@@ -29,10 +29,11 @@ pub fn start(id: &str, world: &World) -> Result<()> {
         }
     }
     let text = held.dir.config()?;
-    release(&held, &record)?;
+    let trace = &world.log.trace;
+    trace.step("go", || release(&held, &record))?;
     if text.contains("\"poststart\"") {
         let hooks = hook::read(&validate::parse::<spec::Spec<'_>>(&text)?.hooks)?;
-        lifecycle::poststart(&hooks, &record)?;
+        trace.step("poststart", || lifecycle::poststart(&hooks, &record))?;
     }
     Ok(())
 }

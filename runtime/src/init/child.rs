@@ -14,6 +14,7 @@ use super::{
 };
 use crate::hooks;
 use crate::plan::{Phase, Plan};
+use crate::trace::Trace;
 
 /// The two ends of `start`.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub struct Context {
     pub program: Option<exec::Program>,
     /// A clone of the host's /dev/null, to mask files with.
     pub null: Option<OwnedFd>,
+    /// Where the steps go.
+    pub trace: Trace,
 }
 
 impl Context {
@@ -63,7 +66,17 @@ impl Context {
 /// Performs the plan; comes back never.
 pub fn run(plan: &Plan, mut context: Context) -> ! {
     for &phase in &plan.phases {
-        if let Err(cause) = perform(phase, plan, &mut context) {
+        let (trace, begun) = (context.trace.clone(), context.trace.begin());
+        let last = matches!(phase, Phase::Seccomp | Phase::Exec);
+        if last {
+            // A filter may take the right to write, and the program ends it.
+            std::mem::take(&mut context.trace).note("init", phase.name(), || plan.lines(phase));
+        }
+        let done = perform(phase, plan, &mut context);
+        if !last {
+            trace.end("init", phase.name(), begun, || plan.lines(phase));
+        }
+        if let Err(cause) = done {
             let fault = cause.at(phase);
             // Whoever starts it hears it first: with the maker gone, the link's
             // write is this process's end.

@@ -24,6 +24,7 @@ use crate::hooks;
 use crate::plan::{Plan, Rest};
 use crate::resctrl;
 use crate::seccomp::{Filter, notify};
+use crate::trace::Trace;
 use crate::validate::linux::ns;
 use crate::validate::process::{Process, rlimit_name};
 use crate::validate::spec::IdMapping;
@@ -51,6 +52,8 @@ pub struct Launch<'a> {
     /// The lock on the container's directory, which must end with this
     /// process, so init gives up its copy.
     pub lock: RawFd,
+    /// Where the steps go.
+    pub trace: Trace,
 }
 
 /// A container's first process, waiting for its start.
@@ -69,10 +72,12 @@ pub fn launch(launch: Launch<'_>) -> Result<Init> {
     let (plan, rest, rdt) = (launch.plan, launch.rest, launch.rdt);
     let state = launch.state.clone();
     let proc = open_proc()?;
-    let (inside, outside) = sources::prepare(plan, &proc)?;
-    let init = spawn(launch, inside, &proc)?;
+    let trace = launch.trace.clone();
+    let (inside, outside) = trace.step("sources", || sources::prepare(plan, &proc))?;
+    let init = trace.step("clone", || spawn(launch, inside, &proc))?;
     let grouped = if rdt.is_empty() { Ok(()) } else { rdt.enter(init.pid.as_raw()) };
-    let brought = grouped.and_then(|()| bring(&init, plan, rest, &state, &proc, &outside));
+    let bring = || bring(&init, plan, rest, &state, &proc, &outside);
+    let brought = grouped.and_then(|()| trace.step("bring", bring));
     if let Err(e) = brought {
         init.discard();
         return Err(e);
@@ -107,6 +112,7 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Res
         root: None,
         program: None,
         null: None,
+        trace: launch.trace,
     };
     let lock = launch.lock;
     let aside = Aside::step(plan, proc)?;

@@ -1,7 +1,7 @@
 //! [`Container`] → [`Plan`]: everything init will do, decided, in order, without touching anything.
 
 pub mod phase;
-mod print;
+pub mod print;
 
 use std::ffi::CString;
 

@@ -1,83 +1,180 @@
-//! The plan as text: what `dhow-runtime plan` shows is what init performs.
+//! The plan in words: what `dhow-runtime plan` shows, and `--trace` times, is what init performs.
 
-use std::fmt;
+use std::ffi::CStr;
 
-use super::{Phase, Plan};
-use crate::validate::mount::{Ids, Kind};
+use super::{Phase, Pivot, Plan};
+use crate::validate::hook::Hook;
+use crate::validate::linux::KINDS;
+use crate::validate::mount::{Ids, Kind, Mount, attr};
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for phase in &self.phases {
-            writeln!(f, "{}", phase.name())?;
-            self.details(*phase, f)?;
+impl Plan {
+    /// What init does in a phase, a line each.
+    pub fn lines(&self, phase: Phase) -> Vec<String> {
+        match phase {
+            Phase::Namespaces => self.namespaces(),
+            Phase::Session => self.keyring.iter().map(|k| format!("keyring {}", text(k))).collect(),
+            Phase::Network => vec!["lo up".to_owned()],
+            Phase::Root => vec![text(&self.rootfs)],
+            Phase::Mounts => self.mounts.iter().map(mount).collect(),
+            Phase::Devices => self.devices(),
+            Phase::Cgroup if self.spaces.cgroup => vec!["new cgroup namespace".to_owned()],
+            Phase::Hooks => hooks("createContainer", &self.create_container),
+            Phase::Pivot => vec![
+                match self.pivot {
+                    Pivot::Pivot => "pivot_root",
+                    Pivot::Move => "move over /",
+                    Pivot::Chroot => "chroot",
+                }
+                .to_owned(),
+            ],
+            Phase::System => self.system(),
+            Phase::Mask => self.masks(),
+            Phase::Schedule => vec![format!("{:?}", self.schedule)],
+            Phase::Seccomp => self.seccomp(),
+            Phase::Credentials => self.credentials(),
+            Phase::Start => hooks("startContainer", &self.start_container),
+            Phase::Exec => {
+                let args = self.process.args.iter().map(|arg| format!("arg {}", text(arg)));
+                args.chain(self.process.env.iter().map(|var| format!("env {}", text(var))))
+                    .collect()
+            }
+            _ => Vec::new(),
         }
-        Ok(())
+    }
+
+    fn namespaces(&self) -> Vec<String> {
+        let words = |flags: u64| -> String {
+            let kinds = KINDS.iter().filter(|kind| kind.flag & flags != 0);
+            kinds.map(|kind| kind.word).collect::<Vec<_>>().join(" ")
+        };
+        let mut out = Vec::new();
+        if self.spaces.clone != 0 {
+            out.push(format!("new {}", words(self.spaces.clone)));
+        }
+        if self.spaces.time {
+            out.push("new time".to_owned());
+        }
+        out.extend(self.spaces.pid.iter().map(|path| format!("join pid {}", text(path))));
+        let join = self.spaces.join.iter();
+        out.extend(join.map(|(flag, path)| format!("join {} {}", words(*flag), text(path))));
+        if self.spaces.relay {
+            out.push("by a process in between".to_owned());
+        }
+        for (name, map) in [("uid_map", &self.uid_map), ("gid_map", &self.gid_map)] {
+            let line = |m: &crate::validate::spec::IdMapping| {
+                format!("{name} {} {} {}", m.container, m.host, m.size)
+            };
+            out.extend(map.iter().map(line));
+        }
+        out
+    }
+
+    fn devices(&self) -> Vec<String> {
+        let how = if self.bind_devices { "bind" } else { "make" };
+        let nodes = self.devices.iter().map(|d| {
+            let (path, mode) = (text(&d.path), d.mode);
+            format!("{how} /{path} {}:{} mode {mode:o} owner {}:{}", d.major, d.minor, d.uid, d.gid)
+        });
+        let links = self.links.iter().map(|(at, to)| format!("link /{} to {}", text(at), text(to)));
+        nodes.chain(links).collect()
+    }
+
+    fn system(&self) -> Vec<String> {
+        let names = [("hostname", &self.hostname), ("domainname", &self.domainname)];
+        let names = names.into_iter().filter(|(_, value)| !value.is_empty());
+        let names = names.map(|(what, value)| format!("{what} {value}"));
+        let sysctls = self.sysctls.iter().map(|(path, value)| {
+            format!("write {} to /proc/{}", String::from_utf8_lossy(value), text(path))
+        });
+        names.chain(sysctls).collect()
+    }
+
+    fn masks(&self) -> Vec<String> {
+        let root = self.readonly.then(|| "read-only /".to_owned());
+        let masked = self.masked_paths.iter().map(|p| format!("mask /{}", text(p)));
+        let readonly = self.readonly_paths.iter().map(|p| format!("read-only /{}", text(p)));
+        root.into_iter().chain(masked).chain(readonly).collect()
+    }
+
+    fn seccomp(&self) -> Vec<String> {
+        let Some(filter) = &self.filter else { return Vec::new() };
+        let size = format!("{} instructions, flags {:#x}", filter.program.len(), filter.flags);
+        let agent = filter.listener.as_ref().map(|l| format!("listener to {}", l.path));
+        std::iter::once(size).chain(agent).collect()
+    }
+
+    fn credentials(&self) -> Vec<String> {
+        let p = &self.process;
+        let caps = p.capabilities;
+        let sets = [
+            ("bounding", caps.bounding),
+            ("permitted", caps.permitted),
+            ("effective", caps.effective),
+            ("inheritable", caps.inheritable),
+            ("ambient", caps.ambient),
+        ];
+        let ids =
+            format!("uid {} gid {} groups {:?} umask {:03o}", p.uid, p.gid, p.groups, p.umask);
+        let mut out = vec![format!("cwd {}", text(&p.cwd)), ids];
+        out.extend(sets.into_iter().map(|(name, set)| format!("{name} {set:#x}")));
+        let limits = p.rlimits.iter().map(|(resource, soft, hard)| {
+            format!("{} {soft} {hard}", crate::validate::process::rlimit_name(*resource))
+        });
+        out.extend(limits);
+        if p.no_new_privileges {
+            out.push("no_new_privs".to_owned());
+        }
+        out
     }
 }
 
-impl Plan {
-    fn details(&self, phase: Phase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match phase {
-            Phase::Namespaces => {
-                writeln!(f, "  clone {:#x} relay {}", self.spaces.clone, self.spaces.relay)?;
-                for (flag, path) in &self.spaces.join {
-                    writeln!(f, "  join {flag:#x} {}", path.to_string_lossy())?;
-                }
-            }
-            Phase::Root => writeln!(f, "  {}", self.rootfs.to_string_lossy())?,
-            Phase::Mounts => {
-                for m in &self.mounts {
-                    let what = match &m.kind {
-                        Kind::Bind { source, recursive } => {
-                            let word = if *recursive { "rbind" } else { "bind" };
-                            format!("{word} {}", source.to_string_lossy())
-                        }
-                        Kind::New { fstype, .. } => format!("new {}", fstype.to_string_lossy()),
-                        Kind::Remount { .. } => "remount".to_owned(),
-                        Kind::Cgroup => "cgroup".to_owned(),
-                    };
-                    let (a, r) = (m.attributes.set, m.recursive.set);
-                    let ids = match m.ids {
-                        Ids::Same => "",
-                        Ids::Mapped { recursive: false, .. } => " idmap",
-                        Ids::Mapped { recursive: true, .. } => " ridmap",
-                    };
-                    let target = m.target.to_string_lossy();
-                    writeln!(f, "  {what} on /{target} set {a:#x} below {r:#x}{ids}")?;
-                }
-            }
-            Phase::Devices => {
-                for d in &self.devices {
-                    writeln!(f, "  /{} {}:{}", d.path.to_string_lossy(), d.major, d.minor)?;
-                }
-                for (at, to) in &self.links {
-                    writeln!(f, "  /{} -> {}", at.to_string_lossy(), to.to_string_lossy())?;
-                }
-            }
-            Phase::Mask => {
-                for p in &self.masked_paths {
-                    writeln!(f, "  mask /{}", p.to_string_lossy())?;
-                }
-                for p in &self.readonly_paths {
-                    writeln!(f, "  readonly /{}", p.to_string_lossy())?;
-                }
-            }
-            Phase::Seccomp => {
-                let n = self.filter.as_ref().map_or(0, |filter| filter.program.len());
-                writeln!(f, "  {n} instructions")?;
-            }
-            Phase::Credentials => {
-                let p = &self.process;
-                writeln!(f, "  uid {} gid {} groups {:?}", p.uid, p.gid, p.groups)?;
-                writeln!(f, "  bounding {:#x}", p.capabilities.bounding)?;
-            }
-            Phase::Exec => {
-                for arg in &self.process.args {
-                    writeln!(f, "  {}", arg.to_string_lossy())?;
-                }
-            }
-            _ => {}
+/// Hooks of a kind, a line each.
+pub fn hooks(kind: &str, list: &[Hook]) -> Vec<String> {
+    list.iter().map(|hook| format!("{kind} {}", text(&hook.path))).collect()
+}
+
+fn mount(m: &Mount) -> String {
+    let what = match &m.kind {
+        Kind::Bind { source, recursive } => {
+            let word = if *recursive { "rbind" } else { "bind" };
+            format!("{word} {}", text(source))
         }
-        Ok(())
-    }
+        Kind::New { fstype, options, .. } => {
+            let option = |(key, value): &(_, Option<_>)| match value {
+                Some(value) => format!(" {}={}", text(key), text(value)),
+                None => format!(" {}", text(key)),
+            };
+            let options: String = options.iter().map(option).collect();
+            format!("new {}{options}", text(fstype))
+        }
+        Kind::Remount { .. } => "remount".to_owned(),
+        Kind::Cgroup => "cgroup".to_owned(),
+    };
+    let ids = match m.ids {
+        Ids::Same => "",
+        Ids::Mapped { recursive: false, .. } => " idmap",
+        Ids::Mapped { recursive: true, .. } => " ridmap",
+    };
+    let (own, below) = (words(m.attributes.set, " "), words(m.recursive.set, " r"));
+    format!("{what} on /{}{own}{below}{ids}", text(&m.target))
+}
+
+/// MOUNT_ATTR_* as mount(8) calls them, each after `before`.
+fn words(set: u64, before: &str) -> String {
+    const NAMES: [(u64, &str); 8] = [
+        (attr::RDONLY, "ro"),
+        (attr::NOSUID, "nosuid"),
+        (attr::NODEV, "nodev"),
+        (attr::NOEXEC, "noexec"),
+        (attr::NOATIME, "noatime"),
+        (attr::STRICTATIME, "strictatime"),
+        (attr::NODIRATIME, "nodiratime"),
+        (attr::NOSYMFOLLOW, "nosymfollow"),
+    ];
+    let set = NAMES.into_iter().filter(|(bit, _)| set & bit != 0);
+    set.flat_map(|(_, name)| [before, name]).collect()
+}
+
+fn text(c: impl AsRef<CStr>) -> String {
+    c.as_ref().to_string_lossy().into_owned()
 }
