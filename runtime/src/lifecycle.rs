@@ -111,6 +111,7 @@ pub fn group(wanted: &Wanted<'_>, container: &validate::Container<'_>) -> Result
 
 /// Makes a container up to its start; on failure nothing of it stays.
 pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -> Result<Born> {
+    store.judge(wanted.id)?;
     let trace = &wanted.log.trace;
     let (bundle, text) = trace.step("read", || state::bundle(wanted.bundle, wanted.config))?;
     let container = trace.step("validate", || {

@@ -4,8 +4,10 @@ mod argv;
 mod cli;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
+
+use nix::unistd::geteuid;
 
 use argv::Stop;
 use cli::{Command, Create, Exec, Format, Global, Least, Manager, Rootless, Update};
@@ -42,9 +44,13 @@ fn main() -> ExitCode {
             return fail(&log, &Error::rule(why), 1);
         }
     };
-    let world = match world(global, &id) {
-        Ok(world) => world,
+    let log = match open_log(&global, &id) {
+        Ok(log) => log,
         Err(e) => return fail(&Log::default(), &e, 1),
+    };
+    let world = match place(&global, &log) {
+        Ok(root) => world(&global, root, log),
+        Err(e) => return fail(&log, &e, 1),
     };
     // As runc: what exec itself can't do must not look like the program's own code.
     let failed = if matches!(command, Command::Exec(_)) { 255 } else { 1 };
@@ -61,9 +67,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The global flags, resolved.
-fn world(global: Global, id: &str) -> Result<World> {
-    let log = open_log(&global, id)?;
+/// Where containers are kept, the other global flags judged.
+fn place(global: &Global, log: &Log) -> Result<PathBuf> {
     if global.criu.is_some() {
         log.line(
             Level::Warning,
@@ -74,14 +79,19 @@ fn world(global: Global, id: &str) -> Result<World> {
         let why = "every container has cgroups: they are what pause, ps and kill work by";
         return Err(Error::unsupported("--cgroup-manager disabled", why));
     }
-    Ok(World {
+    root(global.root.as_deref())
+}
+
+/// The global flags, resolved.
+fn world(global: &Global, root: PathBuf, log: Log) -> World {
+    World {
+        store: Store::new(root),
         chosen: global.root.is_some(),
-        store: Store::new(root(global.root)),
         log,
         systemd: global.systemd_cgroup || global.cgroup_manager == Manager::Systemd,
         rootless: rootless(global.rootless),
         listen: listen(),
-    })
+    }
 }
 
 /// What a command leaves to do.
@@ -238,26 +248,49 @@ fn change(u: &Update, world: &World) -> Result<()> {
     command::update::update(&u.id, &command::update::Source::Flags(&asked), &rdt, world)
 }
 
-fn root(given: Option<PathBuf>) -> PathBuf {
-    let runtime_dir = || std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
-    given.unwrap_or_else(|| match runtime_dir() {
-        Some(dir) if !nix::unistd::geteuid().is_root() => PathBuf::from(dir).join("dhow-runtime"),
-        _ => PathBuf::from("/run/dhow-runtime"),
-    })
+/// Where containers are kept.
+fn root(given: Option<&Path>) -> Result<PathBuf> {
+    let Some(given) = given else {
+        let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+        return Ok(match own.filter(|_| is_somebody_elses_root()) {
+            Some(dir) => PathBuf::from(dir).join("dhow-runtime"),
+            None => PathBuf::from("/run/dhow-runtime"),
+        });
+    };
+    let absolute = std::path::absolute(given).map_err(|e| Error::io("find", "--root", &e))?;
+    let mut clean = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            other => clean.push(other),
+        }
+    }
+    if clean == Path::new("/") {
+        return Err(Error::rule("Option --root argument should not be set to /"));
+    }
+    Ok(given.to_owned())
 }
 
-/// Whether to expect what an unprivileged user meets: by user id, or by being
-/// in a user namespace that doesn't map everything.
-fn rootless(flag: Rootless) -> bool {
+/// As runc: an unprivileged user, or root in a user namespace that such a user made and that
+/// `$USER` still names; the host's /run is not theirs.
+fn is_somebody_elses_root() -> bool {
+    !geteuid().is_root()
+        || is_mapped() && std::env::var_os("USER").is_none_or(|user| user != "root")
+}
+
+/// Whether this is a user namespace that doesn't map everything.
+fn is_mapped() -> bool {
     const WHOLE: &str = "0 0 4294967295";
+    std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().collect::<Vec<_>>().join(" ") != WHOLE)
+}
+
+/// Whether to expect what an unprivileged user meets: by user id, or by user namespace.
+fn rootless(flag: Rootless) -> bool {
     match flag {
         Rootless::True => true,
         Rootless::False => false,
-        Rootless::Auto => {
-            !nix::unistd::geteuid().is_root()
-                || std::fs::read_to_string("/proc/self/uid_map")
-                    .is_ok_and(|map| map.split_whitespace().collect::<Vec<_>>().join(" ") != WHOLE)
-        }
+        Rootless::Auto => !geteuid().is_root() || is_mapped(),
     }
 }
 

@@ -34,3 +34,4 @@ mod schedule;
 mod seccomp;
 mod trace;
 mod verbs;
+mod words;

@@ -136,12 +136,20 @@ impl Store {
         Self { root: root.into() }
     }
 
+    /// Whether an id can be one.
+    pub fn judge(&self, id: &str) -> Result<()> {
+        self.dir(id).map(drop)
+    }
+
     /// The directory of an id, which must be one.
     fn dir(&self, id: &str) -> Result<Dir> {
         let sound = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
         if id.is_empty() || id == "." || id == ".." || !id.chars().all(sound) {
             let why = "letters, digits and _ + - . make an id";
-            return Err(Error::rule(format!("invalid container ID {id:?}: {why}")));
+            return Err(Error::rule(match id {
+                "" => format!("container id cannot be empty: {why}"),
+                _ => format!("invalid container ID format: {id:?}: {why}"),
+            }));
         }
         Ok(Dir { path: self.root.join(id) })
     }
@@ -154,7 +162,13 @@ impl Store {
         match builder.create(&dir.path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let io = |e| Error::io("mkdir", self.root.to_string_lossy(), &e);
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(io)?;
+                // SPEC: XDG base directories §Runtime: without the sticky bit what is in there
+                // may be swept away.
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o1700)
+                    .create(&self.root)
+                    .map_err(io)?;
                 builder.create(&dir.path)
             }
             other => other,
