@@ -11,7 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
 };
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, read, write};
 
@@ -59,13 +59,23 @@ impl Relay {
         let saved = tcgetattr(std::io::stdin()).ok();
         let relay = Self { master, saved };
         relay.resize();
+        relay.plain_newlines();
         if let Some(saved) = &relay.saved {
             let mut raw = saved.clone();
             cfmakeraw(&mut raw);
+            raw.output_flags |= saved.output_flags & OutputFlags::OPOST;
             tcsetattr(std::io::stdin(), SetArg::TCSANOW, &raw)
                 .map_err(|e| Error::system("make raw", "the terminal", e))?;
         }
         Ok(relay)
+    }
+
+    /// As runc: a line's end is told as one byte, for what reads us may be a file or a pipe;
+    /// our own terminal, where we have one, makes two of it.
+    fn plain_newlines(&self) {
+        let Ok(mut theirs) = tcgetattr(&self.master) else { return };
+        theirs.output_flags.remove(OutputFlags::ONLCR);
+        let _ = tcsetattr(&self.master, SetArg::TCSANOW, &theirs);
     }
 
     fn resize(&self) {

@@ -118,7 +118,8 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         validate::parse(&text).and_then(|spec| validate::container(spec, &bundle))
     })?;
     trace.step("host", || host::check(&container))?;
-    if let Some(warning) = container.resources.warning() {
+    let of_process = container.process.warnings.iter().map(String::as_str);
+    for warning in container.resources.warning().into_iter().chain(of_process) {
         wanted.log.line(crate::log::Level::Warning, warning);
     }
     let shared_pids = container.namespaces.new & ns::PID == 0;
@@ -177,6 +178,8 @@ fn make(
     rdt.map_or(Ok(()), Group::create)?;
     trace.end("parent", "groups", begun, || group.lines());
     let fifos = wanted.waits.then(|| fifos(dir)).transpose()?;
+    // In the words that runc's users and tests look for, here and below.
+    wanted.log.debug(|| format!("nsexec container setup: for {} at {}", wanted.id, record.rootfs));
     let launched = launch(Launch {
         plan,
         rest,
@@ -190,12 +193,18 @@ fn make(
         trace: trace.clone(),
     });
     let init = launched?;
+    wanted
+        .log
+        .debug(|| format!("child process in init(): {} is where its program starts", init.pid));
     record.process = Identity::of(init.pid).unwrap_or_default();
     let recorded = trace.step("record", || dir.record(record)).and_then(|()| {
         // Only now may init outlive this process, for only now can it be found again.
         if wanted.waits { init.say(&Message::Go) } else { Ok(()) }
     });
     recorded.inspect_err(|_| init.discard())?;
+    wanted
+        .log
+        .debug(|| "init: closing the pipe to signal completion: only the start is missing".into());
     Ok(init)
 }
 

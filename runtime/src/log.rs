@@ -109,6 +109,13 @@ impl Log {
         self.least == Level::Debug
     }
 
+    /// Writes a debug line, which is made only where it is wanted.
+    pub fn debug(&self, message: impl FnOnce() -> String) {
+        if self.debugs() {
+            self.line(Level::Debug, &message());
+        }
+    }
+
     /// Writes one line. A log that can't be written must not stop a container.
     pub fn line(&self, level: Level, message: &str) {
         if level < self.least {

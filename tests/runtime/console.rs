@@ -26,6 +26,20 @@ fn terminal_is_the_process_own_and_follows_resizes() {
     let _ = before;
 }
 
+/// What reads a foreground terminal may be a pipe, and wants lines as a pipe has them.
+#[test]
+fn bug_a_foreground_terminal_s_lines_ended_in_two_bytes() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "tty; echo a; echo b"]);
+    let b = b.with("/process/terminal", true.into());
+    let out = w.runtime(["run", "-b", b.path(), b.id()]).ok().out();
+    assert_eq!(out.trim_end_matches('\n'), "/dev/pts/0\na\nb");
+    // A terminal of our own gets both.
+    let mut t = Pty::start(w.runtime_cmd(["run", "-b", b.path(), b.id()]));
+    t.expect("a\r\nb\r\n");
+    assert_eq!(t.wait(), 0);
+}
+
 #[test]
 fn exec_with_a_terminal() {
     let w = World::new();

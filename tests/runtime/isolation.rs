@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use e2e::World;
-use serde_json::json;
+use e2e::bundle::Bundle;
+use serde_json::{Value, json};
 
 #[test]
 fn every_namespace_is_new() {
@@ -38,6 +39,45 @@ fn namespace_given_by_path_is_joined() {
     let b = b.with("/linux/namespaces", host);
     let ours = fs::read_link("/proc/self/ns/net").unwrap();
     w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is(&ours.to_string_lossy());
+}
+
+/// Its number in there is another process's here: what is recorded, signalled and entered
+/// has to be its number here.
+#[test]
+fn bug_a_first_process_in_joined_user_and_pid_namespaces_was_taken_for_another() {
+    let w = World::new();
+    let map = json!([{"containerID": 0, "hostID": 300_000, "size": 65536}]);
+    let open = |b: &Bundle| {
+        w.cmd("chown").args(["-hR", "300000:300000"]).arg(b.rootfs("")).run().ok();
+        w.cmd("chmod").arg("755").arg(w.path("")).run().ok();
+    };
+    let first = w.bundle("first", &["sleep", "60"]);
+    let first = first.and("/linux/namespaces", json!({"type": "user"}));
+    let first = first.with("/linux/uidMappings", map.clone()).with("/linux/gidMappings", map);
+    open(&first);
+    super::lifecycle::create(&w, &first);
+    w.runtime(["start", first.id()]).ok();
+    let pid = |id: &str| w.runtime(["state", id]).ok().json()["pid"].clone();
+    let path = |kind: &str| format!("/proc/{}/ns/{kind}", pid(first.id()));
+
+    let second = w.bundle("second", &["sleep", "61"]);
+    let kinds =
+        [("pid", "pid"), ("user", "user"), ("ipc", "ipc"), ("uts", "uts"), ("network", "net")];
+    let mut joined = vec![json!({"type": "mount"})];
+    joined.extend(kinds.map(|(kind, file)| json!({"type": kind, "path": path(file)})));
+    let second = second.with("/linux/namespaces", joined.into());
+    let second = second.with("/hostname", Value::Null);
+    open(&second);
+    super::lifecycle::create(&w, &second);
+    w.runtime(["start", second.id()]).ok();
+    let theirs = fs::read_link(path("pid")).unwrap();
+    let ours = fs::read_link(format!("/proc/{}/ns/pid", pid(second.id()))).unwrap();
+    assert_eq!(ours, theirs);
+    let line = fs::read(format!("/proc/{}/cmdline", pid(second.id()))).unwrap();
+    assert_eq!(line, b"sleep\x0061\x00");
+    w.runtime(["exec", second.id(), "cut", "-c-40", "/proc/self/uid_map"]).ok().out_has("300000");
+    w.runtime(["delete", "--force", second.id()]).ok();
+    w.runtime(["delete", "--force", first.id()]).ok();
 }
 
 #[test]

@@ -143,3 +143,42 @@ fn version_is_what_docker_and_containerd_parse() {
         assert_eq!(lines.last().unwrap(), "spec: 1.3.0");
     }
 }
+
+/// Those who look into a failing start look for these words.
+#[test]
+fn debug_lines_say_how_far_it_got() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "60"]);
+    let log = w.path("log");
+    // What is created keeps the streams: they are to be nobody's who waits for their end.
+    let quiet = ["sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"];
+    let logged = |args: &[&str]| {
+        let all = ["--debug", "--log", log.to_str().unwrap()];
+        let all = all.iter().chain(args);
+        w.runtime_cmd(all).under(quiet).run().ok();
+        let text = fs::read_to_string(&log).unwrap();
+        fs::remove_file(&log).unwrap();
+        text
+    };
+    let text = logged(&["create", "-b", b.path(), b.id()]);
+    for words in ["nsexec container setup", "child process in init()", "to signal completion"] {
+        assert!(text.contains(words), "{text}");
+    }
+    w.runtime(["start", b.id()]).ok();
+    let text = logged(&["exec", b.id(), "true"]);
+    for words in ["nsexec container setup", "child process in init()", "setns_init: about to exec"]
+    {
+        assert!(text.contains(words), "{text}");
+    }
+    w.runtime(["delete", "--force", b.id()]).ok();
+}
+
+/// SPEC: config.md §Linux process: a value that can't be mapped is logged as a warning.
+#[test]
+fn bug_a_capability_that_nobody_knows_was_an_error() {
+    let w = World::new();
+    let b = w.bundle("b", &["echo", "runs"]);
+    let b = b.and("/process/capabilities/bounding", "CAP_TO_BE".into());
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("runs");
+    done.err_has("level=warning").err_has("capabilities: [CAP_TO_BE]");
+}

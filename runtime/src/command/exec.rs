@@ -13,7 +13,7 @@ use crate::foreground::{self, Relay, Signals};
 use crate::init::parent::Init;
 use crate::join::{Entry, join};
 use crate::lifecycle;
-use crate::log::Level;
+use crate::log::{Level, Log};
 use crate::seccomp::Filter;
 use crate::state::{Record, Status};
 use crate::trace::Trace;
@@ -85,6 +85,7 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
         Some(text) => from_file(text, config.process)?,
         None => from_config(flags, config.process)?,
     };
+    process.warnings.iter().for_each(|warning| world.log.line(Level::Warning, warning));
     let at = if flags.process.is_some() { "" } else { "/process" };
     lifecycle::labels(&process, at)?;
     let filter = config.linux.seccomp.as_ref().map(crate::seccomp::compile).transpose()?.flatten();
@@ -92,7 +93,7 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     let schedule = schedule::schedule(&process, &config.linux)?;
     keep(flags.preserve_fds)?;
     say_affinity(&process, world);
-    launch(flags, &record, &process, &schedule, filter.as_ref(), &world.log.trace)
+    launch(flags, &record, &process, &schedule, filter.as_ref(), &world.log)
 }
 
 /// In the words that runc's users and tests look for.
@@ -114,13 +115,16 @@ fn launch(
     process: &Process,
     schedule: &Schedule,
     filter: Option<&Filter>,
-    trace: &Trace,
+    log: &Log,
 ) -> Result<i32> {
+    let trace = &log.trace;
     let groups = groups(record, &flags.cgroup)?;
     let handle = Handle::connect(flags.pidfd_socket.as_deref())?;
     let signals = if flags.detach { None } else { Some(Signals::take()?) };
     let (ours, console) = terminal(flags, process.terminal)?;
     let preserve = flags.preserve_fds;
+    // In the words that runc's users and tests look for.
+    log.debug(|| format!("nsexec container setup: joining {}", record.id));
     let init = join(Entry {
         record,
         cgroup: &groups,
@@ -131,6 +135,8 @@ fn launch(
         preserve,
         trace,
     })?;
+    log.debug(|| format!("child process in init(): {} has joined", init.pid));
+    log.debug(|| format!("setns_init: about to exec {:?}", process.args[0]));
     let ended = handle
         .send("setns", init.pidfd.as_fd())
         .and_then(|()| follow(flags, &init, ours.as_ref(), signals.as_ref(), trace));

@@ -49,11 +49,9 @@ impl Program {
     }
 }
 
-/// Engines tell 126 from 127 by these words.
+/// As runc: engines tell 126 from 127 by these words.
 fn worded(name: &CStr, errno: Errno) -> Cause {
-    let mut cause = Cause::new(&format!("exec: {:?}", name.to_string_lossy()), "", errno);
-    cause.call.push_str(": exec");
-    cause
+    Cause::new(&format!("exec {}", name.to_string_lossy()), "", errno)
 }
 
 /// Finds `args[0]` as execvp(3) would, but before anything is started: an

@@ -90,8 +90,8 @@ impl Fault {
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The program's own failure is worded as engines look for it: `exec: "x": …`.
-        if !self.call.starts_with("exec: ") {
+        // The program's own failure is worded as engines look for it: `exec: "x": …`, `exec x: …`.
+        if !self.call.starts_with("exec: ") && !self.call.starts_with("exec ") {
             write!(f, "{}: ", self.phase.name())?;
         }
         f.write_str(&self.call)?;

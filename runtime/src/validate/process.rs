@@ -1,5 +1,6 @@
 //! `process`: what is executed, and as whom. Also the file of `exec --process`.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use crate::error::{Error, Result};
@@ -44,6 +45,8 @@ pub struct Process {
     pub io_priority: Option<(u32, u32)>,
     /// The CPUs of a process of exec.
     pub affinity: schedule::Affinity,
+    /// What it asks for and won't get, to be logged.
+    pub warnings: Vec<String>,
 }
 
 /// The five capability sets as bit masks.
@@ -75,6 +78,7 @@ pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
         list.iter().enumerate().map(read).collect()
     };
     let size = p.console_size.unwrap_or_default();
+    let (capabilities, warnings) = capabilities(p.capabilities.as_ref());
     Ok(Process {
         args: strings(&p.args, "args")?,
         env: strings(&p.env, "env")?,
@@ -85,7 +89,7 @@ pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
         gid: id(p.user.gid, || format!("{at}/user/gid"))?,
         groups: p.user.additional_gids.clone(),
         umask: p.user.umask.unwrap_or(0o022) & 0o7777,
-        capabilities: capabilities(p.capabilities.as_ref(), at)?,
+        capabilities,
         rlimits: rlimits(&p.rlimits, at)?,
         no_new_privileges: p.no_new_privileges,
         apparmor: p.apparmor_profile.to_string(),
@@ -94,6 +98,7 @@ pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
         scheduler: p.scheduler.as_ref().map(|s| schedule::scheduler(s, at)).transpose()?,
         io_priority: p.io_priority.as_ref().map(|i| schedule::io_priority(i, at)).transpose()?,
         affinity: schedule::affinity(p.exec_cpu_affinity.as_ref(), at)?,
+        warnings,
     })
 }
 
@@ -114,24 +119,39 @@ fn oom_score_adj(value: Option<i32>, at: &str) -> Result<Option<i32>> {
     }
 }
 
-fn capabilities(asked: Option<&spec::Capabilities<'_>>, at: &str) -> Result<Capabilities> {
-    let Some(asked) = asked else { return Ok(Capabilities::default()) };
-    let mask = |list: &[spec::Text<'_>], set: &str| -> Result<u64> {
-        list.iter().enumerate().try_fold(0, |mask, (n, name)| {
-            let bit = capability::number(name).ok_or_else(|| {
-                let why = format!("unknown capability {:?}", &**name);
-                Error::config(format!("{at}/capabilities/{set}/{n}"), why)
-            })?;
-            Ok(mask | 1 << bit)
+/// SPEC: config.md §Linux process, capabilities: what can't be mapped or granted is warned of.
+fn capabilities(asked: Option<&spec::Capabilities<'_>>) -> (Capabilities, Vec<String>) {
+    let Some(asked) = asked else { return Default::default() };
+    let mut unknown = BTreeSet::new();
+    let mut mask = |list: &[spec::Text<'_>]| {
+        list.iter().fold(0, |mask, name| {
+            if let Some(bit) = capability::number(name) {
+                return mask | 1 << bit;
+            }
+            unknown.insert(name.to_string());
+            mask
         })
     };
-    Ok(Capabilities {
-        bounding: mask(&asked.bounding, "bounding")?,
-        effective: mask(&asked.effective, "effective")?,
-        inheritable: mask(&asked.inheritable, "inheritable")?,
-        permitted: mask(&asked.permitted, "permitted")?,
-        ambient: mask(&asked.ambient, "ambient")?,
-    })
+    let sets = Capabilities {
+        bounding: mask(&asked.bounding),
+        effective: mask(&asked.effective),
+        inheritable: mask(&asked.inheritable),
+        permitted: mask(&asked.permitted),
+        ambient: mask(&asked.ambient),
+    };
+    let mut warnings = Vec::new();
+    if !unknown.is_empty() {
+        let names = unknown.into_iter().collect::<Vec<_>>().join(" ");
+        warnings.push(format!("ignoring unknown or unavailable capabilities: [{names}]"));
+    }
+    // KERNEL: capabilities(7): no bit can be ambient that isn't both permitted and inheritable.
+    let refused = sets.ambient & !(sets.permitted & sets.inheritable);
+    let names = capability::NAMES.iter().enumerate().filter(|(n, _)| refused & 1 << n != 0);
+    warnings.extend(names.map(|(_, name)| {
+        let why = "it has to be in the permitted and the inheritable set too";
+        format!("can't raise ambient capability {name}: operation not permitted: {why}")
+    }));
+    (sets, warnings)
 }
 
 const RLIMITS: [(&str, u32); 16] = [
@@ -190,12 +210,23 @@ mod tests {
     }
 
     #[test]
+    fn a_capability_that_can_t_be_had_is_a_warning() {
+        let sets = r#"{"bounding":["CAP_KILL","CAP_X"],"effective":["CAP_X","CAP_A"],
+            "permitted":["CAP_CHOWN","CAP_KILL"],"inheritable":["CAP_KILL"],
+            "ambient":["CAP_CHOWN","CAP_KILL"]}"#;
+        let json = format!(r#"{{"args":["x"],"cwd":"/","capabilities":{sets}}}"#);
+        let p = from(&json).unwrap();
+        assert_eq!((p.capabilities.bounding, p.capabilities.effective), (1 << 5, 0));
+        let [unknown, ambient] = &p.warnings[..] else { panic!("{:?}", p.warnings) };
+        assert_eq!(unknown, "ignoring unknown or unavailable capabilities: [CAP_A CAP_X]");
+        assert!(ambient.starts_with("can't raise ambient capability CAP_CHOWN: "), "{ambient}");
+    }
+
+    #[test]
     fn rules_name_their_pointer() {
         let wrong = |json: &str| from(json).unwrap_err().to_string();
         assert!(wrong(r#"{"args":[],"cwd":"/"}"#).contains("/process/args"));
         assert!(wrong(r#"{"args":["x"],"cwd":"rel"}"#).contains("/process/cwd"));
-        let caps = r#"{"args":["x"],"cwd":"/","capabilities":{"bounding":["CAP_KILL","CAP_X"]}}"#;
-        assert!(wrong(caps).contains("/process/capabilities/bounding/1"));
         let twice =
             r#"{"args":["x"],"cwd":"/","rlimits":[{"type":"RLIMIT_CPU"},{"type":"RLIMIT_CPU"}]}"#;
         assert!(wrong(twice).contains("/process/rlimits/1/type"));
