@@ -141,14 +141,16 @@ impl Verb {
 
 /// The flags before the verb.
 pub fn root() -> clap::Command {
-    let about = "A low-level OCI runtime: an OCI bundle in, a container out";
+    let about = "Open Container Initiative runtime: a bundle in, a container out";
     Global::augment_args(settled(clap::Command::new("dhow-runtime"))).about(about)
 }
 
 /// The whole command line, for help.
 pub fn tree() -> clap::Command {
-    let tree = root().override_usage("dhow-runtime [OPTIONS] COMMAND [ARGS]");
-    tree.subcommands(VERBS.iter().map(Verb::command)).subcommand_help_heading("Commands")
+    root()
+        .subcommand_value_name("COMMAND")
+        .subcommands(VERBS.iter().map(Verb::command))
+        .subcommand_help_heading("Commands")
 }
 
 /// A flag given twice is taken as it was given last.

@@ -37,7 +37,12 @@ fn main() -> ExitCode {
     }
     let argv::Typed { global, command, id } = match argv::parse(std::env::args_os().skip(1)) {
         Ok(typed) => typed,
-        Err(Stop::Help(text)) => return print(&text),
+        Err(Stop::Help(verb)) => {
+            // As runc: it may be installed under another's name.
+            let called = std::env::args_os().next().unwrap_or_default();
+            let name = Path::new(&called).file_name().unwrap_or_default().to_string_lossy();
+            return print(&argv::help(&name, verb));
+        }
         Err(Stop::Version) => return print(&version()),
         Err(Stop::Wrong { global, why }) => {
             let log = open_log(&global, "").unwrap_or_default();

@@ -9,6 +9,7 @@ use e2e::World;
 fn create_killed_at_any_instant_can_be_cleaned_up() {
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
+    std::fs::create_dir(w.runtime_root()).unwrap();
     for microseconds in [200, 500, 1000, 2000, 3000, 4000, 6000, 9000, 14000, 25000] {
         let mut create = w.runtime_cmd(["create", "-b", b.path(), b.id()]).start();
         std::thread::sleep(Duration::from_micros(microseconds));

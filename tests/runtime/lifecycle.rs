@@ -99,6 +99,17 @@ fn created_container_can_be_killed_and_deleted() {
 }
 
 #[test]
+fn delete_leaves_a_created_container_alone_unless_forced() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    create(&w, &b);
+    let words = format!("cannot delete container {} that is not stopped: created", b.id());
+    w.runtime(["delete", b.id()]).code(1).err_has(&words);
+    assert_eq!(status(&w, b.id()), "created");
+    w.runtime(["delete", "--force", b.id()]).ok();
+}
+
+#[test]
 fn delete_force_ends_a_running_container_and_forgives_an_unknown_one() {
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);

@@ -130,7 +130,7 @@ fn help_is_on_standard_output_and_no_failure() {
     for args in [&["--help"][..], &["help"], &["run", "--help"], &["help", "exec"], &["list", "-h"]]
     {
         let done = w.runtime(args).ok();
-        assert!(done.out().contains("Usage: dhow-runtime") && done.err().is_empty(), "{done}");
+        assert!(done.out().contains("USAGE:\n   dhow-runtime") && done.err().is_empty(), "{done}");
     }
 }
 

@@ -26,6 +26,7 @@ const MISSING: [Row; 13] = [
     ("create --bundle /no/such <id>", 1, "no such file or directory"),
 ];
 
+/// DIFFERS: `delete` of a created one needs `--force` here, as the specification has it.
 const CREATED: [Row; 7] = [
     ("create <id>", 1, "container with given ID already exists"),
     ("run <id>", 1, "container with given ID already exists"),

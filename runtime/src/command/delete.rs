@@ -18,8 +18,8 @@ pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
     };
     match held.status(&record) {
         Status::Stopped => {}
-        // As runc: what was never started has nothing to lose.
-        Status::Created => end(&record, world)?,
+        // SPEC: runtime.md §Delete: what isn't stopped is left alone, with an error.
+        // DIFFERS: from runc and crun, which also delete what is created; engines use --force.
         _ if force => end(&record, world)?,
         other => {
             let why = format!("cannot delete container {id} that is not stopped: {other}");
