@@ -119,9 +119,6 @@ pub fn help(name: &str, verb: Option<&Verb>) -> String {
 
 fn unknown(name: &str) -> String {
     match name {
-        "checkpoint" | "restore" => {
-            format!("{name}: not supported: comes with a later release")
-        }
         "mounts" => "mounts: not supported: a running container's mounts stay as they are".into(),
         "init" => "init: not supported: it is runc's own second half, and no command".into(),
         // DIFFERS: runc exits with 3 here, and with 1 for all else that is typed wrongly.

@@ -1,6 +1,8 @@
 //! argv as typed: runc's command line, and crun's extras; nothing is resolved here. Help is
 //! written from these definitions.
 
+pub mod criu;
+
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
@@ -191,6 +193,10 @@ verbs! {
     Kill(Kill) = "kill",
     /// Delete what is left of a stopped container
     Delete(Delete) = "delete",
+    /// Save a running container's processes to a directory, through criu
+    Checkpoint(criu::Checkpoint) = "checkpoint",
+    /// Start a container from a checkpoint, where it stopped
+    Restore(criu::Restore) = "restore",
     /// Execute one more process in a running container
     Exec(Exec) = "exec",
     /// List containers

@@ -109,9 +109,19 @@ pub fn group(wanted: &Wanted<'_>, container: &validate::Container<'_>) -> Result
     })
 }
 
-/// Makes a container up to its start; on failure nothing of it stays.
-pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -> Result<Born> {
-    store.judge(wanted.id)?;
+/// A container that is decided, and of which nothing is made yet.
+#[derive(Debug)]
+pub struct Draft {
+    /// The text of its config.
+    pub text: String,
+    /// What is decided.
+    pub decided: Decided,
+    /// Its record, without a process.
+    pub record: Record,
+}
+
+/// Decides all of a container, and touches nothing.
+pub fn draft(wanted: &Wanted<'_>) -> Result<Draft> {
     let trace = &wanted.log.trace;
     let (bundle, text) = trace.step("read", || state::bundle(wanted.bundle, wanted.config))?;
     let container = trace.step("validate", || {
@@ -123,11 +133,9 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         wanted.log.line(crate::log::Level::Warning, warning);
     }
     let shared_pids = container.namespaces.new & ns::PID == 0;
-    let decided = trace.step("plan", || decide(wanted, container))?;
-    let Decided { mut plan, mut rest, mut group, rdt } = decided;
-    listen::pass(&mut plan, wanted.preserve, wanted.listen)?;
-    let console = terminal.socket(plan.process.terminal)?;
-    let mut record = Record {
+    let mut decided = trace.step("plan", || decide(wanted, container))?;
+    let Decided { plan, rest, group, rdt } = &mut decided;
+    let record = Record {
         oci_version: rest.version.clone(),
         id: wanted.id.to_owned(),
         process: Identity::default(),
@@ -140,7 +148,17 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
         cgroup: group.record(),
         rdt: rdt.as_ref().map(Group::record).unwrap_or_default(),
     };
-    let held = trace.step("reserve", || store.reserve(wanted.id))?;
+    Ok(Draft { text, decided, record })
+}
+
+/// Makes a container up to its start; on failure nothing of it stays.
+pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -> Result<Born> {
+    store.judge(wanted.id)?;
+    let Draft { text, decided, mut record } = draft(wanted)?;
+    let Decided { mut plan, rest, mut group, rdt } = decided;
+    listen::pass(&mut plan, wanted.preserve, wanted.listen)?;
+    let console = terminal.socket(plan.process.terminal)?;
+    let held = wanted.log.trace.step("reserve", || store.reserve(wanted.id))?;
     let shared = rdt.as_ref();
     let made = make(&held, wanted, &mut record, &mut group, shared, &plan, &rest, console, &text);
     match made {
@@ -283,7 +301,7 @@ fn poststop(config: Result<String>, record: &Record, log: &Log) {
 }
 
 /// SPEC: runtime.md §Lifecycle 13: a failing poststop hook is told, and the next ones run.
-fn run_poststop(hooks: &Hooks, state: &hooks::State, log: &Log) {
+pub fn run_poststop(hooks: &Hooks, state: &hooks::State, log: &Log) {
     if hooks.poststop.is_empty() {
         return;
     }

@@ -121,6 +121,8 @@ fn perform(command: Command, world: &World) -> Result<Output> {
             };
             command::run::run(&flags(run.create), &extra, world).map(Output::Code)
         }
+        Command::Checkpoint(asked) => cli::criu::checkpoint(asked, world).map(done),
+        Command::Restore(asked) => cli::criu::restore(asked, world).map(Output::Code),
         Command::State(state) => command::state::state(&state.id, world).map(Output::Text),
         Command::Kill(kill) => {
             let one = |id: &str| command::kill::kill(id, &kill.signal, kill.all, world);

@@ -4,6 +4,7 @@ mod attacks;
 mod calls;
 mod change;
 mod check;
+mod checkpoint;
 mod console;
 mod events;
 mod exec;

@@ -282,7 +282,7 @@ impl Record {
     }
 
     /// The group that freezes, and whether it is v2's.
-    fn freezer(&self) -> Option<(&str, bool)> {
+    pub fn freezer(&self) -> Option<(&str, bool)> {
         self.of("freezer").map(|dir| (dir, false)).or_else(|| Some((self.unified()?, true)))
     }
 }

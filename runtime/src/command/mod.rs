@@ -1,6 +1,7 @@
 //! One file a verb: what was typed in, an exit code out.
 
 pub mod check;
+pub mod checkpoint;
 pub mod create;
 pub mod delete;
 pub mod events;
@@ -11,6 +12,7 @@ pub mod list;
 pub mod pause;
 pub mod plan;
 pub mod ps;
+pub mod restore;
 pub mod resume;
 pub mod run;
 pub mod several;

@@ -22,10 +22,13 @@ pub struct Extra {
 }
 
 /// Whoever shows the terminal: the engine by its socket, or we.
-struct Screen<'a> {
-    socket: Option<&'a Path>,
-    detach: bool,
-    ours: Option<OwnedFd>,
+pub(super) struct Screen<'a> {
+    /// `--console-socket`.
+    pub socket: Option<&'a Path>,
+    /// `--detach`.
+    pub detach: bool,
+    /// Where the master comes, when we show it.
+    pub ours: Option<OwnedFd>,
 }
 
 impl Terminal for Screen<'_> {
@@ -46,13 +49,19 @@ impl Terminal for Screen<'_> {
     }
 }
 
+/// Whoever stays takes the container's orphans.
+pub(super) fn subreaper(extra: &Extra) -> Result<()> {
+    if extra.detach || extra.no_subreaper {
+        return Ok(());
+    }
+    nix::sys::prctl::set_child_subreaper(true)
+        .map_err(|e| Error::system("become", "a subreaper", e))
+}
+
 /// Runs it; the exit code is the container's.
 pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
     let signals = if extra.detach { None } else { Some(Signals::take()?) };
-    if !extra.detach && !extra.no_subreaper {
-        nix::sys::prctl::set_child_subreaper(true)
-            .map_err(|e| Error::system("become", "a subreaper", e))?;
-    }
+    subreaper(extra)?;
     let handle = Handle::connect(flags.pidfd_socket.as_deref())?;
     let socket = flags.console_socket.as_deref();
     let mut screen = Screen { socket, detach: extra.detach, ours: None };

@@ -68,7 +68,7 @@ pub fn attach(
 }
 
 /// Engines read the name as the message and the master as its only descriptor.
-fn send(socket: BorrowedFd<'_>, master: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
+pub fn send(socket: BorrowedFd<'_>, master: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
     let fds = [master.as_raw_fd()];
     let control = [ControlMessage::ScmRights(&fds)];
     let text = [IoSlice::new(name.as_bytes())];

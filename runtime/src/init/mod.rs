@@ -15,7 +15,7 @@ pub(crate) mod credentials;
 mod devices;
 pub(crate) mod exec;
 mod mask;
-mod mounts;
+pub(crate) mod mounts;
 pub(crate) mod namespaces;
 mod pivot;
 pub(crate) mod schedule;

@@ -1,0 +1,44 @@
+//! `checkpoint`: a running container's processes into a directory.
+
+use std::ffi::CString;
+
+use super::World;
+use crate::criu::dump::{Source, dump};
+use crate::criu::options::Dump;
+use crate::criu::swrk::Program;
+use crate::error::{Error, Result};
+use crate::log::Level;
+use crate::state::Status;
+use crate::{lifecycle, plan, validate};
+
+/// Saves it; unless it is left running, it is deleted then. criu inherits `environment`.
+pub fn checkpoint(id: &str, asked: &Dump, environment: Vec<CString>, world: &World) -> Result<()> {
+    warn("checkpoint", world);
+    let (held, record) = world.store.hold(id)?;
+    match held.dir.status(&record) {
+        Status::Running | Status::Paused => {}
+        other => {
+            let why = format!("Container cannot be checkpointed in {other} state");
+            return Err(Error::rule(why));
+        }
+    }
+    asked.check_parent()?;
+    let program = Program::find(environment)?;
+    let text = held.dir.config()?;
+    let container = validate::container(validate::parse(&text)?, &record.bundle)?;
+    let (plan, rest) = plan::plan(id, container, plan::Options::default())?;
+    let source = Source { record: &record, plan: &plan, annotations: &rest.annotations };
+    dump(&program, &source, asked)?;
+    if asked.leave_running || asked.pre_dump {
+        return Ok(());
+    }
+    lifecycle::destroy(&held, &record, &world.log)
+}
+
+/// As runc says it.
+pub(super) fn warn(verb: &str, world: &World) {
+    if world.rootless {
+        let line = format!("dhow-runtime {verb} is untested with rootless containers");
+        world.log.line(Level::Warning, &line);
+    }
+}
