@@ -14,6 +14,7 @@ pub mod init;
 pub mod join;
 pub mod lifecycle;
 pub mod log;
+mod netlink;
 mod null;
 pub mod plan;
 pub mod resctrl;

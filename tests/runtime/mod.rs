@@ -22,6 +22,7 @@ mod limits;
 mod line;
 mod mounts;
 mod namespaces;
+mod netdevices;
 mod notify;
 mod options;
 mod oracle;

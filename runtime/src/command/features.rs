@@ -147,7 +147,7 @@ impl Default for Features {
                     flags: schedule::MEMORY_FLAGS.map(|(word, _)| word),
                 },
                 mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
-                net_devices: Enabled { enabled: false },
+                net_devices: Enabled { enabled: true },
             },
             annotations: BTreeMap::from([
                 ("io.github.dhow.checkpoint.enabled", "false"),

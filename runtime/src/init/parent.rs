@@ -1,6 +1,7 @@
 //! The parent's half: makes init, writes what only the outside may write, answers until it is ready.
 
 mod idmap;
+mod netdevices;
 mod relay;
 mod sources;
 
@@ -202,6 +203,7 @@ fn bring(
         idmap::write(proc, init.pid, &plan.uid_map, &plan.gid_map)?;
         init.say(&Message::Mapped)?;
     }
+    netdevices::carry(plan, proc, init.pid)?;
     oom_score(proc, init.pid, &plan.process)?;
     loop {
         let (message, fd) = init.hear_with()?;

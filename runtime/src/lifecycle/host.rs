@@ -22,7 +22,7 @@ pub fn check(c: &Container<'_>) -> Result<()> {
 /// The root must be there, and the namespaces and security modules that are asked for.
 pub fn faults<'a>(c: &'a Container<'_>) -> impl Iterator<Item = Error> + 'a {
     let spaces = c.namespaces.join.iter().map(namespace);
-    let rest = [joined_maps, idmapped, |c: &Container<'_>| labels(&c.process, "/process")];
+    let rest = [joined_maps, privileged, |c: &Container<'_>| labels(&c.process, "/process")];
     let rest = rest.into_iter().map(move |look| look(c));
     std::iter::once_with(move || root(c)).chain(spaces).chain(rest).filter_map(Result::err)
 }
@@ -88,15 +88,18 @@ fn joined_maps(c: &Container<'_>) -> Result<()> {
     Ok(())
 }
 
-/// KERNEL: mount_setattr(2): only the file system's own root may id-map it.
-fn idmapped(c: &Container<'_>) -> Result<()> {
-    match c.mounts.iter().find(|m| m.ids != Ids::Same) {
-        Some(m) if !nix::unistd::geteuid().is_root() => {
-            let why = "id-mapped mounts are not supported for rootless containers";
-            Err(Error::config(format!("/mounts/{}/uidMappings", m.index), why))
-        }
-        _ => Ok(()),
+/// KERNEL: mount_setattr(2): only the file system's own root may id-map it; rtnetlink(7): only
+/// the network namespace's own root may give a device away.
+fn privileged(c: &Container<'_>) -> Result<()> {
+    let idmapped = c.mounts.iter().find(|m| m.ids != Ids::Same);
+    if (idmapped.is_none() && c.net_devices.is_empty()) || nix::unistd::geteuid().is_root() {
+        return Ok(());
     }
+    let (pointer, what) = match idmapped {
+        Some(m) => (format!("/mounts/{}/uidMappings", m.index), "id-mapped mounts"),
+        None => ("/linux/netDevices".to_owned(), "network devices"),
+    };
+    Err(Error::config(pointer, format!("{what} are not supported for rootless containers")))
 }
 
 /// Who is to own the container's group: the user of its process, as the host knows them, when

@@ -8,7 +8,7 @@ use std::ffi::CString;
 use crate::error::{Error, Result};
 use crate::seccomp::Filter;
 use crate::validate::hook::{Hook, Hooks};
-use crate::validate::linux::{Device, default_devices, ns};
+use crate::validate::linux::{Device, NetDevice, default_devices, ns};
 use crate::validate::mount::{Attributes, Kind, Mount, attr};
 use crate::validate::process::Process;
 use crate::validate::spec::IdMapping;
@@ -65,6 +65,8 @@ pub struct Plan {
     pub uid_map: Vec<IdMapping>,
     /// Lines of gid_map.
     pub gid_map: Vec<IdMapping>,
+    /// Network devices for the parent to move.
+    pub net_devices: Vec<NetDevice>,
     /// Lines of timens_offsets.
     pub time_offsets: String,
     /// Name of the session keyring, or `None` to keep the caller's.
@@ -171,6 +173,7 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
         spaces,
         uid_map,
         gid_map,
+        net_devices: c.net_devices,
         time_offsets: c.time_offsets,
         keyring,
         schedule: c.schedule,

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use super::{Phase, Pivot, Plan};
 use crate::validate::hook::Hook;
-use crate::validate::linux::KINDS;
+use crate::validate::linux::{KINDS, ns};
 use crate::validate::mount::{Ids, Kind, Mount, attr};
 
 impl Plan {
@@ -48,8 +48,9 @@ impl Plan {
             kinds.map(|kind| kind.word).collect::<Vec<_>>().join(" ")
         };
         let mut out = Vec::new();
-        if self.spaces.clone != 0 {
-            out.push(format!("new {}", words(self.spaces.clone)));
+        let user = if self.spaces.made_user { ns::USER } else { 0 };
+        if self.spaces.clone | user != 0 {
+            out.push(format!("new {}", words(self.spaces.clone | user)));
         }
         if self.spaces.time {
             out.push("new time".to_owned());
@@ -66,6 +67,8 @@ impl Plan {
             };
             out.extend(map.iter().map(line));
         }
+        let carried = self.net_devices.iter();
+        out.extend(carried.map(|d| format!("network device {} as {}", d.name, d.inside)));
         out
     }
 
@@ -93,7 +96,8 @@ impl Plan {
         let root = self.readonly.then(|| "read-only /".to_owned());
         let masked = self.masked_paths.iter().map(|p| format!("mask /{}", text(p)));
         let readonly = self.readonly_paths.iter().map(|p| format!("read-only /{}", text(p)));
-        root.into_iter().chain(masked).chain(readonly).collect()
+        let late = self.late_readonly.iter().map(|p| format!("read-only /{}", text(p)));
+        root.into_iter().chain(late).chain(masked).chain(readonly).collect()
     }
 
     fn seccomp(&self) -> Vec<String> {

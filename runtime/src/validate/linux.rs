@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fmt::Write;
 
 use crate::error::{Error, Result};
+use crate::validate::pointer::escaped;
 use crate::validate::{cstring, mount, spec};
 
 /// A kind of namespace.
@@ -186,6 +187,51 @@ fn one_device(n: usize, device: &spec::Device<'_>) -> Result<Device> {
     })
 }
 
+/// A network device of the runtime's that goes to the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetDevice {
+    /// Its name here.
+    pub name: String,
+    /// Its name there, or a template with `%d` for one.
+    pub inside: String,
+}
+
+impl NetDevice {
+    /// Whether the kernel chooses the name.
+    pub fn template(&self) -> bool {
+        self.inside.contains("%d")
+    }
+}
+
+/// Reads `linux.netDevices`.
+pub fn net_devices(linux: &spec::Linux<'_>, namespaces: &Namespaces) -> Result<Vec<NetDevice>> {
+    if !linux.net_devices.is_empty() && !namespaces.has(ns::NET) {
+        let why = "unable to move network devices without a NET namespace";
+        return Err(Error::config("/linux/netDevices", why));
+    }
+    let read = |(name, device): (&spec::Text<'_>, &spec::NetDevice<'_>)| {
+        let inside = if device.name.is_empty() { name } else { &device.name };
+        for (word, field) in [(name, ""), (inside, "/name")] {
+            if !device_name(word, field.is_empty()) {
+                let pointer = format!("/linux/netDevices/{}{field}", escaped(name));
+                let why = format!("invalid network device name {:?}", &**word);
+                return Err(Error::config(pointer, why));
+            }
+        }
+        Ok(NetDevice { name: name.to_string(), inside: inside.to_string() })
+    };
+    linux.net_devices.iter().map(read).collect()
+}
+
+/// KERNEL: dev_valid_name() in net/core/dev.c; a `%` only in a template's one `%d`.
+fn device_name(name: &str, plain: bool) -> bool {
+    let letters = if plain { name.to_owned() } else { name.replacen("%d", "", 1) };
+    !matches!(name, "" | "." | "..")
+        && name.len() < libc::IFNAMSIZ
+        && !letters
+            .contains(|c: char| matches!(c, '/' | ':' | '%' | '\0') || c.is_ascii_whitespace())
+}
+
 /// The devices that every container has: config-linux.md §Default Devices.
 pub fn default_devices() -> [Device; 6] {
     let node = |path: &std::ffi::CStr, major, minor| Device {
@@ -342,6 +388,15 @@ mod tests {
         assert!(names(r#"[{"type":"pid"},{"type":"pid"}]"#).is_err());
         assert!(names(r#"[{"type":"pid","path":"rel"}]"#).is_err());
         assert!(names(r#"[{"type":"moon"}]"#).is_err());
+    }
+
+    #[test]
+    fn a_network_device_has_a_name_that_the_kernel_takes() {
+        assert!(device_name("eth0", true) && device_name("eth%d", false));
+        for bad in ["", ".", "a/b", "a:b", "a b", "abcdefghijklmnop", "eth%d"] {
+            assert!(!device_name(bad, true), "{bad}");
+        }
+        assert!(!device_name("a%d%d", false) && !device_name("a%s", false));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Container<'a> {
     pub gid_map: Vec<spec::IdMapping>,
     /// Devices besides the default ones.
     pub devices: Vec<linux::Device>,
+    /// Network devices that go to the container.
+    pub net_devices: Vec<linux::NetDevice>,
     /// Sysctls: path below /proc, value.
     pub sysctls: Vec<(CString, Vec<u8>)>,
     /// Masked paths, relative to the root.
@@ -93,7 +95,6 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
     let linux = spec.linux;
     let namespaces = linux::namespaces(&linux.namespaces)?;
     linux::id_maps(&linux, &namespaces)?;
-    refuse(&linux)?;
     for (value, field) in [(&spec.hostname, "/hostname"), (&spec.domainname, "/domainname")] {
         if !value.is_empty() && !namespaces.has(ns::UTS) {
             let why = "unable to set hostname without a private UTS namespace";
@@ -136,6 +137,7 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
         sysctls: linux::sysctls(&linux, &namespaces)?,
         masked_paths: paths(&linux.masked_paths, "maskedPaths")?,
         readonly_paths: paths(&linux.readonly_paths, "readonlyPaths")?,
+        net_devices: linux::net_devices(&linux, &namespaces)?,
         rdt: linux.intel_rdt.as_ref().map(rdt::read).transpose()?,
         time_offsets: linux::time_offsets(&linux, &namespaces)?,
         namespaces,
@@ -174,15 +176,6 @@ fn rootfs(root: Option<&spec::Root<'_>>, bundle: &str) -> Result<CString> {
         format!("{bundle}/{}", &*root.path)
     };
     cstring(&format!("/{}", mount::normal(&joined)), || "/root/path".into())
-}
-
-/// What a later release brings is refused by name, never ignored.
-fn refuse(linux: &spec::Linux<'_>) -> Result<()> {
-    let later = [("/linux/netDevices", linux.net_devices.is_some())];
-    match later.iter().find(|(_, set)| *set) {
-        Some((what, _)) => Err(Error::unsupported(*what, "comes with a later release")),
-        None => Ok(()),
-    }
 }
 
 fn annotations(map: &BTreeMap<spec::Text<'_>, spec::Text<'_>>) -> Result<BTreeMap<String, String>> {

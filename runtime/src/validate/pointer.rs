@@ -9,6 +9,11 @@ enum Level {
     Array { index: usize },
 }
 
+/// A key as it stands in a pointer.
+pub fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
 /// The JSON pointer of the value at (1-based) `line` and `column` of `text`.
 pub fn at(text: &str, line: usize, column: usize) -> String {
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
@@ -41,7 +46,7 @@ pub fn at(text: &str, line: usize, column: usize) -> String {
     for level in &levels {
         out.push('/');
         match level {
-            Level::Object { key } => out.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            Level::Object { key } => out.push_str(&escaped(key)),
             Level::Array { index } => out.push_str(&index.to_string()),
         }
     }

@@ -351,8 +351,8 @@ pub struct Linux<'a> {
     #[serde(default, borrow, deserialize_with = "nullable")]
     pub devices: Vec<Device<'a>>,
     /// `netDevices`.
-    #[serde(default)]
-    pub net_devices: Option<serde::de::IgnoredAny>,
+    #[serde(default, borrow, deserialize_with = "nullable")]
+    pub net_devices: BTreeMap<Text<'a>, NetDevice<'a>>,
     /// `seccomp`.
     #[serde(default, borrow)]
     pub seccomp: Option<crate::seccomp::Seccomp<'a>>,
@@ -424,6 +424,14 @@ pub struct Namespace<'a> {
     /// `path`.
     #[serde(default, borrow, deserialize_with = "nullable")]
     pub path: Text<'a>,
+}
+
+/// One of `linux.netDevices`.
+#[derive(Debug, Default, Deserialize)]
+pub struct NetDevice<'a> {
+    /// `name`.
+    #[serde(default, borrow, deserialize_with = "nullable")]
+    pub name: Text<'a>,
 }
 
 /// One of `linux.devices`.
