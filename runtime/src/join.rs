@@ -19,10 +19,11 @@ use crate::init::parent::{Init, oom_score, rlimits};
 use crate::init::procfs::Procfs;
 use crate::init::protocol::{Link, Message};
 use crate::init::root::Root;
-use crate::init::{console, credentials, exec, schedule, session};
+use crate::init::{capabilities, console, credentials, exec, schedule, session};
 use crate::lifecycle::told;
+use crate::log::Log;
 use crate::plan::Phase;
-use crate::plan::phase::Facts;
+use crate::plan::phase::{Facts, last};
 use crate::seccomp::Filter;
 use crate::state::Record;
 use crate::trace::Trace;
@@ -49,6 +50,8 @@ pub struct Entry<'a> {
     pub preserve: u32,
     /// Where the steps go.
     pub trace: &'a Trace,
+    /// Where warnings go.
+    pub log: &'a Log,
 }
 
 /// Adds it, up to where only the start is missing. On failure it is gone.
@@ -60,7 +63,7 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     // then we'd have compared ours with the wrong ones, and stay outside.
     entry.record.process.open().ok_or_else(gone)?;
     let (process, cgroup, rdt) = (entry.process, entry.cgroup, &entry.record.rdt);
-    let (record, filter) = (entry.record, entry.filter);
+    let (record, filter, log) = (entry.record, entry.filter, entry.log);
     // `--cgroup` means that group or none.
     let first = std::ptr::eq(cgroup, &raw const record.cgroup).then_some(record.process.pid);
     let state = || told(record).json("running", record.process.pid);
@@ -73,7 +76,7 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
         .and_then(|()| rdt.join(init.pid.as_raw()))
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))
-        .and_then(|()| init.ready(filter, state))
+        .and_then(|()| init.ready(filter, log, state))
         .and_then(|()| if in_user { rlimits(init.pid, process) } else { Ok(()) });
     trace.end("parent", "bring", begun, Vec::new);
     match brought {
@@ -226,8 +229,10 @@ impl Child {
                 Phase::Console => self.console(process),
                 Phase::Seccomp => session::load(filter, self.preserve, &self.link),
                 Phase::Credentials => {
-                    self.credentials(spaces, process).map(|found| program = Some(found))
+                    let found = self.credentials(spaces, process, filter.is_some());
+                    found.map(|found| program = Some(found))
                 }
+                Phase::Capabilities => capabilities::perform(process.capabilities, &self.link),
                 Phase::Ready => self.link.send(&Message::Ready).because("report to", "the runtime"),
                 Phase::Start => self.link.expect(&Message::Go).because("wait for", "the start"),
                 _ => self.execute(program.as_ref(), filter.is_none()),
@@ -266,10 +271,12 @@ impl Child {
         program.map_or(Ok(()), |program| Err(program.execute()))
     }
 
-    fn credentials(&self, spaces: &Spaces, process: &Process) -> Done<exec::Program> {
+    fn credentials(&self, spaces: &Spaces, process: &Process, filter: bool) -> Done<exec::Program> {
         let env = exec::environment(process);
         credentials::become_process(process, &self.proc, false, !spaces.user())?;
-        exec::find(process, env)
+        let program = exec::find(process, env)?;
+        capabilities::hold(process, filter)?;
+        Ok(program)
     }
 
     fn console(&mut self, process: &Process) -> Done {
@@ -292,17 +299,8 @@ fn phases(f: Facts) -> Vec<Phase> {
     if f.schedule {
         p.push(Phase::Schedule);
     }
-    // KERNEL: seccomp(2): as in init, without no_new_privs the filter needs CAP_SYS_ADMIN.
-    if f.filter && !f.nnp {
-        p.push(Phase::Seccomp);
-    }
     p.push(Phase::Credentials);
-    match f.filter && f.nnp {
-        // The agent gets its descriptor before the process is called ready.
-        true if f.early => p.extend([Phase::Seccomp, Phase::Ready, Phase::Start]),
-        true => p.extend([Phase::Ready, Phase::Start, Phase::Seccomp]),
-        false => p.extend([Phase::Ready, Phase::Start]),
-    }
+    p.extend(last(f));
     p.push(Phase::Exec);
     p
 }
@@ -336,7 +334,7 @@ mod tests {
     fn the_filter_comes_where_it_can_be_loaded() {
         let at = |list: &[Phase], p| list.iter().position(|x| *x == p).unwrap();
         let privileged = phases(Facts { filter: true, schedule: true, ..Facts::default() });
-        assert!(at(&privileged, Phase::Seccomp) < at(&privileged, Phase::Credentials));
+        assert!(at(&privileged, Phase::Seccomp) < at(&privileged, Phase::Capabilities));
         assert!(at(&privileged, Phase::Schedule) < at(&privileged, Phase::Seccomp));
         let nnp = Facts { console: true, filter: true, nnp: true, ..Facts::default() };
         let plain = phases(nnp);

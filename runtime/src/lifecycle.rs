@@ -209,6 +209,7 @@ fn make(
         preserve: wanted.preserve + wanted.listen,
         lock: held.descriptor(),
         trace: trace.clone(),
+        log: wanted.log,
     });
     let init = launched?;
     wanted

@@ -73,8 +73,6 @@ fn every_problem_is_told_with_its_pointer() {
         "/process/cwd",
         "/process/rlimits/1/type",
         "/process/rlimits/2/type",
-        "/process/capabilities/bounding/1",
-        "/process/capabilities/bounding/2",
         "/mounts/1/options/2",
         "/mounts/7/source",
         "/mounts/8/type",

@@ -104,9 +104,9 @@ fn each_hook_is_told_the_status_and_pid_of_its_time_and_runs_in_its_namespaces()
     let rootfs = b.rootfs("").display().to_string();
     let rootfs = rootfs.trim_end_matches('/');
     let before = [
-        format!("prestart creating {pid} {} {ours}", b.path()),
-        format!("createRuntime creating {pid} {} {ours}", b.path()),
-        format!("createContainer creating 1 {rootfs} {theirs}"),
+        format!("prestart created {pid} {} {ours}", b.path()),
+        format!("createRuntime created {pid} {} {ours}", b.path()),
+        format!("createContainer created 1 {rootfs} {theirs}"),
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), before);
     w.runtime(["start", b.id()]).ok();

@@ -6,6 +6,7 @@ mod change;
 mod check;
 mod checkpoint;
 mod console;
+mod environment;
 mod events;
 mod exec;
 mod groups;

@@ -103,8 +103,9 @@ fn create_start_exec_and_delete_each_add_to_the_trace() {
     let b = b.with("/linux/seccomp", filter);
     let quiet = ["sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"];
     traced(&w, &file, &["create", "-b", b.path(), b.id()]).under(quiet).run().ok();
+    // Init says that it is ready first, and then writes so.
+    e2e::until("init is ready", || steps(&lines(&file), "init").last() == Some(&"ready"));
     let created = lines(&file);
-    assert_eq!(steps(&created, "init").last(), Some(&"ready"));
     traced(&w, &file, &["start", b.id()]).run().ok();
     let started = lines(&file);
     assert_eq!(steps(&started[created.len()..], "parent"), ["begin", "go", "end"]);
@@ -113,7 +114,7 @@ fn create_start_exec_and_delete_each_add_to_the_trace() {
     let all = lines(&file);
     assert_eq!(
         steps(&all[started.len()..], "exec"),
-        ["namespaces", "session", "credentials", "ready", "start", "seccomp"]
+        ["namespaces", "session", "credentials", "capabilities", "ready", "start", "seccomp"]
     );
     traced(&w, &file, &["delete", "--force", b.id()]).run().ok();
     let deleted = lines(&file);

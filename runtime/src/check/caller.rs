@@ -31,6 +31,7 @@ pub fn look(asked: &Asked<'_>, report: &mut Report) {
     if !user {
         report.warnings.extend(lacking(asked, own));
     }
+    report.warnings.extend(unknown(asked));
     if !has(SYS_RESOURCE) {
         report.problems.extend(limits(asked));
         oom(asked, report);
@@ -49,6 +50,13 @@ fn lacking(asked: &Asked<'_>, own: u64) -> Option<Finding> {
     let why = format!("the caller lacks {}: it will be left out", names.join(", "));
     let pointer = "/process/capabilities/permitted";
     Some(asked.about(pointer, why, "run with it, or take it out of the sets"))
+}
+
+/// What is left out already when it is read.
+fn unknown<'a>(asked: &'a Asked<'_>) -> impl Iterator<Item = Finding> + 'a {
+    asked.container.process.warnings.iter().map(move |why| {
+        asked.about("/process/capabilities", why.clone(), "take it out of the sets")
+    })
 }
 
 fn limits<'a>(asked: &'a Asked<'_>) -> impl Iterator<Item = Finding> + 'a {

@@ -134,6 +134,7 @@ fn launch(
         console,
         preserve,
         trace,
+        log,
     })?;
     log.debug(|| format!("child process in init(): {} has joined", init.pid));
     log.debug(|| format!("setns_init: about to exec {:?}", process.args[0]));
@@ -203,6 +204,7 @@ fn from_file<'a>(text: &'a str, own: Option<spec::Process<'a>>) -> Result<Proces
     p.scheduler = p.scheduler.or(own.scheduler);
     p.io_priority = p.io_priority.or(own.io_priority);
     p.exec_cpu_affinity = p.exec_cpu_affinity.or(own.exec_cpu_affinity);
+    p.oom_score_adj = p.oom_score_adj.or(own.oom_score_adj);
     p.user.umask = p.user.umask.or(own.user.umask);
     if p.rlimits.is_empty() {
         p.rlimits = own.rlimits;

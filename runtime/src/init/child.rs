@@ -10,7 +10,8 @@ use super::procfs::Procfs;
 use super::protocol::{Link, Message};
 use super::root::Root;
 use super::{
-    console, credentials, devices, exec, mask, mounts, namespaces, pivot, schedule, session, system,
+    capabilities, console, credentials, devices, exec, mask, mounts, namespaces, pivot, schedule,
+    session, system,
 };
 use crate::hooks;
 use crate::plan::{Phase, Plan};
@@ -109,6 +110,7 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
         Phase::Schedule => schedule::perform(&plan.schedule),
         Phase::Seccomp => session::load(plan.filter.as_ref(), c.preserve, &c.link),
         Phase::Credentials => credentials::perform(plan, c),
+        Phase::Capabilities => capabilities::perform(plan.process.capabilities, &c.link),
         Phase::Ready => c.link.send(&Message::Ready).because("report to", "the runtime"),
         Phase::Start => start(plan, c),
         Phase::Exec => exec::perform(plan, c),
@@ -125,7 +127,9 @@ fn in_hooks(plan: &Plan, c: &Context) -> Done {
     }
     let scene = hooks::Scene {
         kind: "createContainer",
-        state: c.state.json("creating", nix::unistd::getpid().as_raw()),
+        // SPEC: runtime.md §State: "created" is after step 2 of the lifecycle; hooks are 3 to 5.
+        // DIFFERS: runc says "creating" here.
+        state: c.state.json("created", nix::unistd::getpid().as_raw()),
         dir: Some(plan.rootfs.clone()),
         env: &Vector::new(Vec::new()),
         watch: Some(c.link.as_fd()),

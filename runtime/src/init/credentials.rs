@@ -1,4 +1,4 @@
-//! Who the program is: groups, ids, capabilities, no_new_privs, labels; and where it starts.
+//! Who the program is: groups, ids, no_new_privs, labels, limits; and where it starts.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -7,25 +7,25 @@ use dhow_kernel::caps;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::{Mode, fstat, umask};
-use nix::unistd::{Gid, Uid, chdir, fchown, setresgid, setresuid};
+use nix::unistd::{AccessFlags, Gid, Uid, access, chdir, fchown, setresgid, setresuid};
 
 use super::child::Context;
-use super::exec;
 use super::fault::{Because, Cause, Done};
 use super::mask::is_null;
 use super::procfs::Procfs;
+use super::{capabilities, exec};
 use crate::plan::Plan;
-use crate::validate::process::{Capabilities, Process, rlimit_name};
+use crate::validate::process::{Process, rlimit_name};
 
 /// Becomes the plan's process.
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     let env = exec::environment(&plan.process);
     become_process(&plan.process, &c.proc, !plan.readonly, !plan.spaces.user)?;
     c.program = Some(exec::find(&plan.process, env)?);
-    Ok(())
+    capabilities::hold(&plan.process, plan.filter.is_some())
 }
 
-/// Shared with exec: from root to the process's own ids and capabilities.
+/// Shared with exec: from root to the process's own ids; the capabilities stay permitted.
 pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits: bool) -> Done {
     stdio(p.uid);
     label(p, proc)?;
@@ -46,7 +46,7 @@ pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits
     if p.no_new_privileges {
         nix::sys::prctl::set_no_new_privs().because("prctl", "PR_SET_NO_NEW_PRIVS")?;
     }
-    capabilities(p.capabilities)
+    Ok(())
 }
 
 /// Standard streams that were opened for someone else become the user's, as runc has it;
@@ -82,6 +82,8 @@ fn label(p: &Process, proc: &Procfs) -> Done {
             Err(Errno::ENOENT) => proc.write(c"thread-self/attr/exec", text.as_bytes()),
             other => other,
         }
+        // Where there is no AppArmor everything is.
+        .or_else(|errno| if p.apparmor == "unconfined" { Ok(()) } else { Err(errno) })
         .because("set the AppArmor profile", &p.apparmor)?;
     }
     if !p.selinux.is_empty() {
@@ -102,6 +104,13 @@ fn enter(cwd: &CStr, may_make: bool) -> Done {
     match nix::unistd::getcwd() {
         Ok(path) if path.is_absolute() => Ok(()),
         _ => Err(Cause::rule("process.cwd is outside of the container's root")),
+    }
+}
+
+/// Makes the working directory of a root that is about to become read-only.
+pub fn make_cwd(cwd: &CStr) {
+    if access(cwd, AccessFlags::F_OK) == Err(Errno::ENOENT) {
+        let _ = make_all(cwd);
     }
 }
 
@@ -156,25 +165,4 @@ fn ids(p: &Process) -> Done {
     let (uid, gid) = (Uid::from_raw(p.uid), Gid::from_raw(p.gid));
     setresgid(gid, gid, gid).because("setgid", p.gid.to_string())?;
     setresuid(uid, uid, uid).because("setuid", p.uid.to_string())
-}
-
-/// DIFFERS: capabilities that this kernel doesn't have are left out, as runc does with a warning.
-fn capabilities(c: Capabilities) -> Done {
-    caps::clear_ambient().because("clear", "the ambient capabilities")?;
-    let own = caps::get().because("capget", "")?;
-    let sets = caps::Sets {
-        effective: c.effective & own.permitted,
-        permitted: c.permitted & own.permitted,
-        inheritable: c.inheritable & (own.permitted | own.inheritable),
-    };
-    let wanted = c.effective & !c.permitted;
-    if wanted != 0 {
-        return Err(Cause::rule("process.capabilities: effective has what permitted lacks"));
-    }
-    caps::set(sets).because("capset", "process.capabilities")?;
-    for cap in (0..63u8).filter(|cap| c.ambient & 1 << cap != 0) {
-        // SPEC: config.md §capabilities: what can't be granted is a warning, not an error.
-        let _ = caps::raise_ambient(cap);
-    }
-    Ok(())
 }

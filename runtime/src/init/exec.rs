@@ -77,7 +77,6 @@ fn missing(name: &CStr, errno: Errno) -> Cause {
     let mut cause = Cause::new(&format!("exec: {shown:?}: stat {shown}"), "", errno);
     if errno == Errno::EACCES || errno == Errno::EISDIR {
         cause.call = format!("exec: {shown:?}");
-        cause.errno = libc::EACCES;
     }
     cause
 }
@@ -122,7 +121,9 @@ pub fn environment(p: &Process) -> Vec<CString> {
     for (n, entry) in p.env.iter().enumerate() {
         // Of two with one name the last counts, whatever the program's libc thinks.
         let key = key(entry);
-        if !p.env[n + 1..].iter().any(|later| self::key(later) == key) {
+        let again = p.env[n + 1..].iter().any(|later| self::key(later) == key);
+        // As runc: an empty HOME is none.
+        if !again && entry.to_bytes() != b"HOME=" {
             env.push(entry.clone());
         }
     }
@@ -177,6 +178,7 @@ mod tests {
     #[test]
     fn a_directory_is_no_program() {
         assert_eq!(usable(c"/tmp"), Err(Errno::EISDIR));
-        assert_eq!(missing(c"/tmp", Errno::EISDIR).errno, libc::EACCES);
+        let cause = missing(c"/tmp", Errno::EISDIR);
+        assert_eq!((cause.call.as_str(), cause.errno), ("exec: \"/tmp\"", libc::EISDIR));
     }
 }

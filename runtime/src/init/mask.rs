@@ -9,6 +9,7 @@ use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::{FileStat, fstat, makedev};
 
 use super::child::Context;
+use super::credentials;
 use super::fault::{Because, Cause, Done};
 use super::mounts;
 use super::root::{Root, shown};
@@ -21,6 +22,10 @@ const READONLY: Attributes = Attributes { set: attr::RDONLY, clear: 0 };
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     if plan.pivot == Pivot::Chroot {
         return Ok(());
+    }
+    if plan.readonly {
+        // It can't be made later, and may have been made already: whoever enters it will say so.
+        credentials::make_cwd(&plan.process.cwd);
     }
     let root = c.root()?;
     if plan.readonly {

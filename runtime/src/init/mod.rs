@@ -8,6 +8,7 @@ pub mod protocol;
 pub mod root;
 
 mod bare;
+pub(crate) mod capabilities;
 mod cgroup;
 pub(crate) mod console;
 mod copy_up;

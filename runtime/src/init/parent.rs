@@ -22,6 +22,7 @@ use super::protocol::{Link, Message};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::hooks;
+use crate::log::{Level, Log};
 use crate::plan::{Plan, Rest};
 use crate::resctrl;
 use crate::seccomp::{Filter, notify};
@@ -55,6 +56,8 @@ pub struct Launch<'a> {
     pub lock: RawFd,
     /// Where the steps go.
     pub trace: Trace,
+    /// Where warnings go.
+    pub log: &'a Log,
 }
 
 /// A container's first process, waiting for its start.
@@ -70,14 +73,14 @@ pub struct Init {
 
 /// Makes init and brings it to where only the start is missing. On failure it is gone.
 pub fn launch(launch: Launch<'_>) -> Result<Init> {
-    let (plan, rest, rdt) = (launch.plan, launch.rest, launch.rdt);
+    let (plan, rest, rdt, log) = (launch.plan, launch.rest, launch.rdt, launch.log);
     let state = launch.state.clone();
     let proc = open_proc()?;
     let trace = launch.trace.clone();
     let (inside, outside) = trace.step("sources", || sources::prepare(plan, &proc))?;
     let init = trace.step("clone", || spawn(launch, inside, &proc))?;
     let grouped = if rdt.is_empty() { Ok(()) } else { rdt.enter(init.pid.as_raw()) };
-    let bring = || bring(&init, plan, rest, &state, &proc, &outside);
+    let bring = || bring(&init, plan, rest, &state, &proc, &outside, log);
     let brought = grouped.and_then(|()| trace.step("bring", bring));
     if let Err(e) = brought {
         init.discard();
@@ -198,6 +201,7 @@ fn bring(
     state: &hooks::State,
     proc: &Procfs,
     outside: &Outside,
+    log: &Log,
 ) -> Result<()> {
     if plan.spaces.clone & ns::USER != 0 {
         idmap::write(proc, init.pid, &plan.uid_map, &plan.gid_map)?;
@@ -214,7 +218,7 @@ fn bring(
             }
             Message::Hooks => {
                 let (pid, env) = (init.pid.as_raw(), Vector::environment());
-                let scene = |kind| state.outside(kind, "creating", pid, &env);
+                let scene = |kind| state.outside(kind, "created", pid, &env);
                 scene("prestart").run(&rest.hooks.prestart)?;
                 scene("createRuntime").run(&rest.hooks.create_runtime)?;
                 init.say(&Message::Hooked)?;
@@ -224,6 +228,7 @@ fn bring(
                     state.json("creating", init.pid.as_raw())
                 })?;
             }
+            Message::Warning(text) => log.line(Level::Warning, &text),
             Message::Ready => break,
             other => return Err(unexpected(&other)),
         }
@@ -288,10 +293,16 @@ impl Init {
     }
 
     /// Waits until only the start is missing; `state` is what an agent of the filter is told.
-    pub fn ready(&self, filter: Option<&Filter>, state: impl Fn() -> String) -> Result<()> {
+    pub fn ready(
+        &self,
+        filter: Option<&Filter>,
+        log: &Log,
+        state: impl Fn() -> String,
+    ) -> Result<()> {
         loop {
             match self.hear()? {
                 Message::Listener(fd) => self.listener(fd, filter, &state)?,
+                Message::Warning(text) => log.line(Level::Warning, &text),
                 Message::Ready => return Ok(()),
                 other => return Err(unexpected(&other)),
             }

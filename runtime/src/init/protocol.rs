@@ -20,6 +20,7 @@
 //!   |  copies its descriptor                  |
 //!   |  Taken ------------------------------> |  closes it
 //!   |  tells the agent                        |
+//!   |  <------------------------- Warning     |  (only if there is one)
 //!   |  <------------------------- Ready       |
 //!   |  rlimits, state.json                    |
 //!   |  Go -----------------------------------> |  create: and a byte in exec.fifo
@@ -66,6 +67,8 @@ pub enum Message {
     Listener(i32),
     /// The other side has a copy.
     Taken,
+    /// For the log.
+    Warning(String),
     /// Only the start is missing.
     Ready,
     /// Start.
@@ -141,6 +144,7 @@ impl Link {
             Message::Hooked => b"h".to_vec(),
             Message::Listener(fd) => [&b"L"[..], &fd.to_le_bytes()].concat(),
             Message::Taken => b"T".to_vec(),
+            Message::Warning(text) => [&b"W"[..], text.as_bytes()].concat(),
             Message::Ready => b"R".to_vec(),
             Message::Go => b"G".to_vec(),
             Message::Fault(fault) => {
@@ -179,6 +183,7 @@ impl Link {
             b'h' => Some(Message::Hooked),
             b'L' => rest.try_into().ok().map(|raw| Message::Listener(i32::from_le_bytes(raw))),
             b'T' => Some(Message::Taken),
+            b'W' => Some(Message::Warning(String::from_utf8_lossy(rest).into_owned())),
             b'R' => Some(Message::Ready),
             b'G' => Some(Message::Go),
             b'F' => Fault::decode(rest).map(Message::Fault),

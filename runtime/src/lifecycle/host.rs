@@ -22,7 +22,8 @@ pub fn check(c: &Container<'_>) -> Result<()> {
 /// The root must be there, and the namespaces and security modules that are asked for.
 pub fn faults<'a>(c: &'a Container<'_>) -> impl Iterator<Item = Error> + 'a {
     let spaces = c.namespaces.join.iter().map(namespace);
-    let rest = [joined_maps, privileged, |c: &Container<'_>| labels(&c.process, "/process")];
+    let rest =
+        [joined_maps, privileged, sysctls, |c: &Container<'_>| labels(&c.process, "/process")];
     let rest = rest.into_iter().map(move |look| look(c));
     std::iter::once_with(move || root(c)).chain(spaces).chain(rest).filter_map(Result::err)
 }
@@ -123,6 +124,22 @@ pub fn group_owner(c: &Container<'_>) -> Option<u32> {
         uid
     };
     (owner != nix::unistd::geteuid().as_raw()).then_some(owner)
+}
+
+/// A network namespace that is joined may be our own: its sysctls are then the host's.
+fn sysctls(c: &Container<'_>) -> Result<()> {
+    let joined = c.namespaces.path(ns::NET);
+    let net = c.sysctls.iter().find(|(path, _)| path.to_bytes().starts_with(b"sys/net/"));
+    let (Some(path), Some((name, _))) = (joined, net) else { return Ok(()) };
+    let place = |path: &std::ffi::CStr| nix::sys::stat::stat(path).map(|s| (s.st_dev, s.st_ino));
+    let theirs = place(path)
+        .map_err(|e| Error::system("invalid netns path: stat", path.to_string_lossy(), e))?;
+    if place(c"/proc/self/ns/net") == Ok(theirs) {
+        let name = name.to_string_lossy().trim_start_matches("sys/").replace('/', ".");
+        let why = format!("sysctl {name:?} not allowed in host network namespace");
+        return Err(Error::config(format!("/linux/sysctl/{name}"), why));
+    }
+    Ok(())
 }
 
 /// As runc: a label that nothing would enforce is refused.

@@ -20,6 +20,7 @@ pub enum Phase {
     Schedule,
     Seccomp,
     Credentials,
+    Capabilities,
     Ready,
     Start,
     Exec,
@@ -27,7 +28,7 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, for reading one back from a byte.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Namespaces,
         Self::Session,
         Self::Network,
@@ -43,6 +44,7 @@ impl Phase {
         Self::Schedule,
         Self::Seccomp,
         Self::Credentials,
+        Self::Capabilities,
         Self::Ready,
         Self::Start,
         Self::Exec,
@@ -66,6 +68,7 @@ impl Phase {
             Self::Schedule => "schedule",
             Self::Seccomp => "seccomp",
             Self::Credentials => "credentials",
+            Self::Capabilities => "capabilities",
             Self::Ready => "ready",
             Self::Start => "start",
             Self::Exec => "exec",
@@ -127,15 +130,24 @@ pub fn phases(f: Facts) -> Vec<Phase> {
         // may deny these calls.
         p.push(Schedule);
     }
-    match (f.filter, f.nnp) {
-        (false, _) => p.extend([Credentials, Ready, Start]),
-        // KERNEL: seccomp(2): without no_new_privs loading needs CAP_SYS_ADMIN.
-        (true, false) => p.extend([Seccomp, Credentials, Ready, Start]),
-        (true, true) if f.early => p.extend([Credentials, Seccomp, Ready, Start]),
-        (true, true) => p.extend([Credentials, Ready, Start, Seccomp]),
-    }
+    p.push(Credentials);
+    p.extend(last(f));
     p.push(Exec);
     p
+}
+
+/// The end of both lists, of init and of exec: when the filter comes.
+///
+/// As late as it can be: what is done under it, the container's filter must allow.
+pub fn last(f: Facts) -> &'static [Phase] {
+    use Phase::*;
+    match (f.filter, f.nnp) {
+        (false, _) => &[Capabilities, Ready, Start],
+        // KERNEL: seccomp(2): without no_new_privs loading needs CAP_SYS_ADMIN.
+        (true, false) => &[Seccomp, Capabilities, Ready, Start],
+        (true, true) if f.early => &[Capabilities, Seccomp, Ready, Start],
+        (true, true) => &[Capabilities, Ready, Start, Seccomp],
+    }
 }
 
 #[cfg(test)]
@@ -168,7 +180,8 @@ mod tests {
 
     #[test]
     fn filter_without_nnp_loads_before_caps_drop() {
-        assert!(before(FULL, Phase::Seccomp, Phase::Credentials));
+        assert!(before(FULL, Phase::Seccomp, Phase::Capabilities));
+        assert!(before(FULL, Phase::Credentials, Phase::Seccomp));
     }
 
     #[test]

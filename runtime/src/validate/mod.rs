@@ -88,7 +88,7 @@ pub fn parse<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T> {
 pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>> {
     version(&spec.version)?;
     let Some(process) = &spec.process else {
-        return Err(Error::config("/process", "must be set"));
+        return Err(Error::config("/process", "process property must not be empty"));
     };
     let process = process::read(process, "/process")?;
     let rootfs = rootfs(spec.root.as_ref(), bundle)?;

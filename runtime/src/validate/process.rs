@@ -81,7 +81,7 @@ pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
     let (capabilities, warnings) = capabilities(p.capabilities.as_ref());
     Ok(Process {
         args: strings(&p.args, "args")?,
-        env: strings(&p.env, "env")?,
+        env: strings(&p.env, "env").and_then(|env| variables(env, at))?,
         cwd: cstring(&p.cwd, || format!("{at}/cwd"))?,
         terminal: p.terminal,
         console_size: (size.height, size.width),
@@ -100,6 +100,19 @@ pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
         affinity: schedule::affinity(p.exec_cpu_affinity.as_ref(), at)?,
         warnings,
     })
+}
+
+/// As runc: what has no name or no value is a mistake.
+fn variables(env: Vec<CString>, at: &str) -> Result<Vec<CString>> {
+    for (n, entry) in env.iter().enumerate() {
+        let why = match entry.to_bytes().iter().position(|b| *b == b'=') {
+            Some(0) => "invalid environment variable: name cannot be empty",
+            None => "invalid environment variable: missing '='",
+            Some(_) => continue,
+        };
+        return Err(Error::config(format!("{at}/env/{n}"), why));
+    }
+    Ok(env)
 }
 
 /// CVE: 2024-40635: the all-ones id means "unchanged" to the kernel: it would stay root.
@@ -232,6 +245,10 @@ mod tests {
         assert!(wrong(twice).contains("/process/rlimits/1/type"));
         let id = r#"{"args":["x"],"cwd":"/","user":{"uid":4294967295}}"#;
         assert!(wrong(id).contains("/process/user/uid"));
+        for bad in ["NOVALUE", "=noname", ""] {
+            let env = format!(r#"{{"args":["x"],"cwd":"/","env":["A=b","{bad}"]}}"#);
+            assert!(wrong(&env).contains("/process/env/1: invalid environment variable"));
+        }
         assert!(wrong(r#"{"args":["a\u0000b"],"cwd":"/"}"#).contains("/process/args/0"));
     }
 }
