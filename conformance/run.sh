@@ -12,3 +12,10 @@ done < <(sed -n '/^tests = /s/"[^"]*"/\n&\n/gp' conformance/clauses.toml | sed -
 grep -oP '^status = "\K\w+' conformance/clauses.toml | sort | uniq -c
 
 make e2e
+
+# podman's ran among the e2e cases.
+worst=0
+for engine in containerd dockerd; do
+    conformance/engines/$engine.sh || worst=1
+done
+exit $worst

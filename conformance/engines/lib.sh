@@ -126,24 +126,43 @@ rootfs() {
     done
     printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n' >"$1/etc/passwd"
     printf 'root:x:0:\nuser:x:1000:\nextra:x:2000:user\n' >"$1/etc/group"
-    # limit NAME: a limit of the container's own cgroup, whatever the version.
+    # limit NAME [CGROUP]: a limit, of the container's own cgroup, whatever the version.
     cat >"$1/bin/limit" <<'LIMIT'
 #!/bin/sh
-cd /sys/fs/cgroup
+of() {
+    [ -e "/sys/fs/cgroup/$1/$3/$2" ] && cat "/sys/fs/cgroup/$1/$3/$2"
+}
 case $1 in
-memory) cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max ;;
-pids) cat pids/pids.max 2>/dev/null || cat pids.max ;;
-quota) cat cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 cpu.max ;;
-cpus) cat cpuset/cpuset.cpus 2>/dev/null || cat cpuset.cpus ;;
-shares) cat cpu/cpu.shares 2>/dev/null || cat cpu.weight ;;
-reservation) cat memory/memory.soft_limit_in_bytes 2>/dev/null || cat memory.low ;;
+memory) of memory memory.limit_in_bytes "$2" || of "" memory.max "$2" ;;
+pids) of pids pids.max "$2" || of "" pids.max "$2" ;;
+quota) of cpu cpu.cfs_quota_us "$2" || of "" cpu.max "$2" | cut -d' ' -f1 ;;
+cpus) of cpuset cpuset.cpus "$2" || of "" cpuset.cpus "$2" ;;
+shares) of cpu cpu.shares "$2" || of "" cpu.weight "$2" ;;
+reservation) of memory memory.soft_limit_in_bytes "$2" || of "" memory.low "$2" ;;
 esac
 LIMIT
     chmod +x "$1/bin/limit"
 }
 
+# image_tar DIR OUT NAME COMMAND…: a root directory as an image, in the form of `docker save`.
+image_tar() {
+    local dir=$1 out=$2 name=$3 at layer config command
+    shift 3
+    at=$(mktemp -d)
+    command=$(printf '"%s",' "$@")
+    tar -C "$dir" --numeric-owner --owner=0 --group=0 -cf "$at/layer.tar" .
+    layer=$(sha256sum "$at/layer.tar" | cut -d' ' -f1)
+    printf '{"architecture":"%s","os":"linux","config":{"Env":["PATH=/bin"],"Cmd":[%s]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created_by":"engines"}]}' \
+        "$(dpkg --print-architecture)" "${command%,}" "$layer" >"$at/config"
+    config=$(sha256sum "$at/config" | cut -d' ' -f1).json
+    mv "$at/config" "$at/$config"
+    printf '[{"Config":"%s","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$config" "$name" >"$at/manifest.json"
+    tar -C "$at" -cf "$out" manifest.json "$config" layer.tar
+    rm -rf "$at"
+}
+
 # check NAME WANT COMMAND…: states what a command printed, and its exit code if that is not 0.
-# WANT is a pattern that both have to match, or `=`: whatever runc's is.
+# WANT is a pattern that both have to match, or `=`: what runc's is, or `=code`: its exit code.
 check() {
     local name=$1 want=$2 got code
     shift 2

@@ -208,6 +208,7 @@ users() {
     check '--uidmap: sysctl, tmpfs' '=' run "${map[@]}" --tmpfs /t --sysctl net.ipv4.ip_forward=1 box sh -c \
         'stat -c "%u %g" /t /proc/self /dev/null /sys; cat /proc/sys/net/ipv4/ip_forward'
     check '--userns auto' '0 0 * 1024' run --userns auto:size=1024 box sh -c 'id -u; cat /proc/self/uid_map'
+    check '-v :idmap' '0 0' run "${map[@]}" -v "$SCRATCH/v:/v:idmap" box stat -c '%u %g' /v/f
     check '--user 1000:2000' 'uid=1000(user) gid=2000(extra)*' run --user 1000:2000 box id
     check '--user unknown' '4321 *' run --user 4321 box sh -c 'id -u; id -g'
 }

@@ -9,29 +9,33 @@ done <"$1"
 row() {
     printf '%-34.34s  %-30.30s  %-30.30s  %s\n' "$@"
 }
+# fits GOT PATTERN
+fits() {
+    # shellcheck disable=SC2053 # it is a pattern
+    [[ $1 == $2 ]] && echo yes || echo no
+}
+code() {
+    sed -n 's/.*\(\[[0-9]*\]\)$/\1/p' <<<"$1"
+}
 row check runc dhow-runtime verdict
 failed=() count=0
 while IFS=$'\t' read -r name want got; do
     count=$((count + 1))
     runc=${theirs[$name]-never got there}
-    if [ "$want" = = ]; then want_ok=yes; else
-        # shellcheck disable=SC2053 # a pattern
-        [[ $got == $want ]] && want_ok=yes || want_ok=no
-        # shellcheck disable=SC2053
-        [[ $runc == $want ]] && runc_ok=yes || runc_ok=no
-    fi
-    if [ "$want" = = ]; then
-        [ "$got" = "$runc" ] && verdict=same || verdict=DIFFERS
-    else
-        case $want_ok$runc_ok in
-            yesyes) verdict=same ;;
-            yesno) verdict='better' ;;
-            nono) [ "$got" = "$runc" ] && verdict='same, not as wanted' || verdict='BOTH FAIL' ;;
-            *) verdict=FAILS ;;
-        esac
-    fi
+    case $want in
+        =) [ "$got" = "$runc" ] && verdict=same || verdict=DIFFERS ;;
+        =code) [ "$(code "$got")" = "$(code "$runc")" ] && verdict=same || verdict=DIFFERS ;;
+        *)
+            case $(fits "$runc" "$want")$(fits "$got" "$want") in
+                yesyes) verdict=same ;;
+                yesno) verdict=FAILS ;;
+                noyes) verdict=better ;;
+                *) [ "$got" = "$runc" ] && verdict='same, not as wanted' || verdict='BOTH FAIL' ;;
+            esac
+            ;;
+    esac
     row "$name" "$runc" "$got" "$verdict"
-    unset "theirs[$name]"
+    unset -v 'theirs[$name]'
     case $verdict in
         *[A-Z]*) failed+=("$name: wanted $want"$'\n'"    runc: $runc"$'\n'"    dhow: $got") ;;
     esac
