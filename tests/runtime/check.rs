@@ -154,3 +154,58 @@ fn a_caller_without_privileges_is_told_so() {
     let done = done.out_has("problem: /process/rlimits/1/hard: 4096: RLIMIT_CORE is at most 0");
     assert!(!done.out().contains("/process/rlimits/0"), "{done}");
 }
+
+/// A runtime that has dhow-runtime check, plan and perform each bundle that an engine makes.
+fn checking(w: &World) -> std::path::PathBuf {
+    let (script, log) = (w.path("checking"), w.path("checked"));
+    let text = format!(
+        r#"#!/bin/sh
+real={real}
+bundle= found= id=
+for word; do
+    case $found in --bundle|-b) bundle=$word ;; esac
+    case $word in --bundle=*) bundle=${{word#--bundle=}} ;; create) making=1 ;; esac
+    found=$word id=$word
+done
+if [ "$making" ]; then
+    $real check --bundle "$bundle" "$id" >>{log} 2>&1
+    echo "checked $?" >>{log}
+    $real plan --bundle "$bundle" "$id" >{log}.plan 2>&1 && echo planned >>{log}
+fi
+exec $real "$@"
+"#,
+        real = e2e::program("dhow-runtime").display(),
+        log = log.display(),
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    script
+}
+
+fn found_fit(w: &World) {
+    let told = fs::read_to_string(w.path("checked")).unwrap();
+    let warnings = told.lines().filter(|line| line.starts_with("warning: ")).count();
+    assert_eq!(told.lines().count(), warnings + 2, "{told}");
+    assert!(told.ends_with("checked 0\nplanned\n"), "{told}");
+    let plan = fs::read_to_string(w.path("checked.plan")).unwrap();
+    for part in ["groups (parent)\n  make /", "\nmounts\n", "\nseccomp\n", "\n  arg echo\n"] {
+        assert!(plan.contains(part), "{plan}");
+    }
+}
+
+#[test]
+fn bundles_of_podman_and_of_dhow_are_found_fit_and_run() {
+    let w = World::new();
+    w.pull("busybox");
+    let runtime = checking(&w);
+    let run = ["run", "--rm", "--runtime", runtime.to_str().unwrap(), "busybox", "echo", "ours"];
+    w.dhow(run).ok().out_is("ours");
+    found_fit(&w);
+    let w = World::new();
+    let runtime = checking(&w);
+    let podman = super::podman::with_busybox_by(&w, &runtime);
+    let parent = w.cgroup_parent();
+    let run = ["run", "--rm", "--network=none", "--cgroup-parent", &parent];
+    podman.args(run).args(["busybox", "echo", "theirs"]).run().ok().out_is("theirs");
+    found_fit(&w);
+}

@@ -1,11 +1,16 @@
 //! Debian's podman with dhow-runtime in runc's place.
 
 use std::fs;
+use std::path::Path;
 
 use e2e::{Cmd, Pty, World, fixtures, program, workspace};
 
 /// podman with a state of its own, in a mount namespace of its own, that starts our runtime.
 fn podman(w: &World) -> Cmd {
+    podman_by(w, &program("dhow-runtime"))
+}
+
+fn podman_by(w: &World, runtime: &Path) -> Cmd {
     let conf = w.path("containers.conf");
     // This kernel's limits can't be raised: podman's own defaults would fail.
     let text = "[containers]\ndefault_ulimits=[\"nofile=1024:1024\",\"nproc=1024:1024\"]\n";
@@ -17,7 +22,7 @@ fn podman(w: &World) -> Cmd {
     w.cmd("unshare")
         .args(["--mount", "--propagation", "private", "podman", "--cgroup-manager=cgroupfs"])
         .args(["--events-backend=none", "--storage-driver=overlay", "--runtime"])
-        .arg(program("dhow-runtime"))
+        .arg(runtime)
         .arg("--root")
         .arg(w.path("podman/root"))
         .arg("--runroot")
@@ -28,10 +33,15 @@ fn podman(w: &World) -> Cmd {
 }
 
 fn with_busybox(w: &World) -> Cmd {
+    with_busybox_by(w, &program("dhow-runtime"))
+}
+
+/// podman with busybox's image, by another runtime.
+pub fn with_busybox_by(w: &World, runtime: &Path) -> Cmd {
     let from = format!("oci:{}:busybox", fixtures::layout().display());
     let pulled = podman(w).args(["pull", "-q", &from]).run().ok().out();
     podman(w).args(["tag", &pulled, "busybox"]).run().ok();
-    podman(w)
+    podman_by(w, runtime)
 }
 
 #[test]
