@@ -168,3 +168,29 @@ fn wait_killable_recv_is_taken_with_a_listener_and_refused_without() {
     let done = w.runtime(["run", "-b", b.path(), b.id()]).refused();
     let _ = done.err_has("/linux/seccomp/flags/0");
 }
+
+/// A process that has changed its ids is closed to pidfd_getfd(2) of the unprivileged: it passes
+/// the listener on by itself, unless it would have to wait for the agent to do so.
+#[test]
+fn agent_of_uid_1000_gets_the_listener() {
+    let w = World::new();
+    let agent = agent(&w);
+    let copy = w.path("dhow-runtime");
+    std::fs::copy(e2e::program("dhow-runtime"), &copy).unwrap();
+    let user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"];
+    let run = |b: &Bundle| {
+        w.cmd("chown").args(["-R", "1000:1000"]).arg(w.path("")).run().ok();
+        let run = w.cmd(&copy).arg("--root").arg(w.path("runtime"));
+        let run = run.env("XDG_RUNTIME_DIR", w.path("home"));
+        run.args(["run", "-b", b.path(), b.id()]).under(user).run()
+    };
+    for nnp in [true, false] {
+        let b = super::rootless::bundle(&w, &format!("b{nnp}"), &MKDIR);
+        let b = asking(b, &agent, nnp, &["mkdir", "mkdirat"]);
+        let done = run(&b).ok();
+        assert!(done.out().contains("No medium found\n1"), "{done}");
+    }
+    let b = super::rootless::bundle(&w, "c", &MKDIR);
+    let done = run(&asking(b, &agent, true, &["sendmsg"])).refused();
+    let _ = done.err_has("/linux/seccomp/syscalls");
+}

@@ -2,13 +2,13 @@
 
 use std::fs;
 
+use e2e::bundle::Bundle;
 use e2e::{World, program};
 use serde_json::json;
 
-#[test]
-fn uid_1000_runs_a_container_in_its_own_user_namespace() {
-    let w = World::new();
-    let b = w.bundle("b", &["sh", "-c", "id -u; cat /proc/self/uid_map"]);
+/// A bundle for uid 1000, without what needs a real root.
+pub fn bundle(w: &World, name: &str, args: &[&str]) -> Bundle {
+    let b = w.bundle(name, args);
     let one = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
     let b = b.and("/linux/namespaces", json!({"type": "user"}));
     let b = b.with("/linux/uidMappings", one.clone()).with("/linux/gidMappings", one);
@@ -20,6 +20,13 @@ fn uid_1000_runs_a_container_in_its_own_user_namespace() {
         options.retain(|o| o != "gid=5");
     }
     b.write();
+    b
+}
+
+#[test]
+fn uid_1000_runs_a_container_in_its_own_user_namespace() {
+    let w = World::new();
+    let b = bundle(&w, "b", &["sh", "-c", "id -u; cat /proc/self/uid_map"]);
     // The programs may stand where uid 1000 can't go.
     let copy = w.path("dhow-runtime");
     fs::copy(program("dhow-runtime"), &copy).unwrap();

@@ -51,3 +51,28 @@ pub fn action_available(action: u32) -> bool {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) == 0
     }
 }
+
+/// Whether the kernel knows flags of [`set_filter`]'s.
+///
+/// KERNEL: kernel/seccomp.c judges the flags, EINVAL, before it looks for the program, EFAULT.
+pub fn flags_available(flags: u64) -> bool {
+    // SAFETY: a null program is refused, and nothing is loaded.
+    let answer = check(unsafe {
+        let none = std::ptr::null::<Program>();
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, none)
+    });
+    answer == Err(nix::errno::Errno::EFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_asked_for_without_loading_anything() {
+        assert!(flags_available(0) && flags_available(NEW_LISTENER));
+        assert!(!flags_available(1 << 40));
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert!(status.contains("Seccomp:\t0"), "{status}");
+    }
+}

@@ -116,6 +116,14 @@ fn seccomp(asked: &Asked<'_>, report: &mut Report) {
             report.problems.push(asked.about(&pointer, why, "choose another"));
         }
     }
+    let supported = crate::seccomp::supported_flags();
+    for (n, flag) in profile.flags.iter().flatten().enumerate() {
+        if !supported.contains(&&*flag.0) {
+            let pointer = format!("/linux/seccomp/flags/{n}");
+            let why = "this kernel's seccomp lacks the flag";
+            report.problems.push(asked.about(&pointer, why, "leave it out"));
+        }
+    }
     let asks = profile.syscalls.iter().any(|call| call.action == "SCMP_ACT_NOTIFY");
     if asks && !profile.listener_path.starts_with('@') {
         listener(asked, &profile.listener_path, report);

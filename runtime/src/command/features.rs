@@ -64,7 +64,7 @@ struct Seccomp {
     operators: &'static [&'static str],
     archs: &'static [&'static str],
     known_flags: &'static [&'static str],
-    supported_flags: &'static [&'static str],
+    supported_flags: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -137,7 +137,7 @@ impl Default for Features {
                     operators: &seccomp::OPERATORS,
                     archs: &seccomp::ARCHITECTURES,
                     known_flags: &seccomp::FLAGS,
-                    supported_flags: &seccomp::FLAGS,
+                    supported_flags: seccomp::supported_flags(),
                 },
                 apparmor: Enabled { enabled: true },
                 selinux: Enabled { enabled: true },

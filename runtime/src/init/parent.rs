@@ -9,6 +9,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use dhow_kernel::process::{self, Fork, Side, Vector};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
@@ -319,8 +320,22 @@ impl Init {
         let message = Message::Listener(fd);
         let listener = filter.and_then(|filter| filter.listener.as_ref());
         let Some(listener) = listener else { return Err(unexpected(&message)) };
-        let copy = process::pidfd_getfd(self.pidfd.as_fd(), fd)
-            .map_err(|e| Error::system("take", "the seccomp listener of the process", e))?;
+        let copy = match process::pidfd_getfd(self.pidfd.as_fd(), fd) {
+            // KERNEL: ptrace(2): a process that has changed its ids is closed to the unprivileged.
+            Err(Errno::EPERM) if listener.passes => {
+                self.say(&Message::Pass)?;
+                match self.hear_with()? {
+                    (Message::Listener(_), Some(copy)) => copy,
+                    (other, _) => return Err(unexpected(&other)),
+                }
+            }
+            Err(Errno::EPERM) => {
+                let why = "the unprivileged can't hand an agent the listener of a filter that \
+                           asks about read or sendmsg: take them out of SCMP_ACT_NOTIFY";
+                return Err(Error::config("/linux/seccomp/syscalls", why));
+            }
+            other => other.map_err(|e| Error::system("take", "the seccomp listener", e))?,
+        };
         // Let go first: what it calls from here on may have to wait for the agent.
         self.say(&Message::Taken)?;
         notify::tell(listener, copy.as_fd(), self.pid.as_raw(), &state())
@@ -356,7 +371,7 @@ pub fn wait(pidfd: std::os::fd::BorrowedFd<'_>) -> nix::Result<i32> {
         let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) => {}
-            Err(nix::errno::Errno::EINTR) => continue,
+            Err(Errno::EINTR) => continue,
             Err(e) => return Err(e),
         }
         if let Some(code) = process::reap(pidfd)? {

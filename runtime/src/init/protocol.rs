@@ -18,6 +18,7 @@
 //!   |  Hooked ------------------------------> |  createContainer, pivot, …
 //!   |  <------------------------- Listener    |  (only with SCMP_ACT_NOTIFY) the filter is loaded
 //!   |  copies its descriptor                  |
+//!   |  (Pass ------------------------------> |  where it may not: sends it)
 //!   |  Taken ------------------------------> |  closes it
 //!   |  tells the agent                        |
 //!   |  <------------------------- Warning     |  (only if there is one)
@@ -65,6 +66,8 @@ pub enum Message {
     Hooked,
     /// The filter asks an agent: the number of its descriptor here.
     Listener(i32),
+    /// The other side may not copy it: it is to be passed.
+    Pass,
     /// The other side has a copy.
     Taken,
     /// For the log.
@@ -143,6 +146,7 @@ impl Link {
             Message::Hooks => b"H".to_vec(),
             Message::Hooked => b"h".to_vec(),
             Message::Listener(fd) => [&b"L"[..], &fd.to_le_bytes()].concat(),
+            Message::Pass => b"p".to_vec(),
             Message::Taken => b"T".to_vec(),
             Message::Warning(text) => [&b"W"[..], text.as_bytes()].concat(),
             Message::Ready => b"R".to_vec(),
@@ -182,6 +186,7 @@ impl Link {
             b'H' => Some(Message::Hooks),
             b'h' => Some(Message::Hooked),
             b'L' => rest.try_into().ok().map(|raw| Message::Listener(i32::from_le_bytes(raw))),
+            b'p' => Some(Message::Pass),
             b'T' => Some(Message::Taken),
             b'W' => Some(Message::Warning(String::from_utf8_lossy(rest).into_owned())),
             b'R' => Some(Message::Ready),

@@ -1,10 +1,10 @@
 //! What a process inherits by session: terminal, signals, keyring; and its filter.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 
-use super::fault::{Because, Done};
+use super::fault::{Because, Cause, Done};
 use super::protocol::{Link, Message};
 use crate::plan::Plan;
 use crate::seccomp::Filter;
@@ -52,5 +52,14 @@ pub fn load(filter: Option<&Filter>, preserve: u32, link: &Link) -> Done {
     // Only write(2) until the agent can answer: it is the one call that may not ask it. As runc,
     // the parent therefore fetches the descriptor, instead of being sent it by sendmsg(2).
     link.send(&Message::Listener(listener.as_raw_fd())).because("report to", "the runtime")?;
-    link.expect(&Message::Taken).because("wait for", "the seccomp agent")
+    let gone = || Cause::new("wait for", "the seccomp agent", Errno::ECONNABORTED);
+    match link.receive().because("wait for", "the seccomp agent")? {
+        Some(Message::Taken) => Ok(()),
+        Some(Message::Pass) => {
+            let message = Message::Listener(listener.as_raw_fd());
+            link.send_with(&message, listener.as_fd()).because("pass", "the seccomp listener")?;
+            link.expect(&Message::Taken).map_err(|_| gone())
+        }
+        _ => Err(gone()),
+    }
 }

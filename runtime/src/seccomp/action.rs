@@ -114,6 +114,17 @@ pub(super) fn flag(name: &str) -> Option<u32> {
     })
 }
 
+/// Those of [`FLAGS`] that this machine's kernel takes.
+pub fn supported_flags() -> Vec<&'static str> {
+    let takes = |name: &&&str| {
+        let flag = flag(name).unwrap_or_default();
+        // KERNEL: that one is nothing without a listener.
+        let with = if flag == FLAG_WAIT_KILLABLE_RECV { FLAG_NEW_LISTENER } else { 0 };
+        dhow_kernel::seccomp::flags_available(u64::from(flag | with))
+    };
+    FLAGS.iter().filter(takes).copied().collect()
+}
+
 /// A comparison of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {

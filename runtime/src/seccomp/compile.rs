@@ -32,6 +32,8 @@ pub struct Listener {
     pub path: String,
     /// `metadata` of the container process state sent to it.
     pub metadata: String,
+    /// Whether a process under the filter can pass the fd on without having to wait for the agent.
+    pub passes: bool,
 }
 
 /// Compiles a profile for the machine this program was built for.
@@ -113,9 +115,12 @@ fn listener(profile: &Seccomp) -> Result<Option<Listener>, Error> {
         let pointer = format!("/syscalls/{at}/action");
         return Err(Error::new(pointer, Reason::Requires("listenerPath")));
     }
+    let asks = profile.syscalls.iter().filter(|call| call.action == "SCMP_ACT_NOTIFY");
+    let mut asks = asks.flat_map(|call| &call.names);
     Ok(Some(Listener {
         path: profile.listener_path.clone().into_owned(),
         metadata: profile.listener_metadata.clone().into_owned(),
+        passes: !asks.any(|name| matches!(&*name.0, "read" | "sendmsg")),
     }))
 }
 

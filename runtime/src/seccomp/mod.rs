@@ -34,7 +34,7 @@ mod syscalls;
 #[cfg(test)]
 mod tests;
 
-pub use action::{ACTIONS, FLAGS, OPERATORS};
+pub use action::{ACTIONS, FLAGS, OPERATORS, supported_flags};
 pub use arch::{Arch, NAMES as ARCHITECTURES};
 pub use compile::{Filter, Listener, compile, debug};
 pub use config::{Arg, Seccomp, Syscall, Text};
