@@ -1,11 +1,13 @@
 # The programs end up in target/dhow. Everything else here checks them.
 CARGO   ?= cargo
 OUT     := target/dhow
+# What --version says of it, as runc says of itself.
+export DHOW_COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 BUILT   := $(or $(CARGO_TARGET_DIR),target)/$(shell rustc --print host-tuple)
 PARTS   := -p dhow-runtime -p dhow-image -p dhow
 THREADS ?= 2
 
-.PHONY: all ci-build test unit e2e bench guest conformance-full fmt lint deny fresh clean
+.PHONY: all ci-build test unit e2e bench guest pages conformance-full fmt lint deny fresh clean
 
 all:
 	$(CARGO) build --release --locked $(PARTS)
@@ -36,6 +38,10 @@ guest:
 
 conformance-full: all
 	conformance/run.sh
+
+# Man pages and completions, into target/pages.
+pages:
+	$(CARGO) run --locked -p dhow-runtime --example pages -- target/pages
 
 fmt:
 	$(CARGO) fmt --all

@@ -21,7 +21,9 @@ use dhow_runtime::trace::Trace;
 
 /// As runc: docker reads the lines with "version" and "commit:".
 fn version() -> String {
-    let commit = option_env!("DHOW_COMMIT").map(|commit| format!("commit: {commit}\n"));
+    let commit = option_env!("DHOW_COMMIT")
+        .filter(|commit| !commit.is_empty())
+        .map(|commit| format!("commit: {commit}\n"));
     let commit = commit.unwrap_or_default();
     format!("dhow-runtime version {}\n{commit}spec: 1.3.0\n", env!("CARGO_PKG_VERSION"))
 }

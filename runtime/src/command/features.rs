@@ -92,9 +92,8 @@ struct MountExtensions {
 
 /// Annotations of a config that change what this runtime does to the host.
 ///
-/// DIFFERS: from runc: none does, neither `bundle`, nor `org.criu.config`, nor systemd's
-/// properties.
-const UNSAFE_ANNOTATIONS: [&str; 0] = [];
+/// DIFFERS: from runc: `bundle` and systemd's properties are words like others here.
+const UNSAFE_ANNOTATIONS: [&str; 1] = ["org.criu.config"];
 
 const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -150,7 +149,7 @@ impl Default for Features {
                 net_devices: Enabled { enabled: true },
             },
             annotations: BTreeMap::from([
-                ("io.github.dhow.checkpoint.enabled", "false"),
+                ("io.github.dhow.checkpoint.enabled", "true"),
                 ("io.github.dhow.version", env!("CARGO_PKG_VERSION")),
             ]),
             potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
