@@ -82,7 +82,7 @@ fn global(root: clap::Command, words: Vec<OsString>) -> Result<Global, Stop> {
     let typed = root.try_get_matches_from(words).and_then(|m| Global::from_arg_matches(&m));
     typed.map_err(|e| match e.kind() {
         ErrorKind::DisplayHelp => Stop::Help(None),
-        _ => Stop::wrong(worded(&e, "")),
+        _ => Stop::wrong(worded(&e, "a command is missing: try dhow-runtime --help")),
     })
 }
 
@@ -189,6 +189,11 @@ impl<'a> Scope<'a> {
             }
             None => words.next().ok_or_else(|| format!("flag needs an argument: --{name}"))?,
             Some(value) => value,
+        };
+        // The one switch that is three-valued: on, off, and as the config has it.
+        let value = match value.to_str().and_then(cli::boolean) {
+            Some(on) if arg.is_require_equals_set() => on.to_string().into(),
+            _ => value,
         };
         // As runc, whose flags are empty when they aren't given; but a root or a list is meant.
         let given = !value.is_empty() || name == "root";
@@ -380,6 +385,8 @@ mod tests {
         assert_eq!(shown("delete -f -force=F c"), shown("delete c"));
         assert_eq!(shown("delete --force=1 c"), shown("delete -f c"));
         assert_eq!(shown("--systemd-cgroup=false state c"), shown("state c"));
+        assert!(shown("exec --no-new-privs=0 c x").contains("no_new_privs: Some(false)"));
+        assert!(shown("exec --no-new-privs c x").contains("no_new_privs: Some(true)"));
         let why = wrong("delete --force=maybe c");
         assert_eq!(why, "invalid value \"maybe\" for flag --force: parse error");
     }
@@ -396,6 +403,39 @@ mod tests {
         assert!(shown("exec --cwd -x c true").contains("cwd: Some(\"-x\")"));
         assert!(shown("update --cpu-quota -1 c").contains("cpu_quota: Some(-1)"));
         assert!(shown("kill c -9").contains("signal: \"-9\""));
+    }
+
+    #[test]
+    fn the_lines_that_engines_send_are_read() {
+        for line in [
+            // conmon, for podman and CRI-O
+            "--systemd-cgroup --log-format=json --log /l create --bundle /b --pid-file /p c",
+            "--log-format=json --log /l create --bundle /b --pid-file /p --console-socket /s --preserve-fds 2 c",
+            "--log-format=json --log /l exec --pid-file /p --process /f --detach c",
+            "--log-format=json --log /l exec --pid-file /p --process /f --detach --tty --console-socket /s c",
+            "kill c 15",
+            "delete --force c",
+            "update --resources=/f c",
+            "--root=/r kill --all c KILL",
+            "--root=/r pause c",
+            "--root=/r checkpoint --image-path /i --work-path /w --leave-running --tcp-established c",
+            "--root=/r restore --image-path /i --work-path /w -d --bundle /b --pid-file /p c",
+            // containerd's shim, for ctr, its CRI plugin and dockerd
+            "--root /r --log /l --log-format json create --bundle /b --pid-file /p --no-new-keyring c",
+            "--root /r --log /l --log-format json --systemd-cgroup run --bundle /b --detach --no-pivot c",
+            "--root /r --log /l --log-format json start c",
+            "--root /r --log /l --log-format json exec --process /f --console-socket /s --detach --pid-file /p c",
+            "--root /r --log /l --log-format json kill --all c 9",
+            "--root /r --log /l --log-format json ps --format json c",
+            "--root /r --log /l --log-format json update --resources - c",
+            "--root /r --log /l --log-format json events --stats c",
+            "--root /r --log /l --log-format json delete --force c",
+            // crun's order
+            "run c --bundle /b --config /f --detach",
+            "--cgroup-manager=cgroupfs --log-level=error list --format json",
+        ] {
+            shown(line);
+        }
     }
 
     #[test]
@@ -438,6 +478,7 @@ mod tests {
             ("--rootless perhaps list", "invalid value \"perhaps\" for flag --rootless: "),
             ("--log-format xml list", "invalid value \"xml\" for flag --log-format: one of text, "),
             ("mounts c", "mounts: not supported: "),
+            ("-- state c", "a command is missing"),
             ("dance -h", "No help topic for 'dance': no such command"),
         ] {
             let why = wrong(line);

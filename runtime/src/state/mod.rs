@@ -232,7 +232,10 @@ impl Store {
         fs::read_dir(&self.root).map(drop).map_err(|e| Error::io("open", shown(), &e))
     }
 
-    /// All containers, by id. One that goes away meanwhile is left out.
+    /// All containers, by id.
+    ///
+    /// DIFFERS: runc tells of each directory without a record; here it is a container that is
+    /// being made or removed, and no news. One that goes away meanwhile is left out.
     pub fn list(&self) -> Result<Vec<(Dir, Record)>> {
         let entries = match fs::read_dir(&self.root) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
