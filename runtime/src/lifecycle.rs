@@ -124,12 +124,13 @@ pub struct Draft {
 pub fn draft(wanted: &Wanted<'_>) -> Result<Draft> {
     let trace = &wanted.log.trace;
     let (bundle, text) = trace.step("read", || state::bundle(wanted.bundle, wanted.config))?;
-    let container = trace.step("validate", || {
+    let mut container = trace.step("validate", || {
         validate::parse(&text).and_then(|spec| validate::container(spec, &bundle))
     })?;
     trace.step("host", || host::check(&container))?;
-    let of_process = container.process.warnings.iter().map(String::as_str);
-    for warning in container.resources.warning().into_iter().chain(of_process) {
+    host::unlabelled(&mut container);
+    let odd = container.process.warnings.iter().chain(&container.warnings).map(String::as_str);
+    for warning in container.resources.warning().into_iter().chain(odd) {
         wanted.log.line(crate::log::Level::Warning, warning);
     }
     let shared_pids = container.namespaces.new & ns::PID == 0;

@@ -267,3 +267,32 @@ fn unprivileged_user_with_several_lines_asks_newuidmap() {
     let map = "0 1000 1\n1 700000 65535";
     assert_eq!(done.out(), format!("{map}\n{map}\nallow"));
 }
+
+#[test]
+fn without_a_mount_namespace_the_mounts_are_the_callers() {
+    let w = World::new();
+    let mut b = w.bundle(
+        "b",
+        &["sh", "-c", "readlink /proc/self/ns/mnt; ls /dev/null /in/config.json; touch /x 2>&1"],
+    );
+    let linux = b.config["linux"].as_object_mut().unwrap();
+    linux.remove("maskedPaths");
+    linux.remove("readonlyPaths");
+    linux["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "mount");
+    let b = b.with("/root/readonly", true.into());
+    let b = b.and("/mounts", json!({"destination": "/in", "source": ".", "options": ["bind"]}));
+    // Its caller is one whose mounts end with it.
+    let count = "grep -c /bundle-b/rootfs /proc/self/mountinfo || true";
+    let script = format!("readlink /proc/self/ns/mnt; \"$@\"; {count}");
+    let under = ["unshare", "-m", "sh", "-c", &script, "sh"];
+    let lines = w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(under).run().ok().lines();
+    assert_eq!(lines[0], lines[1]);
+    assert_eq!(lines[2..4], ["/dev/null", "/in/config.json"]);
+    assert!(lines[4].contains("Read-only"), "{lines:?}");
+    // As with runc they stay; a start that fails leaves none.
+    assert!(lines[5].parse::<u32>().unwrap() > 5, "{lines:?}");
+    let b = b.with("/process/args", json!(["/no/such/program"]));
+    let under = ["unshare", "-m", "sh", "-c", &script, "sh"];
+    let done = w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(under).run().ok();
+    assert_eq!(done.lines().last().unwrap(), "0", "{done}");
+}

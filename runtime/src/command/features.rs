@@ -181,7 +181,8 @@ mod tests {
             let users = Some(Mapping::Space(c"/u".to_owned()));
             let around = Around { bundle: "/b", rootfs: "/b/r", label: "", users };
             let json = json.replace("idmap\"", "idmap\",\"bind\"");
-            let mount = read(0, &serde_json::from_str(&json).unwrap(), &around).unwrap();
+            let mount =
+                read(0, &serde_json::from_str(&json).unwrap(), &around, &mut Vec::new()).unwrap();
             if let Kind::New { options, .. } = mount.kind {
                 let superblock = ["dirsync", "lazytime", "mand", "sync"].contains(&option);
                 assert_eq!(options.is_empty(), !superblock, "{option}");

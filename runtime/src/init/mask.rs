@@ -13,16 +13,13 @@ use super::credentials;
 use super::fault::{Because, Cause, Done};
 use super::mounts;
 use super::root::{Root, shown};
-use crate::plan::{Pivot, Plan};
+use crate::plan::Plan;
 use crate::validate::mount::{Attributes, attr};
 
 const READONLY: Attributes = Attributes { set: attr::RDONLY, clear: 0 };
 
 /// Performs all three.
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
-    if plan.pivot == Pivot::Chroot {
-        return Ok(());
-    }
     if plan.readonly {
         // It can't be made later, and may have been made already: whoever enters it will say so.
         credentials::make_cwd(&plan.process.cwd);

@@ -1,5 +1,6 @@
 //! The parent's half: makes init, writes what only the outside may write, answers until it is ready.
 
+mod beside;
 mod idmap;
 mod netdevices;
 mod relay;
@@ -31,6 +32,7 @@ use crate::trace::Trace;
 use crate::validate::linux::ns;
 use crate::validate::process::{Process, rlimit_name};
 use crate::validate::spec::IdMapping;
+use beside::Before;
 use sources::Outside;
 
 /// What a launch needs besides the plan.
@@ -79,12 +81,14 @@ pub fn launch(launch: Launch<'_>) -> Result<Init> {
     let proc = open_proc()?;
     let trace = launch.trace.clone();
     let (inside, outside) = trace.step("sources", || sources::prepare(plan, &proc))?;
+    let before = Before::look(plan);
     let init = trace.step("clone", || spawn(launch, inside, &proc))?;
     let grouped = if rdt.is_empty() { Ok(()) } else { rdt.enter(init.pid.as_raw()) };
     let bring = || bring(&init, plan, rest, &state, &proc, &outside, log);
     let brought = grouped.and_then(|()| trace.step("bring", bring));
     if let Err(e) = brought {
         init.discard();
+        before.restore();
         return Err(e);
     }
     Ok(init)

@@ -20,9 +20,7 @@ use crate::plan::{Pivot, Plan};
 pub fn open(plan: &Plan, c: &mut Context) -> Done {
     let rootfs = plan.rootfs.as_c_str();
     if plan.pivot == Pivot::Chroot {
-        let fd = nix::fcntl::open(rootfs, HELD, Mode::empty());
-        c.root = Some(Root::new(fd.because("open the root", rootfs.to_bytes())?));
-        return Ok(());
+        return beside_the_host(rootfs, c);
     }
     let slash = nix::fcntl::open(c"/", HELD, Mode::empty()).because("open", "/")?;
     let (propagation, recursive) = plan.propagation;
@@ -42,6 +40,20 @@ pub fn open(plan: &Plan, c: &mut Context) -> Done {
     let target = nix::fcntl::open(rootfs, HELD, Mode::empty())
         .because("open the root", rootfs.to_bytes())?;
     kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", rootfs.to_bytes())?;
+    c.root = Some(Root::new(tree));
+    Ok(())
+}
+
+/// Without a mount namespace the mounts go below the root in the caller's, and stay there, as
+/// with runc: they are the caller's to unmount.
+fn beside_the_host(rootfs: &CStr, c: &mut Context) -> Done {
+    let tree = kernel::open_tree(AT_FDCWD, rootfs, Tree::CloneRecursive)
+        .because("open the root", rootfs.to_bytes())?;
+    let target = nix::fcntl::open(rootfs, HELD, Mode::empty())
+        .because("open the root", rootfs.to_bytes())?;
+    kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", rootfs.to_bytes())?;
+    // Where it lies may be shared, and then so is it: what comes below is to be seen here only.
+    set(tree.as_fd(), libc::MS_PRIVATE, true).because("make private", rootfs.to_bytes())?;
     c.root = Some(Root::new(tree));
     Ok(())
 }

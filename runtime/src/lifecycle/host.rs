@@ -1,5 +1,6 @@
 //! What a config asks of the host, checked before anything is made.
 
+use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -142,17 +143,40 @@ fn sysctls(c: &Container<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A mount label that nothing would read is left out, as crun does.
+pub fn unlabelled(c: &mut Container<'_>) {
+    let label = |key: &CString| key.as_c_str() == c"context";
+    let mut labelled = Vec::new();
+    for m in &mut c.mounts {
+        if let Kind::New { options, .. } = &mut m.kind {
+            labelled.extend(options.iter().any(|(key, _)| label(key)).then_some(options));
+        }
+    }
+    if labelled.is_empty() || selinux() {
+        return;
+    }
+    for options in labelled {
+        options.retain(|(key, _)| !label(key));
+    }
+    let why = "mount labels are left out: SELinux is disabled or not supported here";
+    c.warnings.push(why.to_owned());
+}
+
 /// As runc: a label that nothing would enforce is refused.
 pub fn labels(p: &Process, at: &str) -> Result<()> {
     if !p.apparmor.is_empty() && p.apparmor != "unconfined" && !apparmor() {
         let why = "apparmor: config provided but apparmor not supported";
         return Err(Error::config(format!("{at}/apparmorProfile"), why));
     }
-    if !p.selinux.is_empty() && !Path::new("/sys/fs/selinux/enforce").exists() {
+    if !p.selinux.is_empty() && !selinux() {
         let why = "selinux label is specified in config, but selinux is disabled or not supported";
         return Err(Error::config(format!("{at}/selinuxLabel"), why));
     }
     Ok(())
+}
+
+fn selinux() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
 }
 
 fn apparmor() -> bool {

@@ -22,7 +22,7 @@ pub enum Pivot {
     Pivot,
     /// `--no-pivot`: the root is moved over `/`, for roots that sit on a ramfs.
     Move,
-    /// Without a mount namespace there is only chroot(2).
+    /// Without a mount namespace there is only chroot(2); the mounts are made in the caller's.
     Chroot,
 }
 
@@ -147,7 +147,6 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
     let hooks = c.hooks;
     let runtime_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
     let facts = phase::Facts {
-        mounts: c.namespaces.has(ns::MOUNT),
         network: c.namespaces.new & ns::NET != 0,
         hooks: runtime_hooks || !hooks.create_container.is_empty(),
         console: c.process.terminal,
@@ -180,7 +179,7 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
         rootfs: c.rootfs,
         readonly: c.readonly,
         propagation: c.propagation,
-        pivot: match (facts.mounts, options.no_pivot) {
+        pivot: match (c.namespaces.has(ns::MOUNT), options.no_pivot) {
             (false, _) => Pivot::Chroot,
             (true, true) => Pivot::Move,
             (true, false) => Pivot::Pivot,

@@ -84,8 +84,6 @@ impl Phase {
 /// What decides the order.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts {
-    /// The container has a mount namespace.
-    pub mounts: bool,
     /// It has a new network namespace.
     pub network: bool,
     /// There are prestart, createRuntime or createContainer hooks.
@@ -111,9 +109,7 @@ pub fn phases(f: Facts) -> Vec<Phase> {
         p.push(Network);
     }
     p.push(Root);
-    if f.mounts {
-        p.extend([Mounts, Devices]);
-    }
+    p.extend([Mounts, Devices]);
     // Init is in its groups since Namespaces; the mounts are made of directories of the host's,
     // as seen from outside of the cgroup namespace.
     p.push(Cgroup);
@@ -161,7 +157,6 @@ mod tests {
     }
 
     const FULL: Facts = Facts {
-        mounts: true,
         network: true,
         hooks: true,
         console: true,

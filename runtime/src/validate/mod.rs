@@ -23,6 +23,8 @@ pub const SPEC_VERSION: &str = "1.3.0";
 /// A container as config.json asks for it, checked.
 #[derive(Debug)]
 pub struct Container<'a> {
+    /// What is odd, and goes.
+    pub warnings: Vec<String>,
     /// `ociVersion`.
     pub version: String,
     /// The root file system, absolute.
@@ -101,9 +103,9 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
             return Err(Error::config(field, why));
         }
     }
-    let needs_mount = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
-    if !namespaces.has(ns::MOUNT) && (needs_mount || !spec.mounts.is_empty()) {
-        let why = "mounts, masked and read-only paths need a mount namespace";
+    let restricted = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
+    if !namespaces.has(ns::MOUNT) && restricted {
+        let why = "unable to restrict sys entries without a private MNT namespace";
         return Err(Error::config("/linux/namespaces", why));
     }
     let around = mount::Around {
@@ -112,8 +114,10 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
         label: &linux.mount_label,
         users: linux::users(&linux, &namespaces),
     };
+    let mut warnings = Vec::new();
     let mounts = spec.mounts.iter().enumerate();
-    let mounts = mounts.map(|(n, m)| mount::read(n, m, &around)).collect::<Result<Vec<_>>>()?;
+    let mounts = mounts.map(|(n, m)| mount::read(n, m, &around, &mut warnings));
+    let mounts = mounts.collect::<Result<Vec<_>>>()?;
     // As runc: a relative one is relative to the root.
     let paths = |list: &[spec::Text<'_>], field: &str| -> Result<Vec<CString>> {
         let read = |(n, path): (usize, &spec::Text<'_>)| {
@@ -122,6 +126,7 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
         list.iter().enumerate().map(read).collect()
     };
     Ok(Container {
+        warnings,
         version: spec.version.to_string(),
         rootfs,
         readonly: spec.root.as_ref().is_some_and(|root| root.readonly),

@@ -181,8 +181,13 @@ impl Asked {
     }
 }
 
-/// Reads entry `index` of `mounts`.
-pub fn read(index: usize, mount: &spec::Mount<'_>, around: &Around<'_>) -> Result<Mount> {
+/// Reads entry `index` of `mounts`; what is odd about it, and goes, is added to `warnings`.
+pub fn read(
+    index: usize,
+    mount: &spec::Mount<'_>,
+    around: &Around<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Mount> {
     let at = |field: &str| format!("/mounts/{index}/{field}");
     if mount.destination.is_empty() {
         return Err(Error::config(at("destination"), "must be set"));
@@ -191,7 +196,18 @@ pub fn read(index: usize, mount: &spec::Mount<'_>, around: &Around<'_>) -> Resul
     if target.is_empty() {
         return Err(Error::config(at("destination"), "must not be the root itself"));
     }
+    // SPEC: config.md §Mounts: deprecated, and relative to /.
+    if !mount.destination.starts_with('/') {
+        let path = &*mount.destination;
+        warnings.push(format!("{}: {path:?} is not absolute: taken from /", at("destination")));
+    }
     let mut asked = Asked::read(index, mount)?;
+    if asked.bind.is_some() && !asked.data.is_empty() {
+        // DIFFERS: runc refuses the mount; crun says nothing.
+        let place = at(&format!("options/{}", asked.first_data));
+        warnings.push(format!("{place}: a bind has no options of a file system: left out"));
+        asked.data.clear();
+    }
     let ids = ids(index, mount, &asked, around)?;
     let kind = kind(index, mount, &target, &mut asked, around)?;
     let attributes = match kind {
@@ -220,10 +236,6 @@ fn kind(
     let at = |field: &str| format!("/mounts/{index}/{field}");
     let cover = |why| Error::config(at("destination"), why);
     let options = std::mem::take(&mut asked.data);
-    if asked.bind.is_some() && !options.is_empty() {
-        let why = "bind mounts cannot have any filesystem-specific options applied";
-        return Err(Error::config(at(&format!("options/{}", asked.first_data)), why));
-    }
     if asked.remount {
         check_proc(target, true).map_err(cover)?;
         return Ok(Kind::Remount { bind: asked.bind.is_some(), options });
@@ -376,7 +388,7 @@ mod tests {
         Around { bundle: "/bundle", rootfs: "/bundle/root", label: "", users: None };
 
     fn entry(json: &str, around: &Around<'_>) -> Result<Mount> {
-        read(3, &serde_json::from_str(json).unwrap(), around)
+        read(3, &serde_json::from_str(json).unwrap(), around, &mut Vec::new())
     }
 
     fn with(kind: &str, options: &[&str]) -> Result<Mount> {
@@ -412,9 +424,13 @@ mod tests {
     }
 
     #[test]
-    fn options_of_a_file_system_are_refused_for_a_bind() {
-        let e = with("none", &["bind", "size=1k"]).unwrap_err().to_string();
-        assert!(e.contains("/mounts/3/options/1"), "{e}");
+    fn what_is_odd_about_a_mount_is_warned_of() {
+        let json = r#"{"destination":"x","source":"/s","options":["bind","size=1k"]}"#;
+        let mut warnings = Vec::new();
+        let m = read(3, &serde_json::from_str(json).unwrap(), &AROUND, &mut warnings).unwrap();
+        assert_eq!((m.target, warnings.len()), (c"x".to_owned(), 2));
+        assert!(warnings[0].starts_with("/mounts/3/destination"), "{warnings:?}");
+        assert!(warnings[1].starts_with("/mounts/3/options/1"), "{warnings:?}");
     }
 
     #[test]
