@@ -17,6 +17,7 @@ use nix::unistd::{Pid, read, write};
 
 use crate::error::{Error, Result};
 use crate::init::parent::Init;
+use crate::notify::Notify;
 
 /// All signals, taken as data from here on. Made before the first fork;
 /// children give themselves a clean mask.
@@ -150,6 +151,17 @@ fn receive(socket: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
 
 /// Waits for the end of `init`, relaying; answers its exit code.
 pub fn wait(init: &Init, signals: &Signals, relay: Option<&Relay>) -> Result<i32> {
+    wait_notified(init, signals, relay, None)
+}
+
+/// The same, and passes on that the container is ready: the process to watch is then this one,
+/// which ends as the container does.
+pub fn wait_notified(
+    init: &Init,
+    signals: &Signals,
+    relay: Option<&Relay>,
+    notify: Option<&Notify>,
+) -> Result<i32> {
     let system = |e| Error::system("wait for", "the container", e);
     let stdin = std::io::stdin();
     let (mut reading, mut typing) = (relay.is_some(), relay.is_some());
@@ -161,12 +173,17 @@ pub fn wait(init: &Init, signals: &Signals, relay: Option<&Relay>) -> Result<i32
         if typing {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
         }
+        fds.extend(notify.map(|notify| PollFd::new(notify.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(system(e)),
         }
         let ready = |n: usize| fds.get(n).and_then(PollFd::any).unwrap_or(false);
         let (signalled, second, third) = (ready(0), ready(1), ready(2));
+        if let Some(notify) = notify.filter(|_| ready(fds.len() - 1)) {
+            // A manager that is gone is no reason to leave the container.
+            let _ = notify.pass(std::process::id() as i32);
+        }
         if let Some(relay) = relay {
             let (out, input) = if reading { (second, third) } else { (false, second) };
             if out {

@@ -15,6 +15,7 @@ pub mod join;
 pub mod lifecycle;
 pub mod log;
 mod netlink;
+pub mod notify;
 mod null;
 pub mod plan;
 pub mod resctrl;

@@ -4,9 +4,10 @@ mod host;
 mod listen;
 
 pub use host::{faults, labels};
+pub use listen::handed;
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dhow_kernel::process::Vector;
 use nix::fcntl::{OFlag, open};
@@ -20,6 +21,7 @@ use crate::init::child::Fifos;
 use crate::init::parent::{Init, Launch, launch};
 use crate::init::protocol::Message;
 use crate::log::{Level, Log};
+use crate::notify;
 use crate::plan::{self, Plan, Rest};
 use crate::resctrl::{Group, Tree};
 use crate::seccomp;
@@ -47,6 +49,8 @@ pub struct Wanted<'a> {
     pub preserve: u32,
     /// Descriptors before those, from socket activation.
     pub listen: u32,
+    /// The directory of its own NOTIFY_SOCKET, when somebody wants to hear of it.
+    pub notify: Option<PathBuf>,
     /// Whether a later `start` is waited for.
     pub waits: bool,
     /// Where what is odd, or asked for by `--debug`, is said.
@@ -125,7 +129,9 @@ pub fn draft(wanted: &Wanted<'_>) -> Result<Draft> {
     let trace = &wanted.log.trace;
     let (bundle, text) = trace.step("read", || state::bundle(wanted.bundle, wanted.config))?;
     let mut container = trace.step("validate", || {
-        validate::parse(&text).and_then(|spec| validate::container(spec, &bundle))
+        let mut spec = validate::parse(&text)?;
+        wanted.notify.as_ref().map_or(Ok(()), |dir| notify::ask(&mut spec, dir))?;
+        validate::container(spec, &bundle)
     })?;
     trace.step("host", || host::check(&container))?;
     host::unlabelled(&mut container);
@@ -192,6 +198,7 @@ fn make(
     let trace = &wanted.log.trace;
     // Written before anything exists that would have to be found again.
     trace.step("record", || dir.record(record).and_then(|()| dir.write(file::CONFIG, text)))?;
+    wanted.notify.as_deref().map_or(Ok(()), notify::prepare)?;
     let begun = trace.begin();
     group.create()?;
     rdt.map_or(Ok(()), Group::create)?;

@@ -51,6 +51,8 @@ fn main() -> ExitCode {
             return fail(&log, &Error::rule(why), 1);
         }
     };
+    // First of all: what is opened from here on has the same numbers.
+    let handed = handed(&command);
     let log = match open_log(&global, &id) {
         Ok(log) => log,
         Err(e) => return fail(&Log::default(), &e, 1),
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
     };
     // As runc: what exec itself can't do must not look like the program's own code.
     let failed = if matches!(command, Command::Exec(_)) { 255 } else { 1 };
-    let performed = perform(command, &world);
+    let performed = handed.and_then(|()| perform(command, &world));
     world.log.trace.note("parent", "end", Vec::new);
     match performed {
         Ok(Output::Text(text)) => print(&text),
@@ -72,6 +74,17 @@ fn main() -> ExitCode {
         }
         Err(e) => fail(&world.log, &e, failed),
     }
+}
+
+/// Whether the descriptors are there that the container is to have.
+fn handed(command: &Command) -> Result<()> {
+    let (preserve, listen) = match command {
+        Command::Create(create) => (create.preserve_fds, listen()),
+        Command::Run(run) => (run.create.preserve_fds, listen()),
+        Command::Exec(exec) => (exec.preserve_fds, 0),
+        _ => return Ok(()),
+    };
+    dhow_runtime::lifecycle::handed(preserve, listen)
 }
 
 /// Where containers are kept, the other global flags judged.
@@ -98,6 +111,7 @@ fn world(global: &Global, root: PathBuf, log: Log) -> World {
         systemd: global.systemd_cgroup || global.cgroup_manager == Manager::Systemd,
         rootless: rootless(global.rootless),
         listen: listen(),
+        notify: std::env::var("NOTIFY_SOCKET").ok().filter(|path| !path.is_empty()),
     }
 }
 

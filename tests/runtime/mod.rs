@@ -1,5 +1,6 @@
 //! dhow-runtime: a bundle in, a container out.
 
+mod activation;
 mod attacks;
 mod calls;
 mod change;

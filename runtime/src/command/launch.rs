@@ -45,6 +45,7 @@ impl Flags {
             options: plan::Options { no_pivot: self.no_pivot, no_new_keyring: self.no_new_keyring },
             preserve: self.preserve_fds,
             listen: world.listen,
+            notify: world.notify.as_ref().map(|_| world.store.notify(&self.id)),
             waits,
             log: &world.log,
         }

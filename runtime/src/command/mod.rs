@@ -41,4 +41,6 @@ pub struct World {
     pub rootless: bool,
     /// Descriptors from socket activation, sd_listen_fds(3).
     pub listen: u32,
+    /// Where a service manager wants to hear that a container is ready, sd_notify(3).
+    pub notify: Option<String>,
 }

@@ -12,7 +12,7 @@ use crate::criu::restore::{self, Restored};
 use crate::criu::swrk::Program;
 use crate::error::Result;
 use crate::foreground::{self, Relay, Signals};
-use crate::lifecycle;
+use crate::lifecycle::{self, Wanted};
 
 /// Restores it; the exit code is the container's, 0 when detached. criu inherits `environment`.
 pub fn restore(
@@ -28,7 +28,7 @@ pub fn restore(
     subreaper(extra)?;
     let socket = flags.console_socket.as_deref();
     let mut screen = Screen { socket, detach: extra.detach, ours: None };
-    let wanted = flags.wanted(world, false);
+    let wanted = Wanted { notify: None, ..flags.wanted(world, false) };
     let born = restore::restore(&world.store, &wanted, asked, &mut screen, &program)?;
     let ended = stay(&born, flags, &screen, signals.as_ref());
     let ours = born.held.take_back();

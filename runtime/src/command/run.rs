@@ -8,7 +8,8 @@ use super::launch::{Flags, Handle, detached_terminal};
 use crate::error::{Error, Result};
 use crate::foreground::{self, Relay, Signals};
 use crate::lifecycle::{self, Born, Terminal};
-use crate::trace::Trace;
+use crate::notify::Notify;
+use crate::state::file;
 
 /// What run alone has.
 #[derive(Debug, Default)]
@@ -67,8 +68,7 @@ pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
     let mut screen = Screen { socket, detach: extra.detach, ours: None };
     let born = lifecycle::create(&world.store, &flags.wanted(world, false), &mut screen)?;
     let told = handle.send("standard", born.init.pidfd.as_fd());
-    let ended =
-        told.and_then(|()| started(&born, flags, &screen, signals.as_ref(), &world.log.trace));
+    let ended = told.and_then(|()| started(&born, flags, &screen, signals.as_ref(), world));
     // Deleted by somebody else meanwhile: there is nothing of it left to remove.
     let ours = born.held.take_back();
     match ended {
@@ -90,14 +90,24 @@ fn started(
     flags: &Flags,
     screen: &Screen<'_>,
     signals: Option<&Signals>,
-    trace: &Trace,
+    world: &World,
 ) -> Result<Option<i32>> {
+    let trace = &world.log.trace;
     let relay = screen.ours.as_ref().map(|ours| Relay::receive(ours.as_fd())).transpose()?;
-    flags.write_pid(born.record.process.pid)?;
+    let pid = born.record.process.pid;
+    flags.write_pid(pid)?;
+    let dir = born.held.dir.file(file::NOTIFY);
+    let notify = world.notify.as_ref().map(|host| Notify::open(&dir, host)).transpose()?;
     // Others may use it now: exec, kill, state. Hooks may take their time.
     born.held.release();
     trace.step("go", || born.init.go())?;
     trace.step("poststart", || lifecycle::poststart(&born.hooks, &born.record))?;
-    let Some(signals) = signals else { return Ok(None) };
-    trace.step("wait", || foreground::wait(&born.init, signals, relay.as_ref())).map(Some)
+    let Some(signals) = signals else {
+        let ended = born.init.pidfd.as_fd();
+        return notify.map_or(Ok(()), |notify| notify.until_ready(pid, ended)).map(|()| None);
+    };
+    let relay = relay.as_ref();
+    trace
+        .step("wait", || foreground::wait_notified(&born.init, signals, relay, notify.as_ref()))
+        .map(Some)
 }

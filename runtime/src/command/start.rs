@@ -2,12 +2,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::World;
 use crate::error::{Error, Result};
 use crate::init::fault::Fault;
 use crate::lifecycle;
+use crate::notify::Notify;
 use crate::state::{Held, Record, Status, file};
 use crate::validate::{self, hook, spec};
 
@@ -30,12 +32,18 @@ pub fn start(id: &str, world: &World) -> Result<()> {
     }
     let text = held.dir.config()?;
     let trace = &world.log.trace;
+    let dir = held.dir.file(file::NOTIFY);
+    let host = world.notify.as_ref().filter(|_| dir.is_dir());
+    let notify = host.map(|host| Notify::open(&dir, host)).transpose()?;
     trace.step("go", || release(&held, &record))?;
     if text.contains("\"poststart\"") {
         let hooks = hook::read(&validate::parse::<spec::Spec<'_>>(&text)?.hooks)?;
         trace.step("poststart", || lifecycle::poststart(&hooks, &record))?;
     }
-    Ok(())
+    match (notify, record.process.open()) {
+        (Some(notify), Some(process)) => notify.until_ready(record.process.pid, process.as_fd()),
+        _ => Ok(()),
+    }
 }
 
 fn release(held: &Held, record: &Record) -> Result<()> {
@@ -64,8 +72,6 @@ fn release(held: &Held, record: &Record) -> Result<()> {
 
 /// Until init has said something, or executed.
 fn wait_for_end(heard: &fs::File) -> Result<()> {
-    use std::os::fd::AsFd;
-
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     loop {
         let mut fds = [PollFd::new(heard.as_fd(), PollFlags::POLLIN)];

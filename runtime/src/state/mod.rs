@@ -122,6 +122,8 @@ pub mod file {
     pub const STATE: &str = "state.json";
     /// The config as it was at `create`.
     pub const CONFIG: &str = "config.json";
+    /// The directory of the container's NOTIFY_SOCKET.
+    pub const NOTIFY: &str = "notify";
     /// What `start` writes to; there while the container is only created.
     pub const START: &str = "exec.fifo";
     /// Its name while a created container is paused, so that no `start` writes to it.
@@ -230,6 +232,12 @@ impl Store {
     pub fn check(&self) -> Result<()> {
         let shown = || self.root.to_string_lossy();
         fs::read_dir(&self.root).map(drop).map_err(|e| Error::io("open", shown(), &e))
+    }
+
+    /// Where a container's own NOTIFY_SOCKET stands.
+    pub fn notify(&self, id: &str) -> PathBuf {
+        let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        root.join(id).join(file::NOTIFY)
     }
 
     /// All containers, by id.

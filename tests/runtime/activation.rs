@@ -1,0 +1,126 @@
+//! NOTIFY_SOCKET and socket activation: what a service manager and a container tell each other.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use e2e::World;
+use e2e::bundle::Bundle;
+use serde_json::json;
+
+use super::lifecycle::wait_for;
+
+const QUIET: [&str; 4] = ["sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"];
+
+/// The service manager's end.
+fn manager(w: &World) -> (UnixDatagram, PathBuf) {
+    let path = w.path("manager.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    (socket, path)
+}
+
+fn heard(socket: &UnixDatagram) -> String {
+    let mut buffer = [0; 256];
+    let n = socket.recv(&mut buffer).unwrap();
+    String::from_utf8_lossy(&buffer[..n]).into_owned()
+}
+
+/// What the container would do at /run/notify/notify.sock, done on the host's side of the mount.
+fn say(w: &World, b: &Bundle, text: &str) {
+    let path = w.runtime_root().join(b.id()).join("notify/notify.sock");
+    e2e::until("the socket is there", || path.exists());
+    UnixDatagram::unbound().unwrap().send_to(text.as_bytes(), path).unwrap();
+}
+
+#[test]
+fn ready_of_a_started_container_is_passed_on_with_its_pid_and_a_barrier() {
+    let w = World::new();
+    let (socket, path) = manager(&w);
+    let look = "until test -S $NOTIFY_SOCKET; do sleep 0.05; done; echo $NOTIFY_SOCKET >/seen; \
+        touch /run/notify/x 2>/dev/null || echo read-only >>/seen; exec sleep 1000";
+    let b = w.bundle("b", &["sh", "-c", look]);
+    let create = w.runtime_cmd(["create", "-b", b.path(), b.id()]).under(QUIET);
+    create.env("NOTIFY_SOCKET", &path).run().ok();
+    let start = w.runtime_cmd(["start", b.id()]).env("NOTIFY_SOCKET", &path);
+    std::thread::scope(|s| {
+        let starting = s.spawn(|| start.run());
+        say(&w, &b, "STATUS=loading");
+        say(&w, &b, "STATUS=loaded\nREADY=1\n");
+        let pid = w.runtime(["state", b.id()]).ok().json()["pid"].to_string();
+        assert_eq!(heard(&socket), "READY=1\n");
+        assert_eq!(heard(&socket), format!("MAINPID={pid}\n"));
+        assert_eq!(heard(&socket), "BARRIER=1");
+        starting.join().unwrap().ok();
+    });
+    e2e::until("it has looked", || {
+        let seen = std::fs::read_to_string(b.rootfs("seen")).unwrap_or_default();
+        seen == "/run/notify/notify.sock\nread-only\n"
+    });
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn ready_in_the_foreground_names_the_runtime_which_still_forwards_signals() {
+    let w = World::new();
+    let (socket, path) = manager(&w);
+    let b =
+        w.bundle("b", &["sh", "-c", "trap 'exit 5' TERM; touch /up; while :; do sleep 0.05; done"]);
+    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).env("NOTIFY_SOCKET", &path);
+    let mut child = run.start();
+    say(&w, &b, "READY=1");
+    assert_eq!(heard(&socket), "READY=1\n");
+    assert_eq!(heard(&socket), format!("MAINPID={}\n", child.id()));
+    e2e::until("the trap is set", || b.rootfs("up").exists());
+    w.cmd("kill").args(["-TERM", &child.id().to_string()]).run().ok();
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+}
+
+#[test]
+fn container_that_ends_without_being_ready_is_not_waited_for() {
+    let w = World::new();
+    let (_socket, path) = manager(&w);
+    let b = w.bundle("b", &["true"]);
+    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).env("NOTIFY_SOCKET", &path);
+    run.limit(20).run().ok();
+    let run = w.runtime_cmd(["run", "-d", "-b", b.path(), b.id()]).env("NOTIFY_SOCKET", &path);
+    run.under(QUIET).limit(20).run().ok();
+    wait_for(&w, b.id(), "stopped");
+    w.runtime(["delete", b.id()]).ok();
+}
+
+#[test]
+fn activated_sockets_are_handed_over_before_the_preserved_ones() {
+    let w = World::new();
+    let look = "echo $LISTEN_FDS $LISTEN_PID $$; cat <&3; cat <&4";
+    let b = w.bundle("b", &["sh", "-c", look]).with("/process/env", json!(["PATH=/bin"]));
+    let pass = ["sh", "-c", "exec 3<$0 4<$1; shift; exec \"$@\""];
+    let (first, second) = (w.path("first"), w.path("second"));
+    std::fs::write(&first, "one\n").unwrap();
+    std::fs::write(&second, "two\n").unwrap();
+    let files = [first.to_str().unwrap(), second.to_str().unwrap()];
+    let run = ["run", "--preserve-fds", "1", "-b", b.path(), b.id()];
+    let run = w.runtime_cmd(run).env("LISTEN_FDS", "1");
+    run.under(pass.into_iter().chain(files)).run().ok().out_is("1 1 1\none\ntwo");
+}
+
+#[test]
+fn descriptor_of_the_runtimes_own_is_never_taken_for_one_to_preserve() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let closed = ["sh", "-c", "exec 3<&- 4<&-; exec \"$@\"", "sh"];
+    super::lifecycle::create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    let log = w.path("log");
+    let log = log.to_str().unwrap();
+    let new = w.id("new");
+    for args in [
+        &["run", "--preserve-fds", "2", "-b", b.path(), &new][..],
+        &["--log", log, "create", "--preserve-fds", "1", "-b", b.path(), &new],
+        &["exec", "--preserve-fds", "1", b.id(), "true"],
+    ] {
+        let done = w.runtime_cmd(args).under(closed).run().refused();
+        done.err_has("please check that the file descriptor 3 is open");
+    }
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
