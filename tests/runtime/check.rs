@@ -209,3 +209,67 @@ fn bundles_of_podman_and_of_dhow_are_found_fit_and_run() {
     podman.args(run).args(["busybox", "echo", "theirs"]).run().ok().out_is("theirs");
     found_fit(&w);
 }
+
+/// Whatever this machine's cgroups offer: what check says of a setting, create does.
+#[test]
+fn check_and_create_agree_on_every_resource() {
+    let w = World::new();
+    for (n, resources) in [
+        json!({"memory": {"limit": 100_000_000, "reservation": 50_000_000}}),
+        json!({"memory": {"limit": 100_000_000, "swap": 200_000_000}}),
+        json!({"memory": {"swappiness": 10}}),
+        json!({"memory": {"disableOOMKiller": true}}),
+        json!({"cpu": {"shares": 100, "quota": 50_000, "period": 100_000}}),
+        json!({"cpu": {"burst": 1000, "quota": 50_000, "period": 100_000}}),
+        json!({"cpu": {"idle": 1}}),
+        json!({"cpu": {"realtimeRuntime": 0, "realtimePeriod": 1_000_000}}),
+        json!({"cpu": {"cpus": "0", "mems": "0"}}),
+        json!({"pids": {"limit": 50}}),
+        json!({"blockIO": {"weight": 100}}),
+        json!({"blockIO": {"throttleReadBpsDevice": [{"major": 1, "minor": 1, "rate": 1000}]}}),
+        json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}),
+        json!({"hugepageLimits": [{"pageSize": "3MB", "limit": 0}]}),
+        json!({"network": {"classID": 1_048_577}}),
+        json!({"network": {"priorities": [{"name": "lo", "priority": 5}]}}),
+        json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}}),
+        json!({"unified": {"memory.max": "100000000"}}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let b = w.bundle(&format!("b{n}"), &["true"]).with("/linux/resources", resources.clone());
+        let told = w.runtime(["check", "-b", b.path(), b.id()]);
+        let quiet = ["sh", "-c", "exec \"$@\" >/dev/null </dev/null 2>&1", "sh"];
+        let made = w.runtime_cmd(["create", "-b", b.path(), b.id()]).under(quiet).run();
+        w.runtime(["delete", "--force", b.id()]).ok();
+        assert_eq!(told.code == 0, made.code == 0, "{resources}: {told}");
+        let pointer = format!(
+            "problem: /linux/resources/{}",
+            resources.as_object().unwrap().keys().next().unwrap()
+        );
+        assert!(told.code == 0 || told.out().contains(&pointer), "{told}");
+    }
+}
+
+#[test]
+fn a_program_that_is_there_and_cannot_be_executed_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let w = World::new();
+    let b = w.bundle("b", &["/program"]);
+    for (text, problem, why) in [
+        (
+            &b"#!/no/such/interpreter -x\n"[..],
+            true,
+            "its interpreter /no/such/interpreter: no such file",
+        ),
+        (b"#!/bin/sh\n", false, ""),
+        (b"echo no first line\n", false, "is neither an ELF file nor a script"),
+        (b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x16\0", false, "is for another machine"),
+    ] {
+        fs::write(b.rootfs("program"), text).unwrap();
+        fs::set_permissions(b.rootfs("program"), fs::Permissions::from_mode(0o755)).unwrap();
+        let done = w.runtime(["check", "-b", b.path()]).code(i32::from(problem));
+        let done = done.out_has(why);
+        assert_eq!(why.is_empty(), done.out().is_empty(), "{done}");
+    }
+}

@@ -14,6 +14,7 @@ mod limit;
 mod mounts;
 mod oom;
 mod place;
+mod probe;
 mod record;
 mod resources;
 mod stats;

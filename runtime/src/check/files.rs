@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
-use super::{Asked, Report};
+use super::program::Fault;
+use super::{Asked, Finding, Report};
 use crate::error::{Error, describe};
 use crate::init::child::HELD;
 use crate::init::protocol::errno_of;
@@ -122,7 +123,7 @@ fn program(asked: &Asked<'_>, root: &Root, report: &mut Report) {
     let mut worst = Errno::ENOENT;
     for path in &tried {
         match executable(root, path) {
-            Ok(()) => return,
+            Ok(()) => return format(asked, root, path, report),
             Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             Err(other) => worst = other,
         }
@@ -134,6 +135,26 @@ fn program(asked: &Asked<'_>, root: &Root, report: &mut Report) {
             report.problems.push(finding);
         }
         tried => inside(asked, "/process/args/0", tried, worst, report),
+    }
+}
+
+/// Found, it may still not be executable here.
+fn format(asked: &Asked<'_>, root: &Root, path: &CStr, report: &mut Report) {
+    match super::program::fault(root, path) {
+        None => {}
+        Some(Fault::Format(why)) => {
+            let remedy = "the host may have a handler for it (binfmt_misc)";
+            report.warnings.push(asked.about("/process/args/0", why, remedy));
+        }
+        Some(Fault::Interpreter(other)) => {
+            if let Err(errno) = executable(root, &other) {
+                let why =
+                    format!("its interpreter {}: {}", other.to_string_lossy(), describe(errno));
+                let remedy = "put that into the root too";
+                let finding = asked.about("/process/args/0", why, remedy);
+                sorted(asked, std::slice::from_ref(&other), report).push(finding);
+            }
+        }
     }
 }
 
@@ -150,15 +171,8 @@ fn executable(root: &Root, path: &CStr) -> nix::Result<()> {
     }
 }
 
-/// A program that the root lacks may still be on something that gets mounted.
+/// A program, or hook, that the root lacks.
 fn inside(asked: &Asked<'_>, pointer: &str, paths: &[CString], errno: Errno, report: &mut Report) {
-    let below = |m: &CStr| {
-        let target = Path::new("/").join(std::ffi::OsStr::from_bytes(m.to_bytes()));
-        let path = |path: &CString| std::ffi::OsStr::from_bytes(path.to_bytes()).to_owned();
-        paths.iter().any(|p| Path::new(&path(p)).starts_with(&target))
-    };
-    let binds = |kind: &Kind| matches!(kind, Kind::Bind { .. });
-    let mounted = asked.container.mounts.iter().any(|m| binds(&m.kind) && below(&m.target));
     let why = match errno {
         Errno::ENOENT if pointer.ends_with("args/0") => {
             "executable file not found in $PATH of the root".to_owned()
@@ -166,5 +180,18 @@ fn inside(asked: &Asked<'_>, pointer: &str, paths: &[CString], errno: Errno, rep
         other => describe(other),
     };
     let finding = asked.about(pointer, why, "put it into the root, or name another");
-    if mounted { &mut report.warnings } else { &mut report.problems }.push(finding);
+    sorted(asked, paths, report).push(finding);
+}
+
+/// Where a finding about files of the root belongs: a mount may bring them.
+fn sorted<'a>(
+    asked: &Asked<'_>,
+    paths: &[CString],
+    report: &'a mut Report,
+) -> &'a mut Vec<Finding> {
+    let path = |path: &CStr| Path::new("/").join(std::ffi::OsStr::from_bytes(path.to_bytes()));
+    let below = |m: &CStr| paths.iter().any(|p| path(p).starts_with(path(m)));
+    let binds = |kind: &Kind| matches!(kind, Kind::Bind { .. });
+    let mounted = asked.container.mounts.iter().any(|m| binds(&m.kind) && below(&m.target));
+    if mounted { &mut report.warnings } else { &mut report.problems }
 }

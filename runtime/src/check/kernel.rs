@@ -19,6 +19,7 @@ pub fn look(asked: &Asked<'_>, report: &mut Report) {
     namespaces(asked, report);
     file_systems(asked, report);
     sysctls(asked, report);
+    block_devices(asked, report);
     seccomp(asked, report);
 }
 
@@ -89,6 +90,22 @@ fn sysctls(asked: &Asked<'_>, report: &mut Report) {
             let pointer = format!("/linux/sysctl/{}", name.replace('~', "~0").replace('/', "~1"));
             let why = format!("this kernel has no /proc/{}", path.to_string_lossy());
             report.problems.push(asked.about(&pointer, why, "load its module, or leave it out"));
+        }
+    }
+}
+
+/// KERNEL: a limit of a block device that isn't there is refused.
+fn block_devices(asked: &Asked<'_>, report: &mut Report) {
+    let lists = asked.value("/linux/resources/blockIO").as_object().into_iter().flatten();
+    for (name, list) in lists.filter(|(_, value)| value.is_array()) {
+        for (n, item) in list.as_array().into_iter().flatten().enumerate() {
+            let number = |key: &str| item[key].as_i64().unwrap_or_default();
+            let device = format!("{}:{}", number("major"), number("minor"));
+            if !Path::new("/sys/dev/block").join(&device).exists() {
+                let pointer = format!("/linux/resources/blockIO/{name}/{n}");
+                let why = format!("there is no block device {device}");
+                report.problems.push(asked.about(&pointer, why, "name one that exists"));
+            }
         }
     }
 }

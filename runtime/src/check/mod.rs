@@ -6,6 +6,7 @@
 mod caller;
 mod files;
 mod kernel;
+mod program;
 mod report;
 mod rules;
 
@@ -83,6 +84,12 @@ fn free(store: &Store, id: &str, report: &mut Report) {
 /// The groups that it would have must not be somebody else's.
 fn groups(asked: &Asked<'_>, wanted: &Wanted<'_>, report: &mut Report) {
     let Ok(group) = lifecycle::group(wanted, asked.container) else { return };
+    for missing in group.missing() {
+        let why = "leave it out, or enable it in the kernel";
+        report.problems.push(asked.about(&missing.pointer, missing.why, why));
+    }
+    let ignored = asked.container.resources.warning();
+    report.warnings.extend(ignored.map(|why| asked.about("/linux/resources/memory", why, "")));
     let pids = group.record().pids().unwrap_or_default();
     if let Some(first) = pids.first() {
         let why = format!("its cgroup is in use by {} processes, such as {first}", pids.len());

@@ -32,6 +32,7 @@ impl Plan {
             Phase::Schedule => vec![format!("{:?}", self.schedule)],
             Phase::Seccomp => self.seccomp(),
             Phase::Credentials => self.credentials(),
+            Phase::Capabilities => self.capabilities(),
             Phase::Start => hooks("startContainer", &self.start_container),
             Phase::Exec => {
                 let args = self.process.args.iter().map(|arg| format!("arg {}", text(arg)));
@@ -109,26 +110,26 @@ impl Plan {
 
     fn credentials(&self) -> Vec<String> {
         let p = &self.process;
-        let caps = p.capabilities;
+        let ids =
+            format!("uid {} gid {} groups {:?} umask {:03o}", p.uid, p.gid, p.groups, p.umask);
+        let bounding = format!("bounding {:#x}", p.capabilities.bounding);
+        let limits = p.rlimits.iter().map(|(resource, soft, hard)| {
+            format!("{} {soft} {hard}", crate::validate::process::rlimit_name(*resource))
+        });
+        let nnp = p.no_new_privileges.then(|| "no_new_privs".to_owned());
+        let first = [format!("cwd {}", text(&p.cwd)), bounding];
+        first.into_iter().chain(limits).chain([ids]).chain(nnp).collect()
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        let caps = self.process.capabilities;
         let sets = [
-            ("bounding", caps.bounding),
             ("permitted", caps.permitted),
             ("effective", caps.effective),
             ("inheritable", caps.inheritable),
             ("ambient", caps.ambient),
         ];
-        let ids =
-            format!("uid {} gid {} groups {:?} umask {:03o}", p.uid, p.gid, p.groups, p.umask);
-        let mut out = vec![format!("cwd {}", text(&p.cwd)), ids];
-        out.extend(sets.into_iter().map(|(name, set)| format!("{name} {set:#x}")));
-        let limits = p.rlimits.iter().map(|(resource, soft, hard)| {
-            format!("{} {soft} {hard}", crate::validate::process::rlimit_name(*resource))
-        });
-        out.extend(limits);
-        if p.no_new_privileges {
-            out.push("no_new_privs".to_owned());
-        }
-        out
+        sets.into_iter().map(|(name, set)| format!("{name} {set:#x}")).collect()
     }
 }
 

@@ -1,0 +1,60 @@
+//! What this kernel has no file for, told without making a group.
+
+use std::path::Path;
+
+use super::limit::Absent;
+use super::place::Place;
+use super::{Cgroup, files};
+
+/// A setting that couldn't be written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Its JSON pointer.
+    pub pointer: String,
+    /// Why not.
+    pub why: String,
+}
+
+impl Cgroup {
+    /// The settings whose files other groups of their hierarchy don't have either.
+    pub fn missing(&self) -> Vec<Missing> {
+        self.places.iter().flat_map(|place| missing(place, sample(place).as_deref())).collect()
+    }
+}
+
+fn missing(place: &Place, sample: Option<&str>) -> Vec<Missing> {
+    // KERNEL: a group of v2 has a controller's files once its parent passes it on.
+    let passed = files::read(&place.mountpoint, "cgroup.controllers").unwrap_or_default();
+    let lacks = |limit: &&super::Limit| {
+        if place.is_unified() {
+            let known = passed.split_whitespace().any(|name| name == limit.controller);
+            return !known && limit.controller != "cgroup";
+        }
+        let there = |file: &str| sample.is_none_or(|dir| Path::new(dir).join(file).exists());
+        match &limit.absent {
+            Absent::Fail => !there(&limit.file),
+            Absent::Skip => false,
+            Absent::Instead(file, _) => !there(&limit.file) && !there(file),
+        }
+    };
+    let limits = place.limits.iter().filter(|limit| !limit.is_none()).filter(lacks);
+    let told = limits.map(|limit| Missing {
+        pointer: format!("/linux/resources{}", limit.pointer),
+        why: if place.is_unified() {
+            format!("{} doesn't offer the {} controller", place.mountpoint, limit.controller)
+        } else {
+            format!("this kernel's groups have no {}", limit.file)
+        },
+    });
+    told.collect()
+}
+
+/// A group like the one that is to be: the nearest there is above it, or any. The root of a
+/// hierarchy won't do: some files it alone lacks.
+fn sample(place: &Place) -> Option<String> {
+    let top = Path::new(&place.mountpoint);
+    let above = Path::new(&place.dir).ancestors().skip(1).take_while(|dir| *dir != top);
+    let mut above = above.filter(|dir| dir.starts_with(top) && dir.is_dir());
+    let near = above.next().and_then(Path::to_str).map(str::to_owned);
+    near.or_else(|| files::children(&place.mountpoint).ok()?.into_iter().next())
+}
