@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 /// Whether the descriptors are there that the container is to have.
 fn handed(command: &Command) -> Result<()> {
     let (preserve, listen) = match command {
-        Command::Create(create) => (create.preserve_fds, listen()),
+        Command::Create(create) => (create.create.preserve_fds, listen()),
         Command::Run(run) => (run.create.preserve_fds, listen()),
         Command::Exec(exec) => (exec.preserve_fds, 0),
         _ => return Ok(()),
@@ -127,7 +127,7 @@ enum Output {
 
 fn perform(command: Command, world: &World) -> Result<Output> {
     match command {
-        Command::Create(create) => command::create::create(&flags(create), world).map(done),
+        Command::Create(alone) => command::create::create(&flags(alone.create), world).map(done),
         Command::Start(start) => command::start::start(&start.id, world).map(done),
         Command::Run(run) => {
             let extra = command::run::Extra {
@@ -162,7 +162,9 @@ fn perform(command: Command, world: &World) -> Result<Output> {
             let (id, interval) = (&events.id, &events.interval);
             command::events::events(id, interval, events.stats, world, &mut sink).map(done)
         }
-        Command::Spec(spec) => command::spec::write(&spec.bundle, spec.rootless).map(done),
+        Command::Spec(spec) => {
+            command::spec::write(&spec.bundle.join(&spec.file), spec.rootless).map(done)
+        }
         Command::Features(_) => Ok(line(command::features::features())),
         Command::Plan(plan) => {
             let (id, bundle, config) = (plan.id, plan.bundle, plan.config);

@@ -22,6 +22,15 @@ fn another_config_file_than_the_bundle_s() {
 }
 
 #[test]
+fn spec_under_another_name() {
+    let w = World::new();
+    let dir = w.path("");
+    w.runtime(["spec", "-f", "other.json", "-b", dir.to_str().unwrap()]).ok();
+    let text = fs::read_to_string(w.path("other.json")).unwrap();
+    assert!(text.contains("\"ociVersion\"") && !w.path("config.json").exists());
+}
+
+#[test]
 fn kill_and_delete_by_regular_expression() {
     let w = World::new();
     let bundles = ["one", "two", "three"].map(|name| w.bundle(name, &["sleep", "1000"]));

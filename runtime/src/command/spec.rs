@@ -9,11 +9,10 @@ use serde::Serialize;
 use crate::cgroup;
 use crate::error::{Error, Result};
 
-/// Writes config.json into a bundle's directory; refuses to overwrite one.
-pub fn write(bundle: &Path, rootless: bool) -> Result<()> {
-    let path = bundle.join("config.json");
+/// Writes a bundle's config.json; refuses to overwrite one.
+pub fn write(path: &Path, rootless: bool) -> Result<()> {
     let shown = path.display().to_string();
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {
             return Err(Error::rule(format!("{shown}: file exists: remove it first")));
@@ -291,10 +290,10 @@ mod tests {
     #[test]
     fn existing_config_is_not_overwritten() {
         let bundle = tempfile::tempdir().unwrap();
-        write(bundle.path(), false).unwrap();
-        let fault = write(bundle.path(), false).unwrap_err().to_string();
+        write(&bundle.path().join("config.json"), false).unwrap();
+        let fault = write(&bundle.path().join("config.json"), false).unwrap_err().to_string();
         assert!(fault.ends_with("file exists: remove it first"), "{fault}");
-        let fault = write(Path::new("/nowhere"), false).unwrap_err().to_string();
+        let fault = write(Path::new("/nowhere/config.json"), false).unwrap_err().to_string();
         assert!(fault.starts_with("create /nowhere/config.json: "), "{fault}");
     }
 }
