@@ -60,6 +60,11 @@ impl Error {
         Self::system(call, subject, Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
     }
 
+    /// Whether the kernel said that we may not.
+    pub const fn is_denial(&self) -> bool {
+        matches!(self, Self::System { errno: Errno::EPERM | Errno::EACCES | Errno::EROFS, .. })
+    }
+
     /// A line of its own.
     pub fn rule(line: impl Into<String>) -> Self {
         Self::Rule(line.into())

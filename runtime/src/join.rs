@@ -48,6 +48,8 @@ pub struct Entry<'a> {
     pub console: Option<OwnedFd>,
     /// Descriptors from 3 on that it keeps.
     pub preserve: u32,
+    /// Whether being kept out of the groups is to be expected: an unprivileged user.
+    pub lenient: bool,
     /// Where the steps go.
     pub trace: &'a Trace,
     /// Where warnings go.
@@ -66,6 +68,7 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     let (record, filter, log) = (entry.record, entry.filter, entry.log);
     // `--cgroup` means that group or none.
     let first = std::ptr::eq(cgroup, &raw const record.cgroup).then_some(record.process.pid);
+    let lenient = entry.lenient;
     let state = || told(record).json("running", record.process.pid);
     let in_user = spaces.user();
     let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
@@ -73,6 +76,7 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     let (init, placed) = trace.step("clone", || spawn(entry, &target, spaces))?;
     let begun = trace.begin();
     let brought = cgroup_join(cgroup, &init, placed, first)
+        .or_else(|e| if lenient && e.is_denial() { Ok(()) } else { Err(e) })
         .and_then(|()| rdt.join(init.pid.as_raw()))
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))

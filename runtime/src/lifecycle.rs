@@ -283,18 +283,20 @@ pub fn poststart(hooks: &Hooks, record: &Record) -> Result<()> {
 /// Removes a container whose process has ended: groups, directory, then the poststop hooks.
 pub fn destroy(held: &Held, record: &Record, log: &Log) -> Result<()> {
     let trace = &log.trace;
-    // What outlived the first process (no pid namespace of its own) ends with it.
+    // What outlived the first process ends with it; in a pid namespace of its own nothing does,
+    // and processes in a group below may be another container's.
     // Looked at first, since killing all means freezing, which takes its time.
-    if !record.cgroup.pids().is_ok_and(|left| left.is_empty()) {
+    if record.shared_pids && !record.cgroup.pids().is_ok_and(|left| left.is_empty()) {
         let _ = record.cgroup.kill(libc::SIGKILL);
     }
     let config = held.dir.config();
-    let groups = trace.step("groups", || record.cgroup.delete().and(record.rdt.remove()));
+    // As runc: what can't be removed can still be found, and its removal tried again.
+    trace.step("groups", || record.cgroup.delete().and(record.rdt.remove()))?;
     let directory = trace.step("remove", || held.dir.remove());
     // The id is free, and who waits for it need not wait for the hooks.
     held.release();
     trace.step("poststop", || poststop(config, record, log));
-    groups.and(directory)
+    directory
 }
 
 fn poststop(config: Result<String>, record: &Record, log: &Log) {

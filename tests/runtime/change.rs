@@ -69,7 +69,7 @@ fn a_memory_limit_below_what_is_used_is_refused_when_asked_to_check() {
     let id = b.id();
     let json = r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#;
     let done = w.runtime_cmd(["update", "-r", "-", id]).stdin(json).run().refused();
-    done.err_has("/linux/resources/memory/limit").err_has("in use");
+    done.err_has("/linux/resources/memory/limit").err_has("rejecting memory limit 4096 <= usage ");
     let json = r#"{"memory":{"limit":67108864,"checkBeforeUpdate":true}}"#;
     w.runtime_cmd(["update", "-r", "-", id]).stdin(json).run().ok();
     w.runtime(["delete", "-f", id]).ok();

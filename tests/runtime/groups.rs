@@ -163,3 +163,44 @@ fn containerds_path_is_taken_literally_and_its_groups_go() {
     let left = e2e::leaks::cgroups();
     assert!(left.iter().all(|c| !c.to_string_lossy().contains(&path)));
 }
+
+#[test]
+fn deleting_a_container_spares_another_in_a_group_below() {
+    let w = World::new();
+    let (outer, inner) = (w.bundle("a", &["sleep", "1000"]), w.bundle("b", &["sleep", "1000"]));
+    let below = format!("/{}/{}", outer.id(), inner.id());
+    let inner = inner.with("/linux/cgroupsPath", below.into());
+    for b in [&outer, &inner] {
+        create(&w, b);
+        w.runtime(["start", b.id()]).ok();
+    }
+    w.runtime(["kill", outer.id(), "KILL"]).ok();
+    wait_for(&w, outer.id(), "stopped");
+    w.runtime(["delete", outer.id()]).refused().err_has("busy");
+    assert_eq!(status(&w, inner.id()), "running");
+    w.runtime(["delete", "-f", inner.id()]).ok();
+    w.runtime(["delete", outer.id()]).ok();
+    let left = e2e::leaks::cgroups();
+    assert!(left.iter().all(|c| !c.to_string_lossy().contains(outer.id())));
+}
+
+#[test]
+fn a_create_that_fails_after_the_groups_were_made_leaves_none() {
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    let deep = format!("/{}/deep/er", b.id());
+    let b = b.with("/linux/cgroupsPath", deep.into());
+    let gone = || {
+        let left = e2e::leaks::cgroups();
+        assert!(left.iter().all(|c| !c.to_string_lossy().contains(b.id())));
+    };
+    let run = |b: &Bundle| w.runtime(["run", "-b", b.path(), b.id()]).refused();
+    let no_program = w.bundle("c", &["/absent"]);
+    let no_program = no_program.with("/linux/cgroupsPath", format!("/{}/deep", b.id()).into());
+    run(&no_program);
+    gone();
+    let hook = json!([{"path": "/bin/false"}]);
+    let no_program = no_program.with("/process/args", json!(["true"]));
+    run(&no_program.with("/hooks/createRuntime", hook));
+    gone();
+}

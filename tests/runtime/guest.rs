@@ -19,7 +19,7 @@ pub fn guest(w: &World, options: &[&str], script: &str) -> Cmd {
 }
 
 /// The bundle in a user namespace that maps root to uid 1000, and its files readable there.
-fn for_tester(w: &World, b: Bundle) -> Bundle {
+pub fn for_tester(w: &World, b: Bundle) -> Bundle {
     let one = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
     let b = b.and("/linux/namespaces", json!({"type": "user"}));
     let mut b = b.with("/linux/uidMappings", one.clone()).with("/linux/gidMappings", one);

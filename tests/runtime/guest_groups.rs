@@ -3,7 +3,7 @@
 use e2e::World;
 use serde_json::{Value, json};
 
-use super::guest::guest;
+use super::guest::{for_tester, guest};
 
 /// Runs a script in a guest where the world's bundle `b` is /b, and `rt` is dhow-runtime.
 fn in_guest(w: &World, script: &str) -> e2e::Done {
@@ -162,4 +162,19 @@ fn limits_of_cgroup_v2_are_set_and_updated() {
     let expected = expected.iter().filter(|line| swap || !line.starts_with("memory.swap.max"));
     assert_eq!(lines, expected.copied().collect::<Vec<_>>(), "{done}");
     done.err_has("checkBeforeUpdate");
+}
+
+#[test]
+fn exec_by_a_user_whose_own_group_bars_the_way_goes_without() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let b = b.with("/linux/resources", json!({}));
+    drop(for_tester(&w, b.with("/linux/cgroupsPath", "/u/one".into())));
+    let script = "install -d -o 1000 -g 1000 /run/user /run/user/1000; chown -R 1000:1000 /b; \
+        mkdir -p $g/u/session; chown 1000 $g/u $g/u/cgroup.* $g/u/session $g/u/session/cgroup.*; \
+        as() { setpriv --reuid=1000 --regid=1000 --init-groups env HOME=/home/tester \
+            XDG_RUNTIME_DIR=/run/user/1000 /dhow/dhow-runtime \"$@\"; }; \
+        echo $$ >$g/u/session/cgroup.procs; quiet as run -d one; as exec one grep -c . /proc/self/cgroup; \
+        echo $$ >$g/cgroup.procs; as exec one id -u; as delete -f one";
+    in_guest(&w, script).ok().out_is("1\n0");
 }

@@ -18,7 +18,7 @@ use super::{files, update, v1, v2};
 use crate::error::{Error, Result};
 
 /// How long the end of processes that were killed may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The directories of a container's groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,11 +122,12 @@ impl Record {
         let text = files::read(dir, file)
             .map_err(|e| Error::system("read", format!("{dir}/{file}"), e))?;
         let used: i64 = text.parse().unwrap_or(0);
-        for (limit, field) in [(memory.swap, "swap"), (memory.limit, "limit")] {
+        let both = [(memory.swap, "swap", "memory+swap"), (memory.limit, "limit", "memory")];
+        for (limit, field, what) in both {
             if let Some(limit @ 1..) = limit
                 && limit <= used
             {
-                let why = format!("{limit} is no more than the {used} bytes in use");
+                let why = format!("rejecting {what} limit {limit} <= usage {used}");
                 let pointer = format!("/linux/resources/memory/{field}");
                 return Err(Error::config(pointer, why + " (checkBeforeUpdate)"));
             }
@@ -255,8 +256,10 @@ impl Record {
     /// are about to end. What can't be removed is said after the rest is gone.
     pub fn delete(&self) -> Result<()> {
         let mut first = None;
+        // One patience for all: what holds one of them holds each.
+        let until = Instant::now() + PATIENCE;
         for dir in self.paths.values() {
-            if let Err(fault) = remove(dir) {
+            if let Err(fault) = remove_until(dir, until) {
                 first.get_or_insert(fault);
             }
         }
@@ -325,7 +328,10 @@ pub(super) fn collect(dir: &str, pids: &mut Vec<i32>) -> Result<()> {
 
 /// Removes a group and those below it.
 pub(super) fn remove(dir: &str) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
+    remove_until(dir, Instant::now() + PATIENCE)
+}
+
+fn remove_until(dir: &str, until: Instant) -> Result<()> {
     let mut pause = Duration::from_millis(1);
     loop {
         let errno = match fs::remove_dir(dir).map_err(|e| files::errno(&e)) {
@@ -336,7 +342,7 @@ pub(super) fn remove(dir: &str) -> Result<()> {
             return Err(Error::system("rmdir", dir, errno));
         }
         for child in files::children(dir).unwrap_or_default() {
-            remove(&child)?;
+            remove_until(&child, until)?;
         }
         if !await_end(dir, until) {
             // Empty and yet busy: a task between its end and its release, for

@@ -13,7 +13,7 @@ use crate::foreground::{self, Relay, Signals};
 use crate::init::parent::Init;
 use crate::join::{Entry, join};
 use crate::lifecycle;
-use crate::log::{Level, Log};
+use crate::log::Level;
 use crate::seccomp::Filter;
 use crate::state::{Record, Status};
 use crate::trace::Trace;
@@ -93,7 +93,7 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     let schedule = schedule::schedule(&process, &config.linux)?;
     keep(flags.preserve_fds)?;
     say_affinity(&process, world);
-    launch(flags, &record, &process, &schedule, filter.as_ref(), &world.log)
+    launch(flags, &record, &process, &schedule, filter.as_ref(), world)
 }
 
 /// In the words that runc's users and tests look for.
@@ -115,8 +115,9 @@ fn launch(
     process: &Process,
     schedule: &Schedule,
     filter: Option<&Filter>,
-    log: &Log,
+    world: &World,
 ) -> Result<i32> {
+    let log = &world.log;
     let trace = &log.trace;
     let groups = groups(record, &flags.cgroup)?;
     let handle = Handle::connect(flags.pidfd_socket.as_deref())?;
@@ -133,6 +134,7 @@ fn launch(
         filter,
         console,
         preserve,
+        lenient: world.rootless,
         trace,
         log,
     })?;
