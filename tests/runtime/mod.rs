@@ -7,6 +7,7 @@ mod change;
 mod check;
 mod checkpoint;
 mod console;
+mod devices;
 mod environment;
 mod events;
 mod exec;

@@ -292,3 +292,20 @@ fn mount_label_is_left_out_where_nothing_reads_it() {
     let b = b.with("/linux/mountLabel", "system_u:object_r:container_file_t:s0:c1,c2".into());
     w.runtime(["run", "-b", b.path(), b.id()]).ok().err_has("mount labels are left out");
 }
+
+#[test]
+fn options_longer_than_the_mount_api_takes() {
+    let w = World::new();
+    let lower: Vec<_> = ["a", "b"].map(|name| w.path(name.repeat(150))).into_iter().collect();
+    for (n, dir) in lower.iter().enumerate() {
+        fs::create_dir(dir).unwrap();
+        fs::write(dir.join(format!("file{n}")), "").unwrap();
+    }
+    let option = format!("lowerdir={}:{}", lower[0].display(), lower[1].display());
+    let overlay = json!({"destination": "/in", "type": "overlay", "source": "overlay",
+        "options": [option, "nosuid", "ro"]});
+    let done = with_mounts(&w, &format!("ls /in; {LOOK}"), &[overlay]).ok();
+    let lines = done.lines();
+    assert_eq!(lines[..2], ["file0", "file1"]);
+    assert!(lines[2].starts_with("ro,nosuid,"), "{done}");
+}

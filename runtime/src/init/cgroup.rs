@@ -36,10 +36,14 @@ pub fn attach(groups: Option<&Mounts>, root: &Root, m: &Mount) -> Done {
     }
 }
 
+/// As runc: whatever the options are, v1 groups hold no programs and no devices.
+const HARD: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+
 fn separate(groups: Option<&Mounts>, root: &Root, m: &Mount) -> Done {
     let Some(Mounts::Separate { mounts: list, links }) = groups else { return Ok(()) };
     let target = root.directory(&m.target)?;
-    let writable = m.attributes.set & !attr::RDONLY;
+    let own = Attributes { set: m.attributes.set | HARD, clear: 0 };
+    let writable = own.set & !attr::RDONLY;
     let tmpfs = mounts::make(c"tmpfs", c"tmpfs", &[], Some(0o755), writable)
         .map_err(|(errno, _)| Cause::new("mount", shown(&m.target), errno))?;
     for group in list {
@@ -56,13 +60,12 @@ fn separate(groups: Option<&Mounts>, root: &Root, m: &Mount) -> Done {
     let inside = Root::new(tmpfs);
     for group in list {
         let tree = mounts::tree(&path(&group.dir), false)?;
-        mounts::dress(tree.as_fd(), m.attributes, false).because("mount_setattr", &group.name)?;
+        mounts::dress(tree.as_fd(), own, false).because("mount_setattr", &group.name)?;
         let name = path(&group.name);
         let at = inside.directory(&name)?;
         kernel::move_mount(tree.as_fd(), at.as_fd()).because("mount", &group.name)?;
     }
-    mounts::dress(inside.as_fd(), m.attributes, false)
-        .because("mount_setattr", shown(&m.target))?;
+    mounts::dress(inside.as_fd(), own, false).because("mount_setattr", shown(&m.target))?;
     mounts::spread(&m.propagation, inside.as_fd()).because("mount_setattr", shown(&m.target))
 }
 

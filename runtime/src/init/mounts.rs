@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use dhow_kernel::mount::{self as kernel, Tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
@@ -177,6 +178,9 @@ fn new(
         .then(|| fstat(&target).map(|s| s.st_mode & 0o7777))
         .transpose()
         .because("stat", shown(&m.target))?;
+    if options.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST)) {
+        return long(root, m, fstype, source, options, &target);
+    }
     let made = make(fstype, source, options, mode, m.attributes.set)
         .map_err(|(errno, why)| failed(m, fstype, errno, &why))?;
     if copy_up {
@@ -185,6 +189,32 @@ fn new(
     dress(made.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
     spread(&m.propagation, made.as_fd()).because("mount_setattr", shown(&m.target))?;
     kernel::move_mount(made.as_fd(), target.as_fd()).because("mount", shown(&m.target))
+}
+
+/// KERNEL: fsconfig(2) takes no longer value; overlay's lowerdir often is.
+const LONGEST: usize = 255;
+
+/// A new instance by mount(2), which takes a page of options.
+fn long(
+    root: &Root,
+    m: &Mount,
+    fstype: &CStr,
+    source: &CStr,
+    options: &Options,
+    target: &OwnedFd,
+) -> Done {
+    let text = |(key, value): &(std::ffi::CString, Option<std::ffi::CString>)| match value {
+        Some(value) => [key.to_bytes(), b"=", value.to_bytes()].concat(),
+        None => key.to_bytes().to_vec(),
+    };
+    let data = options.iter().map(text).collect::<Vec<_>>().join(&b',');
+    let place = format!("/proc/self/fd/{}", target.as_raw_fd());
+    mount(Some(source), place.as_str(), Some(fstype), MsFlags::empty(), Some(data.as_slice()))
+        .map_err(|errno| failed(m, fstype, errno, ""))?;
+    let made = root.open(&m.target, OFlag::O_PATH).because("open", shown(&m.target))?;
+    dress(made.as_fd(), m.attributes, false).because("mount_setattr", shown(&m.target))?;
+    dress(made.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
+    spread(&m.propagation, made.as_fd()).because("mount_setattr", shown(&m.target))
 }
 
 fn failed(m: &Mount, fstype: &CStr, errno: Errno, why: &str) -> Cause {

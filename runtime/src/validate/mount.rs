@@ -457,6 +457,19 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_options_make_reading_panic(
+            options in proptest::collection::vec(".{0,12}|r?(no)?(ro|bind|atime|idmap|x=,\"y)", 0..5),
+            kind in "bind|tmpfs|proc|cgroup|",
+            destination in "[/.a-z]{0,20}",
+        ) {
+            let json = serde_json::json!({
+                "destination": destination, "type": kind, "source": "s", "options": options});
+            let _ = entry(&json.to_string(), &AROUND);
+        }
+    }
+
     #[test]
     fn a_remount_changes_what_is_there() {
         let m = with("tmpfs", &["remount", "ro", "size=1k"]).unwrap();
