@@ -34,6 +34,7 @@ pub fn check(store: &Store, wanted: &Wanted<'_>, id: Option<&str>) -> Result<Rep
     let text = repaired.document.to_string();
     if let Ok(container) = validate::parse(&text).and_then(|s| validate::container(s, &bundle)) {
         let asked = Asked { repaired: &repaired, container: &container };
+        report.warnings.extend(container.warnings.iter().map(|told| odd(&asked, told)));
         caller::look(&asked, &mut report);
         kernel::look(&asked, &mut report);
         files::look(&asked, &mut report);
@@ -66,6 +67,14 @@ impl Asked<'_> {
             why: why.into(),
             remedy: remedy.to_owned(),
         }
+    }
+}
+
+/// What is passed over already when it is read: pointer and reason.
+fn odd(asked: &Asked<'_>, told: &str) -> Finding {
+    match told.split_once(": ") {
+        Some((pointer, why)) if pointer.starts_with('/') => asked.about(pointer, why, ""),
+        _ => asked.about("", told, ""),
     }
 }
 
