@@ -76,7 +76,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the descriptors are there that the container is to have.
+/// Whether the descriptors are there that the container is to have; others end here where a
+/// process of ours would hold them until `start`.
 fn handed(command: &Command) -> Result<()> {
     let (preserve, listen) = match command {
         Command::Create(create) => (create.create.preserve_fds, listen()),
@@ -84,7 +85,15 @@ fn handed(command: &Command) -> Result<()> {
         Command::Exec(exec) => (exec.preserve_fds, 0),
         _ => return Ok(()),
     };
-    dhow_runtime::lifecycle::handed(preserve, listen)
+    dhow_runtime::lifecycle::handed(preserve, listen)?;
+    // A file may be named by its descriptor.
+    let named = || std::env::args_os().any(|arg| arg.to_string_lossy().contains("/fd/"));
+    if matches!(command, Command::Create(_)) && !named() {
+        let first = 3 + preserve + listen;
+        dhow_kernel::close::close_from(first)
+            .map_err(|e| Error::system("close_range", first.to_string(), e))?;
+    }
+    Ok(())
 }
 
 /// Where containers are kept, the other global flags judged.

@@ -124,3 +124,21 @@ fn descriptor_of_the_runtimes_own_is_never_taken_for_one_to_preserve() {
     }
     w.runtime(["delete", "-f", b.id()]).ok();
 }
+
+#[test]
+fn container_that_waits_for_its_start_holds_no_descriptor_of_the_callers() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let held = w.path("held");
+    std::fs::write(&held, "").unwrap();
+    let open = format!("exec 3<{0} 9<{0}; exec \"$@\" >/dev/null 2>&1 </dev/null", held.display());
+    for (preserve, left) in [("0", 0), ("1", 1)] {
+        let create = ["create", "--preserve-fds", preserve, "-b", b.path(), b.id()];
+        w.runtime_cmd(create).under(["sh", "-c", &open, "sh"]).run().ok();
+        let pid = w.runtime(["state", b.id()]).ok().json()["pid"].to_string();
+        let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        let ours = fds.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == held));
+        assert_eq!(ours.count(), left);
+        w.runtime(["delete", "-f", b.id()]).ok();
+    }
+}
