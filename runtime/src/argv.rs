@@ -307,6 +307,8 @@ fn count(verb: &str, command: &clap::Command, words: &[OsString]) -> String {
 }
 
 /// clap's report in one line, in Go's words where it has some.
+///
+/// DIFFERS: runc says "Incorrect Usage." and prints the whole help on standard output, too.
 fn worded(e: &clap::Error, count: &str) -> String {
     let text = |kind| match e.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),

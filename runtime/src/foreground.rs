@@ -55,6 +55,8 @@ pub fn terminal_pair() -> Result<(OwnedFd, OwnedFd)> {
 
 impl Relay {
     /// Receives the master and makes our terminal raw.
+    ///
+    /// DIFFERS: from runc, which gives up when standard input is no terminal of its own.
     pub fn receive(socket: BorrowedFd<'_>) -> Result<Self> {
         let master = receive(socket).map_err(|e| Error::system("receive", "the terminal", e))?;
         let saved = tcgetattr(std::io::stdin()).ok();

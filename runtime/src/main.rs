@@ -364,6 +364,8 @@ fn print(text: &str) -> ExitCode {
 }
 
 /// The log has it; standard error too, once.
+///
+/// DIFFERS: runc puts "runc create failed: ", "runc run failed: " or "exec failed: " before it.
 fn fail(log: &Log, e: &Error, code: u8) -> ExitCode {
     let message = e.to_string();
     log.line(Level::Error, &message);

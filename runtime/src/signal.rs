@@ -39,6 +39,8 @@ const NAMES: [(&str, i32); 35] = [
 ];
 
 /// Reads `15`, `TERM`, `SIGTERM`, `sigterm`, `RTMIN+3`, `RTMAX-1`.
+///
+/// DIFFERS: runc hands any number to the kernel, which then says "invalid argument".
 pub fn parse(text: &str) -> Option<i32> {
     let (min, max) = (libc::SIGRTMIN(), libc::SIGRTMAX());
     if let Ok(number) = text.parse::<i32>() {

@@ -22,6 +22,17 @@ fn another_config_file_than_the_bundle_s() {
 }
 
 #[test]
+fn what_is_in_the_root_is_not_swept_away() {
+    use std::os::unix::fs::PermissionsExt;
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    w.runtime(["run", "-b", b.path(), b.id()]).ok();
+    // XDG base directories: the sticky bit says so.
+    let mode = fs::metadata(w.runtime_root()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o1700);
+}
+
+#[test]
 fn spec_under_another_name() {
     let w = World::new();
     let dir = w.path("");
