@@ -274,3 +274,19 @@ fn a_program_that_is_there_and_cannot_be_executed_is_told() {
         assert_eq!(why.is_empty(), done.out().is_empty(), "{done}");
     }
 }
+
+#[test]
+fn what_is_taken_from_the_host_has_to_be_there() {
+    let w = World::new();
+    let b = super::rootless::bundle(&w, "b", &["true"]);
+    let device = |path: &str| json!({"path": path, "type": "c", "major": 1, "minor": 3});
+    let b = b
+        .with("/linux/devices", json!([device("/dev/null"), device("/dev/no-such-device")]))
+        .with("/linux/netDevices", json!({"no-such-if": {"name": "eth0"}, "lo": {"name": "eth1"}}));
+    let done = w.runtime(["check", "-b", b.path(), "--format", "json"]).code(1);
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let found = pointers(&report, "problems");
+    assert!(found.contains(&"/linux/devices/1/path".to_owned()), "{report:#}");
+    assert!(found.contains(&"/linux/netDevices/no-such-if".to_owned()), "{report:#}");
+    assert!(!found.iter().any(|at| at.starts_with("/linux/devices/0")), "{report:#}");
+}

@@ -42,6 +42,10 @@ fn what_the_plan_says_is_what_the_trace_shows() {
     assert_eq!(init(&plan), init(&trace));
     let groups =
         |lines: &[Value]| lines.iter().find(|l| l["step"] == "groups").unwrap()["does"].clone();
+    let hooks = |lines: &[Value]| {
+        lines.iter().find(|l| l["step"] == "hooks" && l["by"] == "parent").unwrap()["does"].clone()
+    };
+    assert_eq!(hooks(&plan), hooks(&trace));
     assert_eq!(groups(&plan), groups(&trace));
     assert!(groups(&plan).to_string().contains("100000000"), "{plan:?}");
     let parent = steps(&trace, "parent");
@@ -56,6 +60,7 @@ fn what_the_plan_says_is_what_the_trace_shows() {
         "groups",
         "sources",
         "clone",
+        "hooks",
         "bring",
         "record",
         "go",
@@ -67,11 +72,15 @@ fn what_the_plan_says_is_what_the_trace_shows() {
         "end",
     ];
     assert_eq!(parent, wanted);
-    // Microseconds from the start of the command: each side's only grow.
-    for by in ["init", "parent"] {
-        let at: Vec<u64> =
-            trace.iter().filter(|l| l["by"] == by).map(|l| l["at"].as_u64().unwrap()).collect();
-        assert!(at.is_sorted() && at.last() < Some(&120_000_000), "{trace:?}");
+    // Microseconds from the start of the command: init's only grow; the parent's steps hold others.
+    let at = |by: &str| -> Vec<u64> {
+        trace.iter().filter(|l| l["by"] == by).map(|l| l["at"].as_u64().unwrap()).collect()
+    };
+    let (init, parent) = (at("init"), at("parent"));
+    assert!(init.is_sorted() && parent.iter().max() == parent.last(), "{trace:?}");
+    assert!(parent.last() < Some(&120_000_000), "{trace:?}");
+    for line in trace.iter().filter(|l| l["step"] == "hooks" && l["by"] == "parent") {
+        assert!(line["took"].as_u64() > Some(100), "it starts a program: {line}");
     }
     // As text: phases, mounts, ids, groups, hooks, environment.
     let text = w.runtime(["plan", "-b", b.path(), b.id()]).ok();

@@ -31,11 +31,30 @@ pub fn look(asked: &Asked<'_>, report: &mut Report) {
     if !user {
         report.warnings.extend(lacking(asked, own));
     }
+    report.problems.extend(maps(asked));
     report.warnings.extend(unknown(asked));
     if !has(SYS_RESOURCE) {
         report.problems.extend(limits(asked));
         oom(asked, report);
     }
+}
+
+/// KERNEL: user_namespaces(7): the unprivileged write one line of their own id, or have it done.
+fn maps<'a>(asked: &'a Asked<'_>) -> impl Iterator<Item = Finding> + 'a {
+    const DIRS: [&str; 5] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/bin"];
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let c = asked.container;
+    let maps = [
+        (&c.uid_map, uid.as_raw(), "newuidmap", "/linux/uidMappings"),
+        (&c.gid_map, gid.as_raw(), "newgidmap", "/linux/gidMappings"),
+    ];
+    maps.into_iter().filter(move |_| !uid.is_root()).filter_map(|(map, id, program, pointer)| {
+        let own = map.is_empty() || matches!(&map[..], [one] if one.host == id && one.size == 1);
+        let found = || DIRS.iter().any(|dir| std::path::Path::new(dir).join(program).exists());
+        let why = || format!("writing it takes {program}, which isn't there");
+        let remedy = "install it (uidmap), or map the caller's own id alone";
+        (!own && !found()).then(|| asked.about(pointer, why(), remedy))
+    })
 }
 
 /// Capabilities that can't be given, and aren't: as runc, no error.

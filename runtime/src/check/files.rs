@@ -18,6 +18,7 @@ use crate::init::protocol::errno_of;
 use crate::init::root::Root;
 use crate::lifecycle;
 use crate::validate::hook::Hook;
+use crate::validate::linux::ns;
 use crate::validate::mount::{Ids, Kind, Mapping};
 
 /// Looks at files of the host and, confined, of the root.
@@ -32,6 +33,7 @@ pub fn look(asked: &Asked<'_>, report: &mut Report) {
         }
     }
     sources(asked, report);
+    devices(asked, report);
     hooks(asked, report);
     if c.process.terminal {
         let why = "create, and run --detach, need --console-socket for it";
@@ -74,6 +76,28 @@ fn sources(asked: &Asked<'_>, report: &mut Report) {
             let pointer = format!("/mounts/{}", mount.index);
             let why = format!("{}: {why}", path.to_string_lossy());
             report.problems.push(asked.about(&pointer, why, "name a user namespace that exists"));
+        }
+    }
+}
+
+/// In a user namespace devices are the host's, bound; interfaces come from where the caller is.
+fn devices(asked: &Asked<'_>, report: &mut Report) {
+    let host = |path: &CStr| Path::new("/").join(std::ffi::OsStr::from_bytes(path.to_bytes()));
+    let user = asked.container.namespaces.has(ns::USER);
+    for (n, device) in asked.container.devices.iter().enumerate().filter(|_| user) {
+        if !host(&device.path).exists() {
+            let pointer = format!("/linux/devices/{n}/path");
+            let why = "in a user namespace it is bound from the host, which has none";
+            report.problems.push(asked.about(&pointer, why, "make it there, or leave it out"));
+        }
+    }
+    let interfaces = asked.value("/linux/netDevices").as_object().into_iter().flatten();
+    for (name, _) in interfaces {
+        if !Path::new("/sys/class/net").join(name).exists() {
+            let pointer =
+                format!("/linux/netDevices/{}", name.replace('~', "~0").replace('/', "~1"));
+            let why = "there is no network interface of that name";
+            report.problems.push(asked.about(&pointer, why, "name one that exists"));
         }
     }
 }

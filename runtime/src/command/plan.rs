@@ -40,10 +40,7 @@ fn steps(decided: &Decided) -> Vec<Step> {
     let mut out = vec![parent("groups", group.lines())];
     for &phase in &plan.phases {
         if phase == crate::plan::Phase::Hooks && plan.runtime_hooks {
-            let all =
-                [("prestart", &rest.hooks.prestart), ("createRuntime", &rest.hooks.create_runtime)];
-            let does = all.into_iter().flat_map(|(kind, list)| hooks(kind, list)).collect();
-            out.push(parent("hooks", does));
+            out.push(parent("hooks", rest.before_root()));
         }
         out.push(Step { by: "init", name: phase.name(), does: plan.lines(phase) });
     }

@@ -209,7 +209,8 @@ fn bring(
     log: &Log,
 ) -> Result<()> {
     if plan.spaces.clone & ns::USER != 0 {
-        idmap::write(proc, init.pid, &plan.uid_map, &plan.gid_map)?;
+        let write = || idmap::write(proc, init.pid, &plan.uid_map, &plan.gid_map);
+        log.trace.step("id maps", write)?;
         init.say(&Message::Mapped)?;
     }
     netdevices::carry(plan, proc, init.pid)?;
@@ -222,10 +223,12 @@ fn bring(
                 init.say(&Message::Idmapped)?;
             }
             Message::Hooks => {
+                let begun = log.trace.begin();
                 let (pid, env) = (init.pid.as_raw(), Vector::environment());
                 let scene = |kind| state.outside(kind, "created", pid, &env);
                 scene("prestart").run(&rest.hooks.prestart)?;
                 scene("createRuntime").run(&rest.hooks.create_runtime)?;
+                log.trace.end("parent", "hooks", begun, || rest.before_root());
                 init.say(&Message::Hooked)?;
             }
             Message::Listener(fd) => {

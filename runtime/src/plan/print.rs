@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use super::{Phase, Pivot, Plan};
+use super::{Phase, Pivot, Plan, Rest};
 use crate::validate::hook::Hook;
 use crate::validate::linux::{KINDS, ns};
 use crate::validate::mount::{Ids, Kind, Mount, attr};
@@ -130,6 +130,15 @@ impl Plan {
             ("ambient", caps.ambient),
         ];
         sets.into_iter().map(|(name, set)| format!("{name} {set:#x}")).collect()
+    }
+}
+
+impl Rest {
+    /// What the parent runs while init waits, a line each.
+    pub fn before_root(&self) -> Vec<String> {
+        let mut lines = hooks("prestart", &self.hooks.prestart);
+        lines.extend(hooks("createRuntime", &self.hooks.create_runtime));
+        lines
     }
 }
 
