@@ -332,6 +332,13 @@ pub fn kill_and_wait(record: &Record) -> Result<()> {
     end(&process, &record.id)
 }
 
+/// Whether a container's first process ends by itself in the time given.
+pub fn ends_within(record: &Record, milliseconds: u16) -> bool {
+    let Some(process) = record.process.open() else { return true };
+    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut fds, PollTimeout::from(milliseconds)), Ok(1))
+}
+
 /// Ends whoever is making the container in this directory. Its hooks end with it, and init
 /// ends by itself.
 pub fn end_maker(dir: &Dir) -> Result<()> {

@@ -55,6 +55,16 @@ fn states_follow_the_specification() {
 }
 
 #[test]
+fn delete_right_after_start_waits_for_a_short_program() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "0.02"]);
+    create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    w.runtime(["delete", b.id()]).ok();
+    w.runtime(["state", b.id()]).refused();
+}
+
+#[test]
 fn created_container_waits_for_start() {
     let w = World::new();
     let b = w.bundle("b", &["touch", "/started"]);
