@@ -1,9 +1,15 @@
 //! argv as typed: runc's command line, and crun's extras; nothing is resolved here. Help is
 //! written from these definitions.
 
-// Said so that `examples/pages.rs` finds it too.
+// Said so that `examples/pages.rs` finds them too.
 #[path = "cli/criu.rs"]
 pub mod criu;
+#[path = "cli/exec.rs"]
+pub mod exec;
+#[path = "cli/launch.rs"]
+pub mod launch;
+#[path = "cli/update.rs"]
+pub mod update;
 
 use std::path::PathBuf;
 
@@ -184,11 +190,11 @@ macro_rules! verbs {
 
 verbs! {
     /// Make a container, up to where only its start is missing
-    Create(CreateAlone) = "create",
+    Create(launch::CreateAlone) = "create",
     /// Start a created container
     Start(One) = "start",
     /// Create, start, and wait for a container
-    Run(Run) = "run",
+    Run(launch::Run) = "run",
     /// Show a container's state as JSON
     State(One) = "state",
     /// Send a signal to a container's first process
@@ -200,7 +206,7 @@ verbs! {
     /// Start a container from a checkpoint, where it stopped
     Restore(criu::Restore) = "restore",
     /// Execute one more process in a running container
-    Exec(Exec) = "exec",
+    Exec(exec::Exec) = "exec",
     /// List containers
     List(List) = "list",
     /// Show the processes of a container
@@ -210,7 +216,7 @@ verbs! {
     /// Let a paused container run again
     Resume(One) = "resume",
     /// Change a container's limits
-    Update(Update) = "update",
+    Update(update::Update) = "update",
     /// Show what a container uses, and that it ran out of memory, as JSON
     Events(Events) = "events",
     /// Write a config.json to start from
@@ -331,65 +337,6 @@ pub struct Check {
     pub id: Option<String>,
 }
 
-/// What create and run share.
-#[derive(Debug, Args)]
-pub struct Create {
-    /// Container
-    pub id: String,
-    /// The bundle's directory
-    #[arg(long, short, value_name = "DIR", default_value = ".")]
-    pub bundle: PathBuf,
-    /// Another file than the bundle's config.json
-    #[arg(long, short = 'f', value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Write the first process's pid here
-    #[arg(long, value_name = "FILE")]
-    pub pid_file: Option<PathBuf>,
-    /// Send the terminal's master to this socket
-    #[arg(long, value_name = "SOCKET")]
-    pub console_socket: Option<PathBuf>,
-    /// Send a pidfd of the container's first process to this socket
-    #[arg(long, value_name = "SOCKET")]
-    pub pidfd_socket: Option<PathBuf>,
-    /// Leave this many descriptors from 3 on to the container
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub preserve_fds: u32,
-    /// Move the root instead of pivoting, for a root on a ramfs
-    #[arg(long)]
-    pub no_pivot: bool,
-    /// Keep the caller's session keyring
-    #[arg(long)]
-    pub no_new_keyring: bool,
-}
-
-/// `create`.
-#[derive(Debug, Args)]
-pub struct CreateAlone {
-    /// Shared flags.
-    #[command(flatten)]
-    pub create: Create,
-    /// (crun's: nobody stays to reap orphans anyway)
-    #[arg(long, hide = true)]
-    pub no_subreaper: bool,
-}
-
-/// `run`.
-#[derive(Debug, Args)]
-pub struct Run {
-    /// Shared flags.
-    #[command(flatten)]
-    pub create: Create,
-    /// Leave as soon as the program runs
-    #[arg(long, short)]
-    pub detach: bool,
-    /// Keep the container after its end
-    #[arg(long)]
-    pub keep: bool,
-    /// Leave orphans to the machine's init
-    #[arg(long)]
-    pub no_subreaper: bool,
-}
-
 /// `kill`.
 #[derive(Debug, Args)]
 pub struct Kill {
@@ -404,131 +351,6 @@ pub struct Kill {
     /// Take the id for a regular expression, and all containers it matches
     #[arg(long, short)]
     pub regex: bool,
-}
-
-/// `exec`.
-#[derive(Debug, Args)]
-pub struct Exec {
-    /// Send the terminal's master to this socket
-    #[arg(long, value_name = "SOCKET")]
-    pub console_socket: Option<PathBuf>,
-    /// Send a pidfd of the process to this socket
-    #[arg(long, value_name = "SOCKET")]
-    pub pidfd_socket: Option<PathBuf>,
-    /// Start in this directory
-    #[arg(long, value_name = "DIR")]
-    pub cwd: Option<String>,
-    /// Set a variable of the environment
-    #[arg(long, short, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
-    /// Give it a terminal
-    #[arg(long, short)]
-    pub tty: bool,
-    /// Execute as this user
-    #[arg(long, short, value_name = "UID[:GID]")]
-    pub user: Option<String>,
-    /// Add a supplementary group
-    #[arg(long, short = 'g', value_name = "GID")]
-    pub additional_gids: Vec<u32>,
-    /// Take the whole process from this file
-    #[arg(long, short, value_name = "FILE")]
-    pub process: Option<PathBuf>,
-    /// Leave as soon as the program runs
-    #[arg(long, short)]
-    pub detach: bool,
-    /// Write its pid here
-    #[arg(long, value_name = "FILE")]
-    pub pid_file: Option<PathBuf>,
-    /// SELinux label
-    #[arg(long, value_name = "LABEL")]
-    pub process_label: Option<String>,
-    /// AppArmor profile
-    #[arg(long, value_name = "PROFILE")]
-    pub apparmor: Option<String>,
-    /// Set no_new_privs
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub no_new_privs: Option<bool>,
-    /// Add a capability
-    #[arg(long, short, value_name = "CAP")]
-    pub cap: Vec<String>,
-    /// Leave this many descriptors from 3 on to it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub preserve_fds: u32,
-    /// Put it into a cgroup below the container's
-    #[arg(long, value_name = "[CONTROLLER:]PATH")]
-    pub cgroup: Vec<String>,
-    /// Also in a paused container
-    #[arg(long)]
-    pub ignore_paused: bool,
-    /// Container
-    pub id: String,
-    /// The program and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<String>,
-}
-
-/// `update`.
-#[derive(Debug, Args)]
-pub struct Update {
-    /// Container
-    pub id: String,
-    /// Take linux.resources from this file, or from standard input (-), and ignore all other options
-    #[arg(long, short, value_name = "FILE")]
-    pub resources: Option<PathBuf>,
-    /// Weight of block I/O, 10 to 1000
-    #[arg(long, value_name = "WEIGHT")]
-    pub blkio_weight: Option<u16>,
-    /// Period that CPU time is limited in, in microseconds
-    #[arg(long, value_name = "USEC")]
-    pub cpu_period: Option<u64>,
-    /// CPU time in each period, in microseconds; -1 for no limit
-    #[arg(long, value_name = "USEC")]
-    pub cpu_quota: Option<i64>,
-    /// CPU time that may be saved up, in microseconds
-    #[arg(long, value_name = "USEC")]
-    pub cpu_burst: Option<u64>,
-    /// CPU shares, against other groups
-    #[arg(long, value_name = "SHARES")]
-    pub cpu_share: Option<u64>,
-    /// Period that realtime CPU time is limited in, in microseconds
-    #[arg(long, value_name = "USEC")]
-    pub cpu_rt_period: Option<u64>,
-    /// Realtime CPU time in each period, in microseconds
-    #[arg(long, value_name = "USEC")]
-    pub cpu_rt_runtime: Option<i64>,
-    /// CPUs to use
-    #[arg(long, value_name = "LIST")]
-    pub cpuset_cpus: Option<String>,
-    /// Memory nodes to use
-    #[arg(long, value_name = "LIST")]
-    pub cpuset_mems: Option<String>,
-    /// 1 to run only when nothing else wants to
-    #[arg(long, value_name = "0|1")]
-    pub cpu_idle: Option<i64>,
-    /// Memory limit, as 512m; -1 for none
-    #[arg(long, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
-    pub memory: Option<i64>,
-    /// Soft memory limit
-    #[arg(long, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
-    pub memory_reservation: Option<i64>,
-    /// Limit of memory and swap together
-    #[arg(long, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
-    pub memory_swap: Option<i64>,
-    /// Passed over with a warning, as runc: the kernel has no such limit any more
-    #[arg(long, hide = true, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
-    pub kernel_memory: Option<i64>,
-    /// Likewise
-    #[arg(long, hide = true, value_name = "BYTES", value_parser = command::update::bytes, allow_hyphen_values = true)]
-    pub kernel_memory_tcp: Option<i64>,
-    /// The most processes; below 0 for no limit
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub pids_limit: Option<i64>,
-    /// Intel RDT: the share of the L3 cache, as L3:0=7f0;1=1f
-    #[arg(long, value_name = "SCHEMA")]
-    pub l3_cache_schema: Option<String>,
-    /// Intel RDT: the share of memory bandwidth, as MB:0=20;1=70
-    #[arg(long, value_name = "SCHEMA")]
-    pub mem_bw_schema: Option<String>,
 }
 
 #[cfg(test)]

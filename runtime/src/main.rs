@@ -10,8 +10,7 @@ use std::process::ExitCode;
 use nix::unistd::geteuid;
 
 use argv::Stop;
-use cli::{Command, Create, Exec, Format, Global, Least, Manager, Rootless, Update};
-use dhow_runtime::cgroup;
+use cli::{Command, Format, Global, Least, Manager, Rootless};
 use dhow_runtime::command::{self, World};
 use dhow_runtime::error::{Error, Result};
 use dhow_runtime::log::{self, Level, Log};
@@ -136,7 +135,7 @@ enum Output {
 
 fn perform(command: Command, world: &World) -> Result<Output> {
     match command {
-        Command::Create(alone) => command::create::create(&flags(alone.create), world).map(done),
+        Command::Create(alone) => command::create::create(&alone.create.flags(), world).map(done),
         Command::Start(start) => command::start::start(&start.id, world).map(done),
         Command::Run(run) => {
             let extra = command::run::Extra {
@@ -144,7 +143,7 @@ fn perform(command: Command, world: &World) -> Result<Output> {
                 keep: run.keep,
                 no_subreaper: run.no_subreaper,
             };
-            command::run::run(&flags(run.create), &extra, world).map(Output::Code)
+            command::run::run(&run.create.flags(), &extra, world).map(Output::Code)
         }
         Command::Checkpoint(asked) => cli::criu::checkpoint(asked, world).map(done),
         Command::Restore(asked) => cli::criu::restore(asked, world).map(Output::Code),
@@ -157,14 +156,14 @@ fn perform(command: Command, world: &World) -> Result<Output> {
             let one = |id: &str| command::delete::delete(id, delete.force, world);
             several(delete.regex, &delete.id, world, one)
         }
-        Command::Exec(exec) => command::exec::exec(&exec_flags(exec), world).map(Output::Code),
+        Command::Exec(exec) => command::exec::exec(&exec.flags(), world).map(Output::Code),
         Command::List(list) => {
             command::list::list(list.format, list.quiet, world).map(Output::Text)
         }
         Command::Ps(ps) => command::ps::ps(&ps.id, ps.format, &ps.options, world).map(Output::Text),
         Command::Pause(pause) => command::pause::pause(&pause.id, world).map(done),
         Command::Resume(resume) => command::resume::resume(&resume.id, world).map(done),
-        Command::Update(update) => change(&update, world).map(done),
+        Command::Update(update) => update.perform(world).map(done),
         Command::Events(events) => {
             let mut out = io::stdout().lock();
             let mut sink = |line: &str| out.write_all(line.as_bytes()).and_then(|()| out.flush());
@@ -207,79 +206,6 @@ const fn done((): ()) -> Output {
 fn line(mut text: String) -> Output {
     text.push('\n');
     Output::Text(text)
-}
-
-fn flags(c: Create) -> command::launch::Flags {
-    command::launch::Flags {
-        id: c.id,
-        bundle: c.bundle,
-        config: c.config,
-        pid_file: c.pid_file,
-        console_socket: c.console_socket,
-        pidfd_socket: c.pidfd_socket,
-        preserve_fds: c.preserve_fds,
-        no_pivot: c.no_pivot,
-        no_new_keyring: c.no_new_keyring,
-    }
-}
-
-fn exec_flags(e: Exec) -> command::exec::Flags {
-    command::exec::Flags {
-        id: e.id,
-        args: e.args,
-        process: e.process,
-        cwd: e.cwd,
-        env: e.env,
-        tty: e.tty,
-        user: e.user,
-        additional_gids: e.additional_gids,
-        process_label: e.process_label,
-        apparmor: e.apparmor,
-        no_new_privs: e.no_new_privs,
-        cap: e.cap,
-        cgroup: e.cgroup,
-        detach: e.detach,
-        pid_file: e.pid_file,
-        console_socket: e.console_socket,
-        pidfd_socket: e.pidfd_socket,
-        preserve_fds: e.preserve_fds,
-        ignore_paused: e.ignore_paused,
-    }
-}
-
-fn change(u: &Update, world: &World) -> Result<()> {
-    let rdt = command::update::Schemas {
-        l3: u.l3_cache_schema.as_deref().unwrap_or_default(),
-        bandwidth: u.mem_bw_schema.as_deref().unwrap_or_default(),
-    };
-    if let Some(file) = &u.resources {
-        return command::update::update(&u.id, &command::update::Source::File(file), &rdt, world);
-    }
-    let asked = cgroup::Resources {
-        memory: cgroup::Memory {
-            limit: u.memory,
-            reservation: u.memory_reservation,
-            swap: u.memory_swap,
-            kernel: u.kernel_memory,
-            kernel_tcp: u.kernel_memory_tcp,
-            ..Default::default()
-        },
-        cpu: cgroup::Cpu {
-            shares: u.cpu_share,
-            quota: u.cpu_quota,
-            burst: u.cpu_burst,
-            period: u.cpu_period,
-            realtime_runtime: u.cpu_rt_runtime,
-            realtime_period: u.cpu_rt_period,
-            cpus: u.cpuset_cpus.as_deref().unwrap_or_default().into(),
-            mems: u.cpuset_mems.as_deref().unwrap_or_default().into(),
-            idle: u.cpu_idle,
-        },
-        pids: cgroup::Pids { limit: u.pids_limit },
-        block_io: cgroup::BlockIo { weight: u.blkio_weight, ..Default::default() },
-        ..Default::default()
-    };
-    command::update::update(&u.id, &command::update::Source::Flags(&asked), &rdt, world)
 }
 
 /// Where containers are kept.
