@@ -134,6 +134,7 @@ pub fn draft(wanted: &Wanted<'_>) -> Result<Draft> {
         validate::container(spec, &bundle)
     })?;
     trace.step("host", || host::check(&container))?;
+    host::own_maps(&mut container)?;
     host::unlabelled(&mut container);
     let odd = container.process.warnings.iter().chain(&container.warnings).map(String::as_str);
     for warning in container.resources.warning().into_iter().chain(odd) {

@@ -296,3 +296,20 @@ fn without_a_mount_namespace_the_mounts_are_the_callers() {
     let done = w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(under).run().ok();
     assert_eq!(done.lines().last().unwrap(), "0", "{done}");
 }
+
+#[test]
+fn new_user_namespace_without_maps_has_the_callers_ids() {
+    let w = World::new();
+    let dir = w.path("shown");
+    fs::create_dir(&dir).unwrap();
+    let b = w.bundle("b", &["sh", "-c", "cat /proc/self/uid_map; stat -c %u /in"]);
+    let b = b.and("/linux/namespaces", json!({"type": "user"}));
+    let b = b.and(
+        "/mounts",
+        json!({"destination": "/in", "source": dir, "options": ["bind", "rbind", "idmap"]}),
+    );
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).ok();
+    let words: Vec<String> = done.out().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(words, ["0", "0", "4294967295", "0"]);
+    done.err_has("/linux/uidMappings: not set");
+}

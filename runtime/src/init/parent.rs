@@ -99,6 +99,11 @@ pub fn joined_maps(path: &std::ffi::CStr) -> Result<(Vec<IdMapping>, Vec<IdMappi
     idmap::of(&open_proc()?, path)
 }
 
+/// The caller's own `uid_map` or `gid_map`.
+pub fn caller_map(file: &str) -> Result<Vec<IdMapping>> {
+    idmap::read(&open_proc()?, Pid::this(), file)
+}
+
 fn open_proc() -> Result<Procfs> {
     Procfs::open().map_err(|errno| Error::system("open as procfs", "/proc", errno))
 }

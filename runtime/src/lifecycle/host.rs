@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 use crate::error::{Error, Result};
 use crate::validate::Container;
 use crate::validate::linux::{Join, KINDS, ns};
-use crate::validate::mount::Ids;
+use crate::validate::mount::{Ids, Mapping};
 use crate::validate::mount::{Kind, Mount, attr};
 use crate::validate::process::Process;
 use crate::validate::spec::IdMapping;
@@ -139,6 +139,40 @@ fn sysctls(c: &Container<'_>) -> Result<()> {
         let name = name.to_string_lossy().trim_start_matches("sys/").replace('/', ".");
         let why = format!("sysctl {name:?} not allowed in host network namespace");
         return Err(Error::config(format!("/linux/sysctl/{name}"), why));
+    }
+    Ok(())
+}
+
+/// A new user namespace without maps has the caller's ids, each by its own number, as crun
+/// does it; a caller without privilege is root in it.
+///
+/// DIFFERS: runc refuses it; config-linux.md has the maps optional.
+pub fn own_maps(c: &mut Container<'_>) -> Result<()> {
+    if c.namespaces.new & ns::USER == 0 {
+        return Ok(());
+    }
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let maps = [(&mut c.uid_map, "uid", uid.as_raw()), (&mut c.gid_map, "gid", gid.as_raw())];
+    for (map, word, own) in maps {
+        if !map.is_empty() {
+            continue;
+        }
+        *map = if uid.is_root() {
+            let mut lines = crate::init::parent::caller_map(&format!("{word}_map"))?;
+            for line in &mut lines {
+                line.host = line.container;
+            }
+            lines
+        } else {
+            vec![IdMapping { container: 0, host: own, size: 1 }]
+        };
+        c.warnings.push(format!("/linux/{word}Mappings: not set: the caller's own ids are used"));
+    }
+    for m in &mut c.mounts {
+        if let Ids::Mapped { by: Mapping::Lines(uids, gids), .. } = &mut m.ids {
+            uids.extend(uids.is_empty().then_some(&c.uid_map).into_iter().flatten());
+            gids.extend(gids.is_empty().then_some(&c.gid_map).into_iter().flatten());
+        }
     }
     Ok(())
 }

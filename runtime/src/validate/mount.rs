@@ -164,7 +164,9 @@ impl Asked {
                 Meaning::Flag { clear, flag } => out.flags.apply(clear, flag),
                 Meaning::Recursive { set, clear } => out.recursive.apply(set, clear),
                 Meaning::Propagation(flag, deep) => out.propagation.push((flag, deep)),
-                Meaning::Bind { recursive } => out.bind = Some(recursive),
+                Meaning::Bind { recursive } => {
+                    out.bind = Some(recursive || out.bind == Some(true));
+                }
                 Meaning::Remount => out.remount = true,
                 Meaning::CopyUp => out.copy_up = true,
                 Meaning::Ids { recursive } => out.ids = Some(recursive),

@@ -87,7 +87,8 @@ fn beside<T>(
     seen
 }
 
-fn read(proc: &Procfs, pid: Pid, file: &str) -> Result<Vec<IdMapping>> {
+/// One of the maps of process `pid`.
+pub fn read(proc: &Procfs, pid: Pid, file: &str) -> Result<Vec<IdMapping>> {
     let path = CString::new(format!("{pid}/{file}")).unwrap_or_default();
     let fd = proc.file(&path, OFlag::O_RDONLY).map_err(|e| Error::system("read the", file, e))?;
     let text = std::io::read_to_string(std::fs::File::from(fd))
