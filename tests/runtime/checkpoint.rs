@@ -1,19 +1,21 @@
 //! `checkpoint` and `restore`, by a real criu.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use e2e::bundle::Bundle;
-use e2e::{Cmd, Done, World, workspace};
+use e2e::{Cmd, Done, Pty, World, workspace};
 use serde_json::json;
 
 /// PATH with a criu that works here.
-fn path() -> &'static str {
+pub fn path() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
         let done = Cmd::new(workspace().join("tests/criu.sh")).limit(300).run().ok();
@@ -166,7 +168,7 @@ fn standard_pipes_are_the_restorer_s() {
     let images = images(&w);
     let (mut input, mut output, mut error) =
         run(&["restore", "-d", "--image-path", &images, "-b", b.path(), b.id()]);
-    std::io::Write::write_all(&mut input, b"it\n").unwrap();
+    input.write_all(b"it\n").unwrap();
     drop(input);
     let mut text = String::new();
     output.read_to_string(&mut text).unwrap();
@@ -341,4 +343,98 @@ fn it_is_restored_into_the_groups_config_json_names_now() {
         serde_json::from_str(&w.runtime(["events", "--stats", b.id()]).ok().out()).unwrap();
     assert_eq!(events["data"]["pids"]["limit"], 44);
     delete(&w, &b);
+}
+
+/// Starts or restores with a console socket; the terminal's master comes back.
+fn with_console(w: &World, args: &[&str]) -> fs::File {
+    let socket = w.path("console");
+    let _ = fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).unwrap();
+    let verb = [args, &["--console-socket", socket.to_str().unwrap()]].concat();
+    let quiet = ["sh", "-c", "exec \"$@\" >/dev/null </dev/null", "sh"];
+    let id = w.id("b");
+    cmd(w, &verb).arg(id).under(quiet).run().ok();
+    let (stream, _) = listener.accept().unwrap();
+    let mut name = [0; 64];
+    let (_, mut sent) = dhow_kernel::rights::receive(stream.as_fd(), &mut name).unwrap();
+    fs::File::from(sent.remove(0))
+}
+
+fn expect(master: &mut fs::File, part: &str) {
+    let (mut text, mut bytes) = (String::new(), [0; 256]);
+    while !text.contains(part) {
+        let n = master.read(&mut bytes).unwrap();
+        text += &String::from_utf8_lossy(&bytes[..n]);
+    }
+}
+
+#[test]
+fn a_terminal_is_given_to_whoever_restores() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh"]).with("/process/terminal", true.into());
+    let mut master = with_console(&w, &["run", "-d", "-b", b.path()]);
+    master.write_all(b"x=kept\n").unwrap();
+    expect(&mut master, "x=kept");
+    checkpoint(&w, &b, &[]).ok();
+    let images = images(&w);
+    let mut master = with_console(&w, &["restore", "-d", "--image-path", &images, "-b", b.path()]);
+    master.write_all(b"echo [$x] $(tty)\n").unwrap();
+    expect(&mut master, "[kept] /dev/pts/0");
+    checkpoint(&w, &b, &[]).ok();
+
+    let back = ["restore", "--image-path", &images, "-b", b.path(), b.id()];
+    let mut t = Pty::start(cmd(&w, &back));
+    t.send("echo [$x] again\n");
+    t.expect("[kept] again");
+    t.send("exit 5\n");
+    assert_eq!(t.wait(), 5);
+    w.runtime(["state", b.id()]).code(1);
+}
+
+#[test]
+fn a_restore_that_stays_ends_as_the_container_does() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done"]);
+    start(&w, &b);
+    checkpoint(&w, &b, &[]).ok();
+    let images = images(&w);
+    let args = ["restore", "--no-pivot", "--image-path", &images, "-b", b.path(), b.id()];
+    let mut child = cmd(&w, &args).start();
+    let running = |status: &str| {
+        let out = w.runtime_cmd(["state", b.id()]).run().out();
+        out.contains(status)
+    };
+    let end = Instant::now() + Duration::from_secs(20);
+    while !running("running") {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+    w.runtime(["state", b.id()]).code(1);
+}
+
+#[test]
+fn a_network_namespace_by_path_is_the_same_after_a_restore() {
+    let w = World::new();
+    let place = w.path("netns");
+    fs::write(&place, "").unwrap();
+    let place = place.to_str().unwrap();
+    let bind = format!("mount --bind /proc/self/ns/net {place}");
+    w.cmd("unshare").args(["--net", "sh", "-c", &bind]).run().ok();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let b = b.with("/linux/namespaces/1", json!({"type": "network", "path": place}));
+    let inode = |b: &Bundle| {
+        let pid = state(&w, b)["pid"].clone();
+        fs::read_link(format!("/proc/{pid}/ns/net")).unwrap()
+    };
+    start(&w, &b);
+    let before = inode(&b);
+    checkpoint(&w, &b, &[]).ok();
+    restore(&w, &b, &[]).ok();
+    assert_eq!(inode(&b), before);
+    delete(&w, &b);
+    w.cmd("umount").arg(place).run().ok();
+    restore(&w, &b, &[]).code(1);
 }

@@ -117,3 +117,37 @@ fn podman_over_ours_does_what_it_does_over_runc() {
     let done = w.cmd("bash").arg(script).env("DHOW_BIN_DIR", bin).limit(600).run().ok();
     assert!(done.out().ends_with(", 0 unlike runc"), "{done}");
 }
+
+#[test]
+fn podman_checkpoints_and_restores() {
+    let w = World::new();
+    let podman = with_busybox(&w).env("PATH", super::checkpoint::path());
+    let name = w.id("p");
+    let parent = w.cgroup_parent();
+    let run = ["run", "-d", "--network=none", "--cgroup-parent", &parent, "--name", &name];
+    let count = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done";
+    let run = [&run[..], &["busybox", "sh", "-c", count]].concat();
+    let line = |args: &[&str]| {
+        podman.clone().args(args).line().split_once(" podman ").unwrap().1.to_owned()
+    };
+    let logs = format!("podman {}", line(&["logs", &name]));
+    let script = [
+        format!("podman {}", line(&run)),
+        "sleep 1".to_owned(),
+        format!("podman {}", line(&["container", "checkpoint", &name])),
+        format!("podman {}", line(&["ps", "-a", "--format", "{{.Status}}"])),
+        format!("a=$({logs} | tail -n 1)"),
+        format!("podman {}", line(&["container", "restore", &name])),
+        "sleep 1".to_owned(),
+        format!("b=$({logs} | tail -n 1)"),
+        format!("podman {}", line(&["exec", &name, "echo", "in"])),
+        "[ $a -gt 3 ] && [ $b -gt $a ] && echo counted on".to_owned(),
+        format!("podman {}", line(&["rm", "-f", "-t", "0", &name])),
+    ]
+    .join(" && ");
+    let conf = w.path("containers.conf");
+    let done = w.cmd("unshare").args(["-m", "--propagation", "private", "sh", "-c", &script]);
+    let path = super::checkpoint::path();
+    let done = done.env("CONTAINERS_CONF", conf).env("PATH", path).run().ok();
+    done.out_has("Exited").out_has("\nin\ncounted on\n");
+}

@@ -10,17 +10,16 @@
 //! ```
 
 use std::ffi::{CString, OsStr};
-use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use dhow_kernel::process::{self, Fork, Side, Vector};
+use dhow_kernel::rights;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, send,
-    shutdown, socketpair,
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, send, shutdown, socketpair,
 };
 use nix::sys::stat::{FileStat, Mode, fstat, stat};
 use nix::unistd::{AccessFlags, Pid, access};
@@ -227,32 +226,19 @@ impl Drop for Criu {
 /// One message and the first descriptor with it; empty at the end.
 fn receive(socket: &OwnedFd) -> nix::Result<(Vec<u8>, Option<OwnedFd>)> {
     let mut bytes = vec![0u8; LIMIT];
-    let mut parts = [IoSliceMut::new(&mut bytes)];
-    let mut space = nix::cmsg_space!([RawFd; 4]);
-    let message = loop {
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+    let (length, sent) = loop {
+        match rights::receive(socket.as_fd(), &mut bytes) {
             Err(Errno::EINTR) => {}
             Err(Errno::ECONNRESET) => return Ok((Vec::new(), None)),
             other => break other?,
         }
     };
-    if message.flags.contains(MsgFlags::MSG_TRUNC) {
+    // One that fills the buffer may have been cut to it.
+    if length == LIMIT {
         return Err(Errno::EMSGSIZE);
     }
-    let mut sent = None;
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(fds) = control {
-            for fd in fds {
-                // Of several the first stays, and the rest are closed.
-                let fd = dhow_kernel::fd::adopt(fd)?;
-                sent.get_or_insert(fd);
-            }
-        }
-    }
-    let length = message.bytes;
     bytes.truncate(length);
-    Ok((bytes, sent))
+    Ok((bytes, sent.into_iter().next()))
 }
 
 /// In criu's process, before it is criu.
@@ -365,5 +351,68 @@ mod tests {
         let response = Response { errno: libc::EEXIST, error: "a\nb\n".into(), ..<_>::default() };
         let e = Error::from(failure(Kind::Dump, &response)).to_string();
         assert_eq!(e, "criu failed: dump: file exists: a; b");
+    }
+
+    /// A criu that says these answers, whatever it is asked, and what it was asked.
+    fn saying(answers: &'static [&'static [u8]]) -> (Criu, std::thread::JoinHandle<Vec<Vec<u8>>>) {
+        let kind = SockType::SeqPacket;
+        let (socket, theirs) =
+            socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC).unwrap();
+        let heard = std::thread::spawn(move || {
+            let one = |answer: &&[u8]| {
+                let (asked, _) = receive(&theirs).unwrap();
+                send(theirs.as_raw_fd(), answer, MsgFlags::MSG_NOSIGNAL).unwrap();
+                asked
+            };
+            answers.iter().map(one).collect()
+        });
+        let pid = nix::unistd::getpid();
+        let pidfd = process::pidfd_open(pid).unwrap();
+        (Criu { socket, pid, pidfd, ended: true }, heard)
+    }
+
+    /// Says no to one script, and keeps what it heard.
+    struct Says(&'static str, Vec<Notify>);
+
+    impl Listener for Says {
+        fn hear(&mut self, notify: &Notify, _: Option<OwnedFd>) -> Result<()> {
+            self.1.push(notify.clone());
+            if notify.script == self.0 { Err(Error::rule("ours")) } else { Ok(()) }
+        }
+    }
+
+    const POST_RESTORE: &[u8] = b"\x08\x06\x10\x01\x2a\x10\x0a\x0cpost-restore\x10\x2a";
+    const RESTORED: &[u8] = b"\x08\x02\x10\x01\x22\x02\x08\x2a";
+    const FAILED: &[u8] = b"\x08\x02\x10\x00";
+
+    fn request() -> Request {
+        Request::Perform(Kind::Restore, Box::default())
+    }
+
+    #[test]
+    fn notifications_are_answered_until_the_answer_comes() {
+        let (criu, heard) = saying(&[POST_RESTORE, RESTORED]);
+        let mut listener = Says("", Vec::new());
+        assert_eq!(criu.ask(&request(), &mut listener).unwrap().pid, 42);
+        assert_eq!(listener.1, [Notify { script: "post-restore".into(), pid: 42 }]);
+        assert_eq!(heard.join().unwrap()[1], Request::Notified(true).encode());
+    }
+
+    #[test]
+    fn a_listener_s_failure_is_told_to_criu_and_outlives_criu_s_own() {
+        let (criu, heard) = saying(&[POST_RESTORE, FAILED]);
+        let failed = criu.ask(&request(), &mut Says("post-restore", Vec::new())).unwrap_err();
+        assert_eq!(Error::from(failed).to_string(), "ours");
+        assert_eq!(heard.join().unwrap()[1], Request::Notified(false).encode());
+    }
+
+    #[test]
+    fn an_answer_to_something_else_is_a_failure() {
+        for answer in [&[b"\x08\x0a\x10\x01" as &[u8]], &[FAILED], &[b"\xff"]] {
+            let (criu, _) = saying(answer);
+            assert!(criu.ask(&request(), &mut Nobody).is_err(), "{answer:?}");
+        }
+        let (criu, _) = saying(&[]);
+        assert!(criu.ask(&request(), &mut Nobody).is_err());
     }
 }
