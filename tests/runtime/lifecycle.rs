@@ -120,6 +120,31 @@ fn delete_leaves_a_created_container_alone_unless_forced() {
 }
 
 #[test]
+fn created_container_can_be_asked_to_end() {
+    let w = World::new();
+    for signal in ["TERM", "INT", "HUP"] {
+        let b = w.bundle(signal, &["sleep", "1000"]);
+        create(&w, &b);
+        w.runtime(["kill", b.id(), signal]).ok();
+        wait_for(&w, b.id(), "stopped");
+        w.runtime(["delete", b.id()]).ok();
+    }
+}
+
+#[test]
+fn signals_of_the_program_have_their_default_actions() {
+    let w = World::new();
+    let b = w.bundle("b", &["grep", "-E", "Sig(Blk|Ign|Cgt)", "/proc/self/status"]);
+    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]);
+    let done = run.under(["sh", "-c", "trap '' HUP USR1; exec \"$@\"", "sh"]).run().ok();
+    for line in done.lines() {
+        let mask = u64::from_str_radix(line.split('\t').nth(1).unwrap(), 16).unwrap();
+        // 32 and 33 are the C library's own.
+        assert_eq!(mask & !(0b11 << 31), 0, "{line}");
+    }
+}
+
+#[test]
 fn delete_force_ends_a_running_container_and_forgives_an_unknown_one() {
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);

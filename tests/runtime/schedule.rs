@@ -46,6 +46,17 @@ fn deadline_scheduling_with_the_specs_own_flag_names_is_set_after_the_hooks() {
 }
 
 #[test]
+fn deadline_on_cpus_of_its_own_is_refused_in_runcs_words() {
+    let w = World::new();
+    let deadline = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 10_000_000,
+        "period": 10_000_000});
+    let b = w.bundle("b", &["true"]).with("/process/scheduler", deadline);
+    let b = b.with("/linux/resources/cpu", json!({"cpus": "0", "mems": "0"}));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).refused();
+    done.err_has("process scheduler can't be used together with AllowedCPUs");
+}
+
+#[test]
 fn io_priority_is_set() {
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);

@@ -1,11 +1,32 @@
 //! Signal dispositions.
 
+/// Signals that ask a process to end.
+const ASKING: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
+
 /// Gives every signal its default action and unblocks all: what a program
 /// expects of its maker. Rust ignores SIGPIPE, and engines leave others so.
 pub fn reset_all() {
+    reset(libc::SIG_DFL);
+}
+
+/// The same, but what asks to end does so also in the first process of a pid namespace; until it
+/// executes.
+///
+/// KERNEL: pid_namespaces(7): only signals with a handler reach that one.
+pub fn reset_all_and_end() {
+    extern "C" fn end(number: libc::c_int) {
+        // SAFETY: _exit is async-signal-safe, and never returns.
+        unsafe { libc::_exit(128 + number) }
+    }
+    reset(end as extern "C" fn(libc::c_int) as libc::sighandler_t);
+}
+
+fn reset(asking: libc::sighandler_t) {
     for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL runs no code of ours; the two that can't be set answer EINVAL.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        let action = if ASKING.contains(&number) { asking } else { libc::SIG_DFL };
+        // SAFETY: the action is the default or a function that calls _exit alone; the two
+        // signals that can't be set answer EINVAL.
+        unsafe { libc::signal(number, action) };
     }
     let empty = nix::sys::signal::SigSet::empty();
     let _ = empty.thread_set_mask();

@@ -68,7 +68,7 @@ impl Record {
     /// one v1 controller.
     pub fn descend(&mut self, controller: &str, path: &str) -> Result<()> {
         if path.split('/').any(|part| part == "..") {
-            return Err(Error::rule(format!("--cgroup {path}: \"..\" is refused")));
+            return Err(Error::rule(format!("--cgroup: bad sub cgroup path: {path}")));
         }
         let has = |key: &str| key.split(',').any(|name| name == controller);
         let Some((_, dir)) = self.paths.iter_mut().find(|(key, _)| has(key)) else {

@@ -119,7 +119,7 @@ fn launch(
 ) -> Result<i32> {
     let log = &world.log;
     let trace = &log.trace;
-    let groups = groups(record, &flags.cgroup)?;
+    let groups = groups(&record.cgroup, &flags.cgroup)?;
     let handle = Handle::connect(flags.pidfd_socket.as_deref())?;
     let signals = if flags.detach { None } else { Some(Signals::take()?) };
     let (ours, console) = terminal(flags, process.terminal)?;
@@ -278,17 +278,31 @@ fn ids(text: &str, gid: u32) -> Result<(u32, u32)> {
 }
 
 /// The container's groups, with those below them that `--cgroup` names.
-fn groups<'a>(record: &'a Record, asked: &[String]) -> Result<Cow<'a, cgroup::Record>> {
+fn groups<'a>(own: &'a cgroup::Record, asked: &[String]) -> Result<Cow<'a, cgroup::Record>> {
     if asked.is_empty() {
-        return Ok(Cow::Borrowed(&record.cgroup));
+        return Ok(Cow::Borrowed(own));
     }
-    let mut groups = record.cgroup.clone();
+    let mut groups = own.clone();
+    let mut seen = Vec::new();
     for text in asked {
         let (controllers, path) = match text.split_once(':') {
             Some((controllers, path)) => (controllers.split(',').collect(), path),
+            None if asked.len() > 1 => {
+                let why = "(missing <controller>: prefix)";
+                return Err(Error::rule(format!("invalid --cgroup argument: {text} {why}")));
+            }
             None => (vec![""], text.as_str()),
         };
         for controller in controllers {
+            if controller.is_empty() && text.contains(':') {
+                let why = "(empty <controller> prefix)";
+                return Err(Error::rule(format!("invalid --cgroup argument: {text} {why}")));
+            }
+            if seen.contains(&controller) {
+                let why = format!("controller {controller} specified multiple times");
+                return Err(Error::rule(format!("invalid --cgroup argument(s): {why}")));
+            }
+            seen.push(controller);
             groups.descend(controller, path)?;
         }
     }
@@ -358,6 +372,28 @@ mod tests {
         let p = from_file(p, own()).unwrap();
         assert_eq!((p.capabilities.bounding, p.umask), (0, 2));
         assert_eq!((p.affinity.initial.len(), p.affinity.last.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_group_below_is_named_once_for_each_controller() {
+        let paths = ["pids", "cpu,cpuacct", ""].map(|key| (key.to_owned(), format!("/g/{key}")));
+        let cgroup = cgroup::Record { paths: paths.into() };
+        let below = |asked: &[&str]| {
+            let asked: Vec<String> = asked.iter().map(|text| (*text).to_owned()).collect();
+            groups(&cgroup, &asked).map(|groups| groups.paths.clone())
+        };
+        assert_eq!(below(&["pids:a/b"]).unwrap()["pids"], "/g/pids/a/b");
+        assert_eq!(below(&["x"]).unwrap()[""], "/g//x");
+        for (asked, words) in [
+            (&["pids:a", "b"][..], "missing <controller>: prefix"),
+            (&[":a"], "empty <controller> prefix"),
+            (&["pids:a", "pids:b"], "controller pids specified multiple times"),
+            (&["pids:../a"], "bad sub cgroup path"),
+            (&["moon:a"], "no moon group"),
+        ] {
+            let e = below(asked).unwrap_err().to_string();
+            assert!(e.contains(words), "{asked:?}: {e}");
+        }
     }
 
     #[test]

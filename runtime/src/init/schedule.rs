@@ -1,12 +1,22 @@
 //! When and where the program runs: set last, on this one process, with the privilege still there.
 
-use super::fault::{Because, Done};
+use nix::errno::Errno;
+
+use super::fault::{Because, Cause, Done};
 use crate::validate::schedule::{Affinity, Schedule};
 
 /// Sets what is asked for.
 pub fn perform(s: &Schedule) -> Done {
     if let Some(scheduler) = s.scheduler {
-        dhow_kernel::sched::set(scheduler).because("sched_setattr", "process.scheduler")?;
+        match dhow_kernel::sched::set(scheduler) {
+            // KERNEL: sched_setattr(2): SCHED_DEADLINE wants all CPUs of its root domain.
+            Err(Errno::EPERM) if s.cpuset => {
+                let why = "process scheduler can't be used together with AllowedCPUs: process.\
+                           scheduler and linux.resources.cpu.cpus";
+                return Err(Cause::rule(why));
+            }
+            other => other.because("sched_setattr", "process.scheduler")?,
+        }
     }
     if let Some((class, level)) = s.io_priority {
         dhow_kernel::sched::set_io_priority(class, level)

@@ -16,7 +16,8 @@ pub fn perform(plan: &Plan) -> Done {
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).because("setsid", ""),
     }
-    dhow_kernel::signal::reset_all();
+    // A container that waits for its start can be asked to end, as with runc.
+    dhow_kernel::signal::reset_all_and_end();
     if let Some(name) = &plan.keyring {
         keyring(name)?;
     }

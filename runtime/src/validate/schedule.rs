@@ -35,6 +35,8 @@ pub struct MemoryPolicy {
 pub struct Schedule {
     /// `process.scheduler`.
     pub scheduler: Option<Attributes>,
+    /// Whether the group has CPUs of its own, which a deadline can't be kept on.
+    pub cpuset: bool,
     /// `process.ioPriority` as class and level.
     pub io_priority: Option<(u32, u32)>,
     /// personality(2)'s number.
@@ -54,6 +56,7 @@ impl Schedule {
 pub fn schedule(process: &super::process::Process, linux: &spec::Linux<'_>) -> Result<Schedule> {
     Ok(Schedule {
         scheduler: process.scheduler,
+        cpuset: process.scheduler.is_some() && !linux.resources.cpu.cpus.is_empty(),
         io_priority: process.io_priority,
         personality: linux.personality.as_ref().map(super::linux::personality).transpose()?,
         memory: linux.memory_policy.as_ref().map(memory_policy).transpose()?,
