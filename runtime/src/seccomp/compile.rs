@@ -324,15 +324,18 @@ impl Cover {
     /// Covers the numbers from `first` on with sorted rules, whose list is
     /// known to the leaves by an index `shift` higher.
     fn rules(&mut self, table: &Table, shift: usize, first: u32, beyond: u32) {
+        // A multiplexer may be above all that has a number of its own.
+        let younger = |nr: u32| table.highest.is_some_and(|highest| nr > highest);
+        let default = self.default;
+        let otherwise = |nr: u32| if younger(nr) { beyond } else { default };
         let mut next = first;
         let mut at = 0;
         for group in table.rules.chunk_by(|a, b| a.nr == b.nr) {
             let nr = group[0].nr;
             if nr > next {
-                let younger = table.highest.is_some_and(|highest| next > highest);
-                self.push(next, Leaf::Return(if younger { beyond } else { self.default }));
+                self.push(next, Leaf::Return(otherwise(next)));
             }
-            self.push(nr, leaf(group, shift + at, self.default));
+            self.push(nr, leaf(group, shift + at, otherwise(nr)));
             next = nr + 1;
             at += group.len();
         }
