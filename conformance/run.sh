@@ -15,7 +15,7 @@ make e2e
 
 # podman's ran among the e2e cases.
 worst=0
-for engine in containerd dockerd; do
+for engine in containerd dockerd swarm; do
     conformance/engines/$engine.sh || worst=1
 done
 exit $worst

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The first process of a world: mounts what a machine has, then runs a script there.
+# The first process of a world, or of a node in it (NODE is its name): mounts what a machine has, then runs a script there.
 # KERNEL: pid_namespaces(7): when this process ends, all that are left in the world are killed.
 set -eu
 # "mount point, kind, options" of each cgroup hierarchy, as the machine has them.
@@ -21,7 +21,9 @@ else
     done <<<"$hierarchies"
 fi
 mount -t tmpfs -o mode=755 world "$SCRATCH"
-for dir in etc var; do
+# KERNEL: overlays stack twice at most, and the machine's root may be one: a node writes into its
+# world's.
+[ -n "${NODE:-}" ] || for dir in etc var; do
     mkdir "$SCRATCH/$dir.up" "$SCRATCH/$dir.work"
     mount -t overlay -o "lowerdir=/$dir,upperdir=$SCRATCH/$dir.up,workdir=$SCRATCH/$dir.work" overlay "/$dir"
 done
@@ -30,7 +32,7 @@ mkdir -m 1777 /run/lock "$SCRATCH/tmp"
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 export TMPDIR=$SCRATCH/tmp HOME=$SCRATCH
 ip link set lo up
-hostname world
+hostname "${NODE:-world}"
 cd "$SCRATCH"
 exec 9>&-
 "$@"

@@ -74,6 +74,25 @@ cgroup_mounts() {
         awk '!seen[$2 $3]++'
 }
 
+# apart CGROUP COMMAND…: in new namespaces, over cgroups of that name below this process's. To be
+# run in the background: it ends this shell.
+apart() {
+    local name=$1 at kind f
+    shift
+    while read -r at kind _; do
+        mkdir "$at/$name" || exit 1
+        # KERNEL: cgroup-v1 cpuset takes nobody in before it has processors and memory.
+        for f in cpuset.cpus cpuset.mems; do
+            [ -e "$at/$name/$f" ] && [ "$kind" = cgroup ] && cat "$at/$f" >"$at/$name/$f"
+        done
+        [ -e "$at/$name/cgroup.clone_children" ] && echo 1 >"$at/$name/cgroup.clone_children"
+        echo 0 >"$at/$name/cgroup.procs" || exit 1
+    done < <(cgroup_mounts)
+    export WORLD RESULT SCRATCH NODE
+    exec setpriv --pdeathsig KILL unshare --mount --net --pid --ipc --uts --cgroup --fork \
+        --kill-child --propagation private "$HERE/enter.sh" "$@"
+}
+
 # world WHICH RESULT: runs this script again inside. The sweeper outlives even a SIGKILL: it waits
 # for the end of file of a pipe that everything in here holds.
 world() {
@@ -83,20 +102,7 @@ world() {
     setsid bash -c '. "$0"; sweep "$@"' "$HERE/sweep.sh" "$scratch" "$name" $$ "$results" &
     sweeper=$!
     exec 9>"$scratch/alive"
-    (
-        while read -r at kind _; do
-            mkdir "$at/$name" || exit 1
-            # KERNEL: cgroup-v1 cpuset takes nobody in before it has processors and memory.
-            for f in cpuset.cpus cpuset.mems; do
-                [ -e "$at/$name/$f" ] && [ "$kind" = cgroup ] && cat "$at/$f" >"$at/$name/$f"
-            done
-            [ -e "$at/$name/cgroup.clone_children" ] && echo 1 >"$at/$name/cgroup.clone_children"
-            echo 0 >"$at/$name/cgroup.procs" || exit 1
-        done < <(cgroup_mounts)
-        export WORLD=$1 RESULT=$2 SCRATCH=$scratch
-        exec setpriv --pdeathsig KILL unshare --mount --net --pid --ipc --uts --cgroup --fork \
-            --kill-child --propagation private "$HERE/enter.sh" "$SELF"
-    ) &
+    WORLD=$1 RESULT=$2 SCRATCH=$scratch apart "$name" "$SELF" &
     child=$!
     trap 'kill -KILL "$child" 2>/dev/null' INT TERM HUP
     wait "$child"

@@ -4,6 +4,7 @@
 set -u
 declare -A theirs
 while IFS=$'\t' read -r name _ got; do
+    [ -z "${theirs[$name]+set}" ] || { echo "two checks are called $name" >&2; exit 2; }
     theirs[$name]=$got
 done <"$1"
 row() {
