@@ -3,6 +3,8 @@
 use std::ffi::CStr;
 
 use super::{Phase, Pivot, Plan, Rest};
+use crate::seccomp::Filter;
+use crate::validate::capability;
 use crate::validate::hook::Hook;
 use crate::validate::linux::{KINDS, ns};
 use crate::validate::mount::{Ids, Kind, Mount, attr};
@@ -30,7 +32,7 @@ impl Plan {
             Phase::System => self.system(),
             Phase::Mask => self.masks(),
             Phase::Schedule => vec![format!("{:?}", self.schedule)],
-            Phase::Seccomp => self.seccomp(),
+            Phase::Seccomp => self.filter.as_ref().map(Filter::lines).unwrap_or_default(),
             Phase::Credentials => self.credentials(),
             Phase::Capabilities => self.capabilities(),
             Phase::Start => hooks("startContainer", &self.start_container),
@@ -101,18 +103,11 @@ impl Plan {
         root.into_iter().chain(late).chain(masked).chain(readonly).collect()
     }
 
-    fn seccomp(&self) -> Vec<String> {
-        let Some(filter) = &self.filter else { return Vec::new() };
-        let size = format!("{} instructions, flags {:#x}", filter.program.len(), filter.flags);
-        let agent = filter.listener.as_ref().map(|l| format!("listener to {}", l.path));
-        std::iter::once(size).chain(agent).collect()
-    }
-
     fn credentials(&self) -> Vec<String> {
         let p = &self.process;
         let ids =
             format!("uid {} gid {} groups {:?} umask {:03o}", p.uid, p.gid, p.groups, p.umask);
-        let bounding = format!("bounding {:#x}", p.capabilities.bounding);
+        let bounding = capabilities("bounding", p.capabilities.bounding);
         let limits = p.rlimits.iter().map(|(resource, soft, hard)| {
             format!("{} {soft} {hard}", crate::validate::process::rlimit_name(*resource))
         });
@@ -129,7 +124,7 @@ impl Plan {
             ("inheritable", caps.inheritable),
             ("ambient", caps.ambient),
         ];
-        sets.into_iter().map(|(name, set)| format!("{name} {set:#x}")).collect()
+        sets.into_iter().map(|(name, set)| capabilities(name, set)).collect()
     }
 }
 
@@ -140,6 +135,11 @@ impl Rest {
         lines.extend(hooks("createRuntime", &self.hooks.create_runtime));
         lines
     }
+}
+
+fn capabilities(name: &str, set: u64) -> String {
+    let held = capability::NAMES.iter().enumerate().filter(|(n, _)| set & 1 << n != 0);
+    std::iter::once(name).chain(held.map(|(_, cap)| *cap)).collect::<Vec<_>>().join(" ")
 }
 
 /// Hooks of a kind, a line each.

@@ -116,6 +116,12 @@ pub const NAMES: [&str; 23] = {
     names
 };
 
+/// The name of the architecture that has a word for itself; x32, which has x86_64's, has none.
+pub(super) fn of_audit(word: u32) -> Option<&'static str> {
+    let own = |facts: &&Facts| facts.audit == word && facts.arch != Arch::X32;
+    FACTS.iter().find(own).map(|facts| facts.name)
+}
+
 /// What a profile's name of an architecture means on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {

@@ -10,13 +10,13 @@ use super::action::{Condition, Op};
 use super::arch::{Arch, X32_MARK};
 
 // KERNEL: linux/bpf_common.h; all loads are of 32-bit words of seccomp_data.
-const LOAD: u16 = 0x20;
+pub(super) const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
 const JUMP: u16 = 0x05;
-const JEQ: u16 = 0x15;
+pub(super) const JEQ: u16 = 0x15;
 const JGT: u16 = 0x25;
 const JGE: u16 = 0x35;
-const RET: u16 = 0x06;
+pub(super) const RET: u16 = 0x06;
 
 /// Offset of `seccomp_data.nr`.
 const NR: u32 = 0;

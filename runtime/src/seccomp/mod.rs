@@ -30,6 +30,7 @@ mod config;
 mod emit;
 mod error;
 pub mod notify;
+mod summary;
 mod syscalls;
 #[cfg(test)]
 mod tests;
