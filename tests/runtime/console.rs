@@ -59,3 +59,12 @@ fn create_with_a_terminal_wants_a_console_socket() {
     w.runtime(["create", "-b", b.path(), b.id()]).refused();
     w.runtime(["state", b.id()]).refused();
 }
+
+#[test]
+fn terminal_has_the_size_of_the_config() {
+    let w = World::new();
+    let b = w.bundle("b", &["stty", "size"]).with("/process/terminal", true.into());
+    let b = b.with("/process/consoleSize", serde_json::json!({"height": 33, "width": 121}));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).ok();
+    assert_eq!(done.out().trim_end(), "33 121");
+}

@@ -126,3 +126,73 @@ fn exec_into_what_does_not_run_is_refused() {
     w.runtime(["exec", b.id(), "true"]).refused();
     w.runtime(["delete", b.id()]).ok();
 }
+
+#[test]
+fn exec_takes_groups_privileges_and_the_containers_umask() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]).with("/process/user/umask", 0o027.into());
+    create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    let id = b.id();
+    w.runtime(["exec", "-g", "7", "--additional-gids", "9", id, "id", "-G"]).ok().out_is("0 7 9");
+    let look = ["sh", "-c", "umask; grep NoNewPrivs /proc/self/status"];
+    let exec = |flags: &[&str]| {
+        w.runtime(["exec"].iter().chain(flags).chain(&[id]).chain(&look)).ok().out()
+    };
+    let own = exec(&[]);
+    assert!(own.starts_with("0027\n"), "{own}");
+    assert_eq!(exec(&["--no-new-privs"]), "0027\nNoNewPrivs:\t1");
+    assert_eq!(exec(&["--no-new-privs=false"]), "0027\nNoNewPrivs:\t0");
+    // What a process file leaves out is the container's.
+    let file = w.path("p.json");
+    let args = ["sh", "-c", "umask"];
+    let p = serde_json::json!({"args": args, "cwd": "/", "env": ["PATH=/bin"]});
+    fs::write(&file, p.to_string()).unwrap();
+    w.runtime(["exec", "--process", file.to_str().unwrap(), id]).ok().out_is("0027");
+    w.runtime(["exec", "--user", "root", id, "true"]).refused().err_has("--user");
+    w.runtime(["exec", "--env", "NOVALUE", id, "true"]).refused().err_has("missing '='");
+    w.runtime(["exec", "--cwd", "/none", id, "true"]).code(255).err_has("/none: no such file");
+    w.runtime(["delete", "-f", id]).ok();
+}
+
+#[test]
+fn exec_ends_as_its_process_does() {
+    let w = World::new();
+    let b = running(&w);
+    w.runtime(["exec", b.id(), "sh", "-c", "kill -KILL $$"]).code(137);
+    w.runtime(["exec", b.id(), "sh", "-c", "exit 125"]).code(125);
+    w.runtime(["exec", b.id(), "no-such-command"]).code(255);
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn exec_keeps_preserved_descriptors_and_no_others() {
+    let w = World::new();
+    let b = running(&w);
+    let file = w.path("kept");
+    fs::write(&file, "kept\n").unwrap();
+    let open = format!("exec 3<{0} 4<{0}; exec \"$@\"", file.display());
+    let look = ["sh", "-c", "cat <&3; ls /proc/self/fd | wc -l"];
+    let args = ["exec", "--preserve-fds", "1", b.id()];
+    let exec = w.runtime_cmd(args.iter().chain(&look));
+    // 0 to 2, 3, and the directory that ls reads.
+    exec.under(["sh", "-c", &open, "sh"]).run().ok().out_is("kept\n5");
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn exec_into_a_group_below_the_containers() {
+    let w = World::new();
+    let b = running(&w);
+    let group = format!("/sys/fs/cgroup/pids/{}/below", b.id());
+    // The guest's cases are v2's.
+    if fs::create_dir(&group).is_ok() {
+        let look = ["grep", "pids", "/proc/self/cgroup"];
+        let exec = ["exec", "--cgroup", "pids:below", b.id()];
+        w.runtime(exec.iter().chain(&look)).ok().out_has("/below");
+        let wrong = w.runtime(["exec", "--cgroup", "pids:../x", b.id(), "true"]).refused();
+        wrong.err_has("bad sub cgroup path");
+        e2e::until("the group is empty", || fs::remove_dir(&group).is_ok());
+    }
+    w.runtime(["delete", "-f", b.id()]).ok();
+}

@@ -14,6 +14,9 @@ use crate::state::{Held, Record, Status, file};
 use crate::validate::{self, hook, spec};
 
 /// Starts it.
+///
+/// DIFFERS: runc comes back when init has read the byte, so that a failing startContainer hook is
+/// told by nobody and the poststart hooks run all the same. Here it is this command's error.
 pub fn start(id: &str, world: &World) -> Result<()> {
     let (held, record) = world.store.hold(id)?;
     match held.status(&record) {
