@@ -76,7 +76,10 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     let (init, placed) = trace.step("clone", || spawn(entry, &target, spaces))?;
     let begun = trace.begin();
     let brought = cgroup_join(cgroup, &init, placed, first)
-        .or_else(|e| if lenient && e.is_denial() { Ok(()) } else { Err(e) })
+        .or_else(|e| match e {
+            e if lenient && e.is_denial() => Ok(()),
+            e => Err(Error::rule(format!("error adding pid {} to cgroups: {e}", init.pid))),
+        })
         .and_then(|()| rdt.join(init.pid.as_raw()))
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))
@@ -116,7 +119,10 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces) -> Result<(Init, bo
     let group = entry.cgroup.unified().and_then(|dir| open(dir, HELD, Mode::empty()).ok());
     let child = Child {
         link: theirs,
-        doors: entry.cgroup.doors()?,
+        doors: entry
+            .cgroup
+            .doors()
+            .map_err(|e| Error::rule(format!("error adding pid to cgroups: {e}")))?,
         proc: Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?,
         console: entry.console,
         preserve: entry.preserve,

@@ -109,6 +109,7 @@ pub fn group(wanted: &Wanted<'_>, container: &validate::Container<'_>) -> Result
         systemd: wanted.systemd,
         rootless: wanted.rootless,
         owner: host::group_owner(container),
+        host_view: !container.namespaces.has(ns::CGROUP) && !container.namespaces.has(ns::USER),
         resources: &container.resources,
     })
 }

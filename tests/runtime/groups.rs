@@ -204,3 +204,41 @@ fn a_create_that_fails_after_the_groups_were_made_leaves_none() {
     run(&no_program.with("/hooks/createRuntime", hook));
     gone();
 }
+
+#[test]
+fn exec_joins_groups_below_in_the_hierarchies_that_are_named() {
+    let w = World::new();
+    let top = Path::new("/sys/fs/cgroup");
+    if !top.join("memory").exists() {
+        return;
+    }
+    let mut b = w.bundle("b", &["sleep", "1000"]);
+    b.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "cgroup");
+    b.write();
+    create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    let id = b.id();
+    let exec = |asked: &[&str]| {
+        let mut args = vec!["exec"];
+        for group in asked {
+            args.extend(["--cgroup", group]);
+        }
+        args.extend([id, "cat", "/proc/self/cgroup"]);
+        w.runtime(args)
+    };
+    exec(&[".."]).code(255).err_has("bad sub cgroup path");
+    for absent in ["absent", "cpu:absent"] {
+        exec(&[absent]).code(255).err_has(" adding pid ").err_has("no such file or directory");
+    }
+    exec(&["whaaat:/"]).code(255).err_has("unknown controller ");
+    for whole in [&[][..], &["/"]] {
+        assert!(exec(whole).ok().lines().iter().all(|line| line.ends_with(&format!(":/{id}"))));
+    }
+    for (controller, name) in [("memory", "m"), ("cpu", "c"), ("cpuacct", "c")] {
+        fs::create_dir_all(top.join(controller).join(id).join(name)).unwrap();
+    }
+    let done = exec(&["memory:m", "cpu,cpuacct:c"]).ok();
+    let ends = |end: &str| done.lines().iter().any(|line| line.ends_with(end));
+    assert!(ends(&format!(":memory:/{id}/m")) && ends(&format!(":/{id}/c")), "{done}");
+    w.runtime(["delete", "-f", id]).ok();
+}

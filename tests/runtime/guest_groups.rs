@@ -178,3 +178,17 @@ fn exec_by_a_user_whose_own_group_bars_the_way_goes_without() {
         echo $$ >$g/cgroup.procs; as exec one id -u; as delete -f one";
     in_guest(&w, script).ok().out_is("1\n0");
 }
+
+#[test]
+fn without_a_cgroup_namespace_the_view_is_the_hosts_and_exec_follows_the_first_process() {
+    let w = World::new();
+    let mut b =
+        w.bundle("b", &["sh", "-c", "echo 1 >/sys/fs/cgroup/other/cgroup.procs; sleep 1000"]);
+    b.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "cgroup");
+    b.config["mounts"][6]["options"] = json!(["nosuid", "noexec", "nodev", "relatime"]);
+    drop(b.with("/linux/cgroupsPath", "/boxes/one".into()));
+    let script = "mkdir $g/other; quiet rt run -d one; \
+        until grep -q . $g/other/cgroup.procs; do sleep 0.1; done; \
+        rmdir $g/boxes/one; rt exec one cat /proc/self/cgroup; rt delete -f one; rmdir $g/other";
+    in_guest(&w, script).ok().out_is("0::/other");
+}

@@ -58,6 +58,8 @@ pub struct Request<'a> {
     pub rootless: bool,
     /// The user that a group of a pure cgroup v2 is handed to.
     pub owner: Option<u32>,
+    /// Whether the container sees groups as the host does: it has no cgroup namespace of its own.
+    pub host_view: bool,
     /// `linux.resources`.
     pub resources: &'a Resources<'a>,
 }
@@ -70,6 +72,8 @@ pub struct Cgroup {
     made: Vec<String>,
     /// Whether a place that is refused may be done without.
     optional: bool,
+    /// As in the request.
+    host_view: bool,
 }
 
 /// Judges a request against this machine; changes nothing.
@@ -129,7 +133,8 @@ fn prepare_on(host: &Host, request: &Request) -> Result<Cgroup> {
             return Err(Error::config("/linux/resources/devices", why));
         }
     }
-    Ok(Cgroup { places, made: vec![], optional: request.rootless && path.is_none() })
+    let optional = request.rootless && path.is_none();
+    Ok(Cgroup { places, made: vec![], optional, host_view: request.host_view })
 }
 
 fn no_controller(limit: &Limit) -> Error {
@@ -264,7 +269,7 @@ impl Cgroup {
 
     /// What a container's own cgroup mounts are made of.
     pub fn mounts(&self) -> Mounts {
-        Mounts::new(&self.places)
+        Mounts::new(&self.places, self.host_view)
     }
 }
 

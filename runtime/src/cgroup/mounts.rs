@@ -8,7 +8,7 @@ use super::place::Place;
 pub enum Mounts {
     /// One cgroup v2 mount, or a bind of the directory.
     Unified {
-        /// The container's group on the host.
+        /// The container's group on the host, or the top where the container sees all.
         dir: String,
     },
     /// A tmpfs with a mount for each hierarchy, and links between names.
@@ -35,11 +35,13 @@ pub struct Mount {
 }
 
 impl Mounts {
-    pub(super) fn new(places: &[Place]) -> Self {
+    pub(super) fn new(places: &[Place], host_view: bool) -> Self {
         if let [only] = places
             && only.is_unified()
         {
-            return Self::Unified { dir: only.dir.clone() };
+            // As runc, on v2 alone: what /proc/self/cgroup says is found below the mount.
+            let dir = if host_view { &only.mountpoint } else { &only.dir };
+            return Self::Unified { dir: dir.clone() };
         }
         let mut mounts = Vec::new();
         let mut links = Vec::new();

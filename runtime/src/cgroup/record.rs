@@ -64,22 +64,26 @@ impl Record {
         self.paths.get("").map(String::as_str)
     }
 
-    /// Chooses a group below the container's own: on v2 (controller "") or of
-    /// one v1 controller.
-    pub fn descend(&mut self, controller: &str, path: &str) -> Result<()> {
+    /// Chooses groups below the container's own, `own`: in the hierarchy of one v1 controller, or
+    /// (controller "") in every one.
+    pub fn descend(&mut self, own: &Self, controller: &str, path: &str) -> Result<()> {
         if path.split('/').any(|part| part == "..") {
             return Err(Error::rule(format!("--cgroup: bad sub cgroup path: {path}")));
         }
-        let has = |key: &str| key.split(',').any(|name| name == controller);
-        let Some((_, dir)) = self.paths.iter_mut().find(|(key, _)| has(key)) else {
-            let what = if controller.is_empty() { "cgroup v2" } else { controller };
-            return Err(Error::rule(format!("--cgroup {path}: the container has no {what} group")));
-        };
         let below = path.trim_matches('/');
-        if !below.is_empty() {
-            *dir = format!("{dir}/{below}");
+        let has = |key: &str| controller.is_empty() || key.split(',').any(|k| k == controller);
+        let mut found = false;
+        for ((_, dir), (_, top)) in
+            self.paths.iter_mut().zip(&own.paths).filter(|((key, _), _)| has(key))
+        {
+            found = true;
+            *dir = if below.is_empty() { top.clone() } else { format!("{top}/{below}") };
         }
-        Ok(())
+        if found {
+            return Ok(());
+        }
+        let why = format!("unknown controller {controller:?}: the container has no group of it");
+        Err(Error::rule(format!("--cgroup {path}: {why}")))
     }
 
     /// Sets other limits; what isn't asked for stays as it is, and all of it when one fails.

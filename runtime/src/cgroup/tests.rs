@@ -22,7 +22,7 @@ fn unified() -> Host {
 
 fn request<'a>(resources: &'a Resources<'a>, path: Option<&'a str>) -> Request<'a> {
     let rootless = !nix::unistd::geteuid().is_root();
-    Request { id: "box", path, systemd: false, rootless, owner: None, resources }
+    Request { id: "box", path, systemd: false, rootless, owner: None, host_view: false, resources }
 }
 
 fn dirs(host: &Host, path: Option<&str>) -> Vec<String> {
@@ -92,6 +92,9 @@ fn comounted_controllers_are_linked() {
     assert_eq!((mounts[4].name.as_str(), mounts[4].kind), ("unified", "cgroup2"));
     let cgroup = prepare_on(&unified(), &request(&resources, Some("/x"))).unwrap();
     assert_eq!(cgroup.mounts(), Mounts::Unified { dir: "/sys/fs/cgroup/x".into() });
+    let request = Request { host_view: true, ..request(&resources, Some("/x")) };
+    let cgroup = prepare_on(&unified(), &request).unwrap();
+    assert_eq!(cgroup.mounts(), Mounts::Unified { dir: "/sys/fs/cgroup".into() });
 }
 
 #[test]

@@ -303,7 +303,7 @@ fn groups<'a>(own: &'a cgroup::Record, asked: &[String]) -> Result<Cow<'a, cgrou
                 return Err(Error::rule(format!("invalid --cgroup argument(s): {why}")));
             }
             seen.push(controller);
-            groups.descend(controller, path)?;
+            groups.descend(own, controller, path)?;
         }
     }
     Ok(Cow::Owned(groups))
