@@ -113,3 +113,23 @@ fn file_that_is_not_the_device_asked_for_is_an_error() {
     refused(json!([{"path": "/there", "type": "x"}])).refused().err_has("/linux/devices/0/type");
     refused(json!([{"path": "there", "type": "p"}])).refused().err_has("/linux/devices/0/path");
 }
+
+#[test]
+fn in_a_user_namespace_a_device_has_the_mode_and_owner_asked_for_too() {
+    let w = World::new();
+    let script = "stat -c '%n %F %a %u:%g %t:%T' /dev/mine /lost/too; head -c 2 /dev/mine | wc -c; \
+        awk '$2 == \"/dev/mine\" {print $4}' /proc/self/mounts | cut -d, -f1-3";
+    let b = in_users(&w, w.bundle("b", &["sh", "-c", script]));
+    let b = b.with(
+        "/linux/devices",
+        json!([{"path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o757, "uid": 10, "gid": 11},
+            {"path": "/lost/too", "type": "b", "major": 7, "minor": 9, "fileMode": 0o640}]),
+    );
+    let want = [
+        "/dev/mine character special file 757 10:11 1:5",
+        "/lost/too block special file 640 0:0 7:9",
+        "2",
+        "rw,nosuid,noexec",
+    ];
+    assert_eq!(run(&w, &b), want);
+}

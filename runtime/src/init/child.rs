@@ -39,6 +39,8 @@ pub struct Context {
     pub console: Option<OwnedFd>,
     /// What only the parent can give of bind mounts, by index in the plan's mounts.
     pub sources: Vec<mounts::Source>,
+    /// Devices that only the parent may make, by index in the plan's devices.
+    pub nodes: Vec<Option<OwnedFd>>,
     /// The ways into its v1 groups.
     pub doors: crate::cgroup::Doors,
     /// What a cgroup mount is made of; `None` without groups.
@@ -100,7 +102,7 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
         Phase::Network => dhow_kernel::net::loopback_up().because("bring up", "lo"),
         Phase::Root => pivot::open(plan, c),
         Phase::Mounts => mounts::perform(plan, c),
-        Phase::Devices => devices::perform(plan, c.root()?),
+        Phase::Devices => devices::perform(plan, c),
         Phase::Cgroup => namespaces::cgroup(plan),
         Phase::Hooks => in_hooks(plan, c),
         Phase::Pivot => pivot::perform(plan, c),

@@ -1,22 +1,29 @@
 //! Device nodes and links under /dev.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use dhow_kernel::mount::{self as kernel, Tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mknodat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat, makedev, mknodat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 
+use super::child::Context;
 use super::fault::{Because, Cause, Done};
+use super::mounts;
 use super::root::{Root, shown, split};
 use crate::plan::Plan;
 use crate::validate::linux::Device;
+use crate::validate::mount::{Attributes, attr};
 
 /// Makes them.
-pub fn perform(plan: &Plan, root: &Root) -> Done {
-    for device in &plan.devices {
-        if plan.bind_devices && device.kind != libc::S_IFIFO {
+pub fn perform(plan: &Plan, c: &mut Context) -> Done {
+    let mut made = std::mem::take(&mut c.nodes);
+    let root = c.root()?;
+    for (n, device) in plan.devices.iter().enumerate() {
+        if let Some(tree) = made.get_mut(n).and_then(Option::take) {
+            attach(root, device, &tree)?;
+        } else if plan.bind_devices && device.kind != libc::S_IFIFO {
             bind(root, device)?;
         } else {
             node(root, device)?;
@@ -66,7 +73,20 @@ fn bind(root: &Root, device: &Device) -> Done {
     let host = std::ffi::CString::new(shown(&device.path)).unwrap_or_default();
     let tree = kernel::open_tree(AT_FDCWD, &host, Tree::Clone)
         .because("open the host's device", host.to_bytes())?;
+    let stat = fstat(&tree).because("stat", host.to_bytes())?;
+    let number = makedev(u64::from(device.major), u64::from(device.minor));
+    if stat.st_mode & libc::S_IFMT != device.kind || stat.st_rdev != number {
+        let path = host.to_string_lossy();
+        return Err(Cause::rule(format!("{path} of the host is not the device asked for")));
+    }
+    attach(root, device, &tree)
+}
+
+fn attach(root: &Root, device: &Device, tree: &OwnedFd) -> Done {
     let target = root.file(&device.path)?;
+    // As crun: a device is neither a program nor anyone's.
+    let plain = Attributes { set: attr::NOSUID | attr::NOEXEC, clear: 0 };
+    mounts::dress(tree.as_fd(), plain, false).because("mount_setattr", shown(&device.path))?;
     kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", shown(&device.path))
 }
 

@@ -3,6 +3,7 @@
 mod beside;
 mod idmap;
 mod netdevices;
+mod nodes;
 mod relay;
 mod sources;
 
@@ -119,6 +120,7 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Res
         fifos: launch.fifos,
         console: launch.console,
         sources,
+        nodes: nodes::prepare(plan)?,
         doors: launch.cgroup.doors()?,
         cgroups: Some(launch.cgroup.mounts()),
         state: launch.state,
