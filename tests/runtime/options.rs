@@ -309,3 +309,22 @@ fn options_longer_than_the_mount_api_takes() {
     assert_eq!(lines[..2], ["file0", "file1"]);
     assert!(lines[2].starts_with("ro,nosuid,"), "{done}");
 }
+
+#[test]
+fn bind_over_the_root_is_the_root() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "cat /mark; ls /dev/null; touch /x 2>&1"]);
+    let other = w.path("other");
+    w.cmd("cp").arg("-a").arg(b.rootfs("")).arg(&other).run().ok();
+    fs::write(other.join("mark"), "other\n").unwrap();
+    let mut b = b.with("/root/readonly", true.into());
+    let over = json!({"destination": "/", "source": other, "options": ["bind"]});
+    b.config["mounts"].as_array_mut().unwrap().insert(0, over);
+    b.write();
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).code(1);
+    assert!(done.out().starts_with("other\n/dev/null\n"), "{done}");
+    assert!(done.out().contains("Read-only"), "{done}");
+    let tmpfs = json!({"destination": "/", "type": "tmpfs", "source": "t"});
+    fs::remove_dir_all(b.dir()).unwrap();
+    with_mounts(&w, "true", &[tmpfs]).refused().err_has("/mounts/7/destination");
+}

@@ -15,7 +15,7 @@ use super::child::Context;
 use super::fault::{Because, Cause, Done};
 use super::protocol::{Link, Message};
 use super::root::{Root, shown};
-use super::{cgroup, copy_up};
+use super::{cgroup, copy_up, pivot};
 use crate::cgroup::Mounts;
 use crate::plan::Plan;
 use crate::validate::mount::{Attributes, Ids, Kind, Mount, attr};
@@ -45,6 +45,9 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
             cause.subject = format!("{} (/mounts/{})", cause.subject, mount.index);
             cause
         })?;
+        if mount.target.is_empty() {
+            c.root = Some(pivot::reopened(&plan.rootfs)?);
+        }
     }
     Ok(())
 }

@@ -58,6 +58,12 @@ fn beside_the_host(rootfs: &CStr, c: &mut Context) -> Done {
     Ok(())
 }
 
+/// The root once something is mounted over it.
+pub fn reopened(rootfs: &CStr) -> Done<Root> {
+    let fd = nix::fcntl::open(rootfs, HELD, Mode::empty());
+    fd.because("open the root", rootfs.to_bytes()).map(Root::new)
+}
+
 fn set(mount: std::os::fd::BorrowedFd<'_>, propagation: u64, recursive: bool) -> nix::Result<()> {
     let attributes = kernel::Attributes { propagation, ..Default::default() };
     kernel::set_attributes(mount, &attributes, recursive)

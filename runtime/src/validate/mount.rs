@@ -195,9 +195,6 @@ pub fn read(
         return Err(Error::config(at("destination"), "must be set"));
     }
     let target = cstring(&inside(&mount.destination, around.rootfs), || at("destination"))?;
-    if target.is_empty() {
-        return Err(Error::config(at("destination"), "must not be the root itself"));
-    }
     // SPEC: config.md §Mounts: deprecated, and relative to /.
     if !mount.destination.starts_with('/') {
         let path = &*mount.destination;
@@ -209,6 +206,10 @@ pub fn read(
         let place = at(&format!("options/{}", asked.first_data));
         warnings.push(format!("{place}: a bind has no options of a file system: left out"));
         asked.data.clear();
+    }
+    // DIFFERS: runc lets nothing over the root; crun, a bind.
+    if target.is_empty() && (asked.bind.is_none() || asked.remount) {
+        return Err(Error::config(at("destination"), "only a bind may be the root itself"));
     }
     let ids = ids(index, mount, &asked, around)?;
     let kind = kind(index, mount, &target, &mut asked, around)?;
