@@ -384,12 +384,13 @@ mod tests {
         };
         assert_eq!(below(&["pids:a/b"]).unwrap()["pids"], "/g/pids/a/b");
         assert_eq!(below(&["x"]).unwrap()[""], "/g//x");
+        assert_eq!(below(&["x"]).unwrap()["pids"], "/g/pids/x");
         for (asked, words) in [
             (&["pids:a", "b"][..], "missing <controller>: prefix"),
             (&[":a"], "empty <controller> prefix"),
             (&["pids:a", "pids:b"], "controller pids specified multiple times"),
             (&["pids:../a"], "bad sub cgroup path"),
-            (&["moon:a"], "no moon group"),
+            (&["moon:a"], "unknown controller \"moon\""),
         ] {
             let e = below(asked).unwrap_err().to_string();
             assert!(e.contains(words), "{asked:?}: {e}");
