@@ -31,7 +31,7 @@ impl Plan {
             ],
             Phase::System => self.system(),
             Phase::Mask => self.masks(),
-            Phase::Schedule => vec![format!("{:?}", self.schedule)],
+            Phase::Schedule => self.schedule.lines(),
             Phase::Seccomp => self.filter.as_ref().map(Filter::lines).unwrap_or_default(),
             Phase::Credentials => self.credentials(),
             Phase::Capabilities => self.capabilities(),

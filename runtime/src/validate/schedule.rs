@@ -52,6 +52,27 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// What is set, for people.
+    pub fn lines(&self) -> Vec<String> {
+        let policy = |s: &Attributes| {
+            let known = POLICIES.iter().find(|(_, n)| *n == s.policy);
+            let (word, flags) = (known.map_or("", |(word, _)| word), s.flags);
+            let (nice, priority) = (s.nice, s.priority);
+            format!("scheduler {word} nice {nice} priority {priority} flags {flags:#x}")
+        };
+        let mut out: Vec<String> = self.scheduler.iter().map(policy).collect();
+        out.extend(self.io_priority.map(|(class, level)| format!("ioprio class {class} {level}")));
+        out.extend(self.personality.map(|domain| format!("personality {domain:#x}")));
+        out.extend(self.memory.as_ref().map(|memory| {
+            let word = MEMORY_MODES.iter().find(|(_, mode)| *mode == memory.mode & 0xff);
+            let (word, flags) = (word.map_or("", |(word, _)| word), memory.mode & !0xff);
+            format!("memory policy {word} flags {flags:#x} nodes {:x?}", memory.nodes)
+        }));
+        out
+    }
+}
+
 /// Reads what `linux` says of every process of the container, besides the process's own.
 pub fn schedule(process: &super::process::Process, linux: &spec::Linux<'_>) -> Result<Schedule> {
     Ok(Schedule {
@@ -309,6 +330,25 @@ mod tests {
             let e = memory(json).unwrap_err().to_string();
             assert!(e.contains(&format!("/linux/memoryPolicy/{pointer}:")), "{json}: {e}");
         }
+    }
+
+    #[test]
+    fn a_schedule_is_told_in_the_configs_words() {
+        let schedule = Schedule {
+            scheduler: Some(sched(r#"{"policy":"SCHED_BATCH","nice":3}"#).unwrap()),
+            io_priority: Some((2, 6)),
+            personality: Some(8),
+            memory: Some(memory(r#"{"mode":"MPOL_BIND","nodes":"0-1"}"#).unwrap()),
+            ..Schedule::default()
+        };
+        let wanted = [
+            "scheduler SCHED_BATCH nice 3 priority 0 flags 0x0",
+            "ioprio class 2 6",
+            "personality 0x8",
+            "memory policy MPOL_BIND flags 0x0 nodes [3]",
+        ];
+        assert_eq!(schedule.lines(), wanted);
+        assert!(Schedule::default().lines().is_empty());
     }
 
     #[test]
