@@ -89,7 +89,7 @@ pub enum Manager {
     Cgroupfs,
     /// systemd
     Systemd,
-    /// Nobody: refused
+    /// Nobody: it stays in its caller's
     Disabled,
 }
 

@@ -39,8 +39,8 @@ pub struct Wanted<'a> {
     pub bundle: &'a Path,
     /// `--config`, instead of the bundle's config.json.
     pub config: Option<&'a Path>,
-    /// `--systemd-cgroup`.
-    pub systemd: bool,
+    /// `--systemd-cgroup`, `--cgroup-manager`.
+    pub manager: cgroup::Manager,
     /// `--rootless`, decided.
     pub rootless: bool,
     /// What else goes into the plan.
@@ -106,7 +106,7 @@ pub fn group(wanted: &Wanted<'_>, container: &validate::Container<'_>) -> Result
     cgroup::prepare(&cgroup::Request {
         id: wanted.id,
         path: (!path.is_empty()).then_some(path),
-        systemd: wanted.systemd,
+        manager: wanted.manager,
         rootless: wanted.rootless,
         owner: host::group_owner(container),
         host_view: !container.namespaces.has(ns::CGROUP) && !container.namespaces.has(ns::USER),

@@ -11,6 +11,7 @@ use nix::unistd::geteuid;
 
 use argv::Stop;
 use cli::{Command, Format, Global, Least, Manager, Rootless};
+use dhow_runtime::cgroup;
 use dhow_runtime::command::{self, World};
 use dhow_runtime::error::{Error, Result};
 use dhow_runtime::log::{self, Level, Log};
@@ -103,10 +104,6 @@ fn place(global: &Global, log: &Log) -> Result<PathBuf> {
             "--criu is obsolete and has no effect: criu is looked for in PATH",
         );
     }
-    if global.cgroup_manager == Manager::Disabled {
-        let why = "every container has cgroups: they are what pause, ps and kill work by";
-        return Err(Error::unsupported("--cgroup-manager disabled", why));
-    }
     root(global.root.as_deref())
 }
 
@@ -116,7 +113,12 @@ fn world(global: &Global, root: PathBuf, log: Log) -> World {
         store: Store::new(root),
         chosen: global.root.is_some(),
         log,
-        systemd: global.systemd_cgroup || global.cgroup_manager == Manager::Systemd,
+        manager: match global.cgroup_manager {
+            _ if global.systemd_cgroup => cgroup::Manager::Systemd,
+            Manager::Systemd => cgroup::Manager::Systemd,
+            Manager::Cgroupfs => cgroup::Manager::Cgroupfs,
+            Manager::Disabled => cgroup::Manager::Disabled,
+        },
         rootless: rootless(global.rootless),
         listen: listen(),
         notify: std::env::var("NOTIFY_SOCKET").ok().filter(|path| !path.is_empty()),

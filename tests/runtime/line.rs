@@ -202,3 +202,33 @@ fn bug_a_capability_that_nobody_knows_was_an_error() {
     let done = w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("runs");
     done.err_has("level=warning").err_has("capabilities: [CAP_TO_BE]");
 }
+
+#[test]
+fn without_a_cgroup_manager_a_container_stays_in_its_caller_s_groups() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "cat /proc/self/cgroup; sleep 1000"]);
+    let b = b.with(
+        "/linux/resources",
+        serde_json::json!({"devices": [{"allow": false, "access": "rwm"}]}),
+    );
+    let kinds =
+        ["mount", "pid", "uts", "ipc", "network"].map(|kind| serde_json::json!({"type": kind}));
+    let b = b.with("/linux/namespaces", kinds.to_vec().into());
+    let flags = ["--cgroup-manager=disabled", "run", "-d", "-b", b.path(), b.id()];
+    let out = w.path("out");
+    let quiet = ["sh", "-c", "out=$0; exec \"$@\" >$out 2>&1 </dev/null", out.to_str().unwrap()];
+    w.runtime_cmd(flags).under(quiet).run().ok();
+    let ours = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let theirs = || fs::read_to_string(&out).unwrap();
+    e2e::until("it has said where it is", || theirs().lines().count() == ours.lines().count());
+    assert_eq!(theirs(), ours);
+    w.runtime(["exec", b.id(), "true"]).ok();
+    w.runtime(["pause", b.id()]).refused().err_has("no freezer cgroup");
+    w.runtime(["kill", "--all", b.id(), "KILL"]).ok();
+    super::lifecycle::wait_for(&w, b.id(), "stopped");
+    w.runtime(["kill", "--all", b.id(), "KILL"]).ok();
+    w.runtime(["delete", b.id()]).ok();
+    let b = b.with("/linux/resources/pids", serde_json::json!({"limit": 5}));
+    let run = w.runtime(["--cgroup-manager=disabled", "run", "-b", b.path(), b.id()]).refused();
+    run.err_has("/linux/resources/pids/limit: needs a cgroup");
+}

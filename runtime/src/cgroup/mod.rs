@@ -43,6 +43,18 @@ use host::{Hierarchy, Host};
 use limit::Limit;
 use place::Place;
 
+/// Who makes a container's groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Manager {
+    /// We do.
+    #[default]
+    Cgroupfs,
+    /// `--systemd-cgroup`.
+    Systemd,
+    /// Nobody, as crun's `--cgroup-manager disabled`: it stays in its caller's.
+    Disabled,
+}
+
 /// What a container asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -50,8 +62,8 @@ pub struct Request<'a> {
     pub id: &'a str,
     /// `linux.cgroupsPath`.
     pub path: Option<&'a str>,
-    /// `--systemd-cgroup`.
-    pub systemd: bool,
+    /// Who makes the groups.
+    pub manager: Manager,
     /// Whether being refused is to be expected: an unprivileged user, or root
     /// in a user namespace. Groups that can't be made and have no limit to
     /// carry are then done without, unless a path was asked for.
@@ -78,11 +90,24 @@ pub struct Cgroup {
 
 /// Judges a request against this machine; changes nothing.
 pub fn prepare(request: &Request) -> Result<Cgroup> {
-    if request.systemd {
-        let why = "groups are made through the cgroup file system; leave the flag out";
-        return Err(Error::unsupported("--systemd-cgroup", why));
+    match request.manager {
+        Manager::Cgroupfs => prepare_on(&Host::read()?, request),
+        Manager::Disabled => without(&Host::read()?, request.resources),
+        Manager::Systemd => {
+            let why = "groups are made through the cgroup file system; leave the flag out";
+            Err(Error::unsupported("--systemd-cgroup", why))
+        }
     }
-    prepare_on(&Host::read()?, request)
+}
+
+/// No groups, which can't limit anything; device rules, which every config has, go unheard.
+fn without(host: &Host, resources: &Resources<'_>) -> Result<Cgroup> {
+    let limits = if host.is_unified() { v2::limits(resources)? } else { v1::limits(resources)? };
+    if let Some(limit) = limits.iter().find(|limit| !limit.is_none()) {
+        let why = "needs a cgroup, and --cgroup-manager disabled makes none";
+        return Err(Error::config(format!("/linux/resources{}", limit.pointer), why));
+    }
+    Ok(Cgroup { places: vec![], made: vec![], optional: true, host_view: false })
 }
 
 /// Whether this machine has cgroup v2 alone.

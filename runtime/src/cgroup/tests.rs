@@ -22,7 +22,15 @@ fn unified() -> Host {
 
 fn request<'a>(resources: &'a Resources<'a>, path: Option<&'a str>) -> Request<'a> {
     let rootless = !nix::unistd::geteuid().is_root();
-    Request { id: "box", path, systemd: false, rootless, owner: None, host_view: false, resources }
+    Request {
+        id: "box",
+        path,
+        manager: Manager::Cgroupfs,
+        rootless,
+        owner: None,
+        host_view: false,
+        resources,
+    }
 }
 
 fn dirs(host: &Host, path: Option<&str>) -> Vec<String> {
@@ -67,7 +75,7 @@ fn path_out_of_the_tree_is_refused() {
 #[test]
 fn systemd_driver_is_refused_by_name() {
     let resources = Resources::default();
-    let asked = Request { systemd: true, ..request(&resources, None) };
+    let asked = Request { manager: Manager::Systemd, ..request(&resources, None) };
     assert!(prepare(&asked).unwrap_err().to_string().starts_with("--systemd-cgroup"));
 }
 

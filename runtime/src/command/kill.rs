@@ -11,12 +11,15 @@ pub fn kill(id: &str, text: &str, all: bool, world: &World) -> Result<()> {
     let number =
         signal::parse(text).ok_or_else(|| Error::rule(format!("unknown signal {text:?}")))?;
     let (dir, record) = world.store.find(id)?;
-    if all {
+    if all && !record.cgroup.is_empty() {
         // Also what outlived the first process.
         return record.cgroup.kill(number);
     }
     let gone = || Error::rule(format!("container not running: {id}"));
     let status = dir.status(&record);
+    if all && status == Status::Stopped {
+        return Ok(());
+    }
     // As runc: in a pid namespace of others, the end of the first process is the end of no other.
     if number == libc::SIGKILL && record.shared_pids && !record.cgroup.is_empty() {
         if status == Status::Stopped && record.cgroup.pids()?.is_empty() {

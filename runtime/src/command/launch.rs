@@ -40,7 +40,7 @@ impl Flags {
             id: &self.id,
             bundle: &self.bundle,
             config: self.config.as_deref(),
-            systemd: world.systemd,
+            manager: world.manager,
             rootless: world.rootless,
             options: plan::Options { no_pivot: self.no_pivot, no_new_keyring: self.no_new_keyring },
             preserve: self.preserve_fds,

@@ -23,6 +23,7 @@ pub mod update;
 
 pub mod launch;
 
+use crate::cgroup;
 use crate::log::Log;
 use crate::state::Store;
 
@@ -35,8 +36,8 @@ pub struct World {
     pub chosen: bool,
     /// `--log`, `--log-format`, `--debug`.
     pub log: Log,
-    /// `--systemd-cgroup`.
-    pub systemd: bool,
+    /// `--systemd-cgroup`, `--cgroup-manager`.
+    pub manager: cgroup::Manager,
     /// `--rootless`, decided.
     pub rootless: bool,
     /// Descriptors from socket activation, sd_listen_fds(3).
