@@ -10,7 +10,8 @@ impl Filter {
     pub fn lines(&self) -> Vec<String> {
         let mut answers: Vec<u32> =
             self.program.iter().filter(|i| i.code == emit::RET).map(|i| i.k).collect();
-        answers.sort_unstable_by_key(|answer| std::cmp::Reverse(action::leniency(*answer)));
+        // The most lenient first.
+        answers.sort_unstable_by_key(|a| (std::cmp::Reverse(action::leniency(*a)), *a));
         answers.dedup();
         let answers: Vec<String> = answers.into_iter().map(word).collect();
         let mut out = vec![
@@ -57,7 +58,8 @@ mod tests {
         let json = r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":95,
             "architectures":["SCMP_ARCH_X86","SCMP_ARCH_ARM"],"flags":["SECCOMP_FILTER_FLAG_LOG"],
             "listenerPath":"/run/agent","syscalls":[{"names":["read"],"action":"SCMP_ACT_NOTIFY"},
-            {"names":["write"],"action":"SCMP_ACT_ALLOW"},{"names":["open"],"action":"SCMP_ACT_TRAP"}]}"#;
+            {"names":["write"],"action":"SCMP_ACT_ALLOW"},{"names":["open"],"action":"SCMP_ACT_TRAP"},
+            {"names":["chmod"],"action":"SCMP_ACT_ERRNO","errnoRet":1},{"names":["mkdir"],"action":"SCMP_ACT_ERRNO"}]}"#;
         let profile: Seccomp<'_> = serde_json::from_str(json).unwrap();
         let filter = super::super::compile::compile_for(super::super::Arch::X86_64, &profile);
         let lines = filter.unwrap().lines();
@@ -66,7 +68,7 @@ mod tests {
             "{lines:?}"
         );
         let rest = [
-            "answers allow, notify, errno 95, errno 38, trap, kill thread",
+            "answers allow, notify, errno 1, errno 38, errno 95, trap, kill thread",
             "flag SECCOMP_FILTER_FLAG_LOG",
             "listener to /run/agent",
         ];
