@@ -276,7 +276,9 @@ fn what_cannot_be_saved_is_said() {
     ] {
         checkpoint(&w, &b, &[flag, value]).code(1).err_has(why);
     }
-    restore(&w, &b, &[]).code(1).err_has("images");
+    let nowhere = ["restore", "--image-path", "/nowhere", "-b", b.path(), "other"];
+    cmd(&w, &nowhere).run().code(1).err_has("/nowhere");
+    restore(&w, &b, &[]).code(1).err_has("descriptors.json");
     delete(&w, &b);
     cmd(&w, &["checkpoint", "--help"]).run().ok().out_has("--tcp-established");
     cmd(&w, &["restore", "--help"]).run().ok().out_has("--lsm-profile");
@@ -437,4 +439,48 @@ fn a_network_namespace_by_path_is_the_same_after_a_restore() {
     delete(&w, &b);
     w.cmd("umount").arg(place).run().ok();
     restore(&w, &b, &[]).code(1);
+}
+
+/// What images hold is stood for by a container that was given more than it is restored with.
+#[test]
+fn a_checkpoint_gives_nothing_that_config_json_does_not() {
+    let spaces = |kinds: &[&str]| kinds.iter().map(|kind| json!({"type": kind})).collect();
+    let cases: [(&str, serde_json::Value, serde_json::Value, &str); 6] = [
+        (
+            "/process/capabilities/bounding",
+            json!(["CAP_KILL", "CAP_NET_ADMIN"]),
+            json!(["CAP_KILL"]),
+            "CAP_NET_ADMIN",
+        ),
+        ("/linux/maskedPaths", json!([]), json!(["/proc/keys"]), "sees /proc/keys"),
+        ("/linux/readonlyPaths", json!([]), json!(["/proc/sys"]), "can write to /proc/sys"),
+        ("/root/readonly", json!(false), json!(true), "can write to its root"),
+        (
+            "/linux/seccomp",
+            json!(null),
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["sync"], "action": "SCMP_ACT_ERRNO"}]}),
+            "no filter of system calls",
+        ),
+        (
+            "/linux/namespaces",
+            spaces(&["mount", "pid"]),
+            spaces(&["mount", "pid", "ipc"]),
+            "ipc namespace",
+        ),
+    ];
+    for (n, (pointer, more, less, why)) in cases.into_iter().enumerate() {
+        let w = World::new();
+        let b = w.bundle(&n.to_string(), &["sleep", "1000"]);
+        let both = json!(["CAP_KILL"]);
+        let b = b.with("/hostname", "".into());
+        let b = b.with("/process/capabilities/permitted", both.clone());
+        let b = b.with("/process/capabilities/effective", both);
+        let b = b.with(pointer, more);
+        start(&w, &b);
+        checkpoint(&w, &b, &[]).ok();
+        let b = b.with(pointer, less);
+        restore(&w, &b, &[]).code(1).err_has(why);
+        w.runtime(["state", b.id()]).code(1);
+    }
 }

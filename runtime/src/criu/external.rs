@@ -22,17 +22,27 @@ use crate::validate::mount::Kind;
 const NULL: &str = "/dev/null";
 
 /// A root, and how the kernel writes paths in it.
-struct Tree {
+pub struct Tree {
     root: Root,
     prefix: String,
 }
 
 impl Tree {
-    fn open(path: &str) -> Result<Self> {
+    /// Opens the directory at `path`.
+    pub fn open(path: &str) -> Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = open(path, flags, Mode::empty()).map_err(|e| Error::system("open", path, e))?;
         let prefix = written(fd.as_fd())?.trim_end_matches('/').to_owned();
         Ok(Self { root: Root::new(fd), prefix })
+    }
+
+    /// The same for what is there; `None` for what isn't.
+    pub fn existing(&self, path: &CStr) -> Result<Option<String>> {
+        match self.root.open(path, OFlag::O_PATH) {
+            Ok(_) => self.resolve(path).map(Some),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(e) => Err(Error::system("open", path.to_string_lossy(), e)),
+        }
     }
 
     /// Where a path leads, links followed inside the root, as a path from the root. What isn't

@@ -16,5 +16,6 @@ pub mod restore;
 pub mod rpc;
 pub mod spaces;
 pub mod swrk;
+pub mod verify;
 pub mod version;
 pub mod wire;

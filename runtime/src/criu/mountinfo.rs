@@ -11,6 +11,8 @@ pub struct Entry {
     pub point: String,
     /// Type of the file system.
     pub fstype: String,
+    /// Whether the mount itself is read-only.
+    pub readonly: bool,
 }
 
 /// The table of a process (or of `self`), in the order of mounting.
@@ -29,8 +31,9 @@ fn line(line: &str) -> Option<Entry> {
     let mut fields = left.split(' ').skip(2);
     let device = fields.next()?.to_owned();
     let point = unescaped(fields.nth(1)?);
+    let readonly = fields.next()?.split(',').any(|option| option == "ro");
     let fstype = right.split(' ').next()?.to_owned();
-    Some(Entry { device, point, fstype })
+    Some(Entry { device, point, fstype, readonly })
 }
 
 /// Space, tab, newline and backslash are shown as `\ooo`.

@@ -7,17 +7,19 @@ use std::os::unix::ffi::OsStringExt;
 
 use dhow_kernel::process::{self, Fork, Side, Vector};
 use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::Pid;
 
 use super::options::{Directories, Restore, config_file};
-use super::rpc::{Kind, Notify, Options, Request};
+use super::rpc::{CgroupMode, Kind, Notify, Options, Request};
 use super::spaces::Given;
 use super::swrk::{Criu, Failed, Listener, Program, Seat};
+use super::verify::verify;
 use super::{descriptors, dump, external, log, points, spaces, version};
 use crate::error::{Error, Result};
 use crate::init::console;
+use crate::init::fault::Because;
 use crate::init::parent::{self, Init};
 use crate::init::protocol::Link;
 use crate::lifecycle::{self, Draft, Terminal, Wanted};
@@ -143,6 +145,9 @@ fn make(
     let root = root(dir)?;
     options.root = root.to_string_lossy().into_owned();
     let (rootfs, no_pivot) = (draft.decided.plan.rootfs.clone(), chosen.asked.no_pivot);
+    // Told to ignore groups, criu makes no cgroup namespace either: its own is inherited then.
+    let ignored = chosen.asked.common.cgroups == CgroupMode::Ignore;
+    let own = ignored && draft.decided.plan.spaces.cgroup;
     let spaces = chosen.given.descriptors.iter().map(|(_, fd)| fd.as_raw_fd());
     let criu = Criu::start(
         chosen.program,
@@ -151,12 +156,19 @@ fn make(
             directories: chosen.dirs.numbers(),
             group: draft.decided.group.into_fd()?,
             doors: draft.decided.group.doors()?,
-            mounts: Some(&|| points::root_for_criu(&rootfs, &root, no_pivot)),
+            mounts: Some(&|| {
+                if own {
+                    unshare(CloneFlags::CLONE_NEWCGROUP)
+                        .because("unshare", "the cgroup namespace")?;
+                }
+                points::root_for_criu(&rootfs, &root, no_pivot)
+            }),
         },
     )?;
-    options.cg_root = groups(criu.pid)?;
+    options.cg_root = groups(criu.pid.as_raw())?;
     draft.record.rdt.enter(criu.pid.as_raw())?;
-    let mut watch = Watch { dir, draft, console: chosen.console };
+    let groups = options.cg_root.clone();
+    let mut watch = Watch { dir, draft, console: chosen.console, groups };
     let answer = criu.ask(&Request::Perform(Kind::Restore, Box::new(options)), &mut watch);
     let code = criu.end();
     let _ = fs::remove_dir(dir.file(ROOT));
@@ -185,7 +197,7 @@ fn root(dir: &Dir) -> Result<CString> {
 }
 
 /// The groups criu is in: to it they are where the dumped ones were.
-fn groups(pid: Pid) -> Result<Vec<(String, String)>> {
+pub fn groups(pid: i32) -> Result<Vec<(String, String)>> {
     let path = format!("/proc/{pid}/cgroup");
     let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
     Ok(parse(&text))
@@ -207,6 +219,7 @@ struct Watch<'a> {
     dir: &'a Dir,
     draft: &'a mut Draft,
     console: Option<OwnedFd>,
+    groups: Vec<(String, String)>,
 }
 
 impl Listener for Watch<'_> {
@@ -214,6 +227,7 @@ impl Listener for Watch<'_> {
         match notify.script.as_str() {
             "setup-namespaces" => self.set_up(notify.pid),
             "post-restore" => self.remember(notify.pid),
+            "pre-resume" => self.judge(),
             "orphan-pts-master" => match (sent, self.console.take()) {
                 (Some(master), Some(socket)) => {
                     console::send(socket.as_fd(), master.as_fd(), "/dev/console")
@@ -237,6 +251,18 @@ impl Watch<'_> {
         let scene = |kind| state.outside(kind, "creating", pid, &env);
         scene("prestart").run(&rest.hooks.prestart)?;
         scene("createRuntime").run(&rest.hooks.create_runtime)
+    }
+
+    /// All is restored, credentials too, and stopped for the last time. criu would go on after a
+    /// failure here, so the processes end before it hears of it.
+    fn judge(&self) -> Result<()> {
+        let record = &self.draft.record;
+        verify(&self.draft.decided.plan, record.process.pid, &self.groups).inspect_err(|_| {
+            if let Some(first) = record.process.open() {
+                let _ = process::pidfd_signal(first.as_fd(), libc::SIGKILL);
+            }
+            let _ = record.cgroup.kill(libc::SIGKILL);
+        })
     }
 
     /// All is restored and nothing runs yet: from here on it can be found again.

@@ -18,7 +18,7 @@ const BY_DESCRIPTOR: [(u64, &str, i32); 2] = [
 ];
 
 /// Those joined by path: kind and path.
-fn joined(spaces: &Spaces) -> impl Iterator<Item = (&'static Kind, String)> {
+pub fn joined(spaces: &Spaces) -> impl Iterator<Item = (&'static Kind, String)> {
     let pid = spaces.pid.iter().map(|path| (ns::PID, path));
     let all = spaces.join.iter().map(|(flag, path)| (*flag, path)).chain(pid);
     all.filter_map(|(flag, path)| {

@@ -166,9 +166,13 @@ impl Criu {
             };
             if response.success && response.kind == Some(Kind::Notify) {
                 let heard = listener.hear(&response.notify, sent);
-                self.say(&Request::Notified(heard.is_ok()))?;
+                let told = self.say(&Request::Notified(heard.is_ok()));
                 // Its own failure that follows would only hide ours.
                 refused = refused.or(heard.err());
+                match (told, refused) {
+                    (Ok(()), kept) => refused = kept,
+                    (Err(e), kept) => return Err(kept.unwrap_or(e).into()),
+                }
                 continue;
             }
             if let Some(why) = refused {

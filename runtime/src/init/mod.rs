@@ -15,7 +15,7 @@ mod copy_up;
 pub(crate) mod credentials;
 mod devices;
 pub(crate) mod exec;
-mod mask;
+pub(crate) mod mask;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
 mod pivot;
