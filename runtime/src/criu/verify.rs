@@ -133,8 +133,8 @@ fn covered(plan: &Plan, pid: i32) -> Result<()> {
     let table = mountinfo::of(&pid.to_string())?;
     let ours: BTreeSet<String> = mountinfo::of("self")?.into_iter().map(|e| e.device).collect();
     let tree = Tree::open(&format!("/proc/{pid}/root"))?;
-    for entry in table.iter().filter(|e| !ours.contains(&e.device) && !is_asked(plan, e)) {
-        return Err(not(pid, &format!("has {} mounted on {}", entry.fstype, entry.point)));
+    if let Some(e) = table.iter().find(|e| !ours.contains(&e.device) && !is_asked(plan, e)) {
+        return Err(not(pid, &format!("has {} mounted on {}", e.fstype, e.point)));
     }
     let top = |point: &str| table.iter().rfind(|e| e.point == point);
     if plan.readonly && !top("/").is_some_and(|e| e.readonly) {
