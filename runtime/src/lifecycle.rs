@@ -221,7 +221,7 @@ fn make(
         trace: trace.clone(),
         log: wanted.log,
     });
-    let init = launched?;
+    let init = launched.map_err(|e| short_of_memory(e, record))?;
     wanted
         .log
         .debug(|| format!("child process in init(): {} is where its program starts", init.pid));
@@ -235,6 +235,17 @@ fn make(
         .log
         .debug(|| "init: closing the pipe to signal completion: only the start is missing".into());
     Ok(init)
+}
+
+/// In runc's words where the kernel has killed init for its memory limit.
+fn short_of_memory(e: Error, record: &Record) -> Error {
+    match record.cgroup.oom_kills() {
+        Some(1..) => {
+            let why = "container init was OOM-killed (memory limit too low?)";
+            Error::rule(format!("unable to start container process: {why}: {e}"))
+        }
+        _ => e,
+    }
 }
 
 /// What hooks are told of a recorded container.

@@ -109,3 +109,13 @@ fn limit_of_a_controller_that_is_not_mounted_is_an_error() {
     let done = w.runtime(["run", "-b", b.path(), b.id()]).refused();
     done.err_has("/linux/resources/hugepageLimits/0: this host has no hugetlb cgroup controller");
 }
+
+#[test]
+fn memory_too_small_to_begin_with_is_named() {
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    let b = b.with("/linux/resources/memory", json!({"limit": 4096, "swap": 4096}));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).refused();
+    done.err_has("container init was OOM-killed (memory limit too low?)");
+    assert!(leaks::cgroups().iter().all(|c| !c.to_string_lossy().contains(b.id())));
+}

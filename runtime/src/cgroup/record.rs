@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::door::Doors;
-use super::host::MOUNTPOINT;
+use super::host::Host;
 use super::resources::{Memory, Resources};
 use super::{files, update, v1, v2};
 use crate::error::{Error, Result};
@@ -56,7 +56,9 @@ impl Record {
         let path = format!("/proc/{first}/cgroup");
         let text = fs::read_to_string(&path).map_err(|e| Error::io("read", path, &e))?;
         let own = text.lines().find_map(|line| line.strip_prefix("0::")).ok_or_else(none)?;
-        enter(&format!("{MOUNTPOINT}{own}"), pid)
+        // Beside v1's name=systemd it isn't mounted at the usual place.
+        let top = Host::read()?.unified.ok_or_else(none)?.mountpoint;
+        enter(&format!("{top}{own}"), pid)
     }
 
     /// The group on the unified hierarchy, for `CLONE_INTO_CGROUP`.
