@@ -39,8 +39,10 @@ pub fn every(
         };
         let mut place = repaired.written(&pointer);
         if let Some(cut) = cause(&e, &place, &seen) {
-            pointer.truncate(pointer.len() + cut - place.len());
             place.truncate(cut);
+            // Its numbers may be others, as many as they are.
+            let parts = place.split('/').count();
+            pointer = pointer.split('/').take(parts).collect::<Vec<_>>().join("/");
         } else if !seen.contains(&place) {
             problems.push(finding(&written, &place, e));
         }
@@ -176,6 +178,7 @@ fn passing(pointer: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Refuses what is negative, by its pointer, and an object without `must`.
     fn judge(text: &str) -> Result<()> {
@@ -216,5 +219,56 @@ mod tests {
         let list = json!({"list": [{"must": 1}, {}, {"must": -1}, {"must": 2, "y": -1}]});
         assert_eq!(pointers(list), ["/list/1/must", "/list/2/must", "/list/3/y"]);
         assert_eq!(pointers(json!({"a": [0], "b": {"c": 1}})), [""; 0]);
+        // What is left of the list is counted anew: 10 becomes 9, in one digit less.
+        let list: Vec<Value> = (0..12).map(|n| json!([n, -(n % 2), [-n]])).collect();
+        let found = pointers(json!({"a": list}));
+        assert_eq!(found.len(), 6 + 11, "{found:?}");
+        assert!(found.contains(&"/a/11/1".to_owned()) && found.contains(&"/a/11/2/0".to_owned()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        /// Every value of a real config in turn is something else: nothing panics, and what is
+        /// found is there, or is what its parent lacks.
+        #[test]
+        fn whatever_is_wrong_with_a_config_is_found_and_nothing_panics(
+            wrong in proptest::collection::vec((any::<proptest::sample::Index>(), 0..6_usize), 1..6),
+        ) {
+            let mut config: Value = serde_json::from_str(&crate::command::spec::text(false)).unwrap();
+            for (at, kind) in wrong {
+                let all = places(&config, "");
+                let value = [json!(null), json!(-1), json!("/x y"), json!([]), json!({}), json!([{}])];
+                *config.pointer_mut(&all[at.index(all.len())]).unwrap() = value[kind].clone();
+            }
+            let mut problems = Vec::new();
+            let text = config.to_string();
+            every(&text, &mut problems, |text| {
+                let spec = crate::validate::parse(text)?;
+                crate::validate::container(spec, "/b").map(drop)
+            });
+            for finding in &problems {
+                let parent = finding.pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+                prop_assert!(config.pointer(parent).is_some(), "{finding} in {text}");
+            }
+            let mut told: Vec<&str> = problems.iter().map(|f| f.pointer.as_str()).collect();
+            told.sort_unstable();
+            told.dedup();
+            prop_assert_eq!(told.len(), problems.len());
+        }
+    }
+
+    fn places(value: &Value, at: &str) -> Vec<String> {
+        let below: Vec<(String, &Value)> = match value {
+            Value::Object(map) => map.iter().map(|(key, v)| (key.clone(), v)).collect(),
+            Value::Array(list) => {
+                list.iter().enumerate().map(|(n, v)| (n.to_string(), v)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let below = below.into_iter().flat_map(|(key, v)| {
+            let place = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+            std::iter::once(place.clone()).chain(places(v, &place)).collect::<Vec<_>>()
+        });
+        below.collect()
     }
 }
