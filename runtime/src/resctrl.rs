@@ -5,6 +5,8 @@
 //!
 //! SPEC: config-linux.md §IntelRdt. KERNEL: Documentation/filesystems/resctrl.rst.
 
+mod stats;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::validate::rdt::Rdt;
+pub use stats::Stats;
 
 /// RDTGROUP_SUPER_MAGIC, linux/magic.h.
 const MAGIC: FsType = FsType(0x0765_5821);

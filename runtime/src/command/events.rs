@@ -46,7 +46,9 @@ pub fn events(id: &str, interval: &str, once: bool, world: &World, sink: Sink<'_
 
 fn stats(record: &Record) -> Result<Stats> {
     let why = |e| Error::rule(format!("unable to get container cgroup stats: {e}"));
-    record.cgroup.stats().map_err(why)
+    let mut stats = record.cgroup.stats().map_err(why)?;
+    stats.intel_rdt = record.rdt.stats();
+    Ok(stats)
 }
 
 fn tell(record: &Record, kind: &'static str, data: Option<&Stats>, sink: Sink<'_>) -> Result<()> {

@@ -20,14 +20,11 @@ pub struct Stats {
     pids: Pids,
     blkio: BlkIo,
     hugetlb: BTreeMap<String, Huge>,
-    /// No class of service is read back yet; the key is always there.
-    intel_rdt: Rdt,
+    /// The resctrl group's; the key is always there.
+    pub intel_rdt: crate::resctrl::Stats,
     /// Interfaces that the runtime itself made: it makes none.
     network_interfaces: Option<Vec<u8>>,
 }
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-struct Rdt {}
 
 fn unset<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
