@@ -484,3 +484,23 @@ fn a_checkpoint_gives_nothing_that_config_json_does_not() {
         w.runtime(["state", b.id()]).code(1);
     }
 }
+
+#[test]
+fn bug_a_bind_source_with_a_dot_in_its_path_was_not_restored() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    fs::create_dir(b.dir().join("here")).unwrap();
+    fs::write(b.dir().join("here/name"), "here").unwrap();
+    let bind = json!({"destination": "/here", "source": "./here", "options": ["bind"]});
+    let b = b.and("/mounts", bind);
+    // criu looks the source up where the host's mounts are shared, as systemd has them.
+    let shared = |c: Cmd| c.under(["unshare", "--mount", "--propagation", "shared"]);
+    let quiet = ["sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"];
+    shared(w.runtime_cmd(["run", "-d", "-b", b.path(), b.id()]).under(quiet)).run().ok();
+    checkpoint(&w, &b, &[]).ok();
+    let images = images(&w);
+    let args = ["restore", "-d", "--image-path", &images, "-b", b.path(), b.id()];
+    shared(cmd(&w, &args)).run().ok();
+    w.runtime(["exec", b.id(), "cat", "/here/name"]).ok().out_is("here");
+    delete(&w, &b);
+}

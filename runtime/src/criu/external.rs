@@ -143,7 +143,7 @@ pub fn on_restore(plan: &Plan, cgroups: &Mounts) -> Result<Vec<Pair>> {
         let name = outside.resolve(&m.target)?;
         match &m.kind {
             Kind::Bind { source, recursive, .. } => {
-                let from = source.to_string_lossy().into_owned();
+                let from = canonical(source)?;
                 if *recursive {
                     all.extend(brought(&from, &name)?);
                 }
@@ -172,12 +172,18 @@ pub fn on_restore(plan: &Plan, cgroups: &Mounts) -> Result<Vec<Pair>> {
     Ok(all)
 }
 
+/// criu finds the mount that a source lies on by its path alone, and stumbles over `/./` in it.
+fn canonical(source: &CStr) -> Result<String> {
+    let shown = source.to_string_lossy();
+    let real = std::fs::canonicalize(&*shown).map_err(|e| Error::io("open", &*shown, &e))?;
+    let real = real.into_os_string().into_string();
+    real.map_err(|_| Error::rule(format!("the bind source {shown} is not UTF-8")))
+}
+
 /// What an `rbind` brings along from this host.
 fn brought(source: &str, name: &str) -> Result<Vec<Pair>> {
-    let real = std::fs::canonicalize(source).map_err(|e| Error::io("open", source, &e))?;
-    let real = real.to_string_lossy();
     let table = mountinfo::of("self")?;
-    let below = table.iter().filter_map(|e| below(&e.point, &real).map(|rest| (rest, &e.point)));
+    let below = table.iter().filter_map(|e| below(&e.point, source).map(|rest| (rest, &e.point)));
     Ok(below.map(|(rest, point)| (format!("{name}{rest}"), point.clone())).collect())
 }
 
