@@ -80,12 +80,15 @@ fn sources(asked: &Asked<'_>, report: &mut Report) {
     }
 }
 
-/// In a user namespace devices are the host's, bound; interfaces come from where the caller is.
+/// In a user namespace whose maps we don't write, or as a user, devices are the host's, bound;
+/// interfaces come from where the caller is.
 fn devices(asked: &Asked<'_>, report: &mut Report) {
     let host = |path: &CStr| Path::new("/").join(std::ffi::OsStr::from_bytes(path.to_bytes()));
-    let user = asked.container.namespaces.has(ns::USER);
-    for (n, device) in asked.container.devices.iter().enumerate().filter(|_| user) {
-        if !host(&device.path).exists() {
+    let spaces = &asked.container.namespaces;
+    let made = spaces.new & ns::USER != 0 && nix::unistd::geteuid().is_root();
+    let bound = spaces.has(ns::USER) && !made;
+    for (n, device) in asked.container.devices.iter().enumerate().filter(|_| bound) {
+        if device.kind != libc::S_IFIFO && !host(&device.path).exists() {
             let pointer = format!("/linux/devices/{n}/path");
             let why = "in a user namespace it is bound from the host, which has none";
             report.problems.push(asked.about(&pointer, why, "make it there, or leave it out"));
