@@ -10,6 +10,8 @@ d() {
 set_up() {
     export DOCKER_HOST=unix:///run/docker.sock DOCKER_CONFIG=$SCRATCH/client DOCKER_BUILDKIT=0
     mkdir -p "$DOCKER_CONFIG"
+    # As docs/clusters.md has it.
+    printf '{"runtimes": {"under": {"path": "%s"}}, "default-runtime": "under"}\n' "$(runtime_path)" >"$SCRATCH/daemon.json"
     start_daemon
     rootfs "$SCRATCH/box"
     tar -C "$SCRATCH/box" -c . | d import - box >/dev/null
@@ -17,8 +19,7 @@ set_up() {
 
 start_daemon() {
     dockerd --data-root "$SCRATCH/docker" --exec-root /run/docker --pidfile /run/docker.pid -H "$DOCKER_HOST" \
-        --add-runtime "under=$(runtime_path)" --default-runtime under --init-path "$(command -v docker-init)" \
-        --experimental --live-restore >>"$SCRATCH/dockerd.log" 2>&1 &
+        --config-file "$SCRATCH/daemon.json" --init-path "$(command -v docker-init)" --experimental --live-restore >>"$SCRATCH/dockerd.log" 2>&1 &
     DOCKERD=$!
     disown
     until_true 60 d version || { cat "$SCRATCH/dockerd.log" >&2; exit 1; }

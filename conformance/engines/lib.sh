@@ -114,12 +114,17 @@ world() {
     return "$code"
 }
 
+# The runtime of this run. With WIRE=FILE, each call that an engine makes of it goes there, with
+# its exit code.
 runtime_path() {
-    case $WORLD in
-        runc) command -v runc ;;
-        dhow) echo "$DHOW" ;;
-        *) command -v "$WORLD" ;;
-    esac
+    local path=$DHOW wire
+    [ "$WORLD" = dhow ] || path=$(command -v "$WORLD")
+    [ -n "${WIRE:-}" ] || { echo "$path"; return; }
+    wire=$SCRATCH/wire/$(basename "$path")
+    mkdir -p "$SCRATCH/wire"
+    printf '#!/bin/bash\n%q "$@"\ncode=$?\necho "${0##*/} $* -> $code" >>%q\nexit $code\n' "$path" "$WIRE" >"$wire"
+    chmod +x "$wire"
+    echo "$wire"
 }
 
 # A root directory with busybox in it, from Debian's static one.
