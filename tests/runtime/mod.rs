@@ -39,4 +39,5 @@ mod schedule;
 mod seccomp;
 mod trace;
 mod verbs;
+mod wire;
 mod words;
