@@ -13,8 +13,12 @@ grep -oP '^status = "\K\w+' conformance/clauses.toml | sort | uniq -c
 
 make e2e
 
-# podman's ran among the e2e cases.
 worst=0
+for suite in runc crun; do
+    conformance/suites/$suite.sh || worst=1
+done
+
+# podman's ran among the e2e cases.
 for engine in containerd dockerd swarm; do
     conformance/engines/$engine.sh || worst=1
 done

@@ -8,6 +8,7 @@ packages="
     mmdebstrap procps skopeo strace umoci util-linux zstd
     conmon crun podman runc
     e2fsprogs xz-utils
+    bats dpkg-dev gawk python3
 "
 [ "${1:-}" = ci ] && packages="$packages python3-pip git"
 missing=$(for p in $packages; do

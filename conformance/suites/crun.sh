@@ -26,7 +26,7 @@ work() {
     [ $# -gt 0 ] || set -- $(cd tests && echo test_*.py)
     for file in "$@"; do
         while read -r name; do
-            timeout -k 5 30 "$SUITES/one.py" "tests/$file" "$name" >tap 2>errors </dev/null
+            timeout -k 5 20 "$SUITES/one.py" "tests/$file" "$name" >tap 2>errors </dev/null
             grep -q '^\(not \)\?ok ' tap || echo "not ok 1 - $name" >>tap
             [ -z "${VERBOSE:-}" ] || cat tap errors >&2
             tap "${file%.py}" <tap >>"$RESULT"

@@ -37,6 +37,7 @@ mod refused;
 mod rootless;
 mod schedule;
 mod seccomp;
+mod suites;
 mod trace;
 mod verbs;
 mod wire;
