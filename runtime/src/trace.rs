@@ -45,6 +45,11 @@ struct Line<'a> {
 }
 
 impl Trace {
+    /// The file, when there is one.
+    pub fn file(&self) -> Option<&File> {
+        self.0.as_deref().map(|sink| &sink.file)
+    }
+
     /// Appends to a file, which is made when missing.
     pub fn open(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path);

@@ -116,3 +116,21 @@ fn mount_over_a_part_of_proc_is_refused() {
     );
     w.runtime(["run", "-b", b.path(), b.id()]).refused().err_has("/proc");
 }
+
+/// What waits for `start` can be looked into by a process with CAP_SYS_PTRACE that joins it.
+#[test]
+fn created_container_holds_nothing_of_the_host() {
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    create(&w, &b);
+    let pid = w.runtime(["state", b.id()]).ok().json()["pid"].as_i64().unwrap();
+    let more: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .flatten()
+        .filter(|fd| fd.file_name().to_string_lossy().parse::<u32>().unwrap() > 2)
+        .map(|fd| fs::read_link(fd.path()).unwrap().to_string_lossy().into_owned())
+        .filter(|to| !to.starts_with("socket:") && !to.contains("/exec."))
+        .collect();
+    w.runtime(["delete", "--force", b.id()]).ok();
+    assert_eq!(more, Vec::<String>::new());
+}

@@ -1,6 +1,6 @@
 //! Init's half: the only loop.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use dhow_kernel::process::Vector;
 use nix::fcntl::OFlag;
@@ -145,6 +145,7 @@ fn start(plan: &Plan, c: &Context) -> Done {
     // have been killed before, init ends here instead of waiting for ever.
     c.link.expect(&Message::Go).because("wait for", "the start")?;
     if let Some(fifos) = &c.fifos {
+        alone(c, fifos)?;
         let mut byte = [0];
         while nix::unistd::read(&fifos.start, &mut byte).because("read", "exec.fifo")? == 0 {}
     }
@@ -158,6 +159,16 @@ fn start(plan: &Plan, c: &Context) -> Done {
     let env = program.environment();
     let scene = hooks::Scene { kind: "startContainer", state, dir: None, env, watch: None };
     scene.run(&plan.start_container).map_err(|e| Cause::rule(e.to_string()))
+}
+
+/// Closes what isn't needed any more: the wait may be long, and a process that joins the
+/// container with CAP_SYS_PTRACE could reach the host's procfs through our descriptors.
+fn alone(c: &Context, fifos: &Fifos) -> Done {
+    let held = [Some(fifos.start.as_fd()), Some(fifos.answer.as_fd()), Some(c.link.as_fd())];
+    let held = held.into_iter().chain([c.trace.file().map(AsFd::as_fd)]).flatten();
+    let mut kept: Vec<u32> =
+        held.map(|fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned()).collect();
+    dhow_kernel::close::close_but(3 + c.preserve, &mut kept).because("close_range", "")
 }
 
 /// Flags with which directories are held.
