@@ -35,4 +35,9 @@ ip link set lo up
 hostname "${NODE:-world}"
 cd "$SCRATCH"
 exec 9>&-
-"$@"
+# shellcheck source=conformance/engines/sweep.sh
+. "$(dirname "$0")/sweep.sh"
+code=0
+"$@" || code=$?
+thaw /sys/fs/cgroup
+exit $code
