@@ -7,7 +7,7 @@ BUILT   := $(or $(CARGO_TARGET_DIR),target)/$(shell rustc --print host-tuple)
 PARTS   := -p dhow-runtime -p dhow-image -p dhow
 THREADS ?= 2
 
-.PHONY: all ci-build test unit e2e bench guest pages conformance-full fmt lint deny fresh clean
+.PHONY: all ci-build test unit e2e bench guest pages clauses mutants conformance-full fmt lint deny fresh clean
 
 all:
 	$(CARGO) build --release --locked $(PARTS)
@@ -35,6 +35,14 @@ bench: all
 # The guest with a pure cgroup v2; its cases run by themselves in `make test` too.
 guest:
 	tests/guest/guest.sh build
+
+# How many clauses of the specifications are shown, and how.
+clauses:
+	$(CARGO) run -q --locked -p e2e --bin clauses
+
+# Breaks each clause that is held, in a copy, and sees a test fail.
+mutants:
+	$(CARGO) run -q --locked -p e2e --bin clauses mutate
 
 conformance-full: all
 	conformance/run.sh

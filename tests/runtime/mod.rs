@@ -32,6 +32,7 @@ mod oracle;
 mod peers;
 mod podman;
 mod process;
+mod promises;
 mod propagation;
 mod refused;
 mod rootless;

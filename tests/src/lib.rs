@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod bundle;
+pub mod clauses;
 pub mod elf;
 pub mod fixtures;
 pub mod harbour;

@@ -89,6 +89,10 @@ pub fn parse<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T> {
 /// `bundle` is the bundle's absolute path.
 pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>> {
     version(&spec.version)?;
+    if spec.vm.is_some() {
+        let why = "this runtime starts processes of this kernel and no virtual machines";
+        return Err(Error::unsupported("/vm", why));
+    }
     let Some(process) = &spec.process else {
         return Err(Error::config("/process", "process property must not be empty"));
     };

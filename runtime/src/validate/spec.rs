@@ -85,6 +85,9 @@ pub struct Spec<'a> {
     /// `linux`.
     #[serde(default, borrow, deserialize_with = "nullable")]
     pub linux: Linux<'a>,
+    /// `vm`: only whether it is there.
+    #[serde(default)]
+    pub vm: Option<serde::de::IgnoredAny>,
 }
 
 /// `root`.
@@ -197,7 +200,7 @@ spec! {
 #[derive(Debug, Deserialize)]
 pub struct Rlimit<'a> {
     /// `type`.
-    #[serde(rename = "type", borrow)]
+    #[serde(rename = "type", default, borrow, deserialize_with = "nullable")]
     pub kind: Text<'a>,
     /// `soft`.
     #[serde(default)]

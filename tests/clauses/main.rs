@@ -1,0 +1,142 @@
+//! The clause table's score, and its mutations.
+//!
+//! `clauses` prints how many clauses of each document have which status. `clauses mutate [PART]…`
+//! breaks the code as each held clause says (those whose section, words or file hold a PART), in a
+//! copy below the target folder, and fails where no test notices.
+#![allow(clippy::unwrap_used, reason = "a check that cannot go on should stop where it is")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::{env, fs};
+
+use e2e::clauses::{self, Clause, Mutation, STATUSES};
+use e2e::workspace;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    match args.split_first() {
+        None => report(&clauses::read()),
+        Some((verb, parts)) if verb == "mutate" => return mutate(parts),
+        Some((other, _)) => {
+            eprintln!("clauses: unknown argument {other}; see tests/clauses/main.rs");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn report(all: &[Clause]) {
+    let mut rows: BTreeMap<&str, Vec<&Clause>> = BTreeMap::new();
+    for clause in all {
+        rows.entry(clause.document()).or_default().push(clause);
+    }
+    let line = |name: &str, cells: Vec<String>| {
+        let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>8}")).collect();
+        println!("{name:32}{}", cells.concat());
+    };
+    let words = ["clauses"].iter().chain(&STATUSES).chain(&["shown"]);
+    line("", words.map(ToString::to_string).collect());
+    let row = |name: &str, clauses: &[&Clause]| {
+        let count = |status: &str| clauses.iter().filter(|c| c.status == status).count();
+        let shown = ["held", "tested", "refused"].map(count).iter().sum::<usize>();
+        // Of those that bind a runtime on Linux.
+        let binding = (clauses.len() - count("other")).max(1);
+        let mut cells = vec![clauses.len()];
+        cells.extend(STATUSES.map(count));
+        let mut cells: Vec<String> = cells.iter().map(ToString::to_string).collect();
+        cells.push(format!("{} %", shown * 100 / binding));
+        line(name, cells);
+    };
+    for (name, clauses) in &rows {
+        row(name, clauses);
+    }
+    row("all", &all.iter().collect::<Vec<_>>());
+}
+
+/// Where the broken copies are built.
+struct Copy {
+    tree: PathBuf,
+    target: PathBuf,
+    triple: String,
+}
+
+impl Copy {
+    fn new() -> Self {
+        let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+        let dir = target.unwrap_or_else(|| workspace().join("target")).join("mutants");
+        let (tree, target) = (dir.join("tree"), dir.join("target"));
+        let _ = fs::remove_dir_all(&tree);
+        fs::create_dir_all(&tree).unwrap();
+        // Without their times: what is built of an earlier copy is built again.
+        let script = "git ls-files -z | tar -c --null -T - | tar -x -m -C \"$0\"";
+        let sh = ["-c", script, tree.to_str().unwrap()];
+        assert!(Command::new("sh").args(sh).current_dir(workspace()).status().unwrap().success());
+        let triple = Command::new("rustc").args(["--print", "host-tuple"]).output().unwrap();
+        let triple = String::from_utf8(triple.stdout).unwrap().trim().to_owned();
+        Self { tree, target, triple }
+    }
+
+    fn cargo(&self, tree: &Path, args: &[&str]) -> bool {
+        let mut cargo = Command::new("cargo");
+        if tree == self.tree {
+            cargo.env("CARGO_TARGET_DIR", &self.target);
+        }
+        let bin = self.target.join(&self.triple).join("debug");
+        cargo.env("DHOW_BIN_DIR", bin).env("RUST_BACKTRACE", "0").current_dir(tree);
+        cargo.args(args).stdout(Stdio::null()).stderr(Stdio::null());
+        cargo.status().unwrap().success()
+    }
+
+    /// Whether one of the tests fails.
+    fn noticed(&self, tests: &[String]) -> bool {
+        tests.iter().any(|test| {
+            let passed = if let Some(path) = clauses::unit(test) {
+                let args = ["test", "-q", "-p", "dhow-runtime", "--", "--exact", path];
+                self.cargo(&self.tree, &args)
+            } else {
+                let args = ["test", "-q", "-p", "e2e", "--test", "e2e", "--", "--exact", test];
+                self.cargo(workspace(), &args)
+            };
+            !passed
+        })
+    }
+
+    fn judge(&self, clause: &Clause, mutation: &Mutation) -> Result<(), &'static str> {
+        let file = self.tree.join(&mutation.file);
+        let text = fs::read_to_string(&file).map_err(|_| "there is no such file")?;
+        if text.matches(&mutation.from).count() != 1 {
+            return Err("stale: `from` is not there, or more than once");
+        }
+        fs::write(&file, text.replacen(&mutation.from, &mutation.to, 1)).unwrap();
+        let built = self.cargo(&self.tree, &["build", "-q", "-p", "dhow-runtime"]);
+        let noticed = built && self.noticed(&clause.tests);
+        fs::write(&file, text).unwrap();
+        match (built, noticed) {
+            (false, _) => Err("does not compile"),
+            (true, false) => Err("SURVIVED"),
+            (true, true) => Ok(()),
+        }
+    }
+}
+
+fn mutate(parts: &[String]) -> ExitCode {
+    let all = clauses::read();
+    let copy = Copy::new();
+    let mut worst = ExitCode::SUCCESS;
+    for clause in &all {
+        let Some(mutation) = &clause.mutation else { continue };
+        let about = format!("{} {} {}", clause.spec, clause.says, mutation.file);
+        if !parts.is_empty() && !parts.iter().any(|part| about.contains(part)) {
+            continue;
+        }
+        match copy.judge(clause, mutation) {
+            Ok(()) => println!("held  {}: {}", clause.spec, clause.says),
+            Err(why) => {
+                println!("{why}  {}: {}\n    {}", clause.spec, clause.says, mutation.file);
+                worst = ExitCode::FAILURE;
+            }
+        }
+    }
+    worst
+}
