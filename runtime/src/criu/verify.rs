@@ -179,14 +179,24 @@ mod tests {
         assert_eq!(names(1 << 63), "an unknown capability");
     }
 
+    /// Of a shell: this program's own threads come and go with its other tests.
     #[test]
     fn a_process_is_found_by_its_parent() {
-        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sleep 100 & echo $!; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let told = std::io::BufReader::new(shell.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut { told }, &mut line).unwrap();
+        let child: i32 = line.trim().parse().unwrap();
         let mut all = BTreeSet::new();
-        descend(std::process::id() as i32, &mut all).unwrap();
-        let found = all.contains(&(child.id() as i32));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(found);
+        let done = descend(shell.id() as i32, &mut all);
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::SIGKILL)
+            .unwrap();
+        shell.wait().unwrap();
+        done.unwrap();
+        assert!(all.contains(&child));
     }
 }
