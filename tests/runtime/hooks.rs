@@ -145,17 +145,19 @@ fn failing_start_container_hook_keeps_the_program_from_running() {
 }
 
 #[test]
-fn failing_poststart_hook_is_an_error_and_ends_the_container() {
+fn failing_poststart_hook_is_an_error_and_removes_the_container() {
     let w = World::new();
+    let after = w.path("after");
     let b = w.bundle("b", &["sleep", "1000"]).with("/hooks/poststart", hook("kill -SYS $$"));
+    let b = b.with("/hooks/poststop", hook(&format!("echo a >> {}", after.display())));
     create(&w, &b);
     let done = w.runtime(["start", b.id()]).refused();
     done.err_has("error running poststart hook #0: signal: bad system call");
-    wait_for(&w, b.id(), "stopped");
-    w.runtime(["delete", b.id()]).ok();
+    w.runtime(["state", b.id()]).refused();
     let run = w.runtime(["run", "-b", b.path(), b.id()]).refused();
     run.err_has("error running poststart hook #0");
     w.runtime(["state", b.id()]).refused();
+    assert_eq!(fs::read_to_string(after).unwrap(), "a\na\n");
 }
 
 #[test]

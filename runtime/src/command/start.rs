@@ -41,7 +41,13 @@ pub fn start(id: &str, world: &World) -> Result<()> {
     trace.step("go", || release(&held, &record))?;
     if text.contains("\"poststart\"") {
         let hooks = hook::read(&validate::parse::<spec::Spec<'_>>(&text)?.hooks)?;
-        trace.step("poststart", || lifecycle::poststart(&hooks, &record))?;
+        let told = trace.step("poststart", || lifecycle::poststart(&hooks, &record));
+        // SPEC: runtime.md §Lifecycle 9: a failure goes on with steps 12 and 13.
+        told.inspect_err(|_| {
+            if held.take_back() {
+                let _ = lifecycle::destroy(&held, &record, &world.log);
+            }
+        })?;
     }
     match (notify, record.process.open()) {
         (Some(notify), Some(process)) => notify.until_ready(record.process.pid, process.as_fd()),

@@ -145,12 +145,16 @@ impl Store {
 
     /// The directory of an id, which must be one.
     fn dir(&self, id: &str) -> Result<Dir> {
-        let sound = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
-        if id.is_empty() || id == "." || id == ".." || !id.chars().all(sound) {
+        let sound = |c: &char| c.is_ascii_alphanumeric() || "_+-.".contains(*c);
+        let wrong = id.chars().find(|c| !sound(c));
+        if id.is_empty() || id == "." || id == ".." || wrong.is_some() {
             let why = "letters, digits and _ + - . make an id";
-            return Err(Error::rule(match id {
-                "" => format!("container id cannot be empty: {why}"),
-                _ => format!("invalid container ID format: {id:?}: {why}"),
+            return Err(Error::rule(match (id, wrong) {
+                ("", _) => format!("container id cannot be empty: {why}"),
+                (_, Some(c)) => {
+                    format!("invalid container ID format: {id:?}: invalid character {c:?}: {why}")
+                }
+                _ => format!("invalid container ID format: {id:?}: names a directory"),
             }));
         }
         Ok(Dir { path: self.root.join(id) })

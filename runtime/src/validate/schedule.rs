@@ -145,7 +145,11 @@ fn memory_policy(asked: &spec::MemoryPolicy<'_>) -> Result<MemoryPolicy> {
     };
     let mode = known(&MEMORY_MODES, &asked.mode)
         .ok_or_else(|| bad("mode", format!("invalid memory policy mode {:?}", &*asked.mode)))?;
-    let nodes = ids(&asked.nodes, || "/linux/memoryPolicy/nodes".into())?;
+    // In runc's words, with ours behind them.
+    let nodes = ids(&asked.nodes, || "/linux/memoryPolicy/nodes".into()).map_err(|e| match e {
+        Error::Config { why, .. } => bad("nodes", format!("invalid memory policy nodes: {why}")),
+        other => other,
+    })?;
     let flags = asked.flags.iter().enumerate().try_fold(0, |flags, (n, flag)| {
         let why = || format!("invalid memory policy flag {:?}", &**flag);
         known(&MEMORY_FLAGS, flag)
@@ -155,7 +159,12 @@ fn memory_policy(asked: &spec::MemoryPolicy<'_>) -> Result<MemoryPolicy> {
     // KERNEL: set_mempolicy(2): these take no nodes, the others but MPOL_PREFERRED one at least.
     match &*asked.mode {
         "MPOL_DEFAULT" | "MPOL_LOCAL" if !nodes.is_empty() => {
-            Err(bad("nodes", format!("must be empty with {}", &*asked.mode)))
+            let count = nodes.iter().map(|word| word.count_ones()).sum::<u32>();
+            let why = format!(
+                "mode requires 0 nodes but got {count}: leave them out with {}",
+                &*asked.mode
+            );
+            Err(bad("nodes", why))
         }
         "MPOL_DEFAULT" | "MPOL_LOCAL" | "MPOL_PREFERRED" => {
             Ok(MemoryPolicy { mode: mode | flags, nodes })
@@ -211,7 +220,9 @@ pub fn scheduler(s: &spec::Scheduler<'_>, at: &str) -> Result<Attributes> {
     if s.priority != 0 && !matches!(word, "SCHED_FIFO" | "SCHED_RR") {
         return Err(bad("priority", "can only be set with SCHED_FIFO or SCHED_RR".into()));
     }
-    if word != "SCHED_DEADLINE" {
+    if word == "SCHED_DEADLINE" {
+        deadline(s).map_err(|(field, why)| bad(field, why))?;
+    } else {
         let times = [("runtime", s.runtime), ("deadline", s.deadline), ("period", s.period)];
         if let Some((field, _)) = times.iter().find(|(_, time)| *time != 0) {
             return Err(bad(field, "can only be set with SCHED_DEADLINE".into()));
@@ -227,6 +238,35 @@ pub fn scheduler(s: &spec::Scheduler<'_>, at: &str) -> Result<Attributes> {
         period: s.period,
         ..Attributes::default()
     })
+}
+
+/// The times of SCHED_DEADLINE; what is wrong with which, in crun's words.
+///
+/// KERNEL: sched(7) §SCHED_DEADLINE: at least 1024 ns, at most 2^63, and runtime <= deadline <=
+/// period, where no period is the deadline.
+fn deadline(s: &spec::Scheduler<'_>) -> std::result::Result<(), (&'static str, String)> {
+    const TIMES: std::ops::Range<u64> = 1024..1 << 63;
+    let said = |rule: String| format!("sched_setattr: `SCHED_DEADLINE` {rule}");
+    let (runtime, deadline, period) = (s.runtime, s.deadline, s.period);
+    if runtime == 0 {
+        let rule = "requires `runtime`: `SCHED_DEADLINE` runtime must be greater than 0";
+        return Err(("runtime", said(rule.into())));
+    }
+    if deadline == 0 {
+        return Err(("deadline", said("requires `deadline`".into())));
+    }
+    if !TIMES.contains(&runtime) {
+        let rule =
+            format!("runtime {runtime} must be between {} and {} ns", TIMES.start, TIMES.end - 1);
+        return Err(("runtime", said(rule)));
+    }
+    if runtime > deadline {
+        return Err(("runtime", said(format!("runtime {runtime} must be <= deadline {deadline}"))));
+    }
+    if period != 0 && deadline > period {
+        return Err(("deadline", said(format!("deadline {deadline} must be <= period {period}"))));
+    }
+    Ok(())
 }
 
 /// Reads `process.ioPriority` as class and level.
@@ -274,7 +314,12 @@ mod tests {
     #[test]
     fn all_scheduler_policies_and_flags_are_the_kernels_numbers() {
         for (n, policy) in POLICIES.iter().enumerate() {
-            let read = sched(&format!(r#"{{"policy":"{}"}}"#, policy.0)).unwrap();
+            let times = if policy.0 == "SCHED_DEADLINE" {
+                r#","runtime":1024,"deadline":1024"#
+            } else {
+                ""
+            };
+            let read = sched(&format!(r#"{{"policy":"{}"{times}}}"#, policy.0)).unwrap();
             assert_eq!(read.policy, n as u32, "{policy:?}");
         }
         // The names are the spec's: oci-spec 0.10 has SCHED_RESET_ON_FORK and SCHED_FLAG_DLOVERRUN.
@@ -307,7 +352,29 @@ mod tests {
             let e = sched(json).unwrap_err().to_string();
             assert!(e.contains(&format!("/process/scheduler/{pointer}:")), "{json}: {e}");
         }
-        assert_eq!(sched(r#"{"policy":"SCHED_DEADLINE","runtime":3}"#).unwrap().runtime, 3);
+    }
+
+    #[test]
+    fn times_of_a_deadline_are_checked_before_the_kernel_sees_them() {
+        let times = |runtime: u64, deadline: u64, period: u64| {
+            let policy = r#""policy":"SCHED_DEADLINE""#;
+            sched(&format!(
+                r#"{{{policy},"runtime":{runtime},"deadline":{deadline},"period":{period}}}"#
+            ))
+        };
+        assert_eq!(times(1024, 2000, 0).unwrap().deadline, 2000);
+        assert_eq!(times(1024, 1024, 1024).unwrap().runtime, 1024);
+        for ((runtime, deadline, period), why) in [
+            ((0, 9000, 9000), "requires `runtime`"),
+            ((2000, 0, 0), "requires `deadline`"),
+            ((1023, 9000, 9000), "runtime 1023 must be between 1024 and"),
+            ((1 << 63, 1 << 63, 0), "must be between"),
+            ((3000, 2000, 9000), "runtime 3000 must be <= deadline 2000"),
+            ((2000, 3000, 2000), "deadline 3000 must be <= period 2000"),
+        ] {
+            let e = times(runtime, deadline, period).unwrap_err().to_string();
+            assert!(e.contains(why), "{e}");
+        }
     }
 
     fn memory(json: &str) -> Result<MemoryPolicy> {
@@ -324,11 +391,12 @@ mod tests {
             (r#"{"mode":"MPOL_BIND"}"#, "nodes"),
             (r#"{"mode":"MPOL_WEIGHTED_INTERLEAVE"}"#, "nodes"),
             (r#"{"mode":"MPOL_LOCAL","nodes":"0"}"#, "nodes"),
-            (r#"{"mode":"MPOL_DEFAULT","nodes":"x"}"#, "nodes"),
+            (r#"{"mode":"MPOL_DEFAULT","nodes":"x"}"#, "nodes: invalid memory policy nodes"),
+            (r#"{"mode":"MPOL_LOCAL","nodes":"0-7"}"#, "nodes: mode requires 0 nodes but got 8"),
             (r#"{"mode":"MPOL_DEFAULT","flags":["MPOL_F_X"]}"#, "flags/0"),
         ] {
             let e = memory(json).unwrap_err().to_string();
-            assert!(e.contains(&format!("/linux/memoryPolicy/{pointer}:")), "{json}: {e}");
+            assert!(e.contains(&format!("/linux/memoryPolicy/{pointer}")), "{json}: {e}");
         }
     }
 
