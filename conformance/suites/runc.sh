@@ -62,7 +62,9 @@ work() {
     done
     waiting >>"$tests/helpers.bash"
     cd "$tests" || exit 1
-    export RUNC=$RUNTIME CACHE BATS_TMPDIR=$TMPDIR
+    # By the name that help tells.
+    ln -s "$RUNTIME" "$SCRATCH/runc/runc"
+    export RUNC=$SCRATCH/runc/runc CACHE BATS_TMPDIR=$TMPDIR
     mkfifo "$SCRATCH/nothing" && exec 8<>"$SCRATCH/nothing"
     for file in "$@"; do
         # A terminal: runc opens /dev/tty.

@@ -1,5 +1,8 @@
 //! What the container's process is given: user, environment, limits, capabilities.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use e2e::World;
 use serde_json::json;
 
@@ -138,4 +141,18 @@ fn hostname_and_sysctl() {
     let b = b.with("/hostname", "lamu".into());
     let b = b.with("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}));
     w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("lamu\n1");
+}
+
+#[test]
+fn bug_a_program_that_only_dac_override_lets_execute_was_denied() {
+    let w = World::new();
+    let b = w.bundle("b", &["/tmp/echo", "runs"]);
+    let mut b = b.with("/process/user", json!({"uid": 1000, "gid": 1000}));
+    fs::copy(b.rootfs("bin/busybox"), b.rootfs("tmp/echo")).unwrap();
+    fs::set_permissions(b.rootfs("tmp/echo"), fs::Permissions::from_mode(0o744)).unwrap();
+    w.runtime(["run", "-b", b.path(), b.id()]).refused().err_has("permission denied");
+    for set in ["bounding", "effective", "inheritable", "permitted", "ambient"] {
+        b = b.with(&format!("/process/capabilities/{set}"), json!(["CAP_DAC_OVERRIDE"]));
+    }
+    w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("runs");
 }

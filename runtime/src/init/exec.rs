@@ -59,10 +59,10 @@ fn worded(name: &CStr, errno: Errno) -> Cause {
 pub fn find(p: &Process, env: Vec<CString>) -> Done<Program> {
     let name = &p.args[0];
     let path = if name.to_bytes().contains(&b'/') {
-        usable(name).map_err(|errno| missing(name, errno))?;
+        usable(name, overrides(p)).map_err(|errno| missing(name, errno))?;
         name.clone()
     } else {
-        search(name, &p.env)?
+        search(name, &p.env, overrides(p))?
     };
     Ok(Program {
         path,
@@ -81,15 +81,25 @@ fn missing(name: &CStr, errno: Errno) -> Cause {
     cause
 }
 
-fn usable(path: &CStr) -> nix::Result<()> {
+/// Whether permissions of files don't hold for the program: access(2) asks for who calls it now.
+const fn overrides(p: &Process) -> bool {
+    const DAC_OVERRIDE: u64 = 1 << 1;
+    p.capabilities.effective & p.capabilities.permitted & DAC_OVERRIDE != 0
+}
+
+fn usable(path: &CStr, overrides: bool) -> nix::Result<()> {
     let stat = nix::sys::stat::stat(path)?;
     if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
         return Err(Errno::EISDIR);
     }
-    access(path, AccessFlags::X_OK)
+    match access(path, AccessFlags::X_OK) {
+        // KERNEL: capabilities(7): for execution, only where somebody may execute it.
+        Err(Errno::EACCES) if overrides && stat.st_mode & 0o111 != 0 => Ok(()),
+        other => other,
+    }
 }
 
-fn search(name: &CStr, env: &[CString]) -> Done<CString> {
+fn search(name: &CStr, env: &[CString], overrides: bool) -> Done<CString> {
     let path = env.iter().rev().find_map(|e| e.to_bytes().strip_prefix(b"PATH="));
     let mut denied = false;
     for dir in path.unwrap_or_default().split(|b| *b == b':') {
@@ -99,7 +109,7 @@ fn search(name: &CStr, env: &[CString]) -> Done<CString> {
         }
         let full = [dir, b"/", name.to_bytes()].concat();
         let Ok(full) = CString::new(full) else { continue };
-        match usable(&full) {
+        match usable(&full, overrides) {
             Ok(()) => return Ok(full),
             Err(Errno::EACCES) => denied = true,
             Err(_) => {}
@@ -169,15 +179,15 @@ mod tests {
     #[test]
     fn a_relative_path_entry_is_not_searched() {
         let env = [c"PATH=:.:bin:/bin".to_owned()];
-        assert_eq!(search(c"sh", &env).unwrap(), c"/bin/sh".to_owned());
+        assert_eq!(search(c"sh", &env, false).unwrap(), c"/bin/sh".to_owned());
         let env = [c"PATH=:.".to_owned()];
-        let cause = search(c"sh", &env).unwrap_err();
+        let cause = search(c"sh", &env, false).unwrap_err();
         assert!(cause.call.ends_with("executable file not found in $PATH"));
     }
 
     #[test]
     fn a_directory_is_no_program() {
-        assert_eq!(usable(c"/tmp"), Err(Errno::EISDIR));
+        assert_eq!(usable(c"/tmp", true), Err(Errno::EISDIR));
         let cause = missing(c"/tmp", Errno::EISDIR);
         assert_eq!((cause.call.as_str(), cause.errno), ("exec: \"/tmp\"", libc::EISDIR));
     }
