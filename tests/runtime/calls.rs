@@ -151,6 +151,9 @@ fn a_profile_may_refuse_what_the_runtime_needs_only_before() {
         let b = b.with("/linux/seccomp", profile("SCMP_ACT_ALLOW", rules));
         let b = b.with("/process/noNewPrivileges", nnp.into());
         w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("fine");
+        super::lifecycle::create(&w, &b);
+        w.runtime(["start", b.id()]).ok();
+        w.runtime(["delete", b.id()]).ok();
     }
 }
 

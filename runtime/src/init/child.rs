@@ -111,7 +111,10 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
         Phase::Mask => mask::perform(plan, c),
         Phase::Schedule => schedule::perform(&plan.schedule),
         Phase::Seccomp => session::load(plan.filter.as_ref(), c.preserve, &c.link),
-        Phase::Credentials => credentials::perform(plan, c),
+        Phase::Credentials => {
+            credentials::perform(plan, c)?;
+            alone(c)
+        }
         Phase::Capabilities => capabilities::perform(plan.process.capabilities, &c.link),
         Phase::Ready => c.link.send(&Message::Ready).because("report to", "the runtime"),
         Phase::Start => start(plan, c),
@@ -145,7 +148,6 @@ fn start(plan: &Plan, c: &Context) -> Done {
     // have been killed before, init ends here instead of waiting for ever.
     c.link.expect(&Message::Go).because("wait for", "the start")?;
     if let Some(fifos) = &c.fifos {
-        alone(c, fifos)?;
         let mut byte = [0];
         while nix::unistd::read(&fifos.start, &mut byte).because("read", "exec.fifo")? == 0 {}
     }
@@ -163,7 +165,9 @@ fn start(plan: &Plan, c: &Context) -> Done {
 
 /// Closes what isn't needed any more: the wait may be long, and a process that joins the
 /// container with CAP_SYS_PTRACE could reach the host's procfs through our descriptors.
-fn alone(c: &Context, fifos: &Fifos) -> Done {
+/// Before the wait itself, since a filter may be loaded by then.
+fn alone(c: &Context) -> Done {
+    let Some(fifos) = &c.fifos else { return Ok(()) };
     let held = [Some(fifos.start.as_fd()), Some(fifos.answer.as_fd()), Some(c.link.as_fd())];
     let held = held.into_iter().chain([c.trace.file().map(AsFd::as_fd)]).flatten();
     let mut kept: Vec<u32> =
