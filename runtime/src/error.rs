@@ -95,9 +95,23 @@ pub fn describe(errno: Errno) -> String {
     format!("{lower}{}", chars.as_str())
 }
 
+/// A text in one line: what would end the line, or steer a terminal, is escaped.
+pub fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_in_one_line_steers_nothing() {
+        assert_eq!(one_line("a\nb\x1b[1mc é"), r"a\nb\u{1b}[1mc é");
+    }
 
     #[test]
     fn an_errno_is_worded_as_engines_parse_it() {

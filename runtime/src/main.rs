@@ -13,7 +13,7 @@ use argv::Stop;
 use cli::{Command, Format, Global, Least, Manager, Rootless};
 use dhow_runtime::cgroup;
 use dhow_runtime::command::{self, World};
-use dhow_runtime::error::{Error, Result};
+use dhow_runtime::error::{Error, Result, one_line};
 use dhow_runtime::log::{self, Level, Log};
 use dhow_runtime::sealed;
 use dhow_runtime::state::Store;
@@ -298,7 +298,7 @@ fn fail(log: &Log, e: &Error, code: u8) -> ExitCode {
     let message = e.to_string();
     log.line(Level::Error, &message);
     if !log.is_stderr() {
-        let _ = writeln!(io::stderr(), "{message}");
+        let _ = writeln!(io::stderr(), "{}", one_line(&message));
     }
     ExitCode::from(code)
 }

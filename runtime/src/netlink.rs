@@ -67,10 +67,9 @@ impl Netlink {
         Ok(found)
     }
 
-    /// Sets it up or down.
-    pub fn set(&self, device: Device, up: bool) -> nix::Result<()> {
-        let flags = if up { UP } else { 0 };
-        self.talk(Request::link(libc::RTM_NEWLINK, ACK, device.0, flags, UP), |_, _| {})
+    /// Sets it up.
+    pub fn up(&self, device: Device) -> nix::Result<()> {
+        self.talk(Request::link(libc::RTM_NEWLINK, ACK, device.0, UP, UP), |_, _| {})
     }
 
     /// Moves it to the namespace of `to` under `name`, which may be a template.

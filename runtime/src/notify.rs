@@ -23,6 +23,9 @@ const INSIDE: &str = "/run/notify";
 
 const SOCKET: &str = "notify.sock";
 
+/// How many words of the container's are heard before anything else is looked at.
+const AT_ONCE: usize = 16;
+
 /// How long the service manager may take to let go of the barrier, in milliseconds.
 const PATIENCE: u16 = 30_000;
 
@@ -93,9 +96,11 @@ impl Notify {
     }
 
     /// Passes on what has come; whether the container is ready.
+    ///
+    /// A part of it at a time: a container that never stops talking must not keep us from signals.
     pub fn pass(&self, main: i32) -> Result<bool> {
         let mut buffer = [0; 4096];
-        loop {
+        for _ in 0..AT_ONCE {
             let n = match self.socket.recv(&mut buffer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 other => other.map_err(|e| Error::io("hear", "the container's READY", &e))?,
@@ -105,6 +110,7 @@ impl Notify {
             self.say(format!("MAINPID={main}\n").as_bytes())?;
             return Ok(true);
         }
+        Ok(false)
     }
 
     fn say(&self, text: &[u8]) -> Result<()> {
@@ -157,6 +163,18 @@ mod tests {
         assert_eq!(ready(b"STATUS=up\nREADY=1\n"), Some(&b"READY=1"[..]));
         assert_eq!(ready(b"READY=1"), Some(&b"READY=1"[..]));
         assert_eq!(ready(b"STATUS=READY=1\nWATCHDOG=1"), None);
+    }
+
+    #[test]
+    fn a_container_that_never_stops_talking_keeps_nobody_from_other_work() {
+        let (socket, theirs) = UnixDatagram::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let notify = Notify { socket, host: UnixDatagram::unbound().unwrap() };
+        let talking = std::thread::spawn(move || while theirs.send(b"STATUS=on").is_ok() {});
+        // Had it to the last word, this would not come back.
+        assert!((0..20).all(|_| matches!(notify.pass(1), Ok(false))));
+        drop(notify);
+        talking.join().unwrap();
     }
 
     #[test]

@@ -235,3 +235,18 @@ fn start_hook_without_a_timeout_holds_nobody_up() {
         });
     }
 }
+
+#[test]
+fn failed_start_leaves_the_groups_that_others_made_beside_its_own() {
+    let w = World::new();
+    let parent = w.cgroup_parent();
+    let beside = format!("mkdir /sys/fs/cgroup/pids{parent}/other; exit 7");
+    let b = w.bundle("b", &["true"]).with("/hooks/createRuntime", hook(&beside));
+    let b = b.with("/linux/cgroupsPath", format!("{parent}/own").into());
+    w.runtime(["run", "-b", b.path(), b.id()]).refused().err_has("exit status 7");
+    let group = |path: &str| std::path::PathBuf::from(format!("/sys/fs/cgroup/{path}"));
+    let (other, own) = (group(&format!("pids{parent}/other")), group(&format!("pids{parent}/own")));
+    assert!(other.is_dir() && !own.exists());
+    assert!(!group(&format!("memory{parent}")).exists());
+    fs::remove_dir(other).unwrap();
+}

@@ -120,3 +120,11 @@ fn device_that_can_not_go_is_named_and_stays() {
     let done = on_host(&w, &b, &format!("{PAIR}{stays}")).ok();
     done.err_has("/linux/netDevices: unable to move network devices without a NET namespace");
 }
+
+#[test]
+fn device_that_may_not_leave_its_namespace_stays_up() {
+    let w = World::new();
+    let b = carrying(&w, &["true"], json!({"lo": {"name": "x"}}));
+    let lo = "ip link set lo up; if $RUN run -b $BUNDLE $ID; then exit 9; fi; ip -o link show lo";
+    on_host(&w, &b, lo).ok().out_has("LOOPBACK,UP").err_has("/linux/netDevices/lo: move it");
+}

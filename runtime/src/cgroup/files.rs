@@ -67,6 +67,11 @@ pub(super) fn make(dir: &str, made: &mut Vec<String>) -> Result<bool, (Errno, St
     }
 }
 
+/// Removes a group that has none below it.
+pub(super) fn unmake(dir: &str) -> crate::error::Result<()> {
+    fs::remove_dir(dir).map_err(|e| crate::error::Error::io("rmdir", dir, &e))
+}
+
 /// Whether an errno says that we may not.
 pub(super) fn is_denied(errno: Errno) -> bool {
     matches!(errno, Errno::EPERM | Errno::EACCES | Errno::EROFS)

@@ -254,8 +254,10 @@ impl Cgroup {
     /// Removes what [`Cgroup::create`] made, after a later step failed.
     pub fn undo(&mut self) {
         while let Some(dir) = self.made.pop() {
-            // A parent that somebody has moved into meanwhile stays.
-            let _ = record::remove(&dir);
+            // What is below our own is ours; a parent that others have made use of meanwhile
+            // stays, and theirs with it.
+            let own = self.places.iter().any(|place| place.dir == dir);
+            let _ = if own { record::remove(&dir) } else { files::unmake(&dir) };
         }
     }
 

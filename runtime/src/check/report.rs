@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::error::one_line;
+
 /// One thing that would fail, or that may.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -33,7 +35,7 @@ impl fmt::Display for Finding {
         let parts = [&self.pointer, &self.what, &self.why, &self.remedy];
         let parts: Vec<&str> =
             parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-        f.write_str(&parts.join(": "))
+        f.write_str(&one_line(&parts.join(": ")))
     }
 }
 
@@ -66,10 +68,10 @@ mod tests {
         let finding = Finding {
             pointer: "/mounts/3/source".into(),
             what: shown(&"/nope\n".into()),
-            why: "no such file or directory".into(),
+            why: "no such file\nor directory".into(),
             remedy: String::new(),
         };
-        let line = r#"/mounts/3/source: "/nope\n": no such file or directory"#;
+        let line = r#"/mounts/3/source: "/nope\n": no such file\nor directory"#;
         assert_eq!(finding.to_string(), line);
         assert!(shown(&"x".repeat(99).into()).ends_with('…'));
     }

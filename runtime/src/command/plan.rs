@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::World;
 use super::launch::Flags;
 use super::list::Format;
-use crate::error::Result;
+use crate::error::{Result, one_line};
 use crate::lifecycle::{self, Decided};
 use crate::plan::print::hooks;
 use crate::{state, validate};
@@ -59,7 +59,7 @@ fn shown(steps: &[Step]) -> String {
         // Into a string: this can't fail.
         let _ = writeln!(out, "{}{by}", step.name);
         for line in &step.does {
-            let _ = writeln!(out, "  {line}");
+            let _ = writeln!(out, "  {}", one_line(line));
         }
     }
     out

@@ -52,11 +52,12 @@ fn read(path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// All children, by every thread.
+/// All children, and every thread: each has ids, capabilities and groups of its own.
 fn descend(pid: i32, all: &mut BTreeSet<i32>) -> Result<()> {
     let path = format!("/proc/{pid}/task");
     for task in fs::read_dir(&path).map_err(|e| Error::io("read", &path, &e))?.flatten() {
         let name = task.file_name();
+        all.extend(name.to_str().and_then(|tid| tid.parse::<i32>().ok()));
         let text = read(&format!("{path}/{}/children", name.to_string_lossy()))?;
         for child in text.split_whitespace().filter_map(|n| n.parse().ok()) {
             if all.insert(child) {
@@ -106,6 +107,9 @@ fn credentials(plan: &Plan, pid: i32) -> Result<()> {
     }
     if plan.filter.is_some() && field("Seccomp") != "2" {
         return Err(not(pid, "has no filter of system calls"));
+    }
+    if plan.process.no_new_privileges && field("NoNewPrivs") != "1" {
+        return Err(not(pid, "may gain privileges (noNewPrivileges)"));
     }
     Ok(())
 }
@@ -198,5 +202,21 @@ mod tests {
         shell.wait().unwrap();
         done.unwrap();
         assert!(all.contains(&child));
+    }
+
+    #[test]
+    fn a_thread_is_judged_like_its_process() {
+        let (say, hear) = std::sync::mpsc::channel();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            say.send(nix::unistd::gettid().as_raw()).unwrap();
+            let _ = wait.recv();
+        });
+        let tid = hear.recv().unwrap();
+        let mut all = BTreeSet::new();
+        descend(std::process::id() as i32, &mut all).unwrap();
+        drop(end);
+        thread.join().unwrap();
+        assert!(all.contains(&tid), "{tid} of {all:?}");
     }
 }

@@ -104,7 +104,8 @@ impl Root {
 
     fn make_one(&self, parent: &CStr, name: &[u8], kind: libc::mode_t) -> Done<OwnedFd> {
         let at = self.open_plain(parent, HELD).because("open", shown(parent))?;
-        let path = CString::new([parent.to_bytes(), b"/", name].concat()).unwrap_or_default();
+        let slash = if parent.is_empty() { &b""[..] } else { b"/" };
+        let path = CString::new([parent.to_bytes(), slash, name].concat()).unwrap_or_default();
         let (call, made) = if kind == libc::S_IFDIR {
             ("mkdir", mkdirat(&at, name, Mode::from_bits_truncate(0o755)))
         } else {
@@ -246,6 +247,14 @@ mod tests {
         std::os::unix::fs::symlink("/jump/hosts", dir.path().join("l")).unwrap();
         root.file(c"l").unwrap();
         assert!(dir.path().join("tmp/foo/hosts").is_file());
+    }
+
+    #[test]
+    fn what_can_not_be_made_is_named_as_it_is_written() {
+        let (dir, root) = root();
+        drop(dir);
+        let cause = root.directory(c"x").unwrap_err();
+        assert_eq!((&*cause.call, &*cause.subject), ("mkdir", "/x"));
     }
 
     #[test]

@@ -35,8 +35,7 @@ fn keyring(name: &std::ffi::CStr) -> Done {
         }
         // A kernel without keys has none to protect.
         Err(Errno::ENOSYS) => Ok(()),
-        // DIFFERS: runc fails here; a quota of keys is no reason not to start, an old keyring is
-        // none either, but sharing the caller's is: so this is said.
+        // As runc: going on would mean to share the caller's keyring.
         Err(errno) => Err(errno).because("join a session keyring (see --no-new-keyring)", ""),
     }
 }

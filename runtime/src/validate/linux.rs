@@ -250,7 +250,7 @@ pub fn sysctls(
 ) -> Result<Vec<(CString, Vec<u8>)>> {
     let mut out = Vec::with_capacity(linux.sysctl.len());
     for (name, value) in &linux.sysctl {
-        let pointer = || format!("/linux/sysctl/{}", name.replace('/', "~1"));
+        let pointer = || format!("/linux/sysctl/{}", escaped(name));
         let path = sysctl_path(name);
         let need = match sysctl_namespace(&path) {
             Ok(need) => need,
@@ -347,7 +347,7 @@ pub fn time_offsets(linux: &spec::Linux<'_>, namespaces: &Namespaces) -> Result<
     for (clock, offset) in &linux.time_offsets {
         if !matches!(&**clock, "monotonic" | "boottime") {
             let why = "only monotonic and boottime have offsets";
-            return Err(Error::config(format!("/linux/timeOffsets/{}", &**clock), why));
+            return Err(Error::config(format!("/linux/timeOffsets/{}", escaped(clock)), why));
         }
         // Into a string: this can't fail.
         let _ = writeln!(out, "{} {} {}", &**clock, offset.secs, offset.nanosecs);
@@ -362,6 +362,17 @@ pub fn time_offsets(linux: &spec::Linux<'_>, namespaces: &Namespaces) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_in_a_pointer_is_escaped() {
+        let spaces = Namespaces::default();
+        let linux: spec::Linux<'_> = serde_json::from_str(r#"{"sysctl":{"a~/b":"1"}}"#).unwrap();
+        let e = sysctls(&linux, &spaces).unwrap_err().to_string();
+        assert!(e.contains("/linux/sysctl/a~0~1b:"), "{e}");
+        let linux = r#"{"timeOffsets":{"a/b":{}}}"#;
+        let e = time_offsets(&serde_json::from_str(linux).unwrap(), &spaces).unwrap_err();
+        assert!(e.to_string().contains("/linux/timeOffsets/a~1b:"), "{e}");
+    }
 
     fn names(json: &str) -> Result<Namespaces> {
         namespaces(&serde_json::from_str::<Vec<spec::Namespace>>(json).unwrap())

@@ -78,9 +78,9 @@ impl Way {
         link: Device,
     ) -> std::result::Result<(), (&'static str, Errno)> {
         let step = |what| move |errno| (what, errno);
-        // Before it goes down, which takes IPv6 addresses away; the move takes the others.
+        // KERNEL: the move takes it down, and its addresses away, once nothing speaks against it:
+        // what may not go (as `lo`) stays as it is.
         let addresses = self.here.addresses(link).map_err(step("read its addresses"))?;
-        self.here.set(link, false).map_err(step("set it down"))?;
         let before = if device.template() {
             self.there.devices().map_err(step("list the container's devices"))?
         } else {
@@ -97,6 +97,6 @@ impl Way {
         for address in &addresses {
             self.there.give(link, address).map_err(step("give it its address back"))?;
         }
-        self.there.set(link, true).map_err(step("set it up"))
+        self.there.up(link).map_err(step("set it up"))
     }
 }
