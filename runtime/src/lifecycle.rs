@@ -17,7 +17,6 @@ use nix::sys::stat::Mode;
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result};
 use crate::hooks;
-use crate::init::child::Fifos;
 use crate::init::parent::{Init, Launch, launch};
 use crate::init::protocol::Message;
 use crate::log::{Level, Log};
@@ -205,7 +204,7 @@ fn make(
     group.create()?;
     rdt.map_or(Ok(()), Group::create)?;
     trace.end("parent", "groups", begun, || group.lines());
-    let fifos = wanted.waits.then(|| fifos(dir)).transpose()?;
+    let fifo = wanted.waits.then(|| fifo(dir)).transpose()?;
     // In the words that runc's users and tests look for, here and below.
     wanted.log.debug(|| format!("nsexec container setup: for {} at {}", wanted.id, record.rootfs));
     let launched = launch(Launch {
@@ -214,7 +213,7 @@ fn make(
         state: told(record),
         cgroup: group,
         rdt: &record.rdt,
-        fifos,
+        fifo,
         console,
         preserve: wanted.preserve + wanted.listen,
         lock: held.descriptor(),
@@ -258,15 +257,12 @@ pub fn told(record: &Record) -> hooks::State {
     }
 }
 
-fn fifos(dir: &Dir) -> Result<Fifos> {
-    let make = |name: &str| -> Result<OwnedFd> {
-        let path = dir.file(name);
-        let system = |e| Error::system("mkfifo", path.to_string_lossy(), e);
-        nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).map_err(system)?;
-        // KERNEL: fifo(7): read and write together never waits for the other end.
-        open(&path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(system)
-    };
-    Ok(Fifos { start: make(file::START)?, answer: make(file::ANSWER)? })
+fn fifo(dir: &Dir) -> Result<OwnedFd> {
+    let path = dir.file(file::START);
+    let system = |e| Error::system("mkfifo", path.to_string_lossy(), e);
+    nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).map_err(system)?;
+    // KERNEL: fifo(7): read and write together never waits for the other end.
+    open(&path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(system)
 }
 
 /// The name of the user who runs this, by the host's /etc/passwd; as runc, `#UID` without one.

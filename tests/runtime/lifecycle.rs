@@ -23,6 +23,25 @@ pub fn create(w: &World, b: &Bundle) {
     w.runtime_cmd(["create", "-b", b.path(), b.id()]).under(quiet).run().ok();
 }
 
+/// Whoever gets hold of a descriptor of a waiting container's finds nothing of the host's.
+#[test]
+fn created_container_holds_its_fifo_and_its_link_alone() {
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    create(&w, &b);
+    let pid = w.runtime(["state", b.id()]).ok().json()["pid"].clone();
+    let held = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|fd| fd.unwrap());
+    let held = held.filter(|fd| fd.file_name().to_str().unwrap().parse::<u32>().unwrap() > 2);
+    let mut held: Vec<_> = held
+        .map(|fd| std::fs::read_link(fd.path()).unwrap().to_string_lossy().into_owned())
+        .map(|to| to.rsplit('/').next().unwrap().split(':').next().unwrap().to_owned())
+        .collect();
+    held.sort();
+    assert_eq!(held, ["exec.fifo", "socket"]);
+    w.runtime(["start", b.id()]).ok();
+    w.runtime(["delete", "--force", b.id()]).ok();
+}
+
 #[test]
 fn states_follow_the_specification() {
     let w = World::new();

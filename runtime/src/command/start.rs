@@ -57,17 +57,14 @@ pub fn start(id: &str, world: &World) -> Result<()> {
 
 fn release(held: &Held, record: &Record) -> Result<()> {
     let dir = &held.dir;
-    let (start, answer) = (dir.file(file::START), dir.file(file::ANSWER));
+    let start = dir.file(file::START);
     let io = |e: std::io::Error| Error::io("start", &record.id, &e);
-    // KERNEL: fifo(7): without waiting, opening for reading always works, and
-    // for writing only while init has it open.
+    // KERNEL: fifo(7): without waiting, opening for reading always works, and then for writing too.
     let mut open = OpenOptions::new();
     open.custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
-    let mut heard = open.clone().read(true).open(&answer).map_err(io)?;
-    let mut fifo = open.write(true).open(&start).map_err(io)?;
-    fifo.write_all(b"0").map_err(io)?;
+    let mut heard = open.clone().read(true).open(&start).map_err(io)?;
+    open.write(true).open(&start).and_then(|mut fifo| fifo.write_all(b"0")).map_err(io)?;
     fs::remove_file(&start).map_err(io)?;
-    let _ = fs::remove_file(&answer);
     // It counts as running now, and hooks, which may take their time, must not keep others
     // from ending it.
     held.release();
@@ -79,11 +76,13 @@ fn release(held: &Held, record: &Record) -> Result<()> {
     }
 }
 
-/// Until init has said something, or executed.
+/// Until init has executed, or ended: no sooner, for until it has read our byte that is what is in
+/// there.
 fn wait_for_end(heard: &fs::File) -> Result<()> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     loop {
-        let mut fds = [PollFd::new(heard.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(heard.as_fd(), PollFlags::empty())];
+        // KERNEL: poll(2): POLLHUP, which says that no writer is left, comes unasked.
         match poll(&mut fds, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => {}
             other => {

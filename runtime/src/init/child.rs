@@ -17,15 +17,6 @@ use crate::hooks;
 use crate::plan::{Phase, Plan};
 use crate::trace::Trace;
 
-/// The two ends of `start`.
-#[derive(Debug)]
-pub struct Fifos {
-    /// A byte in it starts the container.
-    pub start: OwnedFd,
-    /// What went wrong after that; closed by the program's execution.
-    pub answer: OwnedFd,
-}
-
 /// What init has besides the plan.
 #[derive(Debug)]
 pub struct Context {
@@ -33,8 +24,9 @@ pub struct Context {
     pub link: Link,
     /// The host's procfs.
     pub proc: Procfs,
-    /// How `start` speaks to it; `run` says Go over the link instead.
-    pub fifos: Option<Fifos>,
+    /// How `start` speaks to it: a byte starts it, then what went wrong comes back, and the
+    /// program's execution closes it. `run` says Go over the link instead.
+    pub fifo: Option<OwnedFd>,
     /// Where the terminal's master goes.
     pub console: Option<OwnedFd>,
     /// What only the parent can give of bind mounts, by index in the plan's mounts.
@@ -83,10 +75,10 @@ pub fn run(plan: &Plan, mut context: Context) -> ! {
             let fault = cause.at(phase);
             // Whoever starts it hears it first: with the maker gone, the link's
             // write is this process's end.
-            if let (Phase::Start | Phase::Seccomp | Phase::Exec, Some(fifos)) =
-                (phase, &context.fifos)
+            if let (Phase::Start | Phase::Seccomp | Phase::Exec, Some(fifo)) =
+                (phase, &context.fifo)
             {
-                let _ = nix::unistd::write(&fifos.answer, &fault.encode());
+                let _ = nix::unistd::write(fifo, &fault.encode());
             }
             let _ = context.link.send(&Message::Fault(fault));
             break;
@@ -147,9 +139,9 @@ fn start(plan: &Plan, c: &Context) -> Done {
     // With `create` this says that the record is written; should the runtime
     // have been killed before, init ends here instead of waiting for ever.
     c.link.expect(&Message::Go).because("wait for", "the start")?;
-    if let Some(fifos) = &c.fifos {
+    if let Some(fifo) = &c.fifo {
         let mut byte = [0];
-        while nix::unistd::read(&fifos.start, &mut byte).because("read", "exec.fifo")? == 0 {}
+        while nix::unistd::read(fifo, &mut byte).because("read", "exec.fifo")? == 0 {}
     }
     if plan.start_container.is_empty() {
         return Ok(());
@@ -167,9 +159,9 @@ fn start(plan: &Plan, c: &Context) -> Done {
 /// container with CAP_SYS_PTRACE could reach the host's procfs through our descriptors.
 /// Before the wait itself, since a filter may be loaded by then.
 fn alone(c: &Context) -> Done {
-    let Some(fifos) = &c.fifos else { return Ok(()) };
-    let held = [Some(fifos.start.as_fd()), Some(fifos.answer.as_fd()), Some(c.link.as_fd())];
-    let held = held.into_iter().chain([c.trace.file().map(AsFd::as_fd)]).flatten();
+    let Some(fifo) = &c.fifo else { return Ok(()) };
+    let held = [Some(fifo.as_fd()), Some(c.link.as_fd()), c.trace.file().map(AsFd::as_fd)];
+    let held = held.into_iter().flatten();
     let mut kept: Vec<u32> =
         held.map(|fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned()).collect();
     dhow_kernel::close::close_but(3 + c.preserve, &mut kept).because("close_range", "")

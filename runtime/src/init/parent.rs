@@ -17,7 +17,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use super::child::{self, Context, Fifos};
+use super::child::{self, Context};
 use super::fault::Fault;
 use super::mounts;
 use super::procfs::Procfs;
@@ -50,7 +50,7 @@ pub struct Launch<'a> {
     /// Its resctrl group.
     pub rdt: &'a resctrl::Record,
     /// For `create`.
-    pub fifos: Option<Fifos>,
+    pub fifo: Option<OwnedFd>,
     /// Where the terminal's master goes.
     pub console: Option<OwnedFd>,
     /// `--preserve-fds`, plus socket activation's.
@@ -117,7 +117,7 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Res
     let context = Context {
         link: theirs,
         proc: open_proc()?,
-        fifos: launch.fifos,
+        fifo: launch.fifo,
         console: launch.console,
         sources,
         nodes: nodes::prepare(plan)?,

@@ -128,8 +128,6 @@ pub mod file {
     pub const START: &str = "exec.fifo";
     /// Its name while a created container is paused, so that no `start` writes to it.
     pub const PARKED: &str = "exec.fifo.paused";
-    /// What `start` reads from.
-    pub const ANSWER: &str = "exec.answer";
 }
 
 impl Store {
