@@ -1,8 +1,6 @@
 //! The device rules: what they come to, as cgroup v1 lines and as a cgroup v2
 //! program.
 
-use std::collections::BTreeMap;
-
 use dhow_kernel::bpf::{ACCESS_MKNOD, ACCESS_READ, ACCESS_WRITE, DEVICE_BLOCK, DEVICE_CHAR, Insn};
 
 use super::resources::Device;
@@ -22,7 +20,36 @@ type Which = (i64, i64, bool);
 pub(super) struct Policy {
     allow: bool,
     /// Accesses that are not the default's.
-    exceptions: BTreeMap<Which, u8>,
+    exceptions: Exceptions,
+}
+
+/// In the order asked for, each of another device.
+///
+/// SPEC: config-linux.md §Allowed Device list: entries apply in the listed order; on v1
+/// devices.list shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Exceptions(Vec<(Which, u8)>);
+
+impl Exceptions {
+    fn of(&self, which: Which) -> u8 {
+        self.0.iter().find(|(known, _)| *known == which).map_or(0, |(_, access)| *access)
+    }
+
+    fn add(&mut self, which: Which, access: u8) {
+        match self.0.iter_mut().find(|(known, _)| *known == which) {
+            Some((_, held)) => *held |= access,
+            None => self.0.push((which, access)),
+        }
+    }
+
+    fn take(&mut self, which: Which, access: u8) {
+        self.0.retain_mut(|(known, held)| {
+            if *known == which {
+                *held &= !access;
+            }
+            *held != 0
+        });
+    }
 }
 
 const READ: u8 = 1;
@@ -60,14 +87,9 @@ impl Policy {
         for (which, access) in DEFAULTS {
             // A default that would punch a hole asks for what is allowed anyway.
             if policy.allow {
-                policy.exceptions.retain(|exception, denied| {
-                    if *exception == which {
-                        *denied &= !access;
-                    }
-                    *denied != 0
-                });
+                policy.exceptions.take(which, access);
             } else {
-                *policy.exceptions.entry(which).or_default() |= access;
+                policy.exceptions.add(which, access);
             }
         }
         Ok(policy)
@@ -78,7 +100,7 @@ impl Policy {
         let block = match rule.kind.as_ref() {
             // SPEC: `a` is all devices and all access: a new start.
             "" | "a" => {
-                *self = Self { allow: rule.allow, exceptions: BTreeMap::new() };
+                *self = Self { allow: rule.allow, exceptions: Exceptions::default() };
                 return Ok(());
             }
             "b" => true,
@@ -94,7 +116,7 @@ impl Policy {
         if rule.allow == self.allow {
             return self.remove(which, access).map_err(|why| ("", why));
         }
-        *self.exceptions.entry(which).or_default() |= access;
+        self.exceptions.add(which, access);
         Ok(())
     }
 
@@ -105,24 +127,19 @@ impl Policy {
     fn remove(&mut self, which: Which, access: u8) -> std::result::Result<(), String> {
         let (major, minor, block) = which;
         for wider in [(ALL, minor, block), (major, ALL, block), (ALL, ALL, block)] {
-            let held = self.exceptions.get(&wider).copied().unwrap_or(0);
+            let held = self.exceptions.of(wider);
             if wider != which && held & access != 0 {
                 let line = line(wider, held);
                 return Err(format!("can't make an exception from the wider rule \"{line}\""));
             }
         }
-        if let Some(held) = self.exceptions.get_mut(&which) {
-            *held &= !access;
-            if *held == 0 {
-                self.exceptions.remove(&which);
-            }
-        }
+        self.exceptions.take(which, access);
         Ok(())
     }
 
     /// cgroup v1: the files to write to and their lines, in order.
     pub(super) fn lines(&self) -> (&'static str, Vec<String>, &'static str) {
-        let lines = self.exceptions.iter().map(|(which, access)| line(*which, *access)).collect();
+        let lines = self.exceptions.0.iter().map(|(which, access)| line(*which, *access)).collect();
         if self.allow {
             ("devices.allow", lines, "devices.deny")
         } else {
@@ -141,7 +158,7 @@ impl Policy {
             Insn::load_word(4, 1, 4),
             Insn::load_word(5, 1, 8),
         ];
-        for ((major, minor, block), access) in &self.exceptions {
+        for ((major, minor, block), access) in &self.exceptions.0 {
             let accesses = [(READ, ACCESS_READ), (WRITE, ACCESS_WRITE), (MKNOD, ACCESS_MKNOD)];
             let bits = accesses.iter().filter(|(bit, _)| access & bit != 0);
             let bits: i32 = bits.map(|(_, kernels)| kernels).sum();
@@ -241,7 +258,7 @@ mod tests {
                 && (which.0 == ALL || which.0 == major)
                 && (which.1 == ALL || which.1 == minor)
         };
-        let mut held = policy.exceptions.iter().filter(|(which, _)| hits(which));
+        let mut held = policy.exceptions.0.iter().filter(|(which, _)| hits(which));
         if policy.allow {
             !held.any(|(_, denied)| denied & access != 0)
         } else {
@@ -300,16 +317,27 @@ mod tests {
                 "c *:* m",
                 "b *:* m",
                 "c 1:3 rwm",
-                "c 1:5 rwm",
-                "c 1:7 rwm",
                 "c 1:8 rwm",
-                "c 1:9 rwm",
+                "c 1:7 rwm",
                 "c 5:0 rwm",
+                "c 1:5 rwm",
+                "c 1:9 rwm",
+                "c 136:* rwm",
                 "c 5:2 rwm",
                 "c 10:200 rwm",
-                "c 136:* rwm",
             ]
         );
+    }
+
+    #[test]
+    fn rules_come_in_their_order_before_the_defaults() {
+        let policy = policy(
+            r#"[{"allow":false,"access":"rwm"},
+                {"allow":true,"type":"c","major":10,"minor":229,"access":"rwm"},
+                {"allow":true,"type":"b","major":8,"minor":20,"access":"rw"}]"#,
+        );
+        let (_, lines, _) = policy.unwrap().lines();
+        assert_eq!(lines[..3], ["c 10:229 rwm", "b 8:20 rw", "c *:* m"]);
     }
 
     #[test]
