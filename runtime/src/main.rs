@@ -278,7 +278,10 @@ fn open_log(global: &Global, id: &str) -> Result<Log> {
     let mut log = Log::open(global.log.as_deref(), format, least, id)?;
     if let Some(file) = &global.trace {
         log.trace = Trace::open(file)?;
-        log.trace.note("parent", "begin", || std::env::args().skip(1).collect());
+        log.trace.note("parent", "begin", || {
+            let words = std::env::args_os().skip(1);
+            words.map(|word| word.to_string_lossy().into_owned()).collect()
+        });
     }
     Ok(log)
 }

@@ -61,6 +61,13 @@ fn argument_that_is_not_text_is_no_reason_to_panic() {
     let words = [OsStr::new("kill"), OsStr::new("x"), odd];
     let said = w.runtime(words).refused().err();
     assert!(!said.contains("panicked"), "{said}");
+    // Not even where they are to be written down.
+    let trace = w.path("trace");
+    let words =
+        [OsStr::new("--trace"), trace.as_os_str(), OsStr::new("kill"), OsStr::new("x"), odd];
+    let said = w.runtime(words).refused().err();
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(std::fs::read_to_string(trace).unwrap().contains("kill"));
 }
 
 /// A delete that waited for another's must not take what has the id since.

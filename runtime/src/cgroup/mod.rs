@@ -38,6 +38,7 @@ pub use resources::{
 pub use stats::Stats;
 
 use crate::error::{Error, Result};
+use crate::validate::pointer::escaped;
 use devices::Policy;
 use host::{Hierarchy, Host};
 use limit::Limit;
@@ -319,9 +320,4 @@ fn rdma(out: &mut Vec<Limit>, devices: &BTreeMap<String, Rdma>) {
 
 fn pointer_to_unified(key: &str) -> String {
     format!("/linux/resources/unified/{}", escaped(key))
-}
-
-/// A key in a JSON pointer, RFC 6901.
-fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }

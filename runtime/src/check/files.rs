@@ -20,6 +20,7 @@ use crate::lifecycle;
 use crate::validate::hook::Hook;
 use crate::validate::linux::ns;
 use crate::validate::mount::{Ids, Kind, Mapping};
+use crate::validate::pointer::escaped;
 
 /// Looks at files of the host and, confined, of the root.
 pub fn look(asked: &Asked<'_>, report: &mut Report) {
@@ -97,8 +98,7 @@ fn devices(asked: &Asked<'_>, report: &mut Report) {
     let interfaces = asked.value("/linux/netDevices").as_object().into_iter().flatten();
     for (name, _) in interfaces {
         if !Path::new("/sys/class/net").join(name).exists() {
-            let pointer =
-                format!("/linux/netDevices/{}", name.replace('~', "~0").replace('/', "~1"));
+            let pointer = format!("/linux/netDevices/{}", escaped(name));
             let why = "there is no network interface of that name";
             report.problems.push(asked.about(&pointer, why, "name one that exists"));
         }

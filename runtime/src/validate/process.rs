@@ -77,17 +77,16 @@ pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
         let read = |(n, s): (usize, &spec::Text<'_>)| cstring(s, || format!("{at}/{field}/{n}"));
         list.iter().enumerate().map(read).collect()
     };
-    let size = p.console_size.unwrap_or_default();
     let (capabilities, warnings) = capabilities(p.capabilities.as_ref());
     Ok(Process {
         args: strings(&p.args, "args")?,
         env: strings(&p.env, "env").and_then(|env| variables(env, at))?,
         cwd: cstring(&p.cwd, || format!("{at}/cwd"))?,
         terminal: p.terminal,
-        console_size: (size.height, size.width),
+        console_size: console_size(p, at)?,
         uid: id(p.user.uid, || format!("{at}/user/uid"))?,
         gid: id(p.user.gid, || format!("{at}/user/gid"))?,
-        groups: p.user.additional_gids.clone(),
+        groups: groups(&p.user.additional_gids, at)?,
         umask: p.user.umask.unwrap_or(0o022) & 0o7777,
         capabilities,
         rlimits: rlimits(&p.rlimits, at)?,
@@ -121,6 +120,22 @@ fn id(id: u32, pointer: impl Fn() -> String) -> Result<u32> {
         return Err(Error::config(pointer(), "4294967295 is not an id"));
     }
     Ok(id)
+}
+
+fn groups(list: &[u32], at: &str) -> Result<Vec<u32>> {
+    let pointer = |n| move || format!("{at}/user/additionalGids/{n}");
+    list.iter().enumerate().map(|(n, gid)| id(*gid, pointer(n))).collect()
+}
+
+/// SPEC: config.md §Process: without a terminal it is ignored, whatever it is.
+fn console_size(p: &spec::Process<'_>, at: &str) -> Result<(u16, u16)> {
+    let size = p.console_size.filter(|_| p.terminal).unwrap_or_default();
+    let one = |value: u64, field: &str| {
+        let why = || format!("{value}: a terminal has at most {} of them", u16::MAX);
+        let pointer = || format!("{at}/consoleSize/{field}");
+        u16::try_from(value).map_err(|_| Error::config(pointer(), why()))
+    };
+    Ok((one(size.height, "height")?, one(size.width, "width")?))
 }
 
 fn oom_score_adj(value: Option<i32>, at: &str) -> Result<Option<i32>> {
@@ -233,6 +248,21 @@ mod tests {
         let [unknown, ambient] = &p.warnings[..] else { panic!("{:?}", p.warnings) };
         assert_eq!(unknown, "ignoring unknown or unavailable capabilities: [CAP_A CAP_X]");
         assert!(ambient.starts_with("can't raise ambient capability CAP_CHOWN: "), "{ambient}");
+    }
+
+    #[test]
+    fn a_size_without_a_terminal_is_ignored_whatever_it_is() {
+        let size = r#""args":["x"],"cwd":"/","consoleSize":{"height":70000,"width":2}"#;
+        assert_eq!(from(&format!("{{{size}}}")).unwrap().console_size, (0, 0));
+        let e = from(&format!(r#"{{{size},"terminal":true}}"#)).unwrap_err().to_string();
+        assert!(e.contains("/process/consoleSize/height: 70000"), "{e}");
+    }
+
+    #[test]
+    fn a_group_that_is_none_is_refused_by_its_place() {
+        let user = r#"{"args":["x"],"cwd":"/","user":{"additionalGids":[1,4294967295]}}"#;
+        let e = from(user).unwrap_err().to_string();
+        assert!(e.contains("/process/user/additionalGids/1"), "{e}");
     }
 
     #[test]

@@ -156,9 +156,9 @@ plain! {
     /// `process.consoleSize`.
     ConsoleSize {
         /// `height`, rows.
-        height: u16 = "height",
+        height: u64 = "height",
         /// `width`, columns.
-        width: u16 = "width",
+        width: u64 = "width",
     }
 }
 
