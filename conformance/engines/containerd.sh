@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 need containerd runc iproute2 iptables busybox-static containernetworking-plugins \
     python3-minimal python3-grpcio python3-protobuf protobuf-compiler
+need_criu
 
 c() {
     timeout -k 5 60 ctr -a /run/containerd.sock "$@"
@@ -97,7 +98,7 @@ by_ctr() {
     check 'paused' 'PAUSED' status a
     check 'resume' '' c tasks resume a
     check 'resumed' 'RUNNING' status a
-    check 'checkpoint' '=code' c tasks checkpoint a
+    check 'checkpoint, restore' '*it went on*' comes_back
     check 'containerd killed, task lives' 'RUNNING still' daemon_killed
     check 'kill' '' c tasks kill -s TERM a
     check 'stopped' 'STOPPED' eval 'until_true 10 eval "[ \$(status a) = STOPPED ]"; status a'
@@ -112,6 +113,25 @@ by_ctr() {
     check 'shim killed' 'gone' shim_killed
     check '20 at once' '20' twenty
 }
+
+comes_back() {
+    local code before
+    c run -d --runc-binary "$RUNTIME" $IMAGE count sh -c "$COUNT"
+    until_true 10 task_exec count grep -q '[0-9][0-9]' /tmp/n
+    c containers checkpoint --rw --task count frozen && before=$(task_exec count cat /tmp/n) &&
+        gone count && c containers restore --live back frozen && sleep 0.5 &&
+        [ "$(task_exec back cat /tmp/n)" -gt 9 ] && echo it went on from before "$before"
+    code=$?
+    gone count
+    gone back
+    return $code
+}
+
+gone() {
+    c tasks kill -s KILL "$1" && until_true 10 eval "[ \$(status $1) = STOPPED ]"
+    c tasks rm "$1"
+    c containers rm "$1"
+} >/dev/null 2>&1
 
 task_exec() {
     local options=()

@@ -2,6 +2,7 @@
 # dockerd (with containerd and its shim) drives the runtime, as its default one.
 . "$(dirname "$0")/lib.sh"
 need docker.io containerd runc tini iptables iproute2 busybox-static
+need_criu
 
 d() {
     timeout 90 docker "$@"
@@ -70,7 +71,7 @@ life() {
     check 'update: read back' '100663296 256 44 0' d exec aa sh -c \
         'for l in memory shares pids cpus; do limit $l; done'
     check 'update: pids without limit' 'aa max' eval 'd update --pids-limit -1 aa; d exec aa limit pids'
-    check 'checkpoint' '=code' d checkpoint create aa one
+    check 'checkpoint, restore' '*it went on*' comes_back
     check 'diff' '*A /tmp/done*' d diff aa
     check 'stop' 'aa' d stop -t 5 aa
     check 'its exit code' '9' d inspect --format '{{.State.ExitCode}}' aa
@@ -93,6 +94,17 @@ life() {
     check 'commit, build' 'built' builds
     check '20 at once' '20' twenty
     check 'dockerd killed, container lives' 'running still' daemon_killed
+}
+
+comes_back() {
+    d run -d --name count --network=none --security-opt seccomp=unconfined box sh -c "$COUNT" >/dev/null
+    until_true 10 d exec count grep -q '[0-9][0-9]' /tmp/n
+    d checkpoint create count one && until_true 10 eval '[ "$(status count)" = exited ]' &&
+        d cp count:/tmp/n "$SCRATCH/n" && d start --checkpoint one count && sleep 0.5 &&
+        [ "$(d exec count cat /tmp/n)" -gt "$(cat "$SCRATCH/n")" ] && echo it went on
+    local code=$?
+    d rm -f count >/dev/null
+    return $code
 }
 
 sh_in() {

@@ -47,6 +47,15 @@ need() {
     exec {lock}>&-
 }
 
+# A criu for this kernel, for runs with checkpoints; without it both say that they have none.
+need_criu() {
+    [ -n "${WORLD:-}" ] || ! PATH_OF_CRIU=$("$TOP/tests/criu.sh" 2>/dev/null) || export PATH_OF_CRIU
+    export PATH=${PATH_OF_CRIU:+$PATH_OF_CRIU:}$PATH
+}
+
+# What a container runs that is taken down and brought back: it counts in a file.
+COUNT='n=0; while :; do n=$((n + 1)); echo $n >/tmp/n; sleep 0.02; done'
+
 # compare: the table of both, and the verdict as exit code. In the world: the work itself.
 compare() {
     if [ -n "${WORLD:-}" ]; then

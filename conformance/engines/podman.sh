@@ -2,6 +2,7 @@
 # podman (and conmon) drives the runtime; fast enough for CI, where tests/runtime/podman.rs calls it.
 . "$(dirname "$0")/lib.sh"
 need podman conmon runc busybox-static catatonit
+need_criu
 
 p() {
     timeout 60 "${PODMAN[@]}" "$@"
@@ -67,7 +68,7 @@ life() {
     check 'cp in and out' 'root:x:0*' round_trip a
     check 'update' '????????????*' p update --memory 96m --cpu-shares 256 a
     check 'update: read back' '100663296 256 33' p exec a sh -c 'for l in memory shares pids; do limit $l; done'
-    check 'checkpoint' '=' p container checkpoint a
+    check 'checkpoint, restore' 'it went on' comes_back
     check 'stop' 'a' p stop -t 5 a
     check 'its exit code' '9' p inspect --format '{{.State.ExitCode}}' a
     check 'logs to the end' 'begins got term' p logs a
@@ -81,6 +82,18 @@ life() {
     check 'rm -f of a running one' '*' rm_running
     check 'run --init' '*init*' run --init box sh -c 'cat /proc/1/comm; echo init'
     check '20 at once' '20' twenty
+}
+
+comes_back() {
+    local before
+    p run -d --name count --network=none box sh -c "$COUNT" >/dev/null
+    until_true 10 p exec count grep -q '[0-9][0-9]' /tmp/n
+    p container checkpoint count >/dev/null && [ "$(status count)" = exited ] || return
+    before=$(cat "$(p mount count)/tmp/n")
+    p umount count >/dev/null
+    p container restore count >/dev/null && sleep 0.5 && [ "$(p exec count cat /tmp/n)" -gt "$before" ] &&
+        [ "$before" -gt 9 ] && echo it went on
+    p rm -f -t 0 count >/dev/null
 }
 
 sh_in() {
