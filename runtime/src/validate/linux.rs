@@ -247,6 +247,7 @@ pub fn default_devices() -> [Device; 6] {
 pub fn sysctls(
     linux: &spec::Linux<'_>,
     namespaces: &Namespaces,
+    domainname: &str,
 ) -> Result<Vec<(CString, Vec<u8>)>> {
     let mut out = Vec::with_capacity(linux.sysctl.len());
     for (name, value) in &linux.sysctl {
@@ -259,6 +260,12 @@ pub fn sysctls(
         if !namespaces.has(need) {
             let word = KINDS.iter().find(|kind| kind.flag == need).map_or("", |kind| kind.word);
             let why = format!("sysctl {:?} is not allowed without a {word} namespace", &**name);
+            return Err(Error::config(pointer(), why));
+        }
+        // DIFFERS: from runc, where the sysctl wins without a word; crun refuses it too.
+        let other = path == "kernel/domainname" && !domainname.is_empty() && **value != *domainname;
+        if other {
+            let why = format!("{:?} is not what /domainname says: {domainname:?}", &**value);
             return Err(Error::config(pointer(), why));
         }
         out.push((cstring(&format!("sys/{path}"), pointer)?, value.as_bytes().to_vec()));
@@ -367,7 +374,7 @@ mod tests {
     fn a_key_in_a_pointer_is_escaped() {
         let spaces = Namespaces::default();
         let linux: spec::Linux<'_> = serde_json::from_str(r#"{"sysctl":{"a~/b":"1"}}"#).unwrap();
-        let e = sysctls(&linux, &spaces).unwrap_err().to_string();
+        let e = sysctls(&linux, &spaces, "").unwrap_err().to_string();
         assert!(e.contains("/linux/sysctl/a~0~1b:"), "{e}");
         let linux = r#"{"timeOffsets":{"a/b":{}}}"#;
         let e = time_offsets(&serde_json::from_str(linux).unwrap(), &spaces).unwrap_err();
@@ -398,6 +405,17 @@ mod tests {
             assert!(!device_name(bad, true), "{bad}");
         }
         assert!(!device_name("a%d%d", false) && !device_name("a%s", false));
+    }
+
+    #[test]
+    fn a_domain_name_is_said_once_or_twice_the_same() {
+        let spaces = Namespaces { new: ns::UTS, ..Namespaces::default() };
+        let json = r#"{"sysctl":{"kernel.domainname":"a"}}"#;
+        let linux: spec::Linux<'_> = serde_json::from_str(json).unwrap();
+        assert_eq!(sysctls(&linux, &spaces, "").unwrap().len(), 1);
+        assert_eq!(sysctls(&linux, &spaces, "a").unwrap().len(), 1);
+        let e = sysctls(&linux, &spaces, "b").unwrap_err().to_string();
+        assert!(e.contains("/linux/sysctl/kernel.domainname:"), "{e}");
     }
 
     #[test]

@@ -143,7 +143,7 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
         hooks: hook::read(&spec.hooks)?,
         annotations: annotations(&spec.annotations)?,
         devices: linux::devices(&linux.devices)?,
-        sysctls: linux::sysctls(&linux, &namespaces)?,
+        sysctls: linux::sysctls(&linux, &namespaces, &spec.domainname)?,
         masked_paths: paths(&linux.masked_paths, "maskedPaths")?,
         readonly_paths: paths(&linux.readonly_paths, "readonlyPaths")?,
         net_devices: linux::net_devices(&linux, &namespaces)?,
