@@ -55,7 +55,8 @@ impl Tree {
     /// Finds it; without one there is nothing that a container could be given.
     pub fn find() -> Result<Self> {
         let mounted = statfs(PLACE).is_ok_and(|fs| fs.filesystem_type() == MAGIC);
-        let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mounts = || fs::read("/proc/self/mountinfo").unwrap_or_default();
+        let mounts = || String::from_utf8_lossy(&mounts()).into_owned();
         let root = if mounted { Some(PLACE.into()) } else { mount_point(&mounts()) };
         let why = "intelRdt is specified in config, but Intel RDT is not enabled: \
                    resctrl isn't mounted here";

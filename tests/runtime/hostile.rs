@@ -118,3 +118,39 @@ fn mount_over_proc_by_a_link_of_the_image_is_refused() {
         }
     }
 }
+
+/// A process may call itself by bytes that are no text; it is the same process.
+#[test]
+fn container_whose_name_is_not_text_can_be_seen_and_ended() {
+    let w = World::new();
+    let b =
+        w.bundle("b", &["sh", "-c", "printf '\\377x' >/proc/self/comm; echo >/said; sleep 1000"]);
+    super::lifecycle::create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    e2e::until("it has another name", || b.rootfs("said").exists());
+    w.runtime(["state", b.id()]).ok().out_has("\"running\"");
+    w.runtime(["exec", b.id(), "true"]).ok();
+    w.runtime(["delete", "--force", b.id()]).ok();
+    w.runtime(["state", b.id()]).refused();
+}
+
+/// What a container mounts where the host sees it need not have a name that is text.
+#[test]
+fn mount_whose_name_is_not_text_keeps_no_container_from_its_start() {
+    let w = World::new();
+    let b = w.bundle("b", &["echo", "here"]);
+    let program = e2e::program("dhow-runtime");
+    let script = "d=\"$1/$(printf '\\377')\"; mkdir \"$d\"; mount -t tmpfs x \"$d\"; shift; \"$@\"";
+    let words = ["-m", "sh", "-ec", script, "sh"];
+    let root = w.runtime_root();
+    w.cmd("unshare")
+        .args(words)
+        .arg(w.path(""))
+        .arg(program)
+        .arg("--root")
+        .arg(root)
+        .args(["run", "-b", b.path(), b.id()])
+        .run()
+        .ok()
+        .out_is("here");
+}

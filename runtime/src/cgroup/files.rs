@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -78,25 +79,24 @@ pub(super) fn is_denied(errno: Errno) -> bool {
 }
 
 /// The pids in a group, without its children's.
-pub(super) fn procs(dir: &str) -> nix::Result<Vec<i32>> {
-    let text = match read(dir, "cgroup.procs") {
+pub(super) fn procs(dir: &Path) -> nix::Result<Vec<i32>> {
+    let read = |file: &str| fs::read_to_string(dir.join(file)).map_err(|e| errno(&e));
+    let text = match read("cgroup.procs") {
         // KERNEL: cgroup-v2.rst §Threads: a threaded group has no processes.
-        Err(Errno::EOPNOTSUPP) => read(dir, "cgroup.threads")?,
+        Err(Errno::EOPNOTSUPP) => read("cgroup.threads")?,
         other => other?,
     };
     Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
-/// The groups directly below.
-pub(super) fn children(dir: &str) -> nix::Result<Vec<String>> {
+/// The groups directly below. The kernel takes any bytes for a group's name, and a container
+/// may have made it.
+pub(super) fn children(dir: &Path) -> nix::Result<Vec<PathBuf>> {
     let mut children = Vec::new();
     for entry in fs::read_dir(dir).map_err(|e| errno(&e))? {
         let entry = entry.map_err(|e| errno(&e))?;
         if entry.file_type().map_err(|e| errno(&e))?.is_dir() {
-            // The kernel takes any bytes for a group's name, and so do we.
-            if let Ok(name) = entry.file_name().into_string() {
-                children.push(format!("{dir}/{name}"));
-            }
+            children.push(entry.path());
         }
     }
     Ok(children)

@@ -30,7 +30,9 @@ pub(super) struct Host {
 impl Host {
     /// Looks around.
     pub(super) fn read() -> Result<Self> {
-        let read = |path: &str| fs::read_to_string(path).map_err(|e| Error::io("read", path, &e));
+        // Mounts and groups of others may have names that are no text.
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let read = |path: &str| fs::read(path).map(text).map_err(|e| Error::io("read", path, &e));
         let own = read("/proc/self/cgroup")?;
         // The mount table of a busy machine is long: v2 needs none of it.
         let kind = nix::sys::statfs::statfs(MOUNTPOINT).map(|stat| stat.filesystem_type());

@@ -89,7 +89,7 @@ impl Place {
     /// frozen would hold the container before it begins.
     fn must_be_fit(&self) -> Result<()> {
         let mut pids = Vec::new();
-        record::collect(&self.dir, &mut pids)?;
+        record::collect(self.dir.as_ref(), &mut pids)?;
         if let Some(pid) = pids.first() {
             return Err(Error::rule(format!(
                 "container's cgroup is not empty: {} process(es) found in {}, such as {pid}: end \

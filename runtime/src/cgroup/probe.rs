@@ -56,5 +56,11 @@ fn sample(place: &Place) -> Option<String> {
     let above = Path::new(&place.dir).ancestors().skip(1).take_while(|dir| *dir != top);
     let mut above = above.filter(|dir| dir.starts_with(top) && dir.is_dir());
     let near = above.next().and_then(Path::to_str).map(str::to_owned);
-    near.or_else(|| files::children(&place.mountpoint).ok()?.into_iter().next())
+    let any = || {
+        files::children(top)
+            .ok()?
+            .into_iter()
+            .find_map(|dir| dir.into_os_string().into_string().ok())
+    };
+    near.or_else(any)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -149,7 +150,7 @@ impl Record {
     pub fn pids(&self) -> Result<Vec<i32>> {
         let Some(dir) = self.main() else { return Ok(vec![]) };
         let mut pids = Vec::new();
-        collect(dir, &mut pids)?;
+        collect(dir.as_ref(), &mut pids)?;
         Ok(pids)
     }
 
@@ -265,7 +266,7 @@ impl Record {
         // One patience for all: what holds one of them holds each.
         let until = Instant::now() + PATIENCE;
         for dir in self.paths.values() {
-            if let Err(fault) = remove_until(dir, until) {
+            if let Err(fault) = remove_until(dir.as_ref(), until) {
                 first.get_or_insert(fault);
             }
         }
@@ -319,25 +320,25 @@ fn is_alive(pid: i32) -> bool {
 }
 
 /// Adds the processes of a group and of those below it.
-pub(super) fn collect(dir: &str, pids: &mut Vec<i32>) -> Result<()> {
+pub(super) fn collect(dir: &Path, pids: &mut Vec<i32>) -> Result<()> {
     match files::procs(dir) {
         Ok(own) => pids.extend(own),
         Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
-        Err(e) => return Err(Error::system("read", format!("{dir}/cgroup.procs"), e)),
+        Err(e) => return Err(Error::system("read", format!("{}/cgroup.procs", dir.display()), e)),
     }
     match files::children(dir) {
         Ok(children) => children.iter().try_for_each(|child| collect(child, pids)),
         Err(Errno::ENOENT) => Ok(()),
-        Err(e) => Err(Error::system("read", dir, e)),
+        Err(e) => Err(Error::system("read", dir.to_string_lossy(), e)),
     }
 }
 
 /// Removes a group and those below it.
 pub(super) fn remove(dir: &str) -> Result<()> {
-    remove_until(dir, Instant::now() + PATIENCE)
+    remove_until(dir.as_ref(), Instant::now() + PATIENCE)
 }
 
-fn remove_until(dir: &str, until: Instant) -> Result<()> {
+fn remove_until(dir: &Path, until: Instant) -> Result<()> {
     let mut pause = Duration::from_millis(1);
     loop {
         let errno = match fs::remove_dir(dir).map_err(|e| files::errno(&e)) {
@@ -345,7 +346,7 @@ fn remove_until(dir: &str, until: Instant) -> Result<()> {
             Err(errno) => errno,
         };
         if !matches!(errno, Errno::EBUSY | Errno::ENOTEMPTY) || Instant::now() > until {
-            return Err(Error::system("rmdir", dir, errno));
+            return Err(Error::system("rmdir", dir.to_string_lossy(), errno));
         }
         for child in files::children(dir).unwrap_or_default() {
             remove_until(&child, until)?;
@@ -360,7 +361,7 @@ fn remove_until(dir: &str, until: Instant) -> Result<()> {
 }
 
 /// Waits until a process of the group has ended; false when there is none.
-fn await_end(dir: &str, until: Instant) -> bool {
+fn await_end(dir: &Path, until: Instant) -> bool {
     let pids = files::procs(dir).unwrap_or_default();
     let Some(fd) =
         pids.iter().find_map(|pid| dhow_kernel::process::pidfd_open(Pid::from_raw(*pid)).ok())

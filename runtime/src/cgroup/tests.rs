@@ -232,10 +232,14 @@ fn real_group_is_removed_with_the_groups_below_it_when_their_processes_end() {
     let mut cgroup = prepare(&request(&resources, Some(&path))).unwrap();
     cgroup.create().unwrap();
     let record = cgroup.record();
-    let below = format!("{}/below", record.paths.values().next().unwrap());
+    let own = record.freezer().unwrap().0.to_owned();
+    let below: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"no text: \xff");
+    let below = std::path::Path::new(&own).join(below);
     std::fs::create_dir(&below).unwrap();
     let pid = real.child.id() as i32;
     join(&record, pid);
+    std::fs::write(below.join("cgroup.procs"), pid.to_string()).unwrap();
+    assert_eq!(record.pids().unwrap(), [pid]);
     record.kill(libc::SIGKILL).unwrap();
     // Not reaped: removal must wait for the end, and only for that.
     record.delete().unwrap();

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::read_to_string;
+use std::io::Read;
 use std::os::fd::AsFd;
 
 use dhow_kernel::mount as kernel;
@@ -23,8 +23,10 @@ use super::protocol::errno_of;
 /// Unmounts them, or covers what may not be unmounted, but for those below `rootfs`.
 pub fn hide(proc: &Procfs, rootfs: &[u8]) -> Done {
     let table = proc.file(c"self/mountinfo", OFlag::O_RDONLY).because("open", "mountinfo")?;
-    let table = read_to_string(File::from(table)).map_err(|e| errno_of(&e));
-    for place in whole(&table.because("read", "mountinfo")?) {
+    let mut bytes = Vec::new();
+    let read = File::from(table).read_to_end(&mut bytes).map_err(|e| errno_of(&e));
+    read.because("read", "mountinfo")?;
+    for place in whole(&bytes) {
         let path = place.to_bytes();
         if path.strip_prefix(rootfs).is_some_and(|rest| rest.is_empty() || rest[0] == b'/') {
             continue;
@@ -54,24 +56,24 @@ fn one(place: &CStr) -> nix::Result<()> {
 ///
 /// KERNEL: proc_pid_mountinfo(5): the fourth field is the root within the file system; after a
 /// lone hyphen comes the type.
-fn whole(table: &str) -> Vec<CString> {
-    let place = |line: &str| {
-        let (mount, rest) = line.split_once(" - ")?;
-        let fields: Vec<&str> = mount.split(' ').collect();
-        let kind = rest.split(' ').next()?;
-        let bare = *fields.get(3)? == "/" && matches!(kind, "proc" | "sysfs");
+fn whole(table: &[u8]) -> Vec<CString> {
+    let place = |line: &[u8]| {
+        let fields: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
+        let hyphen = fields.iter().position(|field| field == b"-")?;
+        let bare =
+            *fields.get(3)? == b"/" && matches!(*fields.get(hyphen + 1)?, b"proc" | b"sysfs");
         if bare { CString::new(unescaped(fields.get(4)?)).ok() } else { None }
     };
-    table.lines().filter_map(place).collect()
+    table.split(|b| *b == b'\n').filter_map(place).collect()
 }
 
 /// Blank, tab, newline and backslash stand as three octal digits.
-fn unescaped(field: &str) -> Vec<u8> {
-    let bytes = field.as_bytes();
+fn unescaped(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let digits = (bytes[at] == b'\\').then(|| field.get(at + 1..at + 4)).flatten();
+        let digits = (bytes[at] == b'\\').then(|| bytes.get(at + 1..at + 4)).flatten();
+        let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
         out.push(byte.unwrap_or(bytes[at]));
         at += if byte.is_some() { 4 } else { 1 };
@@ -85,10 +87,11 @@ mod tests {
 
     #[test]
     fn only_whole_procfs_and_sysfs_are_found() {
-        let table = "1 0 0:5 / /proc rw shared:1 - proc proc rw\n\
+        let table = b"1 0 0:5 / /proc rw shared:1 - proc proc rw\n\
             2 0 0:5 /sys /x/proc/sys rw - proc proc rw\n\
             3 0 0:6 / /a\\040b rw - sysfs sysfs rw\n\
-            4 0 0:7 / /tmp rw master:3 - tmpfs tmpfs rw\n";
-        assert_eq!(whole(table), [c"/proc".to_owned(), c"/a b".to_owned()]);
+            4 0 0:7 / /tmp rw master:3 - tmpfs tmpfs rw\n\
+            5 0 0:5 / /\xff rw - proc proc rw\n";
+        assert_eq!(whole(table), [c"/proc".to_owned(), c"/a b".to_owned(), c"/\xff".to_owned()]);
     }
 }

@@ -40,11 +40,13 @@ impl Identity {
 
 /// State letter and start time of a process.
 fn stat(pid: i32) -> Option<(char, u64)> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The name, in parentheses, may hold anything, parentheses too.
-fn parse_stat(text: &str) -> Option<(char, u64)> {
+/// The name, in parentheses, is the process's to choose: it may hold anything, parentheses too,
+/// and need not be text.
+fn parse_stat(bytes: &[u8]) -> Option<(char, u64)> {
+    let text = String::from_utf8_lossy(bytes);
     let (_, rest) = text.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     let state = fields.next()?.chars().next()?;
@@ -66,6 +68,8 @@ mod tests {
         let mut line = String::from("7 (a) R (b) S");
         line.push_str(&" 0".repeat(18));
         line.push_str(" 12345 0 0");
+        assert_eq!(parse_stat(line.as_bytes()), Some(('S', 12345)));
+        let line = [b"7 (\xff) S", " 0".repeat(18).as_bytes(), b" 12345 0 0"].concat();
         assert_eq!(parse_stat(&line), Some(('S', 12345)));
     }
 
