@@ -2,7 +2,7 @@
 //!
 //! `clauses` prints how many clauses of each document have which status. `clauses mutate [PART]…`
 //! breaks the code as each held clause says (those whose section, words or file hold a PART), in a
-//! copy below the target folder, and fails where no test notices.
+//! copy below the target folder (or in `$MUTANTS_DIR`), and fails where no test notices.
 #![allow(clippy::unwrap_used, reason = "a check that cannot go on should stop where it is")]
 
 use std::collections::BTreeMap;
@@ -64,7 +64,8 @@ struct Copy {
 impl Copy {
     fn new() -> Self {
         let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-        let dir = target.unwrap_or_else(|| workspace().join("target")).join("mutants");
+        let below = || target.unwrap_or_else(|| workspace().join("target")).join("mutants");
+        let dir = env::var_os("MUTANTS_DIR").map_or_else(below, PathBuf::from);
         let (tree, target) = (dir.join("tree"), dir.join("target"));
         let _ = fs::remove_dir_all(&tree);
         fs::create_dir_all(&tree).unwrap();

@@ -40,6 +40,21 @@ fn hooks_run_in_order_and_are_told_the_state() {
 }
 
 #[test]
+fn hooks_of_one_kind_run_in_their_order_until_one_fails() {
+    let w = World::new();
+    let log = w.path("log");
+    let say = |word: &str, code: u8| {
+        let script = format!("echo {word} >>{}; exit {code}", log.display());
+        json!({"path": "/bin/sh", "args": ["sh", "-c", script]})
+    };
+    let b = w.bundle("b", &["true"]);
+    let b = b.with("/hooks/createRuntime", json!([say("one", 0), say("two", 4), say("three", 0)]));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).refused();
+    done.err_has("createRuntime hook #1: exit status 4");
+    assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntwo\n");
+}
+
+#[test]
 fn hook_gets_only_its_own_environment() {
     let w = World::new();
     let log = w.path("log");

@@ -55,6 +55,11 @@ fn what_a_config_must_have_is_asked_for_by_its_place() {
         ("/linux/memoryPolicy", json!({"nodes": "0"}), "/linux/memoryPolicy/mode"),
         ("/linux/personality", json!({}), "/linux/personality/domain"),
         ("/linux/seccomp", json!({"syscalls": [call]}), "/linux/seccomp/defaultAction"),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "m"}),
+            "/linux/seccomp/listenerMetadata",
+        ),
         ("/linux/seccomp", filter(json!({"action": "SCMP_ACT_LOG"})), "syscalls/0/names"),
         ("/linux/seccomp", filter(json!({"names": ["alarm"]})), "syscalls/0/action"),
         (
