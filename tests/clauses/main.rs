@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a check that cannot go on should stop where it is")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
 
@@ -58,7 +58,10 @@ fn report(all: &[Clause]) {
 struct Copy {
     tree: PathBuf,
     target: PathBuf,
-    triple: String,
+    /// Where the programs end up.
+    bin: PathBuf,
+    /// The end-to-end cases, built once: what is broken is what they run.
+    cases: PathBuf,
 }
 
 impl Copy {
@@ -74,32 +77,46 @@ impl Copy {
         let sh = ["-c", script, tree.to_str().unwrap()];
         assert!(Command::new("sh").args(sh).current_dir(workspace()).status().unwrap().success());
         let triple = Command::new("rustc").args(["--print", "host-tuple"]).output().unwrap();
-        let triple = String::from_utf8(triple.stdout).unwrap().trim().to_owned();
-        Self { tree, target, triple }
+        let bin = target.join(String::from_utf8(triple.stdout).unwrap().trim()).join("debug");
+        let mut copy = Self { tree, target, bin, cases: PathBuf::new() };
+        let built =
+            copy.cargo(&["test", "-p", "e2e", "--test", "e2e", "--no-run"]).output().unwrap();
+        let said = String::from_utf8(built.stderr).unwrap();
+        // cargo: `Executable e2e.rs (PATH)`
+        let path = said.rsplit_once('(').and_then(|(_, rest)| rest.split(')').next());
+        copy.cases = PathBuf::from(path.unwrap_or_else(|| panic!("{said}")));
+        copy
     }
 
-    fn cargo(&self, tree: &Path, args: &[&str]) -> bool {
+    fn cargo(&self, args: &[&str]) -> Command {
         let mut cargo = Command::new("cargo");
-        if tree == self.tree {
-            cargo.env("CARGO_TARGET_DIR", &self.target);
+        cargo.args(args).current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
+        cargo
+    }
+
+    fn succeeds(&self, mut command: Command) -> bool {
+        if env::var_os("DHOW_FIXTURES").is_none() {
+            command.env("DHOW_FIXTURES", workspace().join("target/fixtures"));
         }
-        let bin = self.target.join(&self.triple).join("debug");
-        cargo.env("DHOW_BIN_DIR", bin).env("RUST_BACKTRACE", "0").current_dir(tree);
-        cargo.args(args).stdout(Stdio::null()).stderr(Stdio::null());
-        cargo.status().unwrap().success()
+        command.env("DHOW_BIN_DIR", &self.bin).env("RUST_BACKTRACE", "0");
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    }
+
+    fn build(&self) -> bool {
+        self.succeeds(self.cargo(&["build", "-q", "-p", "dhow-runtime"]))
     }
 
     /// Whether one of the tests fails.
     fn noticed(&self, tests: &[String]) -> bool {
         tests.iter().any(|test| {
-            let passed = if let Some(path) = clauses::unit(test) {
-                let args = ["test", "-q", "-p", "dhow-runtime", "--", "--exact", path];
-                self.cargo(&self.tree, &args)
+            let command = if let Some(path) = clauses::unit(test) {
+                self.cargo(&["test", "-q", "-p", "dhow-runtime", "--lib", "--", "--exact", path])
             } else {
-                let args = ["test", "-q", "-p", "e2e", "--test", "e2e", "--", "--exact", test];
-                self.cargo(workspace(), &args)
+                let mut cases = Command::new(&self.cases);
+                cases.args(["--exact", test]).current_dir(self.tree.join("tests"));
+                cases
             };
-            !passed
+            !self.succeeds(command)
         })
     }
 
@@ -110,7 +127,7 @@ impl Copy {
             return Err("stale: `from` is not there, or more than once");
         }
         fs::write(&file, text.replacen(&mutation.from, &mutation.to, 1)).unwrap();
-        let built = self.cargo(&self.tree, &["build", "-q", "-p", "dhow-runtime"]);
+        let built = self.build();
         let noticed = built && self.noticed(&clause.tests);
         fs::write(&file, text).unwrap();
         match (built, noticed) {

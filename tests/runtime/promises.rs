@@ -263,7 +263,12 @@ fn everything_that_features_lists_is_taken_in_a_config() {
             assert!(!done.err().contains("warning"), "{list} {word}: {done}");
         }
     }
-    // The words are looked at: one that is in no list is refused.
+    // The words are looked at: one that is in no list is refused, and so is a hook without a path.
+    for word in features["hooks"].as_array().unwrap() {
+        let word = word.as_str().unwrap();
+        let done = plan(&b, "/hooks", json!({word: [{"path": "here"}]}))(&w);
+        done.refused().err_has(&format!("/hooks/{word}/0/path"));
+    }
     for list in ["/linux/namespaces", "/linux/memoryPolicy/modes", "/linux/seccomp/archs"] {
         let (at, value) = naming(&b, list, "harbour");
         plan(&b, &at, value)(&w).refused().err_has("harbour");

@@ -285,6 +285,20 @@ impl Dir {
 
     /// The process that holds it.
     pub fn holder(&self) -> Option<Pid> {
+        /// Tries, a millisecond each.
+        const TRIES: u32 = 200;
+        // KERNEL: seq_file.rst: /proc/locks comes in pieces, and a lock that goes meanwhile hides
+        // another: one that is held and not found is looked for again.
+        let look = |_| {
+            let found = self.locker();
+            let again = found.is_none() && self.is_held();
+            again.then(|| std::thread::sleep(std::time::Duration::from_millis(1)));
+            (!again).then_some(found)
+        };
+        (0..TRIES).find_map(look).flatten()
+    }
+
+    fn locker(&self) -> Option<Pid> {
         let held = fs::metadata(&self.path).ok()?;
         let (major, minor) = (major(held.dev()), minor(held.dev()));
         let place = format!("{major:02x}:{minor:02x}:{}", held.ino());
@@ -292,9 +306,10 @@ impl Dir {
         let locks = fs::read_to_string("/proc/locks").ok()?;
         locks.lines().find_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let flock = words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&place.as_str());
+            // A shared one is only somebody's look at it ([`Self::is_held`]).
+            let flock = words.get(1) == Some(&"FLOCK") && words.get(3) == Some(&"WRITE");
             let pid = words.get(4)?.parse().ok().filter(|pid| *pid > 0)?;
-            flock.then(|| Pid::from_raw(pid))
+            (flock && words.get(5) == Some(&place.as_str())).then(|| Pid::from_raw(pid))
         })
     }
 
@@ -365,4 +380,38 @@ pub fn bundle(path: &Path, config: Option<&Path>) -> Result<(String, String)> {
 /// Now, as records have it.
 pub fn now() -> String {
     crate::log::timestamp(SystemTime::now(), 9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn bug_a_lock_that_others_hid_had_no_holder() {
+        let top = std::env::temp_dir().join(format!("dhow-holder-{}", std::process::id()));
+        let own = top.join("own");
+        fs::create_dir_all(&own).unwrap();
+        let held = Dir { path: own }.hold().unwrap();
+        let files: Vec<File> =
+            (0..100).map(|n| File::create(top.join(n.to_string())).unwrap()).collect();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    for file in &files {
+                        file.lock().unwrap();
+                    }
+                    for file in &files {
+                        file.unlock().unwrap();
+                    }
+                }
+            });
+            let found = (0..600).all(|_| held.dir.holder() == Some(Pid::this()));
+            done.store(true, Ordering::Relaxed);
+            assert!(found);
+        });
+        drop(held);
+        fs::remove_dir_all(top).unwrap();
+    }
 }
