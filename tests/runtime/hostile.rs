@@ -154,3 +154,16 @@ fn mount_whose_name_is_not_text_keeps_no_container_from_its_start() {
         .ok()
         .out_is("here");
 }
+
+/// What is wrong is said, however long it is.
+#[test]
+fn name_that_is_too_long_is_said_shortened_by_create_and_start() {
+    let w = World::new();
+    let long = format!("/{}", "x".repeat(20_000));
+    let b = w.bundle("b", &[&long]);
+    w.runtime(["create", "-b", b.path(), b.id()]).refused().err_has("file name too long");
+    let b = w.bundle("c", &["true"]).with("/hooks/startContainer", json!([{"path": long}]));
+    super::lifecycle::create(&w, &b);
+    w.runtime(["start", b.id()]).refused().err_has("file name too long");
+    w.runtime(["delete", "--force", b.id()]).ok();
+}

@@ -151,11 +151,7 @@ impl Link {
             Message::Warning(text) => [&b"W"[..], text.as_bytes()].concat(),
             Message::Ready => b"R".to_vec(),
             Message::Go => b"G".to_vec(),
-            Message::Fault(fault) => {
-                let mut bytes = [&b"F"[..], &fault.encode()].concat();
-                bytes.truncate(LIMIT);
-                bytes
-            }
+            Message::Fault(fault) => [&b"F"[..], &fault.encode()].concat(),
         }
     }
 
