@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result};
 use crate::hooks;
-use crate::init::parent::{Init, Launch, launch};
+use crate::init::parent::{Before, Init, Launch, launch};
 use crate::init::protocol::Message;
 use crate::log::{Level, Log};
 use crate::notify;
@@ -73,6 +73,16 @@ pub struct Born {
     pub record: Record,
     /// Its hooks.
     pub hooks: Hooks,
+    before: Before,
+}
+
+impl Born {
+    /// Ends it for good, since what follows has failed: nothing of it stays.
+    pub fn unmake(&self, log: &Log) -> Result<()> {
+        self.init.discard();
+        self.before.restore();
+        destroy(&self.held, &self.record, log)
+    }
 }
 
 /// All that is decided of a container before anything is touched.
@@ -170,7 +180,7 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
     let shared = rdt.as_ref();
     let made = make(&held, wanted, &mut record, &mut group, shared, &plan, &rest, console, &text);
     match made {
-        Ok(init) => Ok(Born { held, init, record, hooks: rest.hooks }),
+        Ok((init, before)) => Ok(Born { held, init, record, hooks: rest.hooks, before }),
         Err(e) => {
             group.undo();
             rdt.iter().for_each(Group::undo);
@@ -194,7 +204,7 @@ fn make(
     rest: &Rest,
     console: Option<OwnedFd>,
     text: &str,
-) -> Result<Init> {
+) -> Result<(Init, Before)> {
     let dir = &held.dir;
     let trace = &wanted.log.trace;
     // Written before anything exists that would have to be found again.
@@ -220,7 +230,7 @@ fn make(
         trace: trace.clone(),
         log: wanted.log,
     });
-    let init = launched.map_err(|e| short_of_memory(e, record))?;
+    let (init, before) = launched.map_err(|e| short_of_memory(e, record))?;
     wanted
         .log
         .debug(|| format!("child process in init(): {} is where its program starts", init.pid));
@@ -229,11 +239,14 @@ fn make(
         // Only now may init outlive this process, for only now can it be found again.
         if wanted.waits { init.say(&Message::Go) } else { Ok(()) }
     });
-    recorded.inspect_err(|_| init.discard())?;
+    recorded.inspect_err(|_| {
+        init.discard();
+        before.restore();
+    })?;
     wanted
         .log
         .debug(|| "init: closing the pipe to signal completion: only the start is missing".into());
-    Ok(init)
+    Ok((init, before))
 }
 
 /// In runc's words where the kernel has killed init for its memory limit.

@@ -208,6 +208,18 @@ fn pid_file_names_the_container_process() {
 }
 
 #[test]
+fn pid_file_that_can_not_be_written_leaves_nothing() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let dir = w.path("taken");
+    fs::create_dir(&dir).unwrap();
+    let args = ["create", "-b", b.path(), "--pid-file", dir.to_str().unwrap(), b.id()];
+    w.runtime(args).refused().err_has("is a directory");
+    assert!(!w.path(".taken").exists());
+    w.runtime(["state", b.id()]).refused();
+}
+
+#[test]
 fn run_detached_comes_back_and_leaves_it_running() {
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);

@@ -295,6 +295,14 @@ fn without_a_mount_namespace_the_mounts_are_the_callers() {
     let under = ["unshare", "-m", "sh", "-c", &script, "sh"];
     let done = w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(under).run().ok();
     assert_eq!(done.lines().last().unwrap(), "0", "{done}");
+    // However late it fails.
+    let b = b.with("/process/args", json!(["true"]));
+    let late = ["create", "-b", b.path(), "--pid-file", "/no/such/directory/pid", b.id()];
+    let done = w.runtime_cmd(late).under(under).run().ok();
+    assert_eq!(done.lines().last().unwrap(), "0", "{done}");
+    let b = b.with("/hooks/startContainer", json!([{"path": "/bin/false"}]));
+    let done = w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(under).run().ok();
+    assert_eq!(done.lines().last().unwrap(), "0", "{done}");
 }
 
 #[test]

@@ -25,7 +25,6 @@ pub fn create(flags: &Flags, world: &World) -> Result<()> {
     let told = handle.send("standard", born.init.pidfd.as_fd());
     let told = told.and_then(|()| flags.write_pid(born.record.process.pid));
     told.inspect_err(|_| {
-        born.init.discard();
-        let _ = lifecycle::destroy(&born.held, &born.record, &world.log);
+        let _ = born.unmake(&world.log);
     })
 }

@@ -63,7 +63,7 @@ pub fn write_pid(path: &Path, pid: i32) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}"));
     fs::write(&temporary, pid.to_string()).map_err(io)?;
-    fs::rename(&temporary, path).map_err(io)
+    fs::rename(&temporary, path).map_err(io).inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 /// Who wants a handle on the process: `--pidfd-socket`, connected before anything is made.

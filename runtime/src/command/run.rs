@@ -77,8 +77,7 @@ pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
         Ok(Some(code)) => lifecycle::destroy(&born.held, &born.record, &world.log).map(|()| code),
         Err(e) if !ours => Err(e),
         Err(e) => {
-            born.init.discard();
-            lifecycle::destroy(&born.held, &born.record, &world.log)?;
+            born.unmake(&world.log)?;
             Err(e)
         }
     }

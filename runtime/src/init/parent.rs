@@ -33,7 +33,7 @@ use crate::trace::Trace;
 use crate::validate::linux::ns;
 use crate::validate::process::{Process, rlimit_name};
 use crate::validate::spec::IdMapping;
-use beside::Before;
+pub use beside::Before;
 use sources::Outside;
 
 /// What a launch needs besides the plan.
@@ -75,8 +75,9 @@ pub struct Init {
     pub link: Link,
 }
 
-/// Makes init and brings it to where only the start is missing. On failure it is gone.
-pub fn launch(launch: Launch<'_>) -> Result<Init> {
+/// Makes init and brings it to where only the start is missing; with it comes what lay on the
+/// root before. On failure it is gone.
+pub fn launch(launch: Launch<'_>) -> Result<(Init, Before)> {
     let (plan, rest, rdt, log) = (launch.plan, launch.rest, launch.rdt, launch.log);
     let state = launch.state.clone();
     let proc = open_proc()?;
@@ -92,7 +93,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Init> {
         before.restore();
         return Err(e);
     }
-    Ok(init)
+    Ok((init, before))
 }
 
 /// The id maps of the user namespace at `path`.

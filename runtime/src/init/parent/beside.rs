@@ -1,6 +1,6 @@
 //! The mounts of a container without a mount namespace: a failed start takes them away again.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::AsRawFd;
 
 use nix::fcntl::open;
@@ -12,13 +12,13 @@ use crate::plan::{Pivot, Plan};
 
 /// What lay on the root before; nothing is kept for a container with its own mounts.
 #[derive(Debug)]
-pub struct Before<'p>(Option<(&'p CStr, String)>);
+pub struct Before(Option<(CString, String)>);
 
-impl<'p> Before<'p> {
+impl Before {
     /// Looks.
-    pub fn look(plan: &'p Plan) -> Self {
+    pub fn look(plan: &Plan) -> Self {
         let chroot = plan.pivot == Pivot::Chroot;
-        Self(chroot.then(|| (plan.rootfs.as_c_str(), mount(&plan.rootfs))))
+        Self(chroot.then(|| (plan.rootfs.clone(), mount(&plan.rootfs))))
     }
 
     /// Unmounts what has come over it since.
@@ -27,7 +27,7 @@ impl<'p> Before<'p> {
             && mount(rootfs) != *before
         {
             // The start has failed; that is what is to be told.
-            let _ = umount2(*rootfs, MntFlags::MNT_DETACH);
+            let _ = umount2(rootfs.as_c_str(), MntFlags::MNT_DETACH);
         }
     }
 }
