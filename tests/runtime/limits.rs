@@ -96,6 +96,28 @@ fn a_denied_device_is_out_of_reach_and_all_is_a_kind_of_access() {
 }
 
 #[test]
+fn device_rules_are_applied_in_their_order() {
+    let w = World::new();
+    if !fs::exists("/sys/fs/cgroup/devices").unwrap() {
+        return;
+    }
+    let deny = json!({"allow": false, "access": "rwm"});
+    let rule = |allow: bool, access: &str| json!({"allow": allow, "type": "c", "major": 10, "minor": 229, "access": access});
+    for (name, rules, left) in [
+        ("a", json!([deny, rule(true, "rwm"), rule(false, "w")]), Some("c 10:229 rm")),
+        ("b", json!([rule(true, "rwm"), deny]), None),
+    ] {
+        let b = w.bundle(name, &["sleep", "1000"]).with("/linux/resources/devices", rules);
+        super::lifecycle::create(&w, &b);
+        let path = format!("/sys/fs/cgroup/devices/{}/devices.list", b.id());
+        let list = fs::read_to_string(path).unwrap();
+        let found = list.lines().find(|line| line.starts_with("c 10:229 "));
+        assert_eq!(found, left, "{list}");
+        w.runtime(["delete", "-f", b.id()]).ok();
+    }
+}
+
+#[test]
 fn limit_of_a_controller_that_is_not_mounted_is_an_error() {
     let w = World::new();
     if fs::exists("/sys/fs/cgroup/hugetlb").unwrap()
