@@ -5,7 +5,7 @@
 //! copy below the target folder (or in `$MUTANTS_DIR`), and fails where no test notices.
 #![allow(clippy::unwrap_used, reason = "a check that cannot go on should stop where it is")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
@@ -106,18 +106,23 @@ impl Copy {
         self.succeeds(self.cargo(&["build", "-q", "-p", "dhow-runtime"]))
     }
 
-    /// Whether one of the tests fails.
-    fn noticed(&self, tests: &[String]) -> bool {
-        tests.iter().any(|test| {
-            let command = if let Some(path) = clauses::unit(test) {
-                self.cargo(&["test", "-q", "-p", "dhow-runtime", "--lib", "--", "--exact", path])
-            } else {
-                let mut cases = Command::new(&self.cases);
-                cases.args(["--exact", test]).current_dir(self.tree.join("tests"));
-                cases
-            };
-            !self.succeeds(command)
-        })
+    /// Whether these tests all pass.
+    fn passes(&self, tests: &[&String]) -> bool {
+        let (units, cases): (Vec<&String>, Vec<&String>) =
+            tests.iter().partition(|test| clauses::unit(test).is_some());
+        let run = |mut command: Command, names: Vec<&str>| {
+            names.is_empty()
+                || self.succeeds({
+                    command.arg("--exact").args(names);
+                    command
+                })
+        };
+        let mut program = Command::new(&self.cases);
+        program.current_dir(self.tree.join("tests")).arg("--test-threads=2");
+        run(program, cases.into_iter().map(String::as_str).collect()) && {
+            let cargo = self.cargo(&["test", "-q", "-p", "dhow-runtime", "--lib", "--"]);
+            run(cargo, units.into_iter().filter_map(|test| clauses::unit(test)).collect())
+        }
     }
 
     fn judge(&self, clause: &Clause, mutation: &Mutation) -> Result<(), &'static str> {
@@ -128,7 +133,7 @@ impl Copy {
         }
         fs::write(&file, text.replacen(&mutation.from, &mutation.to, 1)).unwrap();
         let built = self.build();
-        let noticed = built && self.noticed(&clause.tests);
+        let noticed = built && !self.passes(&clause.tests.iter().collect::<Vec<_>>());
         fs::write(&file, text).unwrap();
         match (built, noticed) {
             (false, _) => Err("does not compile"),
@@ -141,13 +146,21 @@ impl Copy {
 fn mutate(parts: &[String]) -> ExitCode {
     let all = clauses::read();
     let copy = Copy::new();
+    let wanted = |clause: &&Clause| {
+        let file = clause.mutation.as_ref().map_or("", |mutation| &mutation.file);
+        let about = format!("{} {} {file}", clause.spec, clause.says);
+        !file.is_empty() && (parts.is_empty() || parts.iter().any(|part| about.contains(part)))
+    };
+    let held: Vec<&Clause> = all.iter().filter(wanted).collect();
+    let tests: BTreeSet<&String> = held.iter().flat_map(|clause| &clause.tests).collect();
+    // What fails anyhow would notice everything.
+    if !copy.build() || !copy.passes(&tests.into_iter().collect::<Vec<_>>()) {
+        eprintln!("clauses: not all tests pass before anything is broken");
+        return ExitCode::FAILURE;
+    }
     let mut worst = ExitCode::SUCCESS;
-    for clause in &all {
+    for clause in held {
         let Some(mutation) = &clause.mutation else { continue };
-        let about = format!("{} {} {}", clause.spec, clause.says, mutation.file);
-        if !parts.is_empty() && !parts.iter().any(|part| about.contains(part)) {
-            continue;
-        }
         match copy.judge(clause, mutation) {
             Ok(()) => println!("held  {}: {}", clause.spec, clause.says),
             Err(why) => {
