@@ -156,3 +156,20 @@ fn bug_a_program_that_only_dac_override_lets_execute_was_denied() {
     }
     w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("runs");
 }
+
+#[test]
+fn the_groups_of_the_caller_are_kept_where_the_annotation_says_so() {
+    let w = World::new();
+    let b = w.bundle("b", &["id", "-G"]);
+    let b = b.with("/annotations/run.oci.keep_original_groups", json!("1"));
+    let grouped = ["setpriv", "--groups", "7,8"];
+    let with = |args: &[&str]| w.runtime_cmd(args).under(grouped).run().ok();
+    let plain = w.bundle("plain", &["id", "-G"]);
+    with(&["run", "-b", plain.path(), plain.id()]).out_is("0");
+    with(&["run", "-b", b.path(), b.id()]).out_is("0 7 8");
+    let b = b.with("/process/args", json!(["sleep", "1000"]));
+    super::lifecycle::create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    with(&["exec", b.id(), "id", "-G"]).out_is("0 7 8");
+    w.runtime(["delete", "--force", b.id()]).ok();
+}

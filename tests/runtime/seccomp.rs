@@ -55,3 +55,15 @@ fn unknown_system_call_is_left_out_and_unknown_action_refused() {
     let b = b.with("/linux/seccomp", profile("SCMP_ACT_DANCE", json!([])));
     w.runtime(["run", "-b", b.path(), b.id()]).refused().err_has("SCMP_ACT_DANCE");
 }
+
+#[test]
+fn an_unknown_call_is_an_error_where_the_annotation_says_so() {
+    let w = World::new();
+    let rule = json!({"names": ["getpid", "sail_away"], "action": "SCMP_ACT_ERRNO"});
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    let b = w.bundle("b", &["true"]).with("/linux/seccomp", profile);
+    w.runtime(["run", "-b", b.path(), b.id()]).ok();
+    let b = b.with("/annotations/run.oci.seccomp_fail_unknown_syscall", json!("1"));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).refused();
+    done.err_has("/linux/seccomp/syscalls/0/names/1").err_has("sail_away");
+}

@@ -17,10 +17,10 @@ use crate::log::Level;
 use crate::seccomp::Filter;
 use crate::state::{Record, Status};
 use crate::trace::Trace;
-use crate::validate;
 use crate::validate::process::{self, Process};
 use crate::validate::schedule::{self, Schedule};
 use crate::validate::spec::{self, Spec, Text};
+use crate::validate::{self, annotation};
 
 /// Flags, as typed.
 #[derive(Debug, Default)]
@@ -81,10 +81,11 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     let text = dir.config()?;
     let config: Spec<'_> = validate::parse(&text)?;
     let file = flags.process.as_deref().map(read_file).transpose()?;
-    let process = match &file {
+    let mut process = match &file {
         Some(text) => from_file(text, config.process)?,
         None => from_config(flags, config.process)?,
     };
+    process.keep_groups = annotation::is_on(&record.annotations, annotation::KEEP_GROUPS);
     process.warnings.iter().for_each(|warning| world.log.line(Level::Warning, warning));
     let at = if flags.process.is_some() { "" } else { "/process" };
     lifecycle::labels(&process, at)?;

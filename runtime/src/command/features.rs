@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::seccomp;
-use crate::validate::{SPEC_VERSION, capability, schedule};
+use crate::validate::{SPEC_VERSION, annotation, capability, schedule};
 
 /// The JSON that `features` prints.
 pub fn features() -> String {
@@ -93,7 +93,13 @@ struct MountExtensions {
 /// Annotations of a config that change what this runtime does to the host.
 ///
 /// DIFFERS: from runc: `bundle` and systemd's properties are words like others here.
-const UNSAFE_ANNOTATIONS: [&str; 1] = ["org.criu.config"];
+const UNSAFE_ANNOTATIONS: [&str; 5] = [
+    "org.criu.config",
+    annotation::KEEP_GROUPS,
+    annotation::KNOWN_CALLS,
+    annotation::HOOKS_OUTPUT[0],
+    annotation::HOOKS_OUTPUT[1],
+];
 
 const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];

@@ -157,10 +157,12 @@ fn limits(p: &Process) -> Done {
 }
 
 fn ids(p: &Process) -> Done {
-    match dhow_kernel::process::setgroups(&p.groups) {
-        // KERNEL: user_namespaces(7): an unprivileged map comes with setgroups denied.
-        Err(Errno::EPERM) if p.groups.is_empty() => {}
-        other => other.because("setgroups", format!("{:?}", p.groups))?,
+    if !p.keep_groups {
+        match dhow_kernel::process::setgroups(&p.groups) {
+            // KERNEL: user_namespaces(7): an unprivileged map comes with setgroups denied.
+            Err(Errno::EPERM) if p.groups.is_empty() => {}
+            other => other.because("setgroups", format!("{:?}", p.groups))?,
+        }
     }
     let (uid, gid) = (Uid::from_raw(p.uid), Gid::from_raw(p.gid));
     setresgid(gid, gid, gid).because("setgid", p.gid.to_string())?;

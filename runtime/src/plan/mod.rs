@@ -7,6 +7,7 @@ use std::ffi::CString;
 
 use crate::error::{Error, Result};
 use crate::seccomp::Filter;
+use crate::validate::annotation;
 use crate::validate::hook::{Hook, Hooks};
 use crate::validate::linux::{Device, NetDevice, default_devices, ns};
 use crate::validate::mount::{Attributes, Kind, Mount, attr};
@@ -136,7 +137,12 @@ pub struct Rest {
 /// Decides everything.
 pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)> {
     let filter = match &c.seccomp {
-        Some(profile) => crate::seccomp::compile(profile)?,
+        Some(profile) => {
+            if annotation::is_on(&c.annotations, annotation::KNOWN_CALLS) {
+                crate::seccomp::all_known(profile)?;
+            }
+            crate::seccomp::compile(profile)?
+        }
         None => None,
     };
     if options.no_pivot && c.propagation.0 == libc::MS_PRIVATE {

@@ -105,8 +105,9 @@ impl Plan {
 
     fn credentials(&self) -> Vec<String> {
         let p = &self.process;
-        let ids =
-            format!("uid {} gid {} groups {:?} umask {:03o}", p.uid, p.gid, p.groups, p.umask);
+        let groups =
+            if p.keep_groups { "as they are".to_owned() } else { format!("{:?}", p.groups) };
+        let ids = format!("uid {} gid {} groups {groups} umask {:03o}", p.uid, p.gid, p.umask);
         let bounding = capabilities("bounding", p.capabilities.bounding);
         let limits = p.rlimits.iter().map(|(resource, soft, hard)| {
             format!("{} {soft} {hard}", crate::validate::process::rlimit_name(*resource))

@@ -54,6 +54,19 @@ pub fn compile(profile: &Seccomp) -> Result<Option<Filter>, Error> {
     compile_for(native, profile).map(Some)
 }
 
+/// Fails at the first name that is no system call of this machine.
+pub fn all_known(profile: &Seccomp) -> Result<(), Error> {
+    let native = Arch::native().ok_or_else(|| Error::new("", Reason::NoTable))?;
+    for (rule, call) in profile.syscalls.iter().enumerate() {
+        let unknown = |name: &&Text<'_>| syscalls::find(native, &name.0).is_none();
+        if let Some((at, name)) = call.names.iter().enumerate().find(|(_, name)| unknown(name)) {
+            let reason = Reason::Unknown { what: "system call", name: name.0.to_string() };
+            return Err(Error::new(format!("/syscalls/{rule}/names/{at}"), reason));
+        }
+    }
+    Ok(())
+}
+
 /// With `--debug`, says what of a profile is left out and how it is loaded, in runc's words.
 pub fn debug(profile: &Seccomp, log: &Log) {
     let Some(native) = Arch::native().filter(|_| log.debugs() && !profile.is_empty()) else {

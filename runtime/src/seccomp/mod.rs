@@ -37,6 +37,6 @@ mod tests;
 
 pub use action::{ACTIONS, FLAGS, OPERATORS, supported_flags};
 pub use arch::{Arch, NAMES as ARCHITECTURES};
-pub use compile::{Filter, Listener, compile, debug};
+pub use compile::{Filter, Listener, all_known, compile, debug};
 pub use config::{Arg, Seccomp, Syscall, Text};
 pub use error::{Error, Reason};

@@ -1,6 +1,7 @@
 //! config.json → [`Container`]: past this point there are no `Option`s where
 //! absence is a value, and nothing is half-understood.
 
+pub mod annotation;
 pub mod capability;
 pub mod hook;
 pub mod linux;
@@ -96,7 +97,10 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
     let Some(process) = &spec.process else {
         return Err(Error::config("/process", "process property must not be empty"));
     };
-    let process = process::read(process, "/process")?;
+    let annotations = annotations(&spec.annotations)?;
+    annotation::hooks_output(&annotations)?;
+    let mut process = process::read(process, "/process")?;
+    process.keep_groups = annotation::is_on(&annotations, annotation::KEEP_GROUPS);
     let rootfs = rootfs(spec.root.as_ref(), bundle)?;
     let linux = spec.linux;
     let namespaces = linux::namespaces(&linux.namespaces)?;
@@ -141,7 +145,7 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
         domainname: spec.domainname.to_string(),
         mounts,
         hooks: hook::read(&spec.hooks)?,
-        annotations: annotations(&spec.annotations)?,
+        annotations,
         devices: linux::devices(&linux.devices)?,
         sysctls: linux::sysctls(&linux, &namespaces, &spec.domainname)?,
         masked_paths: paths(&linux.masked_paths, "maskedPaths")?,

@@ -25,6 +25,8 @@ pub struct Process {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+    /// Whether those of the runtime's caller stay instead ([`super::annotation::KEEP_GROUPS`]).
+    pub keep_groups: bool,
     /// File mode creation mask.
     pub umask: u32,
     /// Its five sets.
@@ -87,6 +89,7 @@ pub fn read(p: &spec::Process<'_>, at: &str) -> Result<Process> {
         uid: id(p.user.uid, || format!("{at}/user/uid"))?,
         gid: id(p.user.gid, || format!("{at}/user/gid"))?,
         groups: groups(&p.user.additional_gids, at)?,
+        keep_groups: false,
         umask: p.user.umask.unwrap_or(0o022) & 0o7777,
         capabilities,
         rlimits: rlimits(&p.rlimits, at)?,
