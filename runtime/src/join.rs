@@ -4,7 +4,7 @@
 //! container's cgroups, and that one enters the rest by the pidfd of the
 //! container's first process: no path is opened, no pid trusted.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use dhow_kernel::process::{self, Fork, Side};
 use nix::errno::Errno;
@@ -48,6 +48,9 @@ pub struct Entry<'a> {
     pub console: Option<OwnedFd>,
     /// Descriptors from 3 on that it keeps.
     pub preserve: u32,
+    /// Whether processes of the container may look into others: then they see none of this one
+    /// before it is inside.
+    pub watched: bool,
     /// Whether being kept out of the groups is to be expected: an unprivileged user.
     pub lenient: bool,
     /// Where the steps go.
@@ -73,7 +76,8 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
     let in_user = spaces.user();
     let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
     let trace = entry.trace;
-    let (init, placed) = trace.step("clone", || spawn(entry, &target, spaces))?;
+    let unseen = entry.watched && !in_user && spaces.parent & ns::PID != 0;
+    let (mut init, placed) = trace.step("clone", || spawn(entry, &target, spaces, unseen))?;
     let begun = trace.begin();
     let brought = cgroup_join(cgroup, &init, placed, first)
         .or_else(|e| match e {
@@ -83,6 +87,7 @@ pub fn join(entry: Entry<'_>) -> Result<Init> {
         .and_then(|()| rdt.join(init.pid.as_raw()))
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))
+        .and_then(|()| if unseen { init.replaced() } else { Ok(()) })
         .and_then(|()| init.ready(filter, log, state))
         .and_then(|()| if in_user { rlimits(init.pid, process) } else { Ok(()) });
     trace.end("parent", "bring", begun, Vec::new);
@@ -113,7 +118,7 @@ fn cgroup_join(
     }
 }
 
-fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces) -> Result<(Init, bool)> {
+fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces, unseen: bool) -> Result<(Init, bool)> {
     let system = |e| Error::system("clone", "a process of the container", e);
     let (ours, theirs) = Link::pair().map_err(system)?;
     let group = entry.cgroup.unified().and_then(|dir| open(dir, HELD, Mode::empty()).ok());
@@ -127,9 +132,10 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces) -> Result<(Init, bo
         console: entry.console,
         preserve: entry.preserve,
         trace: entry.trace.clone(),
+        unseen,
     };
     let flags = CloneFlags::from_bits_retain(spaces.parent as i32);
-    if !flags.is_empty() {
+    if !flags.is_empty() && !unseen {
         setns(target, flags)
             .map_err(|e| Error::system("join the namespaces of", &entry.record.id, e))?;
     }
@@ -206,6 +212,7 @@ struct Child {
     console: Option<OwnedFd>,
     preserve: u32,
     trace: Trace,
+    unseen: bool,
 }
 
 impl Child {
@@ -264,14 +271,39 @@ impl Child {
         crate::init::namespaces::enter_groups(std::mem::take(&mut self.doors))?;
         self.link.expect(&Message::Joined).because("wait for", "the cgroups")?;
         schedule::last_affinity(&process.affinity)?;
-        let flags = CloneFlags::from_bits_retain(spaces.child as i32);
+        let outside = if self.unseen { spaces.parent } else { 0 };
+        let flags = CloneFlags::from_bits_retain((spaces.child | outside) as i32);
         if !flags.is_empty() {
             setns(target, flags).because("join the namespaces of", "the container")?;
         }
         if spaces.user() {
             crate::init::namespaces::become_root()?;
         }
-        Ok(())
+        if self.unseen { self.replace(process) } else { Ok(()) }
+    }
+
+    /// Goes on as another process, of which the container's see no more than what is inside.
+    ///
+    /// CVE: 2016-9962: CAP_SYS_PTRACE looks into what isn't dumpable, too: born in the container's
+    /// pid namespace, this one would show the host's root by /proc/PID/root until it is inside.
+    /// Nor does it keep descriptors that lead there.
+    fn replace(&self, process: &Process) -> Done {
+        let mut kept: Vec<u32> = (3..3 + self.preserve).collect();
+        let labelled = !process.apparmor.is_empty() || !process.selinux.is_empty();
+        let trace = self.trace.file().map(AsFd::as_fd);
+        let console = self.console.as_ref().map(AsFd::as_fd);
+        let others = [Some(self.link.as_fd()), console, trace, labelled.then(|| self.proc.as_fd())];
+        kept.extend(others.into_iter().flatten().map(|fd| fd.as_raw_fd() as u32));
+        dhow_kernel::close::close_but(3, &mut kept).because("close_range", "")?;
+        let fork = Fork { sibling: true, ..Fork::default() };
+        match process::fork(&fork).because("clone", "a process of the container")? {
+            // What it says must not come before its number.
+            Side::Child => self.link.expect(&Message::Taken).because("wait for", "the runtime"),
+            Side::Parent(pid, _) => {
+                let _ = self.link.send(&Message::Pid(pid.as_raw()));
+                process::exit_now(0)
+            }
+        }
     }
 
     fn execute(&self, program: Option<&exec::Program>, close: bool) -> Done {

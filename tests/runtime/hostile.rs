@@ -167,3 +167,27 @@ fn name_that_is_too_long_is_said_shortened_by_create_and_start() {
     w.runtime(["start", b.id()]).refused().err_has("file name too long");
     w.runtime(["delete", "--force", b.id()]).ok();
 }
+
+/// CAP_SYS_PTRACE, without a user namespace: /proc/PID/root and /proc/PID/fd of whoever enters.
+#[test]
+fn process_that_enters_a_container_shows_it_nothing_of_the_host() {
+    let w = World::new();
+    let secret = w.path("secret");
+    fs::write(&secret, "of the host").unwrap();
+    let look = "while :; do for p in /proc/[0-9]*; do [ $p = /proc/1 ] && continue; \
+        cat $p/root$0; for f in $p/fd/*; do cat $f/1/root$0 $f/../../../../..$0; done; \
+        done 2>/dev/null; : >/looks; done >/seen";
+    let b = w.bundle("b", &["sh", "-c", look, secret.to_str().unwrap()]);
+    let caps = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"]);
+    let sets = json!({"bounding": caps, "permitted": caps, "effective": caps});
+    let b = b.with("/process/capabilities", sets);
+    create(&w, &b);
+    w.runtime(["start", b.id()]).ok();
+    e2e::until("it looks", || b.rootfs("looks").exists());
+    for _ in 0..80 {
+        w.runtime(["exec", b.id(), "true"]).ok();
+    }
+    let seen = fs::read_to_string(b.rootfs("seen")).unwrap();
+    w.runtime(["delete", "--force", b.id()]).ok();
+    assert_eq!(seen, "");
+}

@@ -80,6 +80,7 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     }
     let text = dir.config()?;
     let config: Spec<'_> = validate::parse(&text)?;
+    let watched = watched(flags, config.process.as_ref());
     let file = flags.process.as_deref().map(read_file).transpose()?;
     let mut process = match &file {
         Some(text) => from_file(text, config.process)?,
@@ -94,7 +95,15 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     let schedule = schedule::schedule(&process, &config.linux)?;
     keep(flags.preserve_fds)?;
     say_affinity(&process, world);
-    launch(flags, &record, &process, &schedule, filter.as_ref(), world)
+    launch(flags, &record, (&process, &schedule, watched), filter.as_ref(), world)
+}
+
+/// Whether the container's processes may have been given the right to look into others.
+fn watched(flags: &Flags, own: Option<&spec::Process<'_>>) -> bool {
+    let names = |name: &str| name == "CAP_SYS_PTRACE";
+    let sets = own.and_then(|process| process.capabilities.as_ref());
+    sets.is_some_and(|sets| sets.bounding.iter().any(|name| names(name)))
+        || flags.cap.iter().any(|name| names(name))
 }
 
 /// In the words that runc's users and tests look for.
@@ -113,8 +122,7 @@ fn say_affinity(process: &Process, world: &World) {
 fn launch(
     flags: &Flags,
     record: &Record,
-    process: &Process,
-    schedule: &Schedule,
+    (process, schedule, watched): (&Process, &Schedule, bool),
     filter: Option<&Filter>,
     world: &World,
 ) -> Result<i32> {
@@ -135,6 +143,7 @@ fn launch(
         filter,
         console,
         preserve,
+        watched,
         lenient: world.rootless,
         trace,
         log,

@@ -356,6 +356,19 @@ impl Init {
         notify::tell(listener, copy.as_fd(), self.pid.as_raw(), &state())
     }
 
+    /// Hears which process goes on in its place, and stays with that one.
+    pub fn replaced(&mut self) -> Result<()> {
+        let pid = match self.hear()? {
+            Message::Pid(raw) => Pid::from_raw(raw),
+            other => return Err(unexpected(&other)),
+        };
+        let system = |e| Error::system("clone", "a process of the container", e);
+        self.wait().map_err(system)?;
+        // It is our child, so its number can't be another's before we reap it.
+        (self.pid, self.pidfd) = (pid, process::pidfd_open(pid).map_err(system)?);
+        self.say(&Message::Taken)
+    }
+
     /// Starts it, and waits until it executes its program.
     pub fn go(&self) -> Result<()> {
         self.say(&Message::Go)?;

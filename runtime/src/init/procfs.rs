@@ -5,7 +5,7 @@
 //! across a mount or through a link that a container could have put there.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
@@ -19,6 +19,12 @@ pub struct Procfs(OwnedFd);
 
 /// The inode number of a procfs root.
 const ROOT_INODE: u64 = 1;
+
+impl AsFd for Procfs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Procfs {
     /// Opens `/proc` and checks that it is the root of a procfs.
