@@ -328,3 +328,67 @@ fn bind_over_the_root_is_the_root() {
     fs::remove_dir_all(b.dir()).unwrap();
     with_mounts(&w, "true", &[tmpfs]).refused().err_has("/mounts/7/destination");
 }
+
+/// A bundle whose /in is a link to nowhere, and on the host a link `l` to a file.
+fn with_links(w: &World, in_users: bool, options: &[&str], args: &[&str]) -> Bundle {
+    let file = w.path("file");
+    if !file.exists() {
+        fs::write(&file, "cargo").unwrap();
+        symlink("file", w.path("l")).unwrap();
+    }
+    let b = w.bundle(&format!("{in_users}-{}", options.join("-")), args);
+    symlink("/nowhere", b.rootfs("in")).unwrap();
+    let b = if in_users { users(w, b) } else { b };
+    b.and("/mounts", bind(&w.path("l"), options))
+}
+
+#[test]
+fn a_link_at_either_end_of_a_bind_may_be_meant_itself() {
+    let w = World::new();
+    for users in [false, true] {
+        let b = with_links(&w, users, &["bind", "dest-nofollow"], &["cat", "/in"]);
+        w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("cargo");
+        assert!(!b.rootfs("nowhere").exists());
+        let both = ["bind", "dest-nofollow", "src-nofollow"];
+        let b = with_links(&w, users, &both, &["readlink", "/in"]);
+        w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("file");
+        assert_eq!(fs::read_link(b.rootfs("in")).unwrap().to_str(), Some("/nowhere"));
+    }
+}
+
+#[test]
+fn a_link_over_proc_does_not_go_by_its_own_name() {
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    symlink("x", w.path("l")).unwrap();
+    symlink("/proc", b.rootfs("way")).unwrap();
+    let link = json!({"destination": "/way/self", "source": w.path("l"),
+        "options": ["bind", "src-nofollow", "dest-nofollow"]});
+    let b = b.and("/mounts", link);
+    w.runtime(["run", "-b", b.path(), b.id()]).refused().err_has("leads to /proc");
+}
+
+#[test]
+fn a_link_is_copied_where_that_is_asked_for() {
+    let w = World::new();
+    symlink("point/to/nowhere", w.path("broken")).unwrap();
+    let copied = json!({"destination": "/in/side/l", "source": w.path("broken"),
+        "options": ["rbind", "copy-symlink"]});
+    for in_users in [false, true] {
+        let b = w.bundle(&format!("{in_users}"), &["readlink", "/in/side/l"]);
+        let b = if in_users { users(&w, b) } else { b };
+        let b = b.and("/mounts", copied.clone());
+        for _ in 0..2 {
+            w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("point/to/nowhere");
+        }
+        fs::remove_file(b.rootfs("in/side/l")).unwrap();
+        symlink("elsewhere", b.rootfs("in/side/l")).unwrap();
+        let done = w.runtime(["run", "-b", b.path(), b.id()]).refused();
+        done.err_has("copy the link to /in/side/l").err_has("exists");
+    }
+    // What is no link is bound.
+    fs::write(w.path("plain"), "cargo").unwrap();
+    let b = w.bundle("plain", &["cat", "/in"]);
+    let b = b.and("/mounts", bind(&w.path("plain"), &["bind", "copy-symlink"]));
+    w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("cargo");
+}

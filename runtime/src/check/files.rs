@@ -19,7 +19,7 @@ use crate::init::root::Root;
 use crate::lifecycle;
 use crate::validate::hook::Hook;
 use crate::validate::linux::ns;
-use crate::validate::mount::{Ids, Kind, Mapping};
+use crate::validate::mount::{Ids, Kind, Links, Mapping};
 use crate::validate::pointer::escaped;
 
 /// Looks at files of the host and, confined, of the root.
@@ -63,7 +63,9 @@ fn sources(asked: &Asked<'_>, report: &mut Report) {
     for mount in &asked.container.mounts {
         let missing = |path: &CStr| {
             let path = Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
-            fs::metadata(path).err().map(|e| describe(errno_of(&e)))
+            let link = mount.links != Links::Followed && fs::symlink_metadata(path).is_ok();
+            let found = if link { Ok(()) } else { fs::metadata(path).map(drop) };
+            found.err().map(|e| describe(errno_of(&e)))
         };
         if let Kind::Bind { source, .. } = &mount.kind
             && let Some(why) = missing(source)

@@ -108,14 +108,14 @@ const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mount", "network", "pid", "time
 
 /// What [`crate::validate::mount`] reads as an option of its own, sorted.
 #[rustfmt::skip]
-const MOUNT_OPTIONS: [&str; 62] = [
-    "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion",
+const MOUNT_OPTIONS: [&str; 65] = [
+    "async", "atime", "bind", "copy-symlink", "defaults", "dest-nofollow", "dev", "diratime", "dirsync", "exec", "idmap", "iversion",
     "lazytime", "loud", "mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion",
     "nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid", "nosymfollow", "private",
     "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "ridmap", "rnoatime", "rnodev",
     "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro",
     "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid",
-    "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid",
+    "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "src-nofollow", "strictatime", "suid",
     "symfollow", "sync", "tmpcopyup", "unbindable",
 ];
 
@@ -186,7 +186,10 @@ mod tests {
             );
             let users = Some(Mapping::Space(c"/u".to_owned()));
             let around = Around { bundle: "/b", rootfs: "/b/r", label: "", users };
-            let json = json.replace("idmap\"", "idmap\",\"bind\"");
+            // Those of binds alone.
+            let json = ["idmap", "nofollow", "symlink"].iter().fold(json, |json, end| {
+                json.replace(&format!("{end}\""), &format!("{end}\",\"bind\""))
+            });
             let mount =
                 read(0, &serde_json::from_str(&json).unwrap(), &around, &mut Vec::new()).unwrap();
             if let Kind::New { options, .. } = mount.kind {

@@ -16,7 +16,7 @@ use crate::cgroup::Mounts;
 use crate::error::{Error, Result};
 use crate::init::root::{Root, split};
 use crate::plan::Plan;
-use crate::validate::mount::Kind;
+use crate::validate::mount::{Kind, Links, Mount};
 
 /// The name of every masked file: all are covered by the host's null device.
 const NULL: &str = "/dev/null";
@@ -85,6 +85,7 @@ pub fn on_dump(plan: &Plan, rootfs: &str, pid: i32) -> Result<Vec<Pair>> {
     let table = mountinfo::of(&pid.to_string())?;
     let mut all = Vec::new();
     for m in &plan.mounts {
+        mountable(m)?;
         let point = inside.resolve(&m.target)?;
         match &m.kind {
             Kind::Bind { source, recursive, .. } => {
@@ -121,6 +122,15 @@ pub fn on_dump(plan: &Plan, rootfs: &str, pid: i32) -> Result<Vec<Pair>> {
     Ok(all)
 }
 
+/// criu knows a mount by a path, and follows it.
+fn mountable(m: &Mount) -> Result<()> {
+    if m.links == Links::Followed {
+        return Ok(());
+    }
+    let why = "criu has no src-nofollow, dest-nofollow and copy-symlink";
+    Err(Error::unsupported(format!("/mounts/{}/options", m.index), why))
+}
+
 /// What came along with an `rbind`: mounts below it of the file system that is there on the host.
 fn carried(source: &CStr, point: &str, table: &[Entry]) -> Vec<Pair> {
     let source = Path::new(OsStr::from_bytes(source.to_bytes()));
@@ -140,6 +150,7 @@ pub fn on_restore(plan: &Plan, cgroups: &Mounts) -> Result<Vec<Pair>> {
     let outside = Tree::open(&plan.rootfs.to_string_lossy())?;
     let mut all = Vec::new();
     for m in &plan.mounts {
+        mountable(m)?;
         let name = outside.resolve(&m.target)?;
         match &m.kind {
             Kind::Bind { source, recursive, .. } => {

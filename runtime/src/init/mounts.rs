@@ -1,26 +1,28 @@
 //! `mounts`, each made detached and attached to a descriptor inside the root.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
 use dhow_kernel::mount::{self as kernel, Tree};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::fcntl::{AT_FDCWD, OFlag, readlinkat};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::symlinkat;
 
 use super::child::Context;
 use super::fault::{Because, Cause, Done};
 use super::protocol::{Link, Message};
-use super::root::{Root, shown};
+use super::root::{Root, shown, split};
 use super::{cgroup, copy_up, pivot};
 use crate::cgroup::Mounts;
 use crate::plan::Plan;
-use crate::validate::mount::{Attributes, Ids, Kind, Mount, attr};
+use crate::validate::mount::{Attributes, Ids, Kind, Links, Mount, attr};
 
-type Options = [(std::ffi::CString, Option<std::ffi::CString>)];
+type Options = [(CString, Option<CString>)];
 
 /// What of a bind mount only the outside can give.
 #[derive(Debug, Default)]
@@ -32,6 +34,8 @@ pub enum Source {
     Tree(OwnedFd),
     /// It is opened here; this user namespace is its id map.
     Users(OwnedFd),
+    /// Only what the link that it is says.
+    Link(CString),
     /// It is opened here, and the outside gives it its id map.
     Asked,
 }
@@ -55,10 +59,15 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
 fn one(root: &Root, m: &Mount, source: Source, link: &Link, cgroups: Option<&Mounts>) -> Done {
     match &m.kind {
         Kind::Bind { source: path, recursive } => {
-            if let Source::Tree(tree) = source {
-                return bind(root, m, tree, true);
+            match source {
+                Source::Tree(tree) => return bind(root, m, tree, true),
+                Source::Link(text) => return copy_link(root, m, &text),
+                Source::Here | Source::Users(_) | Source::Asked => {}
             }
-            let tree = tree(path, *recursive)?;
+            if let Some(text) = link_to_copy(m, path)? {
+                return copy_link(root, m, &text);
+            }
+            let tree = source_of(m, path, *recursive)?;
             match source {
                 Source::Users(users) => {
                     idmap(m, tree.as_fd(), users.as_fd()).because(IDMAP, unsupported(path))?;
@@ -69,7 +78,7 @@ fn one(root: &Root, m: &Mount, source: Source, link: &Link, cgroups: Option<&Mou
                         .and_then(|()| link.expect(&Message::Idmapped))
                         .because("have the runtime id-map", path.to_bytes())?;
                 }
-                Source::Here | Source::Tree(_) => {}
+                Source::Here | Source::Tree(_) | Source::Link(_) => {}
             }
             bind(root, m, tree, false)
         }
@@ -85,6 +94,45 @@ fn one(root: &Root, m: &Mount, source: Source, link: &Link, cgroups: Option<&Mou
 pub fn tree(path: &CStr, recursive: bool) -> Done<OwnedFd> {
     let how = if recursive { Tree::CloneRecursive } else { Tree::Clone };
     kernel::open_tree(AT_FDCWD, path, how).because("open the bind source", path.to_bytes())
+}
+
+/// As [`tree`], of a bind's source, which may be a link itself.
+pub fn source_of(m: &Mount, path: &CStr, recursive: bool) -> Done<OwnedFd> {
+    if !matches!(m.links, Links::Themselves { source: true, .. }) {
+        return tree(path, recursive);
+    }
+    let how = if recursive { Tree::CloneRecursive } else { Tree::Clone };
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    nix::fcntl::open(path, flags, Mode::empty())
+        .and_then(|fd| kernel::open_tree(fd.as_fd(), c"", how))
+        .because("open the bind source", path.to_bytes())
+}
+
+/// What the link says that is copied instead of mounted, if it is one.
+pub fn link_to_copy(m: &Mount, path: &CStr) -> Done<Option<CString>> {
+    if m.links != Links::Copied {
+        return Ok(None);
+    }
+    match readlinkat(AT_FDCWD, path) {
+        Ok(text) => Ok(Some(CString::new(text.into_vec()).unwrap_or_default())),
+        // No link.
+        Err(Errno::EINVAL) => Ok(None),
+        Err(errno) => Err(errno).because("read the link", path.to_bytes()),
+    }
+}
+
+/// Makes the link; one that is there already and says the same will do.
+fn copy_link(root: &Root, m: &Mount, text: &CStr) -> Done {
+    let (parent, name) = split(&m.target);
+    let parent = root.directory(&parent)?;
+    match symlinkat(text, &parent, name.as_c_str()) {
+        Err(Errno::EEXIST) => match readlinkat(&parent, name.as_c_str()) {
+            Ok(there) if there.as_encoded_bytes() == text.to_bytes() => Ok(()),
+            _ => Err(Errno::EEXIST),
+        },
+        other => other,
+    }
+    .because("copy the link to", shown(&m.target))
 }
 
 /// The call that fails when a tree can't be id-mapped.
@@ -109,13 +157,23 @@ pub fn idmap(m: &Mount, tree: BorrowedFd<'_>, users: BorrowedFd<'_>) -> nix::Res
 /// Attaches a detached tree as a bind mount; `locked` says that its flags must stay.
 pub fn bind(root: &Root, m: &Mount, tree: OwnedFd, locked: bool) -> Done {
     let directory = is_directory(tree.as_fd()).because("stat", "the bind source")?;
-    let target = if directory { root.directory(&m.target)? } else { root.file(&m.target)? };
+    let target = target_of(root, m, directory)?;
     guard_proc(m, tree.as_fd())?;
     guard_link(root, m, target.as_fd())?;
     dress_bind(m, tree.as_fd(), locked)?;
     dress(tree.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
     spread(&m.propagation, tree.as_fd()).because("mount_setattr", shown(&m.target))?;
     kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", shown(&m.target))
+}
+
+fn target_of(root: &Root, m: &Mount, directory: bool) -> Done<OwnedFd> {
+    if matches!(m.links, Links::Themselves { target: true, .. }) {
+        match root.open(&m.target, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
+            Err(Errno::ENOENT) => {}
+            other => return other.because("open", shown(&m.target)),
+        }
+    }
+    if directory { root.directory(&m.target) } else { root.file(&m.target) }
 }
 
 /// Sets a bind's flags. Those that came from another user namespace can't be taken off.
@@ -149,7 +207,7 @@ fn remount(root: &Root, m: &Mount, bind: bool, options: &Options) -> Done {
         let words = m.flags.reconfigured();
         let change = |fs: BorrowedFd<'_>| -> nix::Result<()> {
             for word in words {
-                let word = std::ffi::CString::new(word).unwrap_or_default();
+                let word = CString::new(word).unwrap_or_default();
                 kernel::fsconfig_flag(fs, &word)?;
             }
             set_options(fs, options)?;
@@ -206,7 +264,7 @@ fn long(
     options: &Options,
     target: &OwnedFd,
 ) -> Done {
-    let text = |(key, value): &(std::ffi::CString, Option<std::ffi::CString>)| match value {
+    let text = |(key, value): &(CString, Option<CString>)| match value {
         Some(value) => [key.to_bytes(), b"=", value.to_bytes()].concat(),
         None => key.to_bytes().to_vec(),
     };
@@ -272,7 +330,7 @@ fn configure(
         kernel::fsconfig_string(fs, c"source", source)?;
     }
     if let Some(mode) = mode {
-        let text = std::ffi::CString::new(format!("{mode:o}")).unwrap_or_default();
+        let text = CString::new(format!("{mode:o}")).unwrap_or_default();
         kernel::fsconfig_string(fs, c"mode", &text)?;
     }
     set_options(fs, options)?;

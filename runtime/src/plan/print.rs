@@ -7,7 +7,7 @@ use crate::seccomp::Filter;
 use crate::validate::capability;
 use crate::validate::hook::Hook;
 use crate::validate::linux::{KINDS, ns};
-use crate::validate::mount::{Ids, Kind, Mount, attr};
+use crate::validate::mount::{Ids, Kind, Links, Mount, attr};
 
 impl Plan {
     /// What init does in a phase, a line each.
@@ -170,8 +170,15 @@ fn mount(m: &Mount) -> String {
         Ids::Mapped { recursive: false, .. } => " idmap",
         Ids::Mapped { recursive: true, .. } => " ridmap",
     };
+    let links = match m.links {
+        Links::Followed => "",
+        Links::Themselves { source: true, target: true } => " src-nofollow dest-nofollow",
+        Links::Themselves { source: true, .. } => " src-nofollow",
+        Links::Themselves { .. } => " dest-nofollow",
+        Links::Copied => " copy-symlink",
+    };
     let (own, below) = (words(m.attributes.set, " "), words(m.recursive.set, " r"));
-    format!("{what} on /{}{own}{below}{ids}", text(&m.target))
+    format!("{what} on /{}{own}{below}{ids}{links}", text(&m.target))
 }
 
 /// MOUNT_ATTR_* as mount(8) calls them, each after `before`.

@@ -106,6 +106,23 @@ pub enum Mapping {
     Space(CString),
 }
 
+/// What a bind makes of a symbolic link that is its source or its target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Links {
+    /// It stands for what it leads to.
+    #[default]
+    Followed,
+    /// It is what is meant: `src-nofollow`, `dest-nofollow`.
+    Themselves {
+        /// The source.
+        source: bool,
+        /// The target.
+        target: bool,
+    },
+    /// A source that is one is made anew instead of mounted: `copy-symlink`.
+    Copied,
+}
+
 /// One entry of `mounts`, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
@@ -115,6 +132,8 @@ pub struct Mount {
     pub kind: Kind,
     /// By which ids.
     pub ids: Ids,
+    /// What links at its ends mean.
+    pub links: Links,
     /// The options about the mount itself, as asked.
     pub flags: Flags,
     /// What they come to.
@@ -150,6 +169,9 @@ struct Asked {
     remount: bool,
     copy_up: bool,
     ids: Option<bool>,
+    source_itself: bool,
+    target_itself: bool,
+    copy_link: bool,
     data: Vec<(CString, Option<CString>)>,
     /// Which option was the first that only the file system understands.
     first_data: usize,
@@ -170,6 +192,9 @@ impl Asked {
                 Meaning::Remount => out.remount = true,
                 Meaning::CopyUp => out.copy_up = true,
                 Meaning::Ids { recursive } => out.ids = Some(recursive),
+                Meaning::SourceItself => out.source_itself = true,
+                Meaning::TargetItself => out.target_itself = true,
+                Meaning::CopyLink => out.copy_link = true,
                 Meaning::Nothing => {}
                 Meaning::Data => {
                     if out.data.is_empty() {
@@ -180,6 +205,20 @@ impl Asked {
             }
         }
         Ok(out)
+    }
+
+    fn links(&self) -> std::result::Result<Links, &'static str> {
+        let (source, target) = (self.source_itself, self.target_itself);
+        let themselves = source || target;
+        if (themselves || self.copy_link) && (self.bind.is_none() || self.remount) {
+            return Err("src-nofollow, dest-nofollow and copy-symlink are for binds");
+        }
+        match (self.copy_link, themselves) {
+            (true, true) => Err("copy-symlink excludes src-nofollow and dest-nofollow"),
+            (true, false) => Ok(Links::Copied),
+            (false, true) => Ok(Links::Themselves { source, target }),
+            (false, false) => Ok(Links::Followed),
+        }
     }
 }
 
@@ -212,6 +251,7 @@ pub fn read(
         return Err(Error::config(at("destination"), "only a bind may be the root itself"));
     }
     let ids = ids(index, mount, &asked, around)?;
+    let links = asked.links().map_err(|why| Error::config(at("options"), why))?;
     let kind = kind(index, mount, &target, &mut asked, around)?;
     let attributes = match kind {
         Kind::New { .. } => asked.flags.fresh(),
@@ -221,6 +261,7 @@ pub fn read(
         target,
         kind,
         ids,
+        links,
         flags: asked.flags,
         attributes,
         recursive: asked.recursive,
@@ -480,6 +521,18 @@ mod tests {
         assert_eq!(options.len(), 1);
         let m = with("none", &["remount", "bind", "ro"]).unwrap();
         assert_eq!(m.kind, Kind::Remount { bind: true, options: Vec::new() });
+    }
+
+    #[test]
+    fn what_links_mean_is_said_of_binds_and_once() {
+        let links = |options: &[&str]| with("bind", options).map(|m| m.links);
+        let target = Links::Themselves { source: false, target: true };
+        assert_eq!(links(&["dest-nofollow"]).unwrap(), target);
+        assert_eq!(links(&["copy-symlink"]).unwrap(), Links::Copied);
+        let e = links(&["copy-symlink", "src-nofollow"]).unwrap_err().to_string();
+        assert!(e.contains("/mounts/3/options"), "{e}");
+        assert!(with("tmpfs", &["copy-symlink"]).is_err());
+        assert!(with("bind", &["remount", "src-nofollow"]).is_err());
     }
 
     #[test]

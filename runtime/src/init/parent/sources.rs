@@ -8,6 +8,7 @@ use nix::sys::stat::Mode;
 
 use super::idmap;
 use crate::error::{Error, Result};
+use crate::init::fault::Cause;
 use crate::init::mounts::{self, Source};
 use crate::init::procfs::Procfs;
 use crate::plan::{Phase, Plan};
@@ -70,10 +71,14 @@ fn one<'m>(
             Ok(Source::Asked)
         }
         (true, false, ids) => {
-            let tree = mounts::tree(source, *recursive).map_err(|cause| {
+            let wrong = |cause: Cause| {
                 let pointer = format!("/mounts/{}/source", m.index);
                 Error::config(pointer, cause.at(Phase::Mounts).to_string())
-            })?;
+            };
+            if let Some(text) = mounts::link_to_copy(m, source).map_err(wrong)? {
+                return Ok(Source::Link(text));
+            }
+            let tree = mounts::source_of(m, source, *recursive).map_err(wrong)?;
             if let Some(ids) = ids {
                 mapped(m, &tree, &ids)?;
             }

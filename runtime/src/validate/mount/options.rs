@@ -144,6 +144,9 @@ pub(super) enum Meaning {
     Remount,
     CopyUp,
     Ids { recursive: bool },
+    SourceItself,
+    TargetItself,
+    CopyLink,
     Nothing,
     Data,
 }
@@ -230,6 +233,10 @@ pub(super) fn meaning(option: &str) -> Meaning {
         "tmpcopyup" => Meaning::CopyUp,
         "idmap" => Meaning::Ids { recursive: false },
         "ridmap" => Meaning::Ids { recursive: true },
+        // crun's.
+        "src-nofollow" => Meaning::SourceItself,
+        "dest-nofollow" => Meaning::TargetItself,
+        "copy-symlink" => Meaning::CopyLink,
         "defaults" => Meaning::Nothing,
         _ => Meaning::Data,
     }
