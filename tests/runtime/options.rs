@@ -392,3 +392,24 @@ fn a_link_is_copied_where_that_is_asked_for() {
     let b = b.and("/mounts", bind(&w.path("plain"), &["bind", "copy-symlink"]));
     w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("cargo");
 }
+
+#[test]
+fn a_sysfs_that_may_not_be_mounted_is_the_hosts_to_read() {
+    let w = World::new();
+    let look = "ls /sys/class/net/lo/address && grep ' /sys' /proc/self/mounts";
+    let mut b = users(&w, w.bundle("b", &["sh", "-c", look]));
+    b.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "network");
+    // Nothing is asked for, and still: never to be written to.
+    for mount in b.config["mounts"].as_array_mut().unwrap() {
+        if mount["type"] == "sysfs" {
+            mount["options"] = json!(["nosuid"]);
+        }
+    }
+    b.config["mounts"].as_array_mut().unwrap().retain(|m| m["type"] != "cgroup");
+    b.write();
+    let lines = w.runtime(["run", "-b", b.path(), b.id()]).ok().lines();
+    assert!(lines[1].contains(" /sys sysfs ro,nosuid"), "{lines:?}");
+    let masked = |line: &str| line.contains(" /sys/firmware ");
+    let open: Vec<_> = lines[1..].iter().filter(|l| !l.contains(" ro,") && !masked(l)).collect();
+    assert!(open.is_empty(), "{open:?}");
+}

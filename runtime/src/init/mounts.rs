@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, readlinkat};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::symlinkat;
 
@@ -242,14 +242,37 @@ fn new(
     if options.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST)) {
         return long(root, m, fstype, source, options, &target);
     }
-    let made = make(fstype, source, options, mode, m.attributes.set)
-        .map_err(|(errno, why)| failed(m, fstype, errno, &why))?;
+    let made = match make(fstype, source, options, mode, m.attributes.set) {
+        Err((Errno::EPERM, _)) if fstype == c"sysfs" && is_sysfs(c"/sys") => {
+            return host_sysfs(m, target.as_fd());
+        }
+        other => other.map_err(|(errno, why)| failed(m, fstype, errno, &why))?,
+    };
     if copy_up {
         copy_up::perform(root, &m.target, made.as_fd())?;
     }
     dress(made.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
     spread(&m.propagation, made.as_fd()).because("mount_setattr", shown(&m.target))?;
     kernel::move_mount(made.as_fd(), target.as_fd()).because("mount", shown(&m.target))
+}
+
+fn is_sysfs(path: &CStr) -> bool {
+    nix::sys::statfs::statfs(path).is_ok_and(|s| s.filesystem_type() == SYSFS_MAGIC)
+}
+
+/// KERNEL: sysfs shows a network namespace, and is mounted anew only by who owns that: root of
+/// a user namespace beside the host's network doesn't. As crun: the host's then, here never to
+/// be written to; whole, since what lies over parts of it may not be uncovered.
+///
+/// DIFFERS: runc gives the kernel's error.
+fn host_sysfs(m: &Mount, target: BorrowedFd<'_>) -> Done {
+    let tree = tree(c"/sys", true)?;
+    let all = Attributes { set: m.attributes.set | m.recursive.set | attr::RDONLY, clear: 0 };
+    dress(tree.as_fd(), all, true).because("mount_setattr", shown(&m.target))?;
+    spread(&[(libc::MS_SLAVE, true)], tree.as_fd())
+        .and_then(|()| spread(&m.propagation, tree.as_fd()))
+        .because("mount_setattr", shown(&m.target))?;
+    kernel::move_mount(tree.as_fd(), target).because("mount", shown(&m.target))
 }
 
 /// KERNEL: fsconfig(2) takes no longer value; overlay's lowerdir often is.
