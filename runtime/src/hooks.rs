@@ -9,14 +9,11 @@ use std::time::{Duration, Instant};
 
 use dhow_kernel::process::{self, End, Fork, Side, Vector};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::Mode;
 use serde::Serialize;
 
 use crate::error::{Error, Result, describe};
-use crate::validate::annotation;
 use crate::validate::hook::Hook;
 
 /// What hooks are told of a container: runtime.md §State.
@@ -61,9 +58,7 @@ impl State {
         env: &'a Vector,
     ) -> Scene<'a> {
         let dir = CString::new(self.bundle.as_str()).ok();
-        // They are checked when the container is made.
-        let files = annotation::hooks_output(&self.annotations).unwrap_or_default();
-        Scene { kind, state: self.json(status, pid), dir, env, watch: None, files }
+        Scene { kind, state: self.json(status, pid), dir, env, watch: None }
     }
 
     /// As JSON, with what changes.
@@ -93,8 +88,6 @@ pub struct Scene<'a> {
     pub env: &'a Vector,
     /// Who must live for them to go on.
     pub watch: Option<BorrowedFd<'a>>,
-    /// Where standard output and error go; with `None`, into the message of a failure.
-    pub files: [Option<CString>; 2],
 }
 
 impl Scene<'_> {
@@ -126,15 +119,12 @@ fn run(hook: &Hook, scene: &Scene<'_>) -> std::result::Result<(), String> {
         .and_then(|()| input.rewind())
         .map_err(|e| e.to_string())?;
     let output = memory(c"output").map_err(describe)?;
-    let [out, err] = scene.files.each_ref().map(|path| path.as_deref().map(log_file).transpose());
-    let (out, err) = (out?, err?);
-    let streams = [&input, out.as_ref().unwrap_or(&output), err.as_ref().unwrap_or(&output)];
     let own = Vector::new(hook.env.clone());
     let argv = Vector::new(hook.args.clone());
     let envp = if hook.env.is_empty() { scene.env } else { &own };
     let pidfd = match process::fork(&Fork::default()).map_err(describe)? {
         Side::Child => {
-            let errno = become_hook(hook, scene.dir.as_deref(), [&argv, envp], streams);
+            let errno = become_hook(hook, scene.dir.as_deref(), [&argv, envp], [&input, &output]);
             let _ = (&output).write_all(describe(errno).as_bytes());
             process::exit_now(127)
         }
@@ -159,20 +149,12 @@ fn memory(name: &CStr) -> nix::Result<File> {
     memfd_create(name, MFdFlags::MFD_CLOEXEC).map(File::from)
 }
 
-/// What the output of hooks is added to.
-fn log_file(path: &CStr) -> std::result::Result<File, String> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC;
-    nix::fcntl::open(path, flags | OFlag::O_NOCTTY, Mode::from_bits_truncate(0o600))
-        .map(File::from)
-        .map_err(|e| format!("open {}: {}", path.to_string_lossy(), describe(e)))
-}
-
 /// Comes back only with what went wrong.
 fn become_hook(
     hook: &Hook,
     dir: Option<&CStr>,
     [argv, envp]: [&Vector; 2],
-    [input, output, errors]: [&File; 3],
+    [input, output]: [&File; 2],
 ) -> Errno {
     // A bundle that is gone is no reason not to clean up after its container.
     let _ = dir.map(nix::unistd::chdir);
@@ -181,7 +163,7 @@ fn become_hook(
     let placed = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
         .and_then(|()| dhow_kernel::fd::place(input.as_fd(), 0))
         .and_then(|()| dhow_kernel::fd::place(output.as_fd(), 1))
-        .and_then(|()| dhow_kernel::fd::place(errors.as_fd(), 2))
+        .and_then(|()| dhow_kernel::fd::place(output.as_fd(), 2))
         .and_then(|()| dhow_kernel::fd::cloexec_from(3));
     match placed {
         Ok(()) => process::execve(&hook.path, argv, envp),
@@ -281,14 +263,7 @@ mod tests {
     use super::*;
 
     fn scene(env: &Vector) -> Scene<'_> {
-        Scene {
-            kind: "poststop",
-            state: "{}".into(),
-            dir: None,
-            env,
-            watch: None,
-            files: Default::default(),
-        }
+        Scene { kind: "poststop", state: "{}".into(), dir: None, env, watch: None }
     }
 
     fn shell(script: &str, timeout: u32) -> Hook {

@@ -266,21 +266,15 @@ fn failed_start_leaves_the_groups_that_others_made_beside_its_own() {
     fs::remove_dir(other).unwrap();
 }
 
+/// Engines pass on an image's annotations: crun's for the hooks' output would be its author's.
 #[test]
-fn hooks_outside_write_to_the_files_that_annotations_name() {
+fn annotations_have_the_runtime_write_to_no_file_of_the_host() {
     let w = World::new();
     let (out, err) = (w.path("hooks out"), w.path("hooks err"));
-    fs::write(&out, "before\n").unwrap();
-    let speak = |word: &str| hook(&format!("echo {word}; echo no {word} >&2"));
     let b = w.bundle("b", &["true"]);
-    let b = b.with("/hooks/createRuntime", speak("anchor"));
-    let b = b.with("/hooks/poststop", speak("sail"));
+    let b = b.with("/hooks/createRuntime", hook("echo anchor; echo aweigh >&2"));
     let b = b.with("/annotations/run.oci.hooks.stdout", json!(out));
     let b = b.with("/annotations/run.oci.hooks.stderr", json!(err));
     w.runtime(["run", "-b", b.path(), b.id()]).ok();
-    assert_eq!(fs::read_to_string(&out).unwrap(), "before\nanchor\nsail\n");
-    assert_eq!(fs::read_to_string(&err).unwrap(), "no anchor\nno sail\n");
-    let b = b.with("/annotations/run.oci.hooks.stderr", json!("log"));
-    let done = w.runtime(["run", "-b", b.path(), b.id()]).refused();
-    done.err_has("/annotations/run.oci.hooks.stderr");
+    assert!(!out.exists() && !err.exists());
 }

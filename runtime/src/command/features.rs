@@ -93,13 +93,8 @@ struct MountExtensions {
 /// Annotations of a config that change what this runtime does to the host.
 ///
 /// DIFFERS: from runc: `bundle` and systemd's properties are words like others here.
-const UNSAFE_ANNOTATIONS: [&str; 5] = [
-    "org.criu.config",
-    annotation::KEEP_GROUPS,
-    annotation::KNOWN_CALLS,
-    annotation::HOOKS_OUTPUT[0],
-    annotation::HOOKS_OUTPUT[1],
-];
+const UNSAFE_ANNOTATIONS: [&str; 3] =
+    ["org.criu.config", annotation::KEEP_GROUPS, annotation::KNOWN_CALLS];
 
 const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];

@@ -130,7 +130,6 @@ fn in_hooks(plan: &Plan, c: &Context) -> Done {
         dir: Some(plan.rootfs.clone()),
         env: &Vector::new(Vec::new()),
         watch: Some(c.link.as_fd()),
-        files: Default::default(),
     };
     scene.run(&plan.create_container).map_err(|e| Cause::rule(e.to_string()))
 }
@@ -152,9 +151,7 @@ fn start(plan: &Plan, c: &Context) -> Done {
     let program = c.program.as_ref().ok_or_else(|| Cause::rule("there is no program"))?;
     // As runc: the program's environment is theirs, if they say none.
     let env = program.environment();
-    let kind = "startContainer";
-    let files = Default::default();
-    let scene = hooks::Scene { kind, state, dir: None, env, watch: None, files };
+    let scene = hooks::Scene { kind: "startContainer", state, dir: None, env, watch: None };
     scene.run(&plan.start_container).map_err(|e| Cause::rule(e.to_string()))
 }
 

@@ -98,7 +98,6 @@ pub fn container<'a>(spec: spec::Spec<'a>, bundle: &str) -> Result<Container<'a>
         return Err(Error::config("/process", "process property must not be empty"));
     };
     let annotations = annotations(&spec.annotations)?;
-    annotation::hooks_output(&annotations)?;
     let mut process = process::read(process, "/process")?;
     process.keep_groups = annotation::is_on(&annotations, annotation::KEEP_GROUPS);
     let rootfs = rootfs(spec.root.as_ref(), bundle)?;
@@ -191,12 +190,14 @@ fn rootfs(root: Option<&spec::Root<'_>>, bundle: &str) -> Result<CString> {
     cstring(&format!("/{}", mount::normal(&joined)), || "/root/path".into())
 }
 
-fn annotations(map: &BTreeMap<spec::Text<'_>, spec::Text<'_>>) -> Result<BTreeMap<String, String>> {
+fn annotations(
+    map: &BTreeMap<spec::Text<'_>, spec::Nullable<'_>>,
+) -> Result<BTreeMap<String, String>> {
     // SPEC: config.md §Annotations: keys must not be empty.
     if map.keys().any(|key| key.is_empty()) {
         return Err(Error::config("/annotations", "a key must not be empty"));
     }
-    Ok(map.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+    Ok(map.iter().map(|(k, v)| (k.to_string(), v.0.to_string())).collect())
 }
 
 /// A string for the kernel; a NUL inside is a broken config.

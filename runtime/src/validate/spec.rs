@@ -25,6 +25,10 @@ impl Deref for Text<'_> {
     }
 }
 
+/// A string, or null for an empty one.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Nullable<'a>(#[serde(borrow, deserialize_with = "nullable")] pub Text<'a>);
+
 fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
     Option::<T>::deserialize(d).map(Option::unwrap_or_default)
 }
@@ -79,9 +83,9 @@ pub struct Spec<'a> {
     /// `hooks`.
     #[serde(default, borrow, deserialize_with = "nullable")]
     pub hooks: Hooks<'a>,
-    /// `annotations`.
+    /// `annotations`; as for Go, a value that is null is empty.
     #[serde(default, borrow, deserialize_with = "nullable")]
-    pub annotations: BTreeMap<Text<'a>, Text<'a>>,
+    pub annotations: BTreeMap<Text<'a>, Nullable<'a>>,
     /// `linux`.
     #[serde(default, borrow, deserialize_with = "nullable")]
     pub linux: Linux<'a>,

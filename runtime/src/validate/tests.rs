@@ -50,6 +50,7 @@ fn unknown_fields_and_nulls_are_ignored() {
         ("/linux/resources", serde_json::Value::Null),
         ("/mounts", serde_json::Value::Null),
         ("/hooks", serde_json::Value::Null),
+        ("/annotations", serde_json::json!({"a": null})),
         ("/process/somethingNew", serde_json::json!(7)),
         ("/ociVersion", "1.0.2-dev".into()),
         ("/ociVersion", "1.3.0".into()),
