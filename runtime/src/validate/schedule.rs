@@ -223,8 +223,9 @@ pub fn scheduler(s: &spec::Scheduler<'_>, at: &str) -> Result<Attributes> {
     if word == "SCHED_DEADLINE" {
         deadline(s).map_err(|(field, why)| bad(field, why))?;
     } else {
-        let times = [("runtime", s.runtime), ("deadline", s.deadline), ("period", s.period)];
-        if let Some((field, _)) = times.iter().find(|(_, time)| *time != 0) {
+        let period = Some(s.period);
+        let times = [("runtime", s.runtime), ("deadline", s.deadline), ("period", period)];
+        if let Some((field, _)) = times.iter().find(|(_, time)| time.is_some_and(|t| t != 0)) {
             return Err(bad(field, "can only be set with SCHED_DEADLINE".into()));
         }
     }
@@ -233,8 +234,8 @@ pub fn scheduler(s: &spec::Scheduler<'_>, at: &str) -> Result<Attributes> {
         flags,
         nice: s.nice,
         priority: s.priority,
-        runtime: s.runtime,
-        deadline: s.deadline,
+        runtime: s.runtime.unwrap_or(0),
+        deadline: s.deadline.unwrap_or(0),
         period: s.period,
         ..Attributes::default()
     })
@@ -247,14 +248,13 @@ pub fn scheduler(s: &spec::Scheduler<'_>, at: &str) -> Result<Attributes> {
 fn deadline(s: &spec::Scheduler<'_>) -> std::result::Result<(), (&'static str, String)> {
     const TIMES: std::ops::Range<u64> = 1024..1 << 63;
     let said = |rule: String| format!("sched_setattr: `SCHED_DEADLINE` {rule}");
-    let (runtime, deadline, period) = (s.runtime, s.deadline, s.period);
-    if runtime == 0 {
-        let rule = "requires `runtime`: `SCHED_DEADLINE` runtime must be greater than 0";
-        return Err(("runtime", said(rule.into())));
-    }
-    if deadline == 0 {
-        return Err(("deadline", said("requires `deadline`".into())));
-    }
+    let time = |field: &'static str, time: Option<u64>| match time {
+        None => Err((field, said(format!("requires `{field}`")))),
+        Some(0) => Err((field, said(format!("{field} must be greater than 0")))),
+        Some(time) => Ok(time),
+    };
+    let runtime = time("runtime", s.runtime)?;
+    let (deadline, period) = (time("deadline", s.deadline)?, s.period);
     if !TIMES.contains(&runtime) {
         let rule =
             format!("runtime {runtime} must be between {} and {} ns", TIMES.start, TIMES.end - 1);
@@ -365,8 +365,8 @@ mod tests {
         assert_eq!(times(1024, 2000, 0).unwrap().deadline, 2000);
         assert_eq!(times(1024, 1024, 1024).unwrap().runtime, 1024);
         for ((runtime, deadline, period), why) in [
-            ((0, 9000, 9000), "requires `runtime`"),
-            ((2000, 0, 0), "requires `deadline`"),
+            ((0, 9000, 9000), "sched_setattr: `SCHED_DEADLINE` runtime must be greater than 0"),
+            ((2000, 0, 0), "`SCHED_DEADLINE` deadline must be greater than 0"),
             ((1023, 9000, 9000), "runtime 1023 must be between 1024 and"),
             ((1 << 63, 1 << 63, 0), "must be between"),
             ((3000, 2000, 9000), "runtime 3000 must be <= deadline 2000"),
@@ -374,6 +374,11 @@ mod tests {
         ] {
             let e = times(runtime, deadline, period).unwrap_err().to_string();
             assert!(e.contains(why), "{e}");
+        }
+        for (given, missing) in [("deadline", "runtime"), ("runtime", "deadline")] {
+            let e = sched(&format!(r#"{{"policy":"SCHED_DEADLINE","{given}":9000}}"#));
+            let e = e.unwrap_err().to_string();
+            assert!(e.contains(&format!("requires `{missing}`")), "{e}");
         }
     }
 

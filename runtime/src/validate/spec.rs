@@ -230,11 +230,11 @@ pub struct Scheduler<'a> {
     #[serde(default, borrow, deserialize_with = "nullable")]
     pub flags: Vec<Text<'a>>,
     /// `runtime`, nanoseconds.
-    #[serde(default, deserialize_with = "nullable")]
-    pub runtime: u64,
+    #[serde(default)]
+    pub runtime: Option<u64>,
     /// `deadline`, nanoseconds.
-    #[serde(default, deserialize_with = "nullable")]
-    pub deadline: u64,
+    #[serde(default)]
+    pub deadline: Option<u64>,
     /// `period`, nanoseconds.
     #[serde(default, deserialize_with = "nullable")]
     pub period: u64,
