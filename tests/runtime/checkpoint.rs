@@ -250,6 +250,7 @@ fn hooks_of_the_runtime_run_before_a_restored_process() {
     let (name, told) = text.split_once('\n').unwrap();
     let told: serde_json::Value = serde_json::from_str(told).unwrap();
     assert_eq!((name, &told["pid"]), ("createRuntime", &state(&w, &b)["pid"]));
+    assert_eq!(told["status"], "created", "as for a hook of create");
     delete(&w, &b);
     let b = b.with("/hooks/createRuntime/0/args/2", "exit 3".into());
     restore(&w, &b, &[]).code(1).err_has("createRuntime hook").err_has("3");

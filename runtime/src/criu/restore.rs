@@ -248,7 +248,7 @@ impl Watch<'_> {
             loopback(pid)?;
         }
         let (state, env) = (lifecycle::told(&self.draft.record), Vector::environment());
-        let scene = |kind| state.outside(kind, "creating", pid, &env);
+        let scene = |kind| state.outside(kind, "created", pid, &env);
         scene("prestart").run(&rest.hooks.prestart)?;
         scene("createRuntime").run(&rest.hooks.create_runtime)
     }
