@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod cli;
 pub mod command;
 pub mod error;
+pub mod events;
 pub mod exit;
 pub mod host;
 pub mod making;
