@@ -4,7 +4,6 @@
 const BRIDGE: &str =
     "it comes with bridge networks, which this version lacks; use --network host or none";
 const WINDOWS: &str = "it is for Windows containers";
-const HEALTH: &str = "health checks are not in this version";
 const THROTTLE: &str =
     "block I/O limits of single devices are not in this version; --blkio-weight is";
 const REALTIME: &str = "the kernel's real-time group scheduling is not in this version";
@@ -34,12 +33,6 @@ const RUN: &[(&str, &str, &str)] = &[
     ("--dns-option", "", BRIDGE),
     ("--dns-search", "", BRIDGE),
     ("--init", "", "the embedded init is not in this version; use an image with one, as tini"),
-    ("--health-cmd", "", HEALTH),
-    ("--health-interval", "", HEALTH),
-    ("--health-retries", "", HEALTH),
-    ("--health-start-interval", "", HEALTH),
-    ("--health-start-period", "", HEALTH),
-    ("--health-timeout", "", HEALTH),
     ("--gpus", "", "GPUs are not in this version; use --device"),
     ("--blkio-weight-device", "", THROTTLE),
     ("--device-read-bps", "", THROTTLE),

@@ -16,7 +16,7 @@ use dhow_image::store::Stored;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::model::{Healthcheck, ImageRef, Record};
-use crate::options::{Flags, Intent, env, rights};
+use crate::options::{Flags, Intent, env, health, rights};
 use crate::output::Output;
 
 pub use image::{HELLO, local, name_of, of_image, pull, reference};
@@ -199,14 +199,16 @@ fn merged(intent: &Intent, image: RunConfig, typed: &str) -> Result<crate::model
     let volumes: std::collections::BTreeMap<_, _> =
         image.volumes.into_iter().map(|p| (p, unit())).collect();
     config.volumes = (!volumes.is_empty()).then_some(volumes);
-    config.healthcheck =
-        image.healthcheck.filter(|_| !intent.no_healthcheck).map(|h| Healthcheck {
-            test: h.test,
-            interval: h.interval,
-            timeout: h.timeout,
-            start_period: h.start_period,
-            retries: h.retries,
-        });
+    let check = image.healthcheck.map(|h| Healthcheck {
+        test: h.test,
+        interval: h.interval,
+        timeout: h.timeout,
+        start_period: h.start_period,
+        start_interval: h.start_interval,
+        retries: h.retries,
+    });
+    config.healthcheck = health::merge(config.healthcheck, check)?;
+    config.shell = image.shell;
     Ok(config)
 }
 

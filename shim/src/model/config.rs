@@ -49,6 +49,9 @@ pub struct Config {
     /// Name or number of the signal `stop` sends; empty means SIGTERM.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
+    /// What runs a health check's line; unset means `/bin/sh -c`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Vec<String>>,
     /// Seconds `stop` waits before SIGKILL; unset means 10.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<i64>,
@@ -69,6 +72,9 @@ pub struct Healthcheck {
     /// Failures in this time after the start don't count.
     #[serde(skip_serializing_if = "is_zero")]
     pub start_period: i64,
+    /// Between two runs in that time, until one succeeds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_interval: i64,
     /// Failures in a row that make it unhealthy.
     #[serde(skip_serializing_if = "is_zero")]
     pub retries: i64,

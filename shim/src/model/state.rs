@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Health;
+
 /// docker's words for where a container is in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,6 +76,9 @@ pub struct State {
     pub restart_count: u32,
     /// Stopped by the user: `unless-stopped` leaves it so.
     pub stopped_by_user: bool,
+    /// Whether it is well; unset when nothing checks it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 impl State {

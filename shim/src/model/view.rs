@@ -93,7 +93,7 @@ fn time(at: Option<Timestamp>) -> Value {
 }
 
 fn state_of(state: &State) -> Value {
-    json!({
+    let mut value = json!({
         "Status": state.status,
         "Running": state.status.is_alive() || state.status == Status::Restarting,
         "Paused": state.status == Status::Paused,
@@ -105,7 +105,11 @@ fn state_of(state: &State) -> Value {
         "Error": state.error,
         "StartedAt": time(state.started_at),
         "FinishedAt": time(state.finished_at),
-    })
+    });
+    if let Some(health) = &state.health {
+        value["Health"] = json!(health);
+    }
+    value
 }
 
 fn network(record: &Record) -> Value {

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::HealthFlags;
+
 /// When to pull the image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Pull {
@@ -68,9 +70,6 @@ pub struct Flags {
     /// What to do when it ends: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<String>,
-    /// Drop the image's HEALTHCHECK
-    #[arg(long)]
-    pub no_healthcheck: bool,
 
     /// When to pull the image
     #[arg(long, value_enum, default_value = "missing")]
@@ -97,6 +96,9 @@ pub struct Flags {
     #[arg(long, value_name = "KEYS")]
     pub detach_keys: Option<String>,
 
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub health: HealthFlags,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub files: Files,

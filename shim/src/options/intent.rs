@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::model::{Config, HostConfig, Mount, RestartPolicy};
-use crate::options::{Flags, Isolation, env, limits, mounts, rights, size};
+use crate::options::{Flags, Isolation, env, health, limits, mounts, rights, size};
 
 const MIB: i64 = 1 << 20;
 
@@ -20,8 +20,6 @@ pub struct Intent {
     pub volumes: Vec<mounts::Volume>,
     /// `--entrypoint` was given: the image's command falls away with the image's entrypoint.
     pub entrypoint_given: bool,
-    /// The image's HEALTHCHECK is dropped.
-    pub no_healthcheck: bool,
 }
 
 /// Flags and arguments → intent. `detached` is `run -d`.
@@ -33,7 +31,6 @@ pub fn intend(flags: &Flags, image: &str, command: &[String], detached: bool) ->
     let mut intent = Intent {
         config: config(flags, image, command, detached)?,
         entrypoint_given: flags.entrypoint.is_some(),
-        no_healthcheck: flags.no_healthcheck,
         ..Intent::default()
     };
     for text in &flags.files.volume {
@@ -74,6 +71,7 @@ fn config(flags: &Flags, image: &str, command: &[String], detached: bool) -> Res
         labels: env::labels(&flags.label_file, &flags.label)?,
         stop_signal: flags.stop_signal.clone().unwrap_or_default(),
         stop_timeout: flags.stop_timeout,
+        healthcheck: health::check(&flags.health)?,
         ..Config::default()
     })
 }

@@ -3,6 +3,7 @@
 
 pub mod env;
 mod flags;
+pub mod health;
 mod intent;
 pub mod limits;
 pub mod mounts;
@@ -12,5 +13,6 @@ mod stopping;
 pub mod time;
 
 pub use flags::{Files, Flags, Isolation, Limits, Pull};
+pub use health::HealthFlags;
 pub use intent::{Intent, intend};
 pub use stopping::Stopping;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::model::{Record, State, Status};
+use crate::model::{Record, State, Status, Wellness};
 use crate::output::{Column, Format, Output, human, listing};
 use crate::store::{Container, size_of};
 
@@ -165,7 +165,13 @@ fn status(state: &State, now: Timestamp) -> String {
     let up = || state.started_at.map_or_else(String::new, |at| human::since(at, now));
     let ended = || state.finished_at.map_or_else(String::new, |at| human::ago(at, now));
     match state.status {
-        Status::Running => format!("Up {}", up()),
+        Status::Running => match &state.health {
+            Some(health) if health.status == Wellness::Starting => {
+                format!("Up {} (health: starting)", up())
+            }
+            Some(health) => format!("Up {} ({})", up(), health.status.as_str()),
+            None => format!("Up {}", up()),
+        },
         Status::Paused => format!("Up {} (Paused)", up()),
         Status::Restarting => format!("Restarting ({}) {}", state.exit_code, ended()),
         Status::Removing => "Removal In Progress".to_owned(),
