@@ -3,11 +3,12 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use dhow_image::registry::{Keyring, Settings};
+use dhow_image::registry::{self, Keyring};
 use dhow_image::store::Store;
 
 use crate::error::{Error, Result};
 use crate::model::Record;
+use crate::settings;
 use crate::store::{Containers, Volumes};
 
 /// The two directories of a world: what is kept, and what a reboot clears.
@@ -63,13 +64,19 @@ pub struct Host {
     pub containers: Containers,
     /// Named volumes.
     pub volumes: Volumes,
+    /// config.json and daemon.json, read when first asked for.
+    pub settings: settings::Settings,
     runtime: PathBuf,
     images: OnceCell<Store>,
 }
 
 impl Host {
     /// A host over `paths`; `runtime` is what `--runtime` or DHOW_RUNTIME named, else the default is searched.
-    pub fn open(paths: Paths, runtime: Option<&Path>) -> Result<Self> {
+    pub fn open(
+        paths: Paths,
+        settings: settings::Settings,
+        runtime: Option<&Path>,
+    ) -> Result<Self> {
         let runtime = match runtime {
             Some(path) => search(path)?,
             None => default_runtime(),
@@ -78,6 +85,7 @@ impl Host {
             containers: Containers::open(&paths.root),
             volumes: Volumes::open(&paths.root),
             paths,
+            settings,
             runtime,
             images: OnceCell::new(),
         })
@@ -102,20 +110,22 @@ impl Host {
         let store = Store::open(&self.paths.root).map_err(|e| Error::engine(e.to_string()))?;
         Ok(self.images.get_or_init(|| store))
     }
-}
 
-/// How registries are spoken to: logins of docker's and podman's files, proxies of the environment.
-pub fn registry_settings() -> Settings {
-    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let docker = var("DOCKER_CONFIG").or_else(|| var("HOME").map(|home| home.join(".docker")));
-    let files = docker.map(|dir| dir.join("config.json")).into_iter();
-    Settings {
-        cert_dirs: vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()],
-        ca_file: var("SSL_CERT_FILE"),
-        ca_dir: var("SSL_CERT_DIR"),
-        proxy: dhow_image::registry::Proxy::try_from_env(),
-        keyring: Keyring { files: files.chain(var("REGISTRY_AUTH_FILE")).collect(), fixed: None },
-        ..Settings::default()
+    /// How registries are spoken to: logins of docker's and podman's files, proxies of the environment.
+    pub fn registry(&self) -> registry::Settings {
+        let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let docker = self.settings.client_file().map(Path::to_path_buf);
+        registry::Settings {
+            cert_dirs: vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()],
+            ca_file: var("SSL_CERT_FILE"),
+            ca_dir: var("SSL_CERT_DIR"),
+            proxy: registry::Proxy::try_from_env(),
+            keyring: Keyring {
+                files: docker.into_iter().chain(var("REGISTRY_AUTH_FILE")).collect(),
+                fixed: None,
+            },
+            ..registry::Settings::default()
+        }
     }
 }
 

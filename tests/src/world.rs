@@ -81,6 +81,7 @@ impl World {
             .env("DHOW_ROOT", self.root())
             .env("DHOW_RUN", self.run_dir())
             .env("HOME", self.path("home"))
+            .env("DHOW_DAEMON_JSON", self.path("daemon.json"))
             .without_env("DOCKER_CONFIG")
             .without_env("DOCKER_HOST")
             .without_env("REGISTRY_AUTH_FILE")

@@ -107,7 +107,7 @@ pub fn pull(
     let options = dhow_image::pull::Options {
         platform: platform.map(parse_platform).transpose()?,
         unpack: true,
-        settings: crate::host::registry_settings(),
+        settings: host.registry(),
     };
     let lines = Lines::new(stream);
     let what = match (reference.tag(), reference.digest()) {

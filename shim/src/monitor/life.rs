@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Host, Paths};
 use crate::model::{State, Status};
+use crate::settings::Settings;
 
 /// The monitor's whole program; its task comes over fd 0.
 pub fn main() -> ExitCode {
@@ -50,7 +51,7 @@ fn run() -> Option<()> {
     // Before the runtime's create: the container's first process must become our child.
     nix::sys::prctl::set_child_subreaper(true).ok()?;
     let paths = Paths { root: task.root, run: task.run };
-    let host = Host::open(paths, Some(&task.runtime)).ok()?;
+    let host = Host::open(paths, Settings::default(), Some(&task.runtime)).ok()?;
     let record = host.containers.record(&task.id).ok()??;
     let state = host.containers.state(&task.id).ok()?;
     let birth = Birth::new(&host, &record, state);

@@ -11,7 +11,7 @@ use dhow_image::transport::Place;
 
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::host::{Host, registry_settings};
+use crate::host::Host;
 use crate::making::{of_image, reference};
 use crate::output::Output;
 use crate::output::progress::{Lines, Stream};
@@ -44,7 +44,7 @@ impl Push {
                 name.familiar()
             ))
         })?;
-        let settings = registry_settings();
+        let settings = host.registry();
         let inputs = Inputs { store, settings: &settings, stdin: nothing };
         let outputs = Outputs {
             store,

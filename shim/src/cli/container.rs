@@ -1,0 +1,55 @@
+//! Verbs on containers.
+
+use super::verbs::verbs;
+use crate::command::container::{
+    attach, create, exec, export, inspect, kill, logs, ls, prune, rename, restart, rm, run, start,
+    stop, wait,
+};
+
+verbs! {
+    /// Verbs that stand alone and in `container`.
+    ContainerVerb {
+        /// Make a container of an image and start it
+        Run(Box<run::Run>),
+        /// Make a container without starting it
+        Create(Box<create::Create>),
+        /// Start stopped containers
+        Start(start::Start),
+        /// Stop containers: their stop signal, then SIGKILL
+        Stop(stop::Stop),
+        /// Stop containers and start them again
+        Restart(restart::Restart),
+        /// Send a signal to containers
+        Kill(kill::Kill),
+        /// Show a container's output
+        Logs(logs::Logs),
+        /// Run a command in a running container
+        Exec(exec::Exec),
+        /// Join a running container's streams
+        Attach(attach::Attach),
+        /// Wait until containers end and print their exit codes
+        Wait(wait::Wait),
+        /// Give a container another name
+        Rename(rename::Rename),
+        /// Write a container's files as a tar
+        Export(export::Export),
+    }
+}
+
+verbs! {
+    /// What is spelled otherwise in the group, or stands there alone.
+    ContainerGroup {
+        #[command(flatten)]
+        Verb(ContainerVerb),
+        /// Remove containers
+        #[command(visible_alias = "remove")]
+        Rm(rm::Rm),
+        /// List containers
+        #[command(visible_aliases = ["list", "ps"])]
+        Ls(ls::Ls),
+        /// Show all about containers, as JSON
+        Inspect(inspect::Inspect),
+        /// Remove all stopped containers
+        Prune(prune::Prune),
+    }
+}

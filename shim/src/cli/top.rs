@@ -1,0 +1,47 @@
+//! The verbs that stand alone, and the groups.
+
+use super::container::{ContainerGroup, ContainerVerb};
+use super::image::{ImageGroup, ImageVerb};
+use super::registry::RegistryVerb;
+use super::system::{SystemGroup, SystemVerb};
+use super::verbs::verbs;
+use super::volume::VolumeGroup;
+use crate::command::{container, image, inspect, system};
+
+verbs! {
+    /// Everything that can follow `dhow`.
+    Verb {
+        #[command(flatten)]
+        Container(ContainerVerb),
+        /// Remove containers
+        Rm(container::rm::Rm),
+        /// List containers
+        Ps(container::ls::Ls),
+        #[command(flatten)]
+        Image(ImageVerb),
+        /// List images
+        Images(image::ls::Ls),
+        /// Remove images
+        Rmi(image::rm::Rm),
+        /// Show all about containers or images, as JSON
+        Inspect(inspect::Inspect),
+        /// Show versions
+        Version(system::version::Version),
+        #[command(flatten)]
+        System(SystemVerb),
+        #[command(flatten)]
+        Registry(RegistryVerb),
+        /// Containers
+        #[command(name = "container", subcommand)]
+        Containers(ContainerGroup),
+        /// Images
+        #[command(name = "image", subcommand)]
+        ImageGroup(ImageGroup),
+        /// Volumes
+        #[command(name = "volume", subcommand)]
+        Volumes(VolumeGroup),
+        /// The machine
+        #[command(name = "system", subcommand)]
+        SystemGroup(SystemGroup),
+    }
+}

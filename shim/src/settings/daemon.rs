@@ -1,0 +1,112 @@
+//! dockerd's `daemon.json`: what the machine's owner has settled for every container.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The keys of daemon.json that mean something without a daemon.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Daemon {
+    /// Mirrors of Docker Hub, as URLs, asked first and in order.
+    pub registry_mirrors: Vec<String>,
+    /// Registries, or networks of them, that are spoken to without checking certificates, or by http.
+    pub insecure_registries: Vec<String>,
+    /// `--log-driver` of new containers.
+    pub log_driver: Option<String>,
+    /// `--log-opt` of new containers with that driver.
+    pub log_opts: BTreeMap<String, String>,
+    /// `--runtime` of new containers: a name of `runtimes`, or a program's.
+    pub default_runtime: Option<String>,
+    /// Runtimes by name.
+    pub runtimes: BTreeMap<String, RuntimeEntry>,
+    /// `--ulimit` of new containers, by name.
+    pub default_ulimits: BTreeMap<String, Ulimit>,
+    /// `--shm-size` of new containers, as typed.
+    pub default_shm_size: Option<Text>,
+    /// `--init` of new containers.
+    pub init: bool,
+    /// `--ipc` of new containers.
+    pub default_ipc_mode: Option<String>,
+    /// `--cgroupns` of new containers.
+    pub default_cgroupns_mode: Option<String>,
+    /// `--cgroup-parent` of new containers.
+    pub cgroup_parent: Option<String>,
+    /// `--security-opt no-new-privileges` of new containers.
+    pub no_new_privileges: bool,
+    /// `--security-opt seccomp=` of new containers: a file, or `unconfined`.
+    pub seccomp_profile: Option<String>,
+    /// Folders of CDI specs.
+    pub cdi_spec_dirs: Vec<PathBuf>,
+    /// How many layers are fetched side by side.
+    pub max_concurrent_downloads: Option<usize>,
+    /// How many layers are sent side by side.
+    pub max_concurrent_uploads: Option<usize>,
+    /// Labels of the machine, told by `info`.
+    pub labels: Vec<String>,
+}
+
+/// A runtime by name.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RuntimeEntry {
+    /// The program.
+    pub path: Option<PathBuf>,
+    /// Arguments before its verb.
+    pub runtime_args: Vec<String>,
+    /// A containerd shim's name, which dhow can't call.
+    pub runtime_type: Option<String>,
+}
+
+/// A limit by name.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Ulimit {
+    /// What holds until somebody raises it.
+    pub soft: i64,
+    /// As far as it can be raised.
+    pub hard: i64,
+}
+
+/// Text that some write as a number.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "TextOrNumber")]
+pub struct Text(pub String);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TextOrNumber {
+    Text(String),
+    Number(i64),
+}
+
+impl From<TextOrNumber> for Text {
+    fn from(value: TextOrNumber) -> Self {
+        match value {
+            TextOrNumber::Text(text) => Self(text),
+            TextOrNumber::Number(n) => Self(n.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_daemons_file_is_read() {
+        let text = r#"{"registry-mirrors": ["https://m.example"], "log-opts": {"max-size": "10m"},
+            "default-runtime": "nvidia", "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "runtimeArgs": []}},
+            "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 64000, "Soft": 32000}},
+            "default-shm-size": "128M", "features": {"containerd-snapshotter": true}, "bip": "10.0.0.1/24"}"#;
+        let daemon: Daemon = serde_json::from_str(text).unwrap();
+        assert_eq!(daemon.registry_mirrors, ["https://m.example"]);
+        assert_eq!(daemon.default_ulimits["nofile"].soft, 32000);
+        assert_eq!(daemon.default_shm_size, Some(Text("128M".into())));
+        assert_eq!(
+            daemon.runtimes["nvidia"].path.as_deref(),
+            Some("nvidia-container-runtime".as_ref())
+        );
+    }
+}
