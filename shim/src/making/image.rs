@@ -120,6 +120,8 @@ pub fn pull(
     let pulled =
         dhow_image::pull::pull(host.images()?, reference, &options, &lines).map_err(of_image)?;
     lines.message(&format!("Digest: {}", pulled.digest));
+    let (id, name) = (reference.familiar(), reference.familiar_name());
+    crate::events::of_image(&host.paths, "pull", &id, &name);
     let status = if pulled.changed { "Downloaded newer image" } else { "Image is up to date" };
     lines.message(&format!("Status: {status} for {}", reference.familiar()));
     Ok(pulled)

@@ -14,6 +14,7 @@ use super::signals::{PROXIED, Signals, TERMINAL};
 use super::terminal::{self, DetachKeys, Raw};
 use super::{ATTACH, Attach, Ended, socket};
 use crate::error::{Error, Result};
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::model::{Record, State};
@@ -178,6 +179,7 @@ pub fn follow(host: &Host, record: &Record, how: &Attach, line: Line) -> Result<
     let _ = foreground.stderr.finish();
     drop(foreground);
     if ended == Ended::Detached {
+        events::of_container(&host.paths, record, "detach", &[]);
         eprintln_quietly("read escape sequence");
     }
     Ok(ended)
@@ -365,6 +367,9 @@ impl Foreground<'_> {
         if self.record.config.tty
             && let Some((rows, columns)) = terminal::size()
         {
+            let (height, width) = (rows.to_string(), columns.to_string());
+            let size = [("height", height.as_str()), ("width", width.as_str())];
+            events::of_container(&self.host.paths, self.record, "resize", &size);
             Frame::Resize(rows, columns).encode(&mut self.line.unsent);
             self.line.flush();
         }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -13,6 +13,7 @@ use super::runtime::{Runtime, Stdio3};
 use super::stdio::{self, Console, Stdin, Streams};
 use super::{process, rootfs};
 use crate::error::{Error, Result};
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::model::{Record, State, Status};
@@ -86,6 +87,8 @@ impl<'a> Birth<'a> {
         self.runtime.start()?;
         self.step("start");
         host.containers.write_state(record, &self.state)?;
+        events::of_volumes(&host.paths, record, "mount");
+        events::of_container(&host.paths, record, "start", &[]);
         Ok(Born { init, streams, oom })
     }
 
@@ -129,6 +132,16 @@ impl<'a> Birth<'a> {
             ..State::default()
         };
         Ok(())
+    }
+
+    /// Tells of the end of a life of such a length, if there was one; its state is on disk.
+    pub fn tell_end(&self, lasted: Option<Duration>) {
+        if let Some(lasted) = lasted {
+            // Its name may be another by now.
+            let now = self.host.containers.record(&self.record.id).ok().flatten();
+            let record = now.as_ref().unwrap_or(self.record);
+            events::of_end(&self.host.paths, record, &self.state, lasted);
+        }
     }
 
     /// Undoes what a life did; says what could not be undone.

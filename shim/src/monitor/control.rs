@@ -11,6 +11,7 @@ use super::protocol::{Frame, Role};
 use super::watch::Watch;
 use super::{Condition, is_active, process, state};
 use crate::error::{Error, Result};
+use crate::events;
 use crate::host::Host;
 use crate::model::{Record, RestartPolicy};
 
@@ -22,7 +23,7 @@ pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     if ends && record.host_config.restart_policy != RestartPolicy::default() {
         announce(host, record)?;
     }
-    send(&init, signal, record)
+    send(host, &init, signal, record)
 }
 
 /// The monitor hears first that the user wants the end: its policy then starts nothing again.
@@ -33,7 +34,9 @@ fn announce(host: &Host, record: &Record) -> Result<()> {
     Ok(())
 }
 
-fn send(init: &OwnedFd, signal: i32, record: &Record) -> Result<()> {
+fn send(host: &Host, init: &OwnedFd, signal: i32, record: &Record) -> Result<()> {
+    // Told before it is done: what comes of it is told by another process, and comes after.
+    events::of_container(&host.paths, record, "kill", &[("signal", &signal.to_string())]);
     match dhow_kernel::process::pidfd_signal(init.as_fd(), signal) {
         Ok(()) => Ok(()),
         Err(Errno::ESRCH) => Err(not_running(record)),
@@ -55,10 +58,10 @@ pub fn stop(host: &Host, record: &Record, signal: i32, patience: Option<Duration
     }
     announce(host, record)?;
     if let Some(init) = process::open(&state)?
-        && send(&init, signal, record).is_ok()
+        && send(host, &init, signal, record).is_ok()
         && !ended_within(&init, patience)?
     {
-        let _ = send(&init, libc::SIGKILL, record);
+        let _ = send(host, &init, libc::SIGKILL, record);
     }
     wait(host, record, Condition::NotRunning).map(drop)
 }

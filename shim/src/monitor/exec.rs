@@ -21,6 +21,7 @@ use super::stdio::{Console, set_nonblocking};
 use super::terminal::{DetachKeys, Raw};
 use super::{Ended, process, state};
 use crate::error::{Error, Result};
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::model::Record;
@@ -86,16 +87,44 @@ pub fn exec(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
     let files = Files { dir, stem: format!("exec-{}", std::process::id()) };
     write_process(host, record, exec, state.pid, &files.path("json"))?;
     let runtime = Runtime::of(host, record, files.path("log"));
+    let told = Told::new(host, record, exec)?;
     if exec.detach {
         call(&runtime, &files, None, Stdio3::null())?;
         return Ok(Ended::Exited(0));
     }
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|e| Error::engine(format!("become subreaper: {}", e.desc())))?;
-    if exec.tty {
+    let ended = if exec.tty {
         with_terminal(&runtime, &files, exec, keys)
     } else {
         with_streams(&runtime, &files, exec)
+    }?;
+    if let Ended::Exited(code) = ended {
+        told.tell("exec_die", &[("exitCode", &code.to_string())]);
+    }
+    Ok(ended)
+}
+
+/// An exec's events, under an id of its own.
+struct Told<'a> {
+    host: &'a Host,
+    record: &'a Record,
+    id: String,
+}
+
+impl<'a> Told<'a> {
+    /// It is made and started at once, as docker's client does.
+    fn new(host: &'a Host, record: &'a Record, exec: &Exec) -> Result<Self> {
+        let told = Self { host, record, id: crate::making::new_id()? };
+        for what in ["exec_create", "exec_start"] {
+            told.tell(&format!("{what}: {}", exec.args.join(" ")), &[]);
+        }
+        Ok(told)
+    }
+
+    fn tell(&self, action: &str, more: &[(&str, &str)]) {
+        let all = [&[("execID", self.id.as_str())], more].concat();
+        events::of_container(&self.host.paths, self.record, action, &all);
     }
 }
 

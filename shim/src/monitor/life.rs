@@ -148,12 +148,13 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
             wanted: server.stopping,
             pause,
         };
+        let lasted = ending.lasted;
         pause = restart::pause(&birth.record.host_config.restart_policy, &ending);
         born = match pause {
-            None => return finish(&birth, lock, server),
-            Some(pause) => match again(&mut birth, &mut server, pause) {
+            None => return finish(&birth, lock, server, Some(lasted)),
+            Some(pause) => match again(&mut birth, &mut server, pause, lasted) {
                 Some(born) => born,
-                None => return finish(&birth, lock, server),
+                None => return finish(&birth, lock, server, None),
             },
         };
     }
@@ -173,11 +174,17 @@ fn serve(state: &State, server: &mut Server, born: Born) -> Option<(i32, bool)> 
 }
 
 /// The next life, after a pause; nothing when the user stops it meanwhile or it can't be.
-fn again(birth: &mut Birth<'_>, server: &mut Server, pause: Duration) -> Option<Born> {
+fn again(
+    birth: &mut Birth<'_>,
+    server: &mut Server,
+    pause: Duration,
+    lasted: Duration,
+) -> Option<Born> {
     birth.state.status = Status::Restarting;
     birth.state.restart_count += 1;
     birth.state.monitor_pid = std::process::id() as i32;
     let _ = birth.host.containers.write_state(birth.record, &birth.state);
+    birth.tell_end(Some(lasted));
     server.part(Exited { code: birth.state.exit_code });
     if server.idle(pause) {
         birth.state.status = Status::Exited;
@@ -196,15 +203,19 @@ fn again(birth: &mut Birth<'_>, server: &mut Server, pause: Duration) -> Option<
 }
 
 /// The last state on disk, the lock free, and then the last word to the clients.
-fn finish(birth: &Birth<'_>, lock: Lock, server: Server) -> Option<()> {
+/// `lasted` is how long a life was whose end nobody was told of yet.
+fn finish(birth: &Birth<'_>, lock: Lock, server: Server, lasted: Option<Duration>) -> Option<()> {
     let (host, record) = (birth.host, birth.record);
     lock.mark_ending();
     if record.host_config.auto_remove {
+        birth.tell_end(lasted);
         super::remove_quietly(host, record);
     } else {
         let state =
             State { monitor_pid: 0, stopped_by_user: server.stopping, ..birth.state.clone() };
-        if host.containers.write_state(record, &state).is_err() {
+        let kept = host.containers.write_state(record, &state);
+        birth.tell_end(lasted);
+        if kept.is_err() {
             // The disk is full, say: the next command that finds room writes it.
             super::reconcile::keep_end(&birth.dir, &state);
             drop(lock);

@@ -38,6 +38,7 @@ mod watch;
 use jiff::Timestamp;
 
 use crate::error::{Error, Result};
+use crate::events;
 use crate::host::Host;
 use crate::model::{Record, State, Status};
 
@@ -93,6 +94,7 @@ pub enum Condition {
 pub fn attach(host: &Host, record: &Record, how: &Attach) -> Result<Ended> {
     DetachKeys::parse(how.detach_keys.as_deref())?;
     if let (Some(line), _) = attach::Line::of_living(host, record, attach::role_of(how))? {
+        events::of_container(&host.paths, record, "attach", &[]);
         return attach::follow(host, record, how, line);
     }
     Err(Error::conflict(format!(

@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -84,22 +85,38 @@ fn wait_for_runtime(id: &str) {
 fn bury(host: &Host, record: &Record, state: State, lock: Lock) -> State {
     lock.mark_ending();
     let dir = host.paths.monitor(&record.id);
-    let state = kept_end(&dir, &state).unwrap_or_else(|| {
+    let told = kept_end(&dir, &state);
+    let unseen = told.is_none() && state.status != Status::Restarting;
+    let state = told.unwrap_or_else(|| {
         // Between two lives its monitor had already seen the end.
         let seen = (state.status == Status::Restarting).then_some(state.exit_code);
         let code = seen.or_else(|| code_of_zombie(&state)).unwrap_or(-1);
         let failure = Runtime::of(host, record, dir.join("runtime.log")).delete().err();
         ended(state, code, false, failure.map(|e| e.message).unwrap_or_default())
     });
+    let tell = || {
+        if unseen {
+            crate::events::of_end(&host.paths, record, &state, lasted(&state));
+        }
+    };
     if record.host_config.auto_remove {
+        tell();
         remove_quietly(host, record);
     } else if host.containers.write_state(record, &state).is_err() {
         keep_end(&dir, &state); // a full disk hides nothing, and lets the container be removed
         return state;
+    } else {
+        tell();
     }
     clear(host, &record.id);
     drop(lock);
     state
+}
+
+/// How long the life was that `state` tells of, as far as anybody knows.
+fn lasted(state: &State) -> Duration {
+    let ends = state.finished_at.zip(state.started_at);
+    ends.and_then(|(end, start)| end.duration_since(start).try_into().ok()).unwrap_or_default()
 }
 
 /// Keeps the last state where there is room for it, in RUN.

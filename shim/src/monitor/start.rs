@@ -8,6 +8,7 @@ use super::protocol::{Failed, Frame, Step};
 use super::task::{Purpose, Task};
 use super::{Attach, Ended, is_active, process, socket, state, terminal};
 use crate::error::{Error, Kind, Result};
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::model::Record;
@@ -49,6 +50,9 @@ pub fn start<'a>(host: &'a Host, record: &'a Record, how: Start) -> Result<Runni
     let size = if record.config.tty { terminal::size() } else { None };
     let listener = socket::listen_for(host, &record.id)?;
     let task = Task::new(host, record, Purpose::Start { role, size });
+    if how.attach.is_some() {
+        events::of_container(&host.paths, record, "attach", &[]);
+    }
     let stream = task.hand_over(lock, listener)?;
     answer(host, record, how.attach, stream)
 }

@@ -31,6 +31,11 @@ impl Stopping {
         let signal = self.signal.as_deref().unwrap_or(&record.config.stop_signal);
         let signal = if signal.is_empty() { libc::SIGTERM } else { rights::signal(signal)? };
         let seconds = self.timeout.unwrap_or_else(|| record.stop_timeout());
-        monitor::stop(host, record, signal, rights::patience(seconds))
+        let ran = monitor::state(host, record)?.status.is_alive();
+        monitor::stop(host, record, signal, rights::patience(seconds))?;
+        if ran {
+            crate::events::of_container(&host.paths, record, "stop", &[]);
+        }
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::{Error, Result};
+use crate::events;
 use crate::model::{Record, State};
 
 use super::file::{Lock, Sync, make_dir, write_atomic};
@@ -72,8 +73,9 @@ impl Containers {
                 Error::io("create container", &dir, e)
             })
         });
-        if made.is_err() {
-            let _ = std::fs::remove_dir_all(&birth);
+        match &made {
+            Ok(()) => events::of_container_in(&self.root, record, "create", &[]),
+            Err(_) => drop(std::fs::remove_dir_all(&birth)),
         }
         made
     }
@@ -234,6 +236,8 @@ impl Containers {
             return Err(e);
         }
         let _ = std::fs::remove_file(self.name_link(&record.name));
+        let old = format!("/{}", record.name);
+        events::of_container_in(&self.root, &renamed, "rename", &[("oldName", &old)]);
         Ok(())
     }
 
@@ -245,10 +249,9 @@ impl Containers {
             let _lock = self.lock()?;
             let dying = lock_dir(&dir);
             match std::fs::rename(&dir, &grave) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove container", &dir, e));
-                }
-                _ => {}
+                Ok(()) => events::of_container_in(&self.root, record, "destroy", &[]),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("remove container", &dir, e)),
             }
             if self.id_of_name(&record.name).as_deref() == Some(&record.id) {
                 let _ = std::fs::remove_file(self.name_link(&record.name));

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::events;
 
 use super::file::make_dir;
 
@@ -39,6 +40,7 @@ impl Volumes {
             let open = || std::fs::set_permissions(&data, Permissions::from_mode(0o755));
             std::fs::create_dir(&data)
                 .and_then(|()| open())
+                .map(|()| self.tell("create", name))
                 .or_else(|e| if data.is_dir() { Ok(()) } else { Err(e) })
                 .map_err(|e| Error::io("create volume", &data, e))?;
         }
@@ -73,11 +75,18 @@ impl Volumes {
         check_name(name)?;
         let dir = self.dir.join(name);
         match std::fs::remove_dir_all(&dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove volume", &dir, e))
+            Ok(()) => {
+                self.tell("destroy", name);
+                Ok(())
             }
-            _ => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::io("remove volume", &dir, e)),
         }
+    }
+
+    fn tell(&self, action: &str, name: &str) {
+        let root = self.dir.parent().unwrap_or(&self.dir);
+        events::emit_in(root, events::Kind::Volume, action, name, &[("driver", "local")]);
     }
 }
 

@@ -38,6 +38,7 @@ impl Export {
         let dirs = std::iter::once(upper).chain(lower);
         let dirs: dhow_image::Result<Vec<RootDir>> = dirs.map(RootDir::open).collect();
         let dirs = dirs.map_err(of_image)?;
+        crate::events::of_container(&host.paths, &record, "export", &[]);
         file::write(self.output.as_deref().map(Path::new), |out| {
             export(&dirs, BufWriter::with_capacity(1 << 18, out)).map(drop).map_err(of_image)
         })

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::error::Result;
+use crate::events::{Kind, emit};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::monitor;
@@ -43,6 +44,8 @@ impl Prune {
         if !removed.is_empty() {
             out.text(&format!("Deleted Containers:\n{}\n\n", removed.join("\n")));
         }
+        let reclaimed = bytes.to_string();
+        emit(&host.paths, Kind::Container, "prune", "", &[("reclaimed", &reclaimed)]);
         out.line(&format!("Total reclaimed space: {}", human::size(bytes)));
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::monitor::{self, Start};
@@ -31,6 +32,7 @@ impl Restart {
             }
             self.stopping.stop(host, &record)?;
             monitor::start(host, &record, Start::default())?;
+            events::of_container(&host.paths, &record, "restart", &[]);
             Ok(needle.to_owned())
         })
     }

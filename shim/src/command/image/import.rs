@@ -8,6 +8,7 @@ use dhow_image::import::{Options, import};
 use dhow_image::platform::Platform;
 
 use crate::error::{Error, Result};
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{of_image, reference};
@@ -65,6 +66,8 @@ impl Import {
         for what in &done.lost {
             out.note(&format!("dhow: not kept by this file system: {what}"));
         }
+        let id = done.id.to_string();
+        events::of_image(&host.paths, "import", &id, &id);
         out.line(&done.id.to_string());
         Ok(())
     }

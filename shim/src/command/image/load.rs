@@ -11,6 +11,7 @@ use dhow_image::source::each;
 use dhow_image::transport::File;
 
 use crate::error::{Error, Result};
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::of_image;
@@ -54,8 +55,10 @@ impl Load {
         each(&file, stdin, sink.spool(), |source, names| {
             let root = copy(source, &sink, &Choice::One(None), progress)?;
             sink.publish(names)?;
+            let image = store.find(&root.digest.to_string())?;
+            let id = image.id().to_string();
+            events::of_image(&host.paths, "load", &id, &id);
             if names.is_empty() {
-                let image = store.find(&root.digest.to_string())?;
                 loaded.push(format!("Loaded image ID: {}", image.id()));
             }
             loaded.extend(names.iter().map(|n| format!("Loaded image: {}", n.familiar())));

@@ -6,6 +6,7 @@ use clap::Args;
 use dhow_image::digest::Digest;
 
 use crate::error::Result;
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::of_image;
@@ -52,6 +53,7 @@ impl Prune {
                 continue;
             }
             let removed = store.remove(&id, true, &layers).map_err(of_image)?;
+            events::of_removed(&host.paths, &id, &removed);
             freed += removed.freed;
             lines.extend(removed.untagged.iter().map(|n| format!("untagged: {n}\n")));
             lines.extend(removed.deleted.iter().map(|d| format!("deleted: {d}\n")));
@@ -59,6 +61,8 @@ impl Prune {
         if !lines.is_empty() {
             out.text(&format!("Deleted Images:\n{lines}\n"));
         }
+        let reclaimed = freed.to_string();
+        events::emit(&host.paths, events::Kind::Image, "prune", "", &[("reclaimed", &reclaimed)]);
         out.line(&format!("Total reclaimed space: {}", human::size(freed)));
         Ok(())
     }

@@ -10,6 +10,7 @@ use dhow_image::store::Stored;
 use dhow_image::transport::Place;
 
 use crate::error::{Error, Result};
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{of_image, reference};
@@ -65,6 +66,7 @@ impl Push {
         })
         .map_err(of_image)?;
         drop(lines);
+        events::of_image(&host.paths, "push", &name.familiar(), &name.familiar_name());
         let tag = name.tag().unwrap_or_default();
         if self.quiet {
             out.line(&name.to_string());

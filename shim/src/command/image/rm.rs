@@ -7,6 +7,7 @@ use dhow_image::digest::Digest;
 use dhow_image::reference::Reference;
 
 use crate::error::{Error, Result};
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{name_of, of_image};
@@ -69,6 +70,7 @@ impl Rm {
             }
         }
         let removed = store.remove(needle, self.force, &in_use).map_err(of_image)?;
+        events::of_removed(&host.paths, &image.id().to_string(), &removed);
         let mut lines = String::new();
         lines.extend(removed.untagged.iter().map(|name| format!("Untagged: {name}\n")));
         lines.extend(removed.deleted.iter().map(|digest| format!("Deleted: {digest}\n")));

@@ -14,6 +14,7 @@ use dhow_image::store::Stored;
 use dhow_image::transport::Place;
 
 use crate::error::Result;
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{local, of_image};
@@ -54,6 +55,8 @@ impl Save {
                         copy(source, &sink, &Choice::One(None), &Silent)
                     })?;
                     sink.entitle(names)?;
+                    let id = image.id().to_string();
+                    events::of_image(&host.paths, "save", &id, &id);
                 }
                 sink.finish().map(drop)
             };

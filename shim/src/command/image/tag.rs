@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::error::Result;
+use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{self, of_image};
@@ -30,6 +31,8 @@ impl Tag {
         let store = host.images()?;
         let target = making::reference(&self.target)?;
         let image = making::local(store, &self.source)?;
-        store.tag(&image, &target).map_err(of_image)
+        store.tag(&image, &target).map_err(of_image)?;
+        events::of_image(&host.paths, "tag", &image.id().to_string(), &target.familiar());
+        Ok(())
     }
 }
