@@ -1,13 +1,17 @@
 //! The benchmark: dhow beside the programs it has to beat, on the same machine, in turn.
 //!
-//! `bench [runtime|run|pull]… [--rounds N]`. Every round runs each contender once, in an order that
+//! `bench [runtime|run|pull|daily|many|memory]… [--rounds N] [--count N]` (the first four by default). Every round runs each contender once, in an order that
 //! moves on by one, so that what else the machine does hits all alike. Wall time is the command's
 //! own; CPU time is that of everything it started, also what it left behind (the benchmark is the
 //! subreaper and waits for it). Before anything is measured, each contender's output and what it
 //! leaves on disk are checked to be the same.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop where it is")]
 
+mod daily;
+mod many;
 mod measure;
+mod memory;
+mod peers;
 mod pull;
 mod run;
 mod runtime;
@@ -15,13 +19,16 @@ mod runtime;
 use std::env;
 
 fn main() {
-    let mut rounds = None;
+    let (mut rounds, mut count) = (None, None);
     let mut parts = Vec::new();
     let mut args = env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--rounds" => rounds = args.next().and_then(|n| n.parse().ok()),
-            "runtime" | "runtime-v1" | "run" | "pull" => parts.push(arg),
+            "--count" => count = args.next().and_then(|n| n.parse().ok()),
+            "runtime" | "runtime-v1" | "run" | "pull" | "daily" | "many" | "memory" => {
+                parts.push(arg);
+            }
             other => {
                 eprintln!("bench: unknown argument {other}; see tests/bench/main.rs");
                 std::process::exit(2);
@@ -29,7 +36,7 @@ fn main() {
         }
     }
     if parts.is_empty() {
-        parts = ["runtime", "run", "pull"].map(str::to_owned).to_vec();
+        parts = ["runtime", "run", "pull", "daily"].map(str::to_owned).to_vec();
     }
     nix::sys::prctl::set_child_subreaper(true).unwrap();
     for part in parts {
@@ -37,6 +44,9 @@ fn main() {
             "runtime" => runtime::both(rounds.unwrap_or(60)),
             "runtime-v1" => runtime::without_v2(rounds.unwrap_or(60)),
             "run" => run::bench(rounds.unwrap_or(20)),
+            "daily" => daily::bench(rounds.unwrap_or(20)),
+            "many" => many::bench(rounds.unwrap_or(10), count.unwrap_or(1000)),
+            "memory" => memory::bench(count.unwrap_or(200) as usize),
             _ => pull::bench(rounds.unwrap_or(5)),
         }
     }

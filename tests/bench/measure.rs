@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 /// One command's cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
-    wall: Duration,
+    pub wall: Duration,
     cpu: Duration,
 }
 

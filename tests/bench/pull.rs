@@ -10,7 +10,7 @@ use std::path::Path;
 use e2e::{Cmd, World, fixtures, registry};
 
 use crate::measure::{Contender, race};
-use crate::run::{podman, release};
+use crate::peers::{podman, release};
 
 pub fn bench(rounds: usize) {
     let w = World::new();
