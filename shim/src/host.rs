@@ -1,7 +1,7 @@
 //! Where everything is: stores, runtime, images. Handed to every verb.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use dhow_image::registry::{self, Keyring};
 use dhow_image::store::Store;
@@ -67,7 +67,7 @@ pub struct Host {
     /// config.json and daemon.json, read when first asked for.
     pub settings: settings::Settings,
     runtime: PathBuf,
-    images: OnceLock<Store>,
+    images: OnceCell<Store>,
 }
 
 impl Host {
@@ -87,7 +87,7 @@ impl Host {
             paths,
             settings,
             runtime,
-            images: OnceLock::new(),
+            images: OnceCell::new(),
         })
     }
 
@@ -115,6 +115,7 @@ impl Host {
     pub fn registry(&self) -> registry::Settings {
         let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let docker = self.settings.client_file().map(Path::to_path_buf);
+        let trusted = std::env::var("DHOW_TRUST_REALM").unwrap_or_default();
         registry::Settings {
             cert_dirs: vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()],
             ca_file: var("SSL_CERT_FILE"),
@@ -124,6 +125,7 @@ impl Host {
                 files: docker.into_iter().chain(var("REGISTRY_AUTH_FILE")).collect(),
                 fixed: None,
             },
+            trusted_realms: trusted.split_whitespace().map(str::to_owned).collect(),
             ..registry::Settings::default()
         }
     }

@@ -16,7 +16,6 @@ pub mod model;
 pub mod monitor;
 pub mod options;
 pub mod output;
-pub mod reach;
 pub mod settings;
 pub mod store;
 

@@ -9,6 +9,7 @@ mod hostile;
 mod images;
 mod killed;
 mod lifecycle;
+mod login;
 mod logs;
 mod peers;
 mod streams;

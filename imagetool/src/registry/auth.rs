@@ -8,12 +8,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::request::Call;
 use super::{Client, Credentials, url};
 use crate::error::{Error, Result};
 
 /// A token without a lifetime lives so long.
 const DEFAULT_LIFE: u64 = 60;
 const MAX_TOKEN: u64 = 1 << 20;
+const WRONG: &str = "user or password is wrong";
+/// Who asks for a token.
+const CLIENT: &str = "dhow-image";
 
 /// What we send as `Authorization`, and how we got it.
 #[derive(Default)]
@@ -21,6 +25,8 @@ pub(super) struct State {
     header: Option<String>,
     until: Option<Instant>,
     challenge: Option<Challenge>,
+    /// What a token server gave to a login for the next times.
+    identity: Option<String>,
 }
 
 impl State {
@@ -62,7 +68,7 @@ impl Client {
             )
         })?;
         if sent.is_some() && challenge == Challenge::Basic {
-            return Err(self.no_login("user or password is wrong"));
+            return Err(self.no_login(WRONG));
         }
         self.log_in(&mut state, &challenge)?;
         state.challenge = Some(challenge);
@@ -76,12 +82,13 @@ impl Client {
             (Challenge::Basic, Some(c @ Credentials::Basic { .. })) => (basic(&c), None),
             (Challenge::Basic, _) => {
                 return Err(self.no_login(&format!(
-                    "it wants a user and a password: run `docker login {0}`, or give --creds",
+                    "it wants a user and a password: run 'dhow login {0}', or give dhow-image --creds",
                     self.domain
                 )));
             }
             (Challenge::Bearer { realm, service }, known) => {
-                let (token, life) = self.token(realm, service, known.as_ref())?;
+                let (token, life, identity) = self.token(realm, service, known.as_ref())?;
+                state.identity = identity;
                 (format!("Bearer {token}"), Some(life))
             }
         };
@@ -89,6 +96,34 @@ impl Client {
         state.until =
             life.map(|l| Instant::now() + Duration::from_secs(l.saturating_sub(10).max(5)));
         Ok(())
+    }
+
+    /// Asks the registry's front door to be let in, by what the keyring has.
+    pub(super) fn enter(&self) -> Result<()> {
+        let at = format!("{}/v2/", self.base());
+        let refused = |status: &str| {
+            let words = "login attempt to";
+            self.no_login(&format!("{words} {at} failed with status: {status}"))
+        };
+        match self.send(Call::new("GET", at.clone()), &[200]) {
+            Ok(_) => Ok(()),
+            Err(Error::Auth { why, .. }) if why.contains(WRONG) => {
+                Err(refused("401 Unauthorized (incorrect username or password)"))
+            }
+            Err(Error::Registry { status: 404, .. }) => {
+                Err(refused("404 Not Found (is a registry up there?)"))
+            }
+            Err(Error::Registry { status, message, .. }) => {
+                Err(refused(format!("{status} {message}").trim_end()))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The identity token that came with a login.
+    pub(super) fn identity(&self) -> Option<String> {
+        let state = self.auth.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.identity.clone()
     }
 
     fn no_login(&self, why: &str) -> Error {
@@ -101,7 +136,7 @@ impl Client {
         realm: &str,
         service: &str,
         known: Option<&Credentials>,
-    ) -> Result<(String, u64)> {
+    ) -> Result<(String, u64, Option<String>)> {
         self.check_realm(realm, known.is_some())?;
         let scopes = self.scopes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let shown = url::shown(realm);
@@ -109,7 +144,7 @@ impl Client {
             let form = [
                 ("grant_type", "refresh_token"),
                 ("service", service),
-                ("client_id", "dhow-image"),
+                ("client_id", CLIENT),
                 ("scope", &scopes.join(" ")),
                 ("refresh_token", secret),
             ];
@@ -124,6 +159,11 @@ impl Client {
             for scope in &scopes {
                 at = url::with_query(&at, "scope", scope);
             }
+            if let (true, Some(Credentials::Basic { user, .. })) = (self.login, known) {
+                at = url::with_query(&at, "account", user);
+                at = url::with_query(&at, "client_id", CLIENT);
+                at = url::with_query(&at, "offline_token", "true");
+            }
             let mut request = self.agent.get(at);
             if let Some(known) = known {
                 request = request.header("Authorization", basic(known));
@@ -134,8 +174,7 @@ impl Client {
             answer.map_err(|e| super::request::network(&format!("GET {shown}"), &e))?;
         let status = answer.status().as_u16();
         if status != 200 {
-            let hint =
-                if known.is_some() { "user or password is wrong" } else { "a login is needed" };
+            let hint = if known.is_some() { WRONG } else { "a login is needed" };
             return Err(match status {
                 401 | 403 => self.no_login(&format!("{shown} says {status}: {hint}")),
                 _ => Error::Registry {
@@ -175,7 +214,7 @@ impl Client {
             || self.settings.trusted_realms.contains(&host);
         if with_password && !trusted {
             return no(format!(
-                "it wants its password sent to {host}, another domain; allow it with --trust-realm {host}"
+                "it wants its password sent to {host}, another domain; allow it with --trust-realm {host}, or DHOW_TRUST_REALM={host} for dhow"
             ));
         }
         Ok(())
@@ -208,15 +247,19 @@ struct Token {
     token: String,
     #[serde(default)]
     access_token: String,
+    #[serde(default)]
+    refresh_token: String,
     expires_in: Option<u64>,
 }
 
 impl Token {
-    fn take(self) -> Option<(String, u64)> {
-        let token = if self.token.is_empty() { self.access_token } else { self.token };
+    /// The token, its life in seconds, and one to keep if there is one.
+    fn take(self) -> Option<(String, u64, Option<String>)> {
         // It becomes a header: no control characters, no spaces.
-        let clean = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-        clean.then(|| (token, self.expires_in.unwrap_or(DEFAULT_LIFE).clamp(1, 86400)))
+        let clean = |t: &String| !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic());
+        let token = if self.token.is_empty() { self.access_token } else { self.token };
+        let life = self.expires_in.unwrap_or(DEFAULT_LIFE).clamp(1, 86400);
+        clean(&token).then(|| (token, life, Some(self.refresh_token).filter(clean)))
     }
 }
 

@@ -6,18 +6,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::helper;
 use crate::error::{Error, Result};
 
 /// Docker Hub's key in every credential store.
-const HUB_KEY: &str = "https://index.docker.io/v1/";
+pub const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// What to log in with.
 #[derive(Clone, PartialEq, Eq)]
@@ -119,7 +119,7 @@ fn keys(domain: &str, repository: &str) -> Vec<String> {
 impl File {
     fn find(&self, path: &Path, key: &str) -> Result<Option<Credentials>> {
         if let Some(helper) = self.helpers.get(key) {
-            return ask_helper(helper, key);
+            return helper::get(helper, key);
         }
         // docker keeps an empty entry in auths for what is in the store.
         let entry = self.auths.iter().find(|(k, _)| *k == key || bare(k) == key);
@@ -129,7 +129,7 @@ impl File {
             return Ok(Some(found));
         }
         if !self.store.is_empty() && (!key.contains('/') || key == HUB_KEY) {
-            return ask_helper(&self.store, key);
+            return helper::get(&self.store, key);
         }
         Ok(None)
     }
@@ -163,48 +163,6 @@ impl Auth {
         let password = password.trim_end_matches('\0').to_owned();
         Ok(Some(Credentials::Basic { user: user.to_owned(), password }))
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    username: String,
-    secret: String,
-}
-
-/// Runs `docker-credential-NAME get` with the key on stdin.
-fn ask_helper(name: &str, key: &str) -> Result<Option<Credentials>> {
-    let fail = |why: String| Error::Auth {
-        registry: key.to_owned(),
-        why: format!("docker-credential-{name}: {why}"),
-    };
-    if name.is_empty() || name.contains('/') {
-        return Err(fail("that is no helper's name".into()));
-    }
-    let mut child = Command::new(format!("docker-credential-{name}"))
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|e| fail(e.to_string()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper may answer without reading.
-        let _ = stdin.write_all(key.as_bytes());
-    }
-    let out = child.wait_with_output().map_err(|e| fail(e.to_string()))?;
-    if !out.status.success() {
-        let text = String::from_utf8_lossy(&out.stdout);
-        if text.contains("credentials not found") {
-            return Ok(None);
-        }
-        return Err(fail(text.trim().chars().take(200).collect()));
-    }
-    let answer: Answer = serde_json::from_slice(&out.stdout).map_err(|e| fail(e.to_string()))?;
-    Ok(Some(match answer.username.as_str() {
-        "<token>" => Credentials::Identity(answer.secret),
-        _ => Credentials::Basic { user: answer.username, password: answer.secret },
-    }))
 }
 
 #[cfg(test)]

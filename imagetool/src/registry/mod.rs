@@ -7,6 +7,8 @@
 mod auth;
 mod blob;
 pub mod credentials;
+mod helper;
+mod logins;
 mod manifests;
 mod pinned;
 mod request;
@@ -30,6 +32,7 @@ use crate::reference::Reference;
 
 pub use blob::BlobReader;
 pub use credentials::{Credentials, Keyring};
+pub use logins::{Kept, Logins, Server, verify};
 pub use upload::{Open, Pushed};
 pub use ureq::Proxy;
 
@@ -75,27 +78,38 @@ pub struct Client {
     scopes: Mutex<Vec<String>>,
     base: OnceLock<String>,
     auth: Mutex<auth::State>,
+    /// A login: an identity token is asked for as well.
+    login: bool,
 }
 
 impl Client {
     /// A client for the repository of `reference`. Nothing is sent yet.
     pub fn new(settings: &Settings, reference: &Reference, access: Access) -> Result<Self> {
-        let domain = reference.domain().to_owned();
-        let host = match domain.as_str() {
+        let actions = if access == Access::Push { "pull,push" } else { "pull" };
+        let path = reference.path();
+        let mut new = Self::of_host(settings, reference.domain())?;
+        new.scopes = Mutex::new(vec![format!("repository:{path}:{actions}")]);
+        path.clone_into(&mut new.repository);
+        new.login = false;
+        Ok(new)
+    }
+
+    /// A client for a registry as a whole, to log in to it.
+    pub(crate) fn of_host(settings: &Settings, domain: &str) -> Result<Self> {
+        let host = match domain {
             "docker.io" => "registry-1.docker.io".to_owned(),
             other => other.to_owned(),
         };
-        let actions = if access == Access::Push { "pull,push" } else { "pull" };
-        let agent = agent(settings, &host)?;
         Ok(Self {
             settings: settings.clone(),
-            agent,
-            domain,
+            agent: agent(settings, &host)?,
+            domain: domain.to_owned(),
             host,
-            repository: reference.path().to_owned(),
-            scopes: Mutex::new(vec![format!("repository:{}:{actions}", reference.path())]),
+            repository: String::new(),
+            scopes: Mutex::default(),
             base: OnceLock::new(),
-            auth: Mutex::new(auth::State::default()),
+            auth: Mutex::default(),
+            login: true,
         })
     }
 

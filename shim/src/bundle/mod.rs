@@ -6,9 +6,9 @@
 //! paths are opened inside the root only, and nothing of it reaches annotations.
 
 mod command;
-pub(crate) mod copy_up;
+mod copy_up;
 mod devices;
-pub(crate) mod etc;
+mod etc;
 mod linux;
 mod mounts;
 mod process;

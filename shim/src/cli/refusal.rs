@@ -93,7 +93,6 @@ const OTHERS: &[(&str, &str, &str, &str)] = &[
     ("volume create", "--type", "", SWARM),
 ];
 
-const LOGIN: &str = "use docker's or podman's login; dhow reads ~/.docker/config.json";
 const SWARM: &str = "it is part of Swarm, and dhow has one machine and no daemon";
 const LATER: &str = "it comes later";
 const BUILD: &str = "building images comes later; use buildah or docker build, then 'dhow load'";
@@ -128,8 +127,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("system events", LATER),
     ("history", "see 'dhow image inspect' until it comes"),
     ("image history", "see 'dhow image inspect' until it comes"),
-    ("login", LOGIN),
-    ("logout", LOGIN),
     ("manifest", LATER),
     ("network", NETWORK),
     ("pause", LATER),

@@ -1,8 +1,14 @@
 //! Verbs on registries, and lists of images there.
 
 use super::verbs::verbs;
+use crate::command::registry::{login, logout};
 
 verbs! {
     /// Verbs that stand alone.
-    RegistryVerb {}
+    RegistryVerb {
+        /// Log in to a registry
+        Login(login::Login),
+        /// Log out from a registry
+        Logout(logout::Logout),
+    }
 }

@@ -63,10 +63,12 @@ fn line(error: &clap::Error) -> String {
             if let Some(reason) = refusal::flag(&verb, &flag) {
                 return format!("{flag} is not supported: {reason}");
             }
-            let word = if flag.starts_with("--") { "flag" } else { "shorthand flag" };
             let near = context(error, ContextKind::SuggestedArg);
             let near = near.map_or_else(String::new, |n| format!("; did you mean {n}?"));
-            format!("unknown {word}: {flag}{near}; {see}")
+            match flag.strip_prefix('-').filter(|short| !short.starts_with('-')) {
+                Some(short) => format!("unknown shorthand flag: {}; {see}", cluster(short)),
+                None => format!("unknown flag: {flag}{near}; {see}"),
+            }
         }
         ErrorKind::InvalidSubcommand => {
             let name = context(error, ContextKind::InvalidSubcommand).unwrap_or_default();
@@ -97,6 +99,16 @@ fn line(error: &clap::Error) -> String {
             format!("{}; {see}", first.strip_prefix("error: ").unwrap_or(first))
         }
     }
+}
+
+/// `'e' in -e`: an unknown letter, and what was typed from it on.
+fn cluster(short: &str) -> String {
+    let letter = short.chars().next().unwrap_or_default();
+    let typed = std::env::args().skip(1).find_map(|word| {
+        let letters = word.strip_prefix('-').filter(|w| !w.starts_with('-'))?;
+        letters.find(letter).map(|at| letters[at..].to_owned())
+    });
+    format!("'{letter}' in -{}", typed.unwrap_or_else(|| short.to_owned()))
 }
 
 fn possible(error: &clap::Error) -> String {

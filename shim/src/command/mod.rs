@@ -4,5 +4,6 @@
 pub mod container;
 pub mod image;
 pub mod inspect;
+pub mod registry;
 pub mod system;
 pub mod volume;

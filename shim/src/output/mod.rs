@@ -1,5 +1,6 @@
 //! What people read: tables, templates, times, sizes, names, progress.
 
+mod ask;
 pub mod file;
 pub mod human;
 mod listing;
@@ -14,6 +15,7 @@ use std::io::Write;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 
+pub use ask::{Answer, ask};
 pub use listing::{Column, Format, listing};
 pub use nearest::nearest;
 pub use pretty::pretty;
