@@ -1,7 +1,7 @@
 //! Where everything is: stores, runtime, images. Handed to every verb.
 
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use dhow_image::registry::{self, Keyring};
 use dhow_image::store::Store;
@@ -67,7 +67,7 @@ pub struct Host {
     /// config.json and daemon.json, read when first asked for.
     pub settings: settings::Settings,
     runtime: PathBuf,
-    images: OnceCell<Store>,
+    images: OnceLock<Store>,
 }
 
 impl Host {
@@ -87,7 +87,7 @@ impl Host {
             paths,
             settings,
             runtime,
-            images: OnceCell::new(),
+            images: OnceLock::new(),
         })
     }
 

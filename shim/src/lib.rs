@@ -16,6 +16,7 @@ pub mod model;
 pub mod monitor;
 pub mod options;
 pub mod output;
+pub mod reach;
 pub mod settings;
 pub mod store;
 

@@ -35,6 +35,11 @@ impl RootDir {
         Ok(Self { fd, path })
     }
 
+    /// The directory that `fd` is; `path` is what errors call it.
+    pub fn from_fd(fd: OwnedFd, path: impl Into<PathBuf>) -> Self {
+        Self { fd, path: path.into() }
+    }
+
     /// Where it was, for errors.
     pub fn path(&self) -> &Path {
         &self.path

@@ -6,9 +6,9 @@
 //! paths are opened inside the root only, and nothing of it reaches annotations.
 
 mod command;
-mod copy_up;
+pub(crate) mod copy_up;
 mod devices;
-mod etc;
+pub(crate) mod etc;
 mod linux;
 mod mounts;
 mod process;

@@ -1,6 +1,6 @@
 //! The container's root, held by a descriptor: no path of the image leads out of it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -25,18 +25,29 @@ impl RootDir {
         Ok(Self { fd, path: path.to_owned() })
     }
 
+    /// The root that `fd` is; `path` is what messages call it.
+    pub fn from_fd(fd: OwnedFd, path: impl Into<PathBuf>) -> Self {
+        Self { fd, path: path.into() }
+    }
+
+    /// The directory itself.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// Its path on the host, for messages and for the image library.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Opens `path` inside the root, symlinks and `..` confined to it.
-    pub fn at(&self, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+    pub fn at(&self, path: impl AsRef<[u8]>, flags: OFlag) -> Result<OwnedFd, Errno> {
         let how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC)
             // CVE-2019-14271 and its kind: magic links would lead to the host.
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let path = if path.is_empty() { "." } else { path };
+        let path = path.as_ref();
+        let path = if path.is_empty() { b"." } else { path };
         loop {
             match openat2(self.fd.as_fd(), path, how) {
                 // KERNEL: openat2(2): a rename raced with `..`; ask again.

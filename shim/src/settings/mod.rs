@@ -5,8 +5,8 @@ mod client;
 mod daemon;
 mod read;
 
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::error::Result;
 
@@ -21,8 +21,8 @@ const DAEMON: [&str; 2] = ["/etc/dhow/daemon.json", "/etc/docker/daemon.json"];
 pub struct Settings {
     client_file: Option<PathBuf>,
     daemon_file: Option<PathBuf>,
-    client: OnceCell<Client>,
-    daemon: OnceCell<Daemon>,
+    client: OnceLock<Client>,
+    daemon: OnceLock<Daemon>,
 }
 
 impl Settings {

@@ -4,7 +4,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dhow_image::layer::{RootDir, export};
+use dhow_image::layer::export;
 
 use crate::error::Result;
 use crate::exit::Exit;
@@ -32,12 +32,8 @@ impl Export {
 
     fn perform(&self, host: &Host) -> Result<()> {
         let record = host.containers.find(&self.container)?.record;
-        // The layers are read where they lie, topmost first: nothing to mount.
-        let upper = host.paths.container(&record.id).join("upper");
-        let lower = record.layers.iter().rev().map(|chain| host.paths.layer_fs(chain));
-        let dirs = std::iter::once(upper).chain(lower);
-        let dirs: dhow_image::Result<Vec<RootDir>> = dirs.map(RootDir::open).collect();
-        let dirs = dirs.map_err(of_image)?;
+        // Read where they lie: nothing to mount.
+        let dirs = crate::reach::layers(host, &record)?;
         crate::events::of_container(&host.paths, &record, "export", &[]);
         file::write(self.output.as_deref().map(Path::new), |out| {
             export(&dirs, BufWriter::with_capacity(1 << 18, out)).map(drop).map_err(of_image)
