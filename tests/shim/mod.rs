@@ -4,6 +4,7 @@ mod crash;
 mod exec;
 mod exit;
 mod flags;
+mod health;
 mod hello;
 mod hostile;
 mod images;

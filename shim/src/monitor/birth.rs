@@ -129,6 +129,7 @@ impl<'a> Birth<'a> {
             monitor_pid: std::process::id() as i32,
             started_at: Some(Timestamp::now()),
             restart_count: self.state.restart_count,
+            health: super::health::at_start(self.record, self.state.health.take()),
             ..State::default()
         };
         Ok(())

@@ -50,6 +50,11 @@ fn not_running(record: &Record) -> Error {
     Error::conflict(format!("container {} is not running", record.name))
 }
 
+/// Freezes all processes of the container, or thaws them.
+pub fn freeze(host: &Host, record: &Record, freeze: bool) -> Result<()> {
+    Line::ask(host, record, Frame::Freeze(freeze))
+}
+
 /// Ends the container: `signal`, and after `patience` SIGKILL. Not running is fine.
 pub fn stop(host: &Host, record: &Record, signal: i32, patience: Option<Duration>) -> Result<()> {
     let state = state(host, record)?;

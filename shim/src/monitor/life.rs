@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::birth::{Birth, Born};
+use super::living::Life;
 use super::lock::Lock;
 use super::log::{Limits, Writer};
 use super::oom::Counter;
@@ -25,7 +26,7 @@ use super::task::{Purpose, Task};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Host, Paths};
-use crate::model::{State, Status};
+use crate::model::{State, Status, Wellness};
 use crate::settings::Settings;
 
 /// The monitor's whole program; its task comes over fd 0.
@@ -137,7 +138,7 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
     let mut pause = None;
     loop {
         let began = Instant::now();
-        let (code, oom_killed) = serve(&birth.state, &mut server, born)?;
+        let (code, oom_killed) = serve(&mut birth, &mut server, born)?;
         let error = [birth.clean(), server.trouble.take()].into_iter().flatten();
         let error = error.collect::<Vec<_>>().join("; ");
         birth.state = super::ended(std::mem::take(&mut birth.state), code, oom_killed, error);
@@ -161,14 +162,18 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
 }
 
 /// One life: its streams until its end; its exit code, and whether memory was its end.
-fn serve(state: &State, server: &mut Server, born: Born) -> Option<(i32, bool)> {
+fn serve(birth: &mut Birth<'_>, server: &mut Server, born: Born) -> Option<(i32, bool)> {
     server.join(born.streams);
-    server.serve(born.init.as_fd(), state.pid).ok()?;
+    let init = born.init.try_clone().ok()?;
+    server.serve(&mut Life::new(birth, born.init).ok()?).ok()?;
     let code = if std::mem::take(&mut server.orphan) {
-        super::reconcile::code_of_orphan(state, born.init.as_fd())
+        super::reconcile::code_of_orphan(&birth.state, init.as_fd())
     } else {
-        dhow_kernel::process::reap(born.init.as_fd()).ok().flatten().unwrap_or(-1)
+        dhow_kernel::process::reap(init.as_fd()).ok().flatten().unwrap_or(-1)
     };
+    if let Some(health) = &mut birth.state.health {
+        health.status = Wellness::Unhealthy; // DOCKER: nobody checks any more
+    }
     server.drain();
     Some((code, born.oom.counted()))
 }

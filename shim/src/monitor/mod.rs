@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! start ─▶ task ─▶ life: birth (rootfs, stdio, runtime), server (peer, log), oom, restart
+//!                        living: health, beside (files, command, children)
 //! attach ─▶ protocol ◀─ server        control, reconcile ─▶ lock, process
 //! ```
 //!
@@ -9,11 +10,18 @@
 //! way to ask how a container is: it puts right what a killed monitor left.
 
 mod attach;
+mod beside;
 mod birth;
+mod children;
+mod command;
 mod control;
 mod exec;
+
+mod files;
+mod health;
 mod hold;
 mod life;
+mod living;
 mod lock;
 pub mod log;
 mod logs;
@@ -43,8 +51,9 @@ use crate::events;
 use crate::host::Host;
 use crate::model::{Record, State, Status};
 
-pub use control::{signal, stop, wait};
+pub use control::{freeze, signal, stop, wait};
 pub use exec::{Exec, exec};
+pub use files::running as execs;
 pub use hold::{Hold, Still, hold};
 pub use life::main;
 pub use logs::{LogOptions, logs};

@@ -70,7 +70,7 @@ fn answer<'a>(
                 let (pid, steps) = (started.pid, started.steps);
                 return Ok(Running { pid, steps, host, record, attach, line });
             }
-            Some(Frame::Failed(failed)) => return Err(typed(failed)),
+            Some(Frame::Failed(failed)) => return Err(failed.into()),
             Some(_) => {}
             None => {
                 state(host, record)?; // sweeps what it left
@@ -83,13 +83,15 @@ fn answer<'a>(
     }
 }
 
-fn typed(failed: Failed) -> Error {
-    let kind = match Exit(failed.code) {
-        Exit::NOT_EXECUTABLE => Kind::NotExecutable,
-        Exit::NO_COMMAND => Kind::NoCommand,
-        _ => Kind::Engine,
-    };
-    Error::new(kind, failed.message)
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        let kind = match Exit(failed.code) {
+            Exit::NOT_EXECUTABLE => Kind::NotExecutable,
+            Exit::NO_COMMAND => Kind::NoCommand,
+            _ => Kind::Engine,
+        };
+        Self::new(kind, failed.message)
+    }
 }
 
 /// The lock of a container that does not run.
