@@ -18,6 +18,9 @@ impl Exit {
     /// The container's command was not found.
     pub const NO_COMMAND: Self = Self(127);
 
+    /// docker's code for a `--format` of `events` that can't be read (EX_USAGE).
+    pub const FORMAT: Self = Self(64);
+
     /// The code of a command that was ended by signal `n`.
     pub const fn signal(n: i32) -> Self {
         Self(128_u8.wrapping_add(n as u8))

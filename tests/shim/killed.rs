@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// The processes of this world that are the dhow program itself: its monitors.
-fn monitors(w: &World) -> Vec<i32> {
+pub fn monitors(w: &World) -> Vec<i32> {
     let dhow = fs::canonicalize(e2e::program("dhow")).unwrap();
     let all = leaks::processes(w.name(), &BTreeSet::new());
     let is_dhow = |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|p| p == dhow);

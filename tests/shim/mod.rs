@@ -1,6 +1,7 @@
 //! dhow: docker's command line.
 
 mod crash;
+mod events;
 mod exec;
 mod exit;
 mod flags;

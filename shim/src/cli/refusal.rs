@@ -123,8 +123,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("container cp", "use 'dhow exec NAME tar' or 'dhow export NAME' until it comes"),
     ("diff", LATER),
     ("container diff", LATER),
-    ("events", LATER),
-    ("system events", LATER),
     ("history", "see 'dhow image inspect' until it comes"),
     ("image history", "see 'dhow image inspect' until it comes"),
     ("manifest", LATER),

@@ -24,7 +24,7 @@ const BEGIN: &[u8] = b"{\"Type\":\"";
 
 /// The path of the `n`th older file; 0 is the one written to.
 pub fn path(root: &Path, n: u32) -> PathBuf {
-    root.join(if n == 0 { "events".to_owned() } else { format!("events.{n}") })
+    crate::store::rotated(&root.join("events"), n)
 }
 
 /// Appends `event`.

@@ -8,7 +8,10 @@
 //! readers sleep on inotify until there is one.
 
 mod event;
-pub mod journal;
+mod filter;
+mod journal;
+mod read;
+mod show;
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +22,9 @@ use crate::host::Paths;
 use crate::model::{Record, State};
 
 pub use event::{Actor, Event, Kind};
+pub use filter::Filter;
+pub use read::{Span, read};
+pub use show::Look;
 
 /// Appends one event. Best effort: a journal that can't be written fails no verb.
 pub fn emit(paths: &Paths, kind: Kind, action: &str, id: &str, attributes: &[(&str, &str)]) {
@@ -79,7 +85,7 @@ pub fn of_end(paths: &Paths, record: &Record, state: &State, lasted: Duration) {
     if state.oom_killed {
         of_container(paths, record, "oom", &[]);
     }
+    of_volumes(paths, record, "unmount");
     let (code, lasted) = (state.exit_code.to_string(), lasted.as_secs().to_string());
     of_container(paths, record, "die", &[("execDuration", &lasted), ("exitCode", &code)]);
-    of_volumes(paths, record, "unmount");
 }

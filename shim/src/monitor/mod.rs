@@ -62,6 +62,7 @@ pub use reconcile::state;
 pub use start::{Running, Start, start};
 pub use task::ARGUMENT;
 pub use terminal::DetachKeys;
+pub use watch::Watch;
 
 /// The monitor's socket in RUN/monitors/ID.
 const ATTACH: &str = "attach.sock";

@@ -6,17 +6,21 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Result};
 
-/// RFC 3339, a date, seconds since 1970 (with a fraction), or an age as `10m` counted from `now`.
+/// RFC 3339 or a part of it, seconds since 1970 (with a fraction), or an age as `10m` counted from `now`.
 pub fn moment(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp> {
-    seconds(text)
-        .or_else(|| text.parse::<Timestamp>().ok())
-        .or_else(|| civil(text))
-        .or_else(|| now.checked_sub(jiff::SignedDuration::try_from(duration(text)?).ok()?).ok())
-        .ok_or_else(|| {
-            Error::usage(format!(
-                "{flag}: \"{text}\" is no time; write 2026-01-02T15:04:05, seconds since 1970, or an age as 10m"
-            ))
-        })
+    seconds(text).or_else(|| date(text)).or_else(|| age(text, now)).ok_or_else(|| {
+        Error::usage(format!(
+            "{flag}: failed to parse value as time or duration: \"{text}\"; \
+             write 2026-01-02T15:04:05, seconds since 1970, or an age as 10m"
+        ))
+    })
+}
+
+/// `-10m` is still to come.
+fn age(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let (to_come, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let age = jiff::SignedDuration::try_from(duration(text)?).ok()?;
+    if to_come { now.checked_add(age) } else { now.checked_sub(age) }.ok()
 }
 
 fn seconds(text: &str) -> Option<Timestamp> {
@@ -28,12 +32,19 @@ fn seconds(text: &str) -> Option<Timestamp> {
     Timestamp::new(whole.parse().ok()?, nanos).ok()
 }
 
-/// Without a zone: the machine's own time.
-fn civil(text: &str) -> Option<Timestamp> {
-    let local: jiff::civil::DateTime = text.parse().ok().or_else(|| {
-        let date: jiff::civil::Date = text.parse().ok()?;
-        Some(date.to_datetime(jiff::civil::Time::midnight()))
-    })?;
+/// A date, with as much of a time as was typed; without a zone it is the machine's own.
+fn date(text: &str) -> Option<Timestamp> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let rest = rest.strip_prefix(['T', 't', ' ']).unwrap_or(rest);
+    let (time, zone) = rest.split_at(rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len()));
+    let more = ["T00:00:00", ":00:00", ":00", ""];
+    let typed = if time.is_empty() { 0 } else { time.matches(':').count() + 1 };
+    let between = if time.is_empty() { "" } else { "T" };
+    let whole = format!("{date}{between}{time}{}", more.get(typed)?);
+    if !zone.is_empty() {
+        return format!("{whole}{zone}").parse().ok();
+    }
+    let local: jiff::civil::DateTime = whole.parse().ok()?;
     Some(local.to_zoned(jiff::tz::TimeZone::system()).ok()?.timestamp())
 }
 
@@ -102,7 +113,15 @@ mod tests {
         assert_eq!(at("1h30m"), "2026-01-01T22:30:00Z");
         assert_eq!(at("0.5"), "1970-01-01T00:00:00.5Z");
         assert_eq!(at("2026-01-01T10:00:00+01:00"), "2026-01-01T09:00:00Z");
-        assert!(moment("--since", "2026-01-01", now).is_ok());
+        assert_eq!(at("2026-01-01T10Z"), "2026-01-01T10:00:00Z");
+        assert_eq!(at("2026-01-01T10:30Z"), "2026-01-01T10:30:00Z");
+        assert_eq!(at("2026-01-01T10:30:05.25Z"), "2026-01-01T10:30:05.25Z");
+        assert_eq!(at("2026-01-01Z"), "2026-01-01T00:00:00Z");
+        assert_eq!(at("2026-01-01-01:00"), "2026-01-01T01:00:00Z");
+        assert_eq!(at("-1m"), "2026-01-02T00:01:00Z");
+        for local in ["2026-01-01", "2026-01-01T10", "2026-01-01T10:30", "2026-01-01T10:30:05"] {
+            assert!(moment("--since", local, now).is_ok(), "{local}");
+        }
         assert!(moment("--since", "soon", now).is_err());
         assert_eq!(duration("1.5s"), Some(Duration::from_millis(1500)));
     }

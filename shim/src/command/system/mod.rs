@@ -1,4 +1,5 @@
 //! Verbs of the machine.
 
+pub mod events;
 pub mod info;
 pub mod version;
