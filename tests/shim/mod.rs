@@ -1,5 +1,6 @@
 //! dhow: docker's command line.
 
+mod boot;
 mod crash;
 mod events;
 mod exec;
@@ -14,6 +15,7 @@ mod lifecycle;
 mod login;
 mod logs;
 mod peers;
+mod restart;
 mod streams;
 mod terminal;
 mod tour;

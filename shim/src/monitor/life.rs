@@ -18,7 +18,7 @@ use super::log::{Limits, Writer};
 use super::oom::Counter;
 use super::peer::Peer;
 use super::process;
-use super::protocol::{Exited, Frame, Role, Started};
+use super::protocol::{Exited, Frame, Role, Started, Stopping};
 use super::restart::{self, Ending};
 use super::server::Server;
 use super::stdio::{self, Streams};
@@ -26,7 +26,7 @@ use super::task::{Purpose, Task};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Host, Paths};
-use crate::model::{State, Status, Wellness};
+use crate::model::{State, Status};
 use crate::settings::Settings;
 
 /// The monitor's whole program; its task comes over fd 0.
@@ -142,11 +142,12 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
         let error = [birth.clean(), server.trouble.take()].into_iter().flatten();
         let error = error.collect::<Vec<_>>().join("; ");
         birth.state = super::ended(std::mem::take(&mut birth.state), code, oom_killed, error);
+        birth.renew();
         let ending = Ending {
             code,
             lasted: began.elapsed(),
             restarts: birth.state.restart_count,
-            wanted: server.stopping,
+            wanted: server.stopping.is_some(),
             pause,
         };
         let lasted = ending.lasted;
@@ -171,9 +172,6 @@ fn serve(birth: &mut Birth<'_>, server: &mut Server, born: Born) -> Option<(i32,
     } else {
         dhow_kernel::process::reap(init.as_fd()).ok().flatten().unwrap_or(-1)
     };
-    if let Some(health) = &mut birth.state.health {
-        health.status = Wellness::Unhealthy; // DOCKER: nobody checks any more
-    }
     server.drain();
     Some((code, born.oom.counted()))
 }
@@ -216,8 +214,8 @@ fn finish(birth: &Birth<'_>, lock: Lock, server: Server, lasted: Option<Duration
         birth.tell_end(lasted);
         super::remove_quietly(host, record);
     } else {
-        let state =
-            State { monitor_pid: 0, stopped_by_user: server.stopping, ..birth.state.clone() };
+        let stopped_by_user = server.stopping == Some(Stopping::ByUser);
+        let state = State { monitor_pid: 0, stopped_by_user, ..birth.state.clone() };
         let kept = host.containers.write_state(record, &state);
         birth.tell_end(lasted);
         if kept.is_err() {

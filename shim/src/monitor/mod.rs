@@ -12,6 +12,7 @@
 mod attach;
 mod beside;
 mod birth;
+mod boot;
 mod children;
 mod command;
 mod control;
@@ -49,8 +50,9 @@ use jiff::Timestamp;
 use crate::error::{Error, Result};
 use crate::events;
 use crate::host::Host;
-use crate::model::{Record, State, Status};
+use crate::model::{Record, State, Status, Wellness};
 
+pub use boot::{Outcome, close, revive};
 pub use control::{freeze, signal, stop, wait};
 pub use exec::{Exec, exec};
 pub use files::running as execs;
@@ -59,7 +61,7 @@ pub use life::main;
 pub use logs::{LogOptions, logs};
 pub use protocol::Step;
 pub use reconcile::state;
-pub use start::{Running, Start, start};
+pub use start::{Running, Start, ensure, start};
 pub use task::ARGUMENT;
 pub use terminal::DetachKeys;
 pub use watch::Watch;
@@ -155,7 +157,10 @@ fn clear(host: &Host, id: &str) {
 }
 
 /// `state`, ended.
-fn ended(state: State, code: i32, oom_killed: bool, error: String) -> State {
+fn ended(mut state: State, code: i32, oom_killed: bool, error: String) -> State {
+    if let Some(health) = &mut state.health {
+        health.status = Wellness::Unhealthy; // DOCKER: nobody checks any more
+    }
     State {
         status: Status::Exited,
         pid: 0,

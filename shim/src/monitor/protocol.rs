@@ -76,6 +76,15 @@ pub struct Exited {
     pub code: i32,
 }
 
+/// Who asked for the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// The user: `unless-stopped` leaves it so.
+    ByUser = 0,
+    /// The machine goes down: it goes on when that is back.
+    ByMachine = 1,
+}
+
 /// One more process in the container that nobody waits for; RUN/monitors/ID has its files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecOrder {
@@ -98,8 +107,8 @@ pub enum Frame {
     StdinEnd,
     /// Client: its terminal's rows and columns.
     Resize(u16, u16),
-    /// Client: what ends now was ended by the user; no restart.
-    Stopping,
+    /// Client: what ends now was asked for; no restart.
+    Stopping(Stopping),
     /// Client: run this beside the container's first process.
     Exec(ExecOrder),
     /// Client: freeze all of the container's processes, or thaw them.
@@ -143,7 +152,7 @@ impl Frame {
                 let [c, d] = columns.to_le_bytes();
                 raw(out, 4, &[a, b, c, d]);
             }
-            Self::Stopping => raw(out, 5, &[]),
+            Self::Stopping(why) => raw(out, 5, &[*why as u8]),
             Self::Exec(order) => json(out, 6, order),
             Self::Freeze(freeze) => raw(out, 7, &[u8::from(*freeze)]),
             Self::Welcome(version) => raw(out, 16, &version.to_le_bytes()),
@@ -172,7 +181,8 @@ impl Frame {
             (4, &[a, b, c, d]) => {
                 Self::Resize(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
             }
-            (5, []) => Self::Stopping,
+            (5, [0]) => Self::Stopping(Stopping::ByUser),
+            (5, [1]) => Self::Stopping(Stopping::ByMachine),
             (6, json) => Self::Exec(parse(json)?),
             (7, [freeze]) => Self::Freeze(*freeze != 0),
             (16, &[a, b, c, d]) => Self::Welcome(u32::from_le_bytes([a, b, c, d])),
@@ -261,7 +271,8 @@ mod tests {
             bytes().prop_map(Frame::Stdin),
             Just(Frame::StdinEnd),
             any::<(u16, u16)>().prop_map(|(r, c)| Frame::Resize(r, c)),
-            Just(Frame::Stopping),
+            prop_oneof![Just(Stopping::ByUser), Just(Stopping::ByMachine)]
+                .prop_map(Frame::Stopping),
             Just(Frame::Done),
             any::<bool>().prop_map(Frame::Freeze),
             ("[0-9a-f]{0,64}", any::<bool>(), proptest::collection::vec(".*", 0..3))

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::living::{Answer, Life};
 use super::log::{Stream, Writer};
 use super::peer::Peer;
-use super::protocol::{Exited, Failed, Frame, Role, VERSION};
+use super::protocol::{Exited, Failed, Frame, Role, Stopping, VERSION};
 use super::stdio::Streams;
 use crate::error::{Error, Result};
 
@@ -36,8 +36,8 @@ pub struct Server {
     log: Option<Writer>,
     /// What went wrong beside the container, a full log's disk say; it goes on without.
     pub trouble: Option<String>,
-    /// The user has asked for the end that comes.
-    pub stopping: bool,
+    /// The end that comes was asked for.
+    pub stopping: Option<Stopping>,
     /// The container's first process is not our child.
     pub orphan: bool,
     buffer: Box<[u8]>,
@@ -82,7 +82,7 @@ impl Server {
             wishes: Vec::new(),
             log,
             trouble: None,
-            stopping: false,
+            stopping: None,
             orphan: false,
             buffer: vec![0; 64 * 1024].into(),
         }
@@ -166,8 +166,8 @@ impl Server {
         let until = Instant::now() + pause;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.stopping {
-                return self.stopping;
+            if left.is_zero() || self.stopping.is_some() {
+                return self.stopping.is_some();
             }
             let Ok(ready) = self.wait(None, timeout(Some(left))) else { return true };
             for (source, events) in ready {
@@ -342,7 +342,7 @@ impl Server {
                     let _ = dhow_kernel::tty::resize(master.as_fd(), rows, columns);
                 }
             }
-            (Some(_), Frame::Stopping) => self.stopping = true,
+            (Some(_), Frame::Stopping(why)) => self.stopping = Some(why),
             (Some(_), wish @ (Frame::Exec(_) | Frame::Freeze(_))) => {
                 self.wishes.push((peer.number, wish));
             }
