@@ -1,12 +1,13 @@
 //! dhow: docker's command line.
 
-mod boot;
 mod crash;
 mod events;
 mod exec;
 mod exit;
 mod flags;
-mod health;
+mod flags_limits;
+mod flags_mounts;
+mod flags_spaces;
 mod hello;
 mod hostile;
 mod images;
@@ -15,7 +16,6 @@ mod lifecycle;
 mod login;
 mod logs;
 mod peers;
-mod restart;
 mod streams;
 mod terminal;
 mod tour;

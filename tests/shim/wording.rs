@@ -54,12 +54,10 @@ fn what_docker_has_and_dhow_lacks_is_refused_by_name() {
     for (flag, why) in [
         ("-p=80:80", "bridge networks"),
         ("--init", "embedded init"),
-        ("--health-cmd=x", "health checks"),
-        ("--gpus=all", "GPUs"),
         ("--network=bridge", "bridge networks"),
-        ("--volume=/a:/b:rshared", "rshared"),
         ("--log-driver=syslog", "json-file"),
-        ("--ipc=shareable", "--ipc"),
+        ("--ipc=what", "invalid IPC mode"),
+        ("--userns=private", "invalid USER mode"),
     ] {
         w.dhow(["run", flag, "busybox", "true"]).code(125).err_has(why);
     }

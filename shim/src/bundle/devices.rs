@@ -28,6 +28,11 @@ pub fn devices(host: &HostConfig) -> Result<(Vec<LinuxDevice>, Vec<LinuxDeviceCg
     if host.privileged {
         let mut nodes = Vec::new();
         walk(Path::new("/dev"), &mut nodes);
+        // All of the host's are there under their own names; a --device may give another.
+        let renamed = |d: &&Device| d.path_on_host != d.path_in_container;
+        for device in host.devices.iter().flatten().filter(renamed) {
+            add(device, &mut nodes, &mut Vec::new())?;
+        }
         return Ok((nodes, vec![rule("a *:* rwm", true)]));
     }
     let mut nodes = Vec::new();
@@ -47,7 +52,7 @@ fn add(
     rules: &mut Vec<LinuxDeviceCgroup>,
 ) -> Result<()> {
     let source = Path::new(&device.path_on_host);
-    let meta = std::fs::metadata(source).map_err(|e| Error::io("--device", source, e))?;
+    let meta = std::fs::metadata(source).map_err(|e| not_a_device(source, e))?;
     let mut found = Vec::new();
     if meta.is_dir() {
         walk(source, &mut found);
@@ -59,7 +64,7 @@ fn add(
         }));
     }
     if found.is_empty() {
-        return Err(Error::io("--device", source, "is not a device"));
+        return Err(not_a_device(source, "not a device node"));
     }
     for mut node in found {
         let below = node.path().strip_prefix(source).map(Path::to_owned).unwrap_or_default();
@@ -77,6 +82,13 @@ fn add(
         nodes.push(node);
     }
     Ok(())
+}
+
+fn not_a_device(source: &Path, why: impl std::fmt::Display) -> Error {
+    Error::engine(format!(
+        "error gathering device information while adding custom device \"{}\": {why}",
+        source.display()
+    ))
 }
 
 /// What the runtime makes itself, or what belongs to another mount.

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{
-    Linux, LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids,
-    LinuxResources,
+    Linux, LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources,
 };
 
-use crate::bundle::{Shares, devices, seccomp};
+use crate::bundle::{Shares, block_io, devices, is_shared, joining, seccomp};
 use crate::error::Result;
 use crate::model::{HostConfig, Record};
 use crate::options::rights;
@@ -37,7 +36,7 @@ pub fn linux(record: &Record, security: &rights::Security, shares: &Shares) -> R
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces(host, shares)))
-        .set_resources(Some(resources(host, rules)))
+        .set_resources(Some(resources(host, rules)?))
         .set_devices((!nodes.is_empty()).then_some(nodes))
         .set_cgroups_path(Some(cgroup(record)))
         .set_sysctl(sysctls(host))
@@ -70,23 +69,24 @@ fn namespaces(host: &HostConfig, shares: &Shares) -> Vec<LinuxNamespace> {
         space.set_typ(kind).set_path(path);
         space
     };
-    let of = |pid: i32, name: &str| Some(PathBuf::from(format!("/proc/{pid}/ns/{name}")));
     let mut all = vec![space(LinuxNamespaceType::Mount, None)];
-    match (host.pid_mode.as_str(), shares.pid) {
-        (_, Some(pid)) => all.push(space(LinuxNamespaceType::Pid, of(pid, "pid"))),
+    match (host.pid_mode.as_str(), &shares.pid) {
+        (_, Some(fd)) => all.push(space(LinuxNamespaceType::Pid, Some(joining::path(fd)))),
         ("host", None) => {}
         _ => all.push(space(LinuxNamespaceType::Pid, None)),
     }
-    match (host.network_mode.as_str(), shares.network) {
-        (_, Some(pid)) => all.push(space(LinuxNamespaceType::Network, of(pid, "net"))),
+    match (host.network_mode.as_str(), &shares.network) {
+        (_, Some(fd)) => all.push(space(LinuxNamespaceType::Network, Some(joining::path(fd)))),
         ("host", None) => {}
         _ => all.push(space(LinuxNamespaceType::Network, None)),
     }
     if host.uts_mode != "host" {
         all.push(space(LinuxNamespaceType::Uts, None));
     }
-    if host.ipc_mode != "host" {
-        all.push(space(LinuxNamespaceType::Ipc, None));
+    match (host.ipc_mode.as_str(), &shares.ipc) {
+        (_, Some(fd)) => all.push(space(LinuxNamespaceType::Ipc, Some(joining::path(fd)))),
+        ("host", None) => {}
+        _ => all.push(space(LinuxNamespaceType::Ipc, None)),
     }
     // DIFFERS: docker keeps the host's cgroup namespace on cgroup v1; ours is private
     // everywhere (CVE-2023-25809 and its kind need the host's).
@@ -108,14 +108,17 @@ fn sysctls(host: &HostConfig) -> Option<HashMap<String, String>> {
 }
 
 fn propagation(record: &Record) -> Option<String> {
-    let slave = record.mounts.iter().any(|m| m.propagation.ends_with("slave"));
-    slave.then(|| "rslave".to_owned())
+    let any = |test: fn(&str) -> bool| record.mounts.iter().any(|m| test(&m.propagation));
+    if any(is_shared) {
+        return Some("shared".to_owned());
+    }
+    any(|mode| mode.ends_with("slave")).then(|| "rslave".to_owned())
 }
 
 fn resources(
     host: &HostConfig,
     rules: Vec<oci_spec::runtime::LinuxDeviceCgroup>,
-) -> LinuxResources {
+) -> Result<LinuxResources> {
     let mut resources = LinuxResources::default();
     resources.set_devices(Some(rules)).set_memory(memory(host)).set_cpu(cpu(host)).set_pids(
         host.pids_limit.filter(|n| *n > 0).map(|n| {
@@ -124,12 +127,8 @@ fn resources(
             pids
         }),
     );
-    if host.blkio_weight != 0 {
-        let mut io = LinuxBlockIo::default();
-        io.set_weight(Some(host.blkio_weight));
-        resources.set_block_io(Some(io));
-    }
-    resources
+    resources.set_block_io(block_io::limits(host)?);
+    Ok(resources)
 }
 
 fn memory(host: &HostConfig) -> Option<LinuxMemory> {
@@ -157,6 +156,10 @@ fn cpu(host: &HostConfig) -> Option<LinuxCpu> {
     cpu.set_shares((host.cpu_shares != 0).then_some(host.cpu_shares as u64))
         .set_cpus(text(&host.cpuset_cpus))
         .set_mems(text(&host.cpuset_mems));
+    cpu.set_realtime_period(
+        (host.cpu_realtime_period != 0).then_some(host.cpu_realtime_period as u64),
+    )
+    .set_realtime_runtime((host.cpu_realtime_runtime != 0).then_some(host.cpu_realtime_runtime));
     if host.nano_cpus == 0 {
         cpu.set_period((host.cpu_period != 0).then_some(host.cpu_period as u64));
         cpu.set_quota((host.cpu_quota != 0).then_some(host.cpu_quota));

@@ -5,49 +5,67 @@
 //! runtime to create the container. What the image says is hostile input here:
 //! paths are opened inside the root only, and nothing of it reaches annotations.
 
+mod block_io;
 mod command;
 pub(crate) mod copy_up;
 mod devices;
 pub(crate) mod etc;
+mod joining;
 mod linux;
 mod mounts;
 mod process;
+mod propagation;
 mod root;
 mod seccomp;
+mod shm;
+mod sources;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Root, Spec, User};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::model::{Record, Status};
+use crate::model::Record;
 use crate::options::rights;
 use crate::store::{Sync, make_dir, write_atomic};
 
+pub use joining::Shares;
+pub use propagation::{is_shared, unescape};
 pub use root::RootDir;
 pub use seccomp::profile as seccomp_profile;
+pub use sources::mounts_more;
 
 /// Settles what needs the mounted root (user, working directory, command,
 /// volumes' first contents) and writes bundle/config.json and the files bound
-/// over /etc/{hosts,hostname,resolv.conf}.
-pub fn prepare(host: &Host, record: &Record) -> Result<()> {
+/// over /etc/{hosts,hostname,resolv.conf}. The answer is to be kept until the
+/// runtime has created the container.
+pub fn prepare(host: &Host, record: &Record) -> Result<Shares> {
     let root = RootDir::open(&host.paths.rootfs(&record.id))?;
+    let shares = Shares::of(host, record)?;
+    let sources = sources::settle(host, record)?;
+    shm::provide(host, record)?;
     copy_up::volumes(&root, record)?;
     etc::write(host, record)?;
-    let spec = assemble(host, record, &root)?;
+    let spec = assemble(host, record, &root, &shares, sources)?;
     let bundle = host.paths.bundle(&record.id);
     make_dir(&bundle)?;
     let bytes = serde_json::to_vec(&spec)
         .map_err(|e| Error::io("encode", &bundle.join("config.json"), e))?;
-    write_atomic(&bundle.join("config.json"), &bytes, Sync::No)
+    write_atomic(&bundle.join("config.json"), &bytes, Sync::No)?;
+    Ok(shares)
 }
 
-fn assemble(host: &Host, record: &Record, root: &RootDir) -> Result<Spec> {
+fn assemble(
+    host: &Host,
+    record: &Record,
+    root: &RootDir,
+    shares: &Shares,
+    sources: Vec<PathBuf>,
+) -> Result<Spec> {
     let options = record.host_config.security_opt.as_deref().unwrap_or_default();
     let security = rights::security(options)?;
-    let shares = Shares::of(host, record)?;
     let mut spec = Spec::default();
     let mut rootfs = Root::default();
     rootfs
@@ -56,9 +74,9 @@ fn assemble(host: &Host, record: &Record, root: &RootDir) -> Result<Spec> {
     // What is written needs no more, and older runtimes refuse what they do not know.
     spec.set_version("1.0.2".into())
         .set_root(Some(rootfs))
-        .set_mounts(Some(mounts::all(host, record)))
+        .set_mounts(Some(mounts::all(host, record, shares, sources)))
         .set_process(Some(process::process(record, root, &security)?))
-        .set_linux(Some(linux::linux(record, &security, &shares)?));
+        .set_linux(Some(linux::linux(record, &security, shares)?));
     let own_name = record.host_config.uts_mode != "host";
     let domain = &record.config.domainname;
     spec.set_hostname(own_name.then(|| record.config.hostname.clone()))
@@ -82,29 +100,4 @@ pub fn user(root: &Path, spec: &str) -> Result<User> {
 pub fn command(root: &Path, args: &[String], env: &[String], cwd: &str) -> Result<()> {
     let name = args.first().map(String::as_str).unwrap_or_default();
     command::check(&RootDir::open(root)?, name, env, cwd)
-}
-
-/// Processes of other containers whose namespaces this one joins.
-pub(crate) struct Shares {
-    pid: Option<i32>,
-    network: Option<i32>,
-}
-
-impl Shares {
-    fn of(host: &Host, record: &Record) -> Result<Self> {
-        Ok(Self {
-            pid: other(host, "--pid", &record.host_config.pid_mode)?,
-            network: other(host, "--network", &record.host_config.network_mode)?,
-        })
-    }
-}
-
-fn other(host: &Host, flag: &str, mode: &str) -> Result<Option<i32>> {
-    let Some(name) = mode.strip_prefix("container:") else { return Ok(None) };
-    let target = host.containers.find(name)?;
-    let state = crate::monitor::state(host, &target.record)?;
-    if matches!(state.status, Status::Running | Status::Paused) && state.pid > 0 {
-        return Ok(Some(state.pid));
-    }
-    Err(Error::conflict(format!("{flag} {mode}: container {} is not running", target.record.name)))
 }

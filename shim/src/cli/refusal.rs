@@ -4,9 +4,6 @@
 const BRIDGE: &str =
     "it comes with bridge networks, which this version lacks; use --network host or none";
 const WINDOWS: &str = "it is for Windows containers";
-const THROTTLE: &str =
-    "block I/O limits of single devices are not in this version; --blkio-weight is";
-const REALTIME: &str = "the kernel's real-time group scheduling is not in this version";
 
 /// Flags of `run` and `create` (long name, short or nothing, reason).
 const RUN: &[(&str, &str, &str)] = &[
@@ -33,27 +30,12 @@ const RUN: &[(&str, &str, &str)] = &[
     ("--dns-option", "", BRIDGE),
     ("--dns-search", "", BRIDGE),
     ("--init", "", "the embedded init is not in this version; use an image with one, as tini"),
-    ("--gpus", "", "GPUs are not in this version; use --device"),
-    ("--blkio-weight-device", "", THROTTLE),
-    ("--device-read-bps", "", THROTTLE),
-    ("--device-read-iops", "", THROTTLE),
-    ("--device-write-bps", "", THROTTLE),
-    ("--device-write-iops", "", THROTTLE),
-    ("--cpu-rt-period", "", REALTIME),
-    ("--cpu-rt-runtime", "", REALTIME),
     ("--cpu-count", "", WINDOWS),
     ("--cpu-percent", "", WINDOWS),
     ("--io-maxbandwidth", "", WINDOWS),
     ("--io-maxiops", "", WINDOWS),
-    ("--isolation", "", WINDOWS),
     ("--kernel-memory", "", "the kernel has dropped it"),
     ("--disable-content-trust", "", "docker's content trust was removed"),
-    (
-        "--storage-opt",
-        "",
-        "an overlay has no options to give; --read-only and --tmpfs bound what is written",
-    ),
-    ("--volume-driver", "", "there are no volume drivers but local"),
     ("--use-api-socket", "", "there is no daemon, so no socket"),
 ];
 

@@ -21,9 +21,14 @@ pub const HELLO: &str = "dhow.local/hello:latest";
 static LAYER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello.tar"));
 
 /// The image that `typed` names, pulled as `--pull` says.
-pub fn find_or_pull(host: &Host, typed: &str, flags: &Flags, out: &mut Output) -> Result<Stored> {
+pub fn find_or_pull(
+    host: &Host,
+    typed: &str,
+    (flags, when): (&Flags, Pull),
+    out: &mut Output,
+) -> Result<Stored> {
     let store = host.images()?;
-    if flags.pull != Pull::Always {
+    if when != Pull::Always {
         match find(store, typed, flags.platform.as_deref()) {
             Err(e) if e.kind == Kind::NotFound => {}
             other => return other,
@@ -33,18 +38,31 @@ pub fn find_or_pull(host: &Host, typed: &str, flags: &Flags, out: &mut Output) -
         }
     }
     let reference = reference(typed)?;
-    if flags.pull == Pull::Never {
+    if when == Pull::Never {
         return Err(Error::not_found(format!(
-            "No such image: {} (and --pull never)",
+            "No such image: {}; --pull never keeps it from being pulled",
             reference.familiar()
         )));
     }
-    if flags.pull == Pull::Missing && !flags.quiet {
+    if when == Pull::Missing && !flags.quiet {
         out.note(&format!("Unable to find image '{}' locally", reference.familiar()));
     }
     let stream = if flags.quiet { Stream::Nowhere } else { Stream::Stderr };
     let pulled = pull(host, &reference, flags.platform.as_deref(), stream)?;
     store.find(&pulled.reference.to_string()).map_err(|e| Error::engine(e.to_string()))
+}
+
+/// docker's warning about an image that this machine's processor can't run by itself.
+pub fn mismatch(image: &Stored) -> Option<String> {
+    let host = Platform::host();
+    let other = !image.platform.architecture.is_empty() && image.platform.fits(&host).is_none();
+    other.then(|| {
+        format!(
+            "WARNING: The requested image's platform ({}) does not match the detected host platform \
+             ({host}) and no specific platform was requested",
+            image.platform
+        )
+    })
 }
 
 /// The image that `typed` names in the store, or dhow's own.

@@ -4,6 +4,7 @@
 mod image;
 mod mounts;
 mod naming;
+mod support;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,7 +16,7 @@ use dhow_image::store::Stored;
 
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::model::{Healthcheck, ImageRef, Record};
+use crate::model::{Healthcheck, HostConfig, ImageRef, Record};
 use crate::options::{Flags, Intent, env, health, rights};
 use crate::output::Output;
 
@@ -38,7 +39,12 @@ pub struct Request<'a> {
 }
 
 /// Makes the container and keeps its record; on failure nothing is left.
-pub fn make(host: &Host, request: Request, out: &mut Output, steps: &mut Steps) -> Result<Record> {
+pub fn make(
+    host: &Host,
+    mut request: Request,
+    out: &mut Output,
+    steps: &mut Steps,
+) -> Result<Record> {
     let flags = request.flags;
     let cidfile = flags.cidfile.as_deref().map(Path::new);
     if let Some(path) = cidfile
@@ -52,8 +58,16 @@ pub fn make(host: &Host, request: Request, out: &mut Output, steps: &mut Steps) 
     if let Some(name) = &flags.name {
         host.containers.free_name(name)?;
     }
+    for line in support::discard(&mut request.intent.host_config)? {
+        out.note(&format!("WARNING: {line}"));
+    }
     let began = Instant::now();
-    let found = image::find_or_pull(host, request.image, flags, out)?;
+    let found = image::find_or_pull(host, request.image, (flags, request.intent.pull), out)?;
+    if flags.platform.is_none()
+        && let Some(line) = image::mismatch(&found)
+    {
+        out.note(&line);
+    }
     let chain = image::layers(host, &found)?;
     let config = found.config(host.images()?).map_err(of_image)?;
     lap(steps, "image", began);
@@ -118,9 +132,9 @@ fn record(
     let intent = request.intent;
     let id = naming::id()?;
     let image_volumes: Vec<String> = image.volumes.iter().cloned().collect();
-    let points = mounts::settle(host, &intent, &flags.files.volumes_from, &image_volumes, volumes)?;
     let mut config = merged(&intent, image, request.image)?;
-    let mut host_config = intent.host_config;
+    let mut host_config = intent.host_config.clone();
+    joined(host, &mut host_config)?;
     host_config.binds = binds(&intent.volumes);
     let runtime = match &flags.runtime {
         Some(name) => crate::host::search(Path::new(name))?,
@@ -137,6 +151,8 @@ fn record(
         ))
     })?;
     let reference = found.names.first().map_or_else(|| found.id().to_string(), ToString::to_string);
+    // Last of what can fail: a volume made here is a volume to remove.
+    let points = mounts::settle(host, &intent, &image_volumes, volumes)?;
     Ok(Record {
         version: Record::VERSION,
         name: match &flags.name {
@@ -158,6 +174,16 @@ fn record(
         mounts: points,
         detach_keys: flags.detach_keys.clone(),
     })
+}
+
+/// Containers whose namespaces are joined, by id: a name may be another's by the next start.
+fn joined(host: &Host, config: &mut HostConfig) -> Result<()> {
+    for mode in [&mut config.network_mode, &mut config.pid_mode, &mut config.ipc_mode] {
+        if let Some(name) = mode.strip_prefix("container:") {
+            *mode = format!("container:{}", host.containers.find(name)?.record.id);
+        }
+    }
+    Ok(())
 }
 
 /// The image's config under the user's, by docker's rules. The image is hostile input.

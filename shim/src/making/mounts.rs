@@ -2,23 +2,25 @@
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::model::{Mount, MountPoint};
-use crate::options::{Intent, mounts::Volume};
+use crate::model::{Depth, Mount, MountPoint};
+use crate::options::Intent;
+use crate::options::mounts::{Volume, from};
 
 use super::naming;
 
-/// Mount points of the user's flags, of `--volumes-from`, and of the image's
-/// VOLUMEs, in that order of right; and the names of the volumes made for them.
+/// Mount points by docker's order of right: `-v` with a source, `--mount` and `--tmpfs`; then
+/// `--volumes-from`, the last of which wins; then `-v PATH` and the image's VOLUMEs. And the
+/// names of the volumes made for them.
 pub fn settle(
     host: &Host,
     intent: &Intent,
-    from: &[String],
     image_volumes: &[String],
     made: &mut Vec<String>,
 ) -> Result<Vec<MountPoint>> {
     let mut points: Vec<MountPoint> = Vec::new();
-    for volume in &intent.volumes {
-        points.push(of_volume(host, volume, made)?);
+    let driver = &intent.host_config.volume_driver;
+    for volume in intent.volumes.iter().filter(|v| v.source.is_some()) {
+        points.push(of_volume(host, volume, driver, made)?);
     }
     for mount in &intent.host_config.mounts {
         points.push(of_mount(host, mount, made)?);
@@ -32,21 +34,33 @@ pub fn settle(
             ..MountPoint::default()
         });
     }
-    for text in from {
+    for text in intent.host_config.volumes_from.iter().flatten().rev() {
         for point in of_container(host, text)? {
-            if !points.iter().any(|p| p.destination == point.destination) {
-                points.push(point);
-            }
+            add(&mut points, point);
+        }
+    }
+    let free =
+        |points: &[MountPoint], target: &str| !points.iter().any(|p| p.destination == target);
+    for volume in intent.volumes.iter().filter(|v| v.source.is_none()) {
+        if free(&points, &volume.target) {
+            points.push(of_volume(host, volume, driver, made)?);
         }
     }
     for path in image_volumes {
         let target = crate::options::mounts::clean(path);
         harmless(&target)?;
-        if !points.iter().any(|p| p.destination == target) {
-            points.push(named(host, None, &target, true, false, made)?);
+        if free(&points, &target) {
+            points.push(named(host, None, &target, made)?);
         }
     }
     Ok(points)
+}
+
+/// Adds `point` where nothing is mounted yet.
+fn add(points: &mut Vec<MountPoint>, point: MountPoint) {
+    if !points.iter().any(|p| p.destination == point.destination) {
+        points.push(point);
+    }
 }
 
 /// CVE-2019-16884: an image's VOLUME over /proc would give the runtime false files
@@ -63,45 +77,58 @@ fn harmless(target: &str) -> Result<()> {
     Ok(())
 }
 
-fn of_volume(host: &Host, volume: &Volume, made: &mut Vec<String>) -> Result<MountPoint> {
-    let source = volume.source.clone().unwrap_or_default();
+fn of_volume(
+    host: &Host,
+    volume: &Volume,
+    driver: &str,
+    made: &mut Vec<String>,
+) -> Result<MountPoint> {
+    let rw = !volume.read_only;
+    let mode = volume.mode.clone();
+    let Some(source) = volume.source.as_deref() else {
+        return Ok(MountPoint { mode, rw, ..named(host, None, &volume.target, made)? });
+    };
     if !volume.is_bind() {
-        let name = volume.source.as_deref();
-        let mut point = named(host, name, &volume.target, !volume.read_only, volume.no_copy, made)?;
-        point.mode.clone_from(&volume.mode);
-        return Ok(point);
+        crate::options::mounts::local_driver("--volume-driver", driver)?;
+        let copy_up = !volume.no_copy;
+        let point = named(host, Some(source), &volume.target, made)?;
+        return Ok(MountPoint {
+            mode: if mode.is_empty() { "z".into() } else { mode },
+            rw,
+            copy_up,
+            ..point
+        });
     }
-    // As docker: `-v` makes a directory of a source that isn't there; `--mount` refuses.
-    if std::fs::symlink_metadata(&source).is_err() {
-        std::fs::create_dir_all(&source)
-            .map_err(|e| Error::io("--volume: create", source.as_ref(), e))?;
-    }
-    Ok(bind(&source, &volume.target, &volume.mode, !volume.read_only, &volume.propagation))
+    // As docker: `-v` makes a directory of a source that isn't there at the start; `--mount` refuses.
+    Ok(MountPoint {
+        mode,
+        rw,
+        make_source: true,
+        ..bind(source, &volume.target, &volume.propagation)
+    })
 }
 
-fn bind(source: &str, target: &str, mode: &str, rw: bool, propagation: &str) -> MountPoint {
+fn bind(source: &str, target: &str, propagation: &str) -> MountPoint {
     let propagation = if propagation.is_empty() { "rprivate" } else { propagation };
     MountPoint {
         kind: "bind".into(),
         source: source.to_owned(),
         destination: target.to_owned(),
-        mode: mode.to_owned(),
-        rw,
         propagation: propagation.to_owned(),
         ..MountPoint::default()
     }
 }
 
+/// A volume; without a name, one for this container alone.
 fn named(
     host: &Host,
     name: Option<&str>,
     target: &str,
-    rw: bool,
-    no_copy: bool,
     made: &mut Vec<String>,
 ) -> Result<MountPoint> {
     let fresh = naming::id()?;
     let volume = host.volumes.ensure(name.unwrap_or(&fresh))?;
+    // As docker, a failure leaves a named volume: another container may have it by now.
     if name.is_none() {
         made.push(volume.name.clone());
     }
@@ -111,43 +138,28 @@ fn named(
         name: volume.name,
         destination: target.to_owned(),
         driver: "local".into(),
-        mode: String::new(),
-        rw,
-        propagation: String::new(),
+        rw: true,
         anonymous: name.is_none(),
-        copy_up: !no_copy,
+        copy_up: true,
+        ..MountPoint::default()
     })
 }
 
 fn of_mount(host: &Host, mount: &Mount, made: &mut Vec<String>) -> Result<MountPoint> {
     let rw = !mount.read_only;
     match mount.kind.as_str() {
-        "bind" => {
-            let options = mount.bind_options.clone().unwrap_or_default();
-            if std::fs::symlink_metadata(&mount.source).is_err() {
-                if !options.create_mountpoint {
-                    return Err(Error::usage(format!(
-                        "--mount: bind source path does not exist: {}; make it, or add bind-create-src",
-                        mount.source
-                    )));
-                }
-                std::fs::create_dir_all(&mount.source)
-                    .map_err(|e| Error::io("--mount: create", mount.source.as_ref(), e))?;
-            }
-            let mode = if options.non_recursive { "norecurse" } else { "" };
-            Ok(bind(&mount.source, &mount.target, mode, rw, &options.propagation))
-        }
+        "bind" => of_bind(mount),
         "tmpfs" => {
             let options = mount.tmpfs_options.clone().unwrap_or_default();
             let mut words = Vec::new();
-            if options.size_bytes != 0 {
-                words.push(format!("size={}", options.size_bytes));
+            if !rw {
+                words.push("ro".to_owned());
             }
             if options.mode != 0 {
                 words.push(format!("mode={:o}", options.mode));
             }
-            if !rw {
-                words.push("ro".to_owned());
+            if options.size_bytes != 0 {
+                words.push(format!("size={}", options.size_bytes));
             }
             Ok(MountPoint {
                 kind: "tmpfs".into(),
@@ -157,23 +169,66 @@ fn of_mount(host: &Host, mount: &Mount, made: &mut Vec<String>) -> Result<MountP
                 ..MountPoint::default()
             })
         }
+        "image" => of_image(host, mount),
         _ => {
             let name = Some(mount.source.as_str()).filter(|s| !s.is_empty());
-            let no_copy = mount.volume_options.as_ref().is_some_and(|o| o.no_copy);
-            named(host, name, &mount.target, rw, no_copy, made)
+            let options = mount.volume_options.clone().unwrap_or_default();
+            let driver = options.driver_config.unwrap_or_default();
+            if !driver.options.is_empty() || !options.labels.is_empty() {
+                return Err(Error::conflict("volume-opt and volume-label are not in this version"));
+            }
+            let point = named(host, name, &mount.target, made)?;
+            let copy_up = !options.no_copy;
+            Ok(MountPoint { mode: "z".into(), rw, copy_up, subpath: options.subpath, ..point })
         }
     }
 }
 
+fn of_bind(mount: &Mount) -> Result<MountPoint> {
+    let options = mount.bind_options.clone().unwrap_or_default();
+    let make_source = options.create_mountpoint;
+    if !make_source && std::fs::symlink_metadata(&mount.source).is_err() {
+        return Err(Error::conflict(format!(
+            "invalid mount config for type \"bind\": bind source path does not exist: {}; \
+             make it, or add bind-create-src",
+            mount.source
+        )));
+    }
+    let depth = if options.non_recursive {
+        Depth::Alone
+    } else if options.read_only_non_recursive {
+        Depth::Writable
+    } else if options.read_only_force_recursive {
+        Depth::Forced
+    } else {
+        Depth::Usual
+    };
+    let point = bind(&mount.source, &mount.target, &options.propagation);
+    Ok(MountPoint { rw: !mount.read_only, depth, make_source, ..point })
+}
+
+/// An image's files, read-only; it must be there already, as docker has it.
+fn of_image(host: &Host, mount: &Mount) -> Result<MountPoint> {
+    let image = super::image::local(host.images()?, &mount.source)?;
+    Ok(MountPoint {
+        kind: "image".into(),
+        name: mount.source.clone(),
+        source: image.id().to_string(),
+        destination: mount.target.clone(),
+        propagation: "rprivate".into(),
+        subpath: mount.image_options.clone().unwrap_or_default().subpath,
+        layers: super::image::layers(host, &image)?,
+        ..MountPoint::default()
+    })
+}
+
 /// `CONTAINER[:ro|rw]`
 fn of_container(host: &Host, text: &str) -> Result<Vec<MountPoint>> {
-    let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
-    if !matches!(mode, "ro" | "rw" | "z" | "Z") {
-        return Err(Error::usage(format!("--volumes-from \"{text}\": use CONTAINER[:ro]")));
-    }
-    let other = host.containers.find(name)?;
-    let points = other.record.mounts.into_iter().filter(|p| p.kind != "tmpfs");
-    Ok(points.map(|p| MountPoint { rw: p.rw && mode != "ro", anonymous: false, ..p }).collect())
+    let (name, rw) = from(text)?;
+    let other = host.containers.find(name)?.record;
+    let tmpfs = |p: &MountPoint| p.kind == "tmpfs";
+    let points = other.mounts.into_iter().filter(|p| !tmpfs(p));
+    Ok(points.map(|p| MountPoint { rw: p.rw && rw, ..p }).collect())
 }
 
 #[cfg(test)]

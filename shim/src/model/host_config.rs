@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Mount;
+
 /// docker's `HostConfig`, the fields dhow acts on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -21,6 +23,10 @@ pub struct HostConfig {
     pub restart_policy: RestartPolicy,
     /// Removed when it ends (`--rm`).
     pub auto_remove: bool,
+    /// Driver of `-v`'s named volumes, empty or `local`.
+    pub volume_driver: String,
+    /// `--volumes-from` as typed.
+    pub volumes_from: Option<Vec<String>>,
     /// Height and width of the terminal at creation.
     pub console_size: [u16; 2],
     /// Runtime annotations asked for by the user.
@@ -48,6 +54,9 @@ pub struct HostConfig {
     pub readonly_rootfs: bool,
     /// `no-new-privileges`, `seccomp=…`, `apparmor=…`, as typed.
     pub security_opt: Option<Vec<String>>,
+    /// `size=…` of the container's own files.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_opt: BTreeMap<String, String>,
     /// tmpfs mounts: path to options.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tmpfs: BTreeMap<String, String>,
@@ -73,10 +82,26 @@ pub struct HostConfig {
     pub cgroup_parent: String,
     /// 10 to 1000, 0 unset.
     pub blkio_weight: u16,
+    /// Weights of single devices.
+    pub blkio_weight_device: Option<Vec<WeightDevice>>,
+    /// Bytes a second.
+    pub blkio_device_read_bps: Option<Vec<ThrottleDevice>>,
+    /// Bytes a second.
+    pub blkio_device_write_bps: Option<Vec<ThrottleDevice>>,
+    /// Operations a second.
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    pub blkio_device_read_iops: Option<Vec<ThrottleDevice>>,
+    /// Operations a second.
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    pub blkio_device_write_iops: Option<Vec<ThrottleDevice>>,
     /// Microseconds.
     pub cpu_period: i64,
     /// Microseconds per period.
     pub cpu_quota: i64,
+    /// Microseconds; 0 unset.
+    pub cpu_realtime_period: i64,
+    /// Microseconds per period; 0 unset.
+    pub cpu_realtime_runtime: i64,
     /// `0-2,4`.
     pub cpuset_cpus: String,
     /// `0,1`.
@@ -85,6 +110,8 @@ pub struct HostConfig {
     pub devices: Option<Vec<Device>>,
     /// Device cgroup rules as typed, `c 1:3 rwm`.
     pub device_cgroup_rules: Option<Vec<String>>,
+    /// `--gpus`, and devices by CDI name.
+    pub device_requests: Option<Vec<DeviceRequest>>,
     /// Soft limit, bytes.
     pub memory_reservation: i64,
     /// Memory and swap together, bytes; -1 unlimited swap, 0 unset.
@@ -169,74 +196,39 @@ pub struct Ulimit {
     pub soft: i64,
 }
 
-/// One `--mount`.
+/// The share of one block device's I/O.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct Mount {
-    /// `bind`, `volume` or `tmpfs`.
-    #[serde(rename = "Type")]
-    pub kind: String,
-    /// Host path or volume name; empty for tmpfs.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub source: String,
-    /// Absolute path in the container.
-    pub target: String,
-    /// Mounted read-only.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub read_only: bool,
-    /// For binds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bind_options: Option<BindOptions>,
-    /// For volumes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub volume_options: Option<VolumeOptions>,
-    /// For tmpfs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tmpfs_options: Option<TmpfsOptions>,
+pub struct WeightDevice {
+    /// On the host.
+    pub path: String,
+    /// 10 to 1000.
+    pub weight: u16,
 }
 
-/// What a bind may say.
+/// The most I/O of one block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct BindOptions {
-    /// `rprivate`, `rslave`, `rshared`, `private`, `slave`, `shared`; empty means rprivate.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub propagation: String,
-    /// Mounts below the source stay out.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub non_recursive: bool,
-    /// The source is made when it lacks.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub create_mountpoint: bool,
+pub struct ThrottleDevice {
+    /// On the host.
+    pub path: String,
+    /// Bytes or operations a second.
+    pub rate: u64,
 }
 
-/// What a volume may say.
+/// Devices that somebody else describes: a CDI file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct VolumeOptions {
-    /// The image's files are not copied into an empty volume.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub no_copy: bool,
-}
-
-/// What a tmpfs may say.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct TmpfsOptions {
-    /// 0 unlimited.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub size_bytes: i64,
-    /// Permission bits, 0 means 1777.
-    #[serde(skip_serializing_if = "is_zero_mode")]
-    pub mode: u32,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn is_zero(n: &i64) -> bool {
-    *n == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn is_zero_mode(n: &u32) -> bool {
-    *n == 0
+pub struct DeviceRequest {
+    /// `cdi` for names, `nvidia` or empty for `--gpus`.
+    pub driver: String,
+    /// How many, -1 for all.
+    pub count: i64,
+    /// Names.
+    #[serde(rename = "DeviceIDs")]
+    pub device_ids: Option<Vec<String>>,
+    /// `[["gpu"]]`
+    pub capabilities: Option<Vec<Vec<String>>>,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
 }

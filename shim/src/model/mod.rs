@@ -3,6 +3,7 @@
 mod config;
 mod health;
 mod host_config;
+mod mount;
 mod record;
 mod state;
 pub mod view;
@@ -10,8 +11,9 @@ pub mod view;
 pub use config::{Config, Healthcheck};
 pub use health::{Health, Probe, Wellness};
 pub use host_config::{
-    BindOptions, Device, HostConfig, LogConfig, Mount, RestartPolicy, TmpfsOptions, Ulimit,
-    VolumeOptions,
+    Device, DeviceRequest, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit,
+    WeightDevice,
 };
-pub use record::{ImageRef, MountPoint, Record};
+pub use mount::{BindOptions, Driver, ImageOptions, Mount, TmpfsOptions, VolumeOptions};
+pub use record::{Depth, ImageRef, MountPoint, Record};
 pub use state::{State, Status};

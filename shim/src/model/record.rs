@@ -44,6 +44,11 @@ impl Record {
         self.config.stop_timeout.unwrap_or(10)
     }
 
+    /// Chain ids of every layer that it stands on: its own image's, and of images it mounts.
+    pub fn chains(&self) -> impl Iterator<Item = &String> {
+        self.layers.iter().chain(self.mounts.iter().flat_map(|mount| &mount.layers))
+    }
+
     /// The first twelve digits, as docker prints ids.
     pub fn short_id(&self) -> &str {
         &self.id[..self.id.len().min(12)]
@@ -91,4 +96,38 @@ pub struct MountPoint {
     /// The image's files at `destination` are copied into the volume while it is empty.
     #[serde(rename = "dhow.copy_up", skip_serializing_if = "std::ops::Not::not")]
     pub copy_up: bool,
+    /// This part of the volume or image, in place of its root.
+    #[serde(rename = "dhow.subpath", skip_serializing_if = "String::is_empty")]
+    pub subpath: String,
+    /// Chain ids of a mounted image's layers, lowest first.
+    #[serde(rename = "dhow.layers", skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<String>,
+    /// What becomes of the mounts below a bind's source.
+    #[serde(rename = "dhow.depth", skip_serializing_if = "Depth::is_usual")]
+    pub depth: Depth,
+    /// A bind's source is made when it lacks.
+    #[serde(rename = "dhow.make_source", skip_serializing_if = "std::ops::Not::not")]
+    pub make_source: bool,
+}
+
+/// What becomes of the mounts below a bind's source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Depth {
+    /// They come along, and are read-only where the bind is and the kernel can.
+    #[default]
+    Usual,
+    /// They stay out.
+    Alone,
+    /// They come along as they are.
+    Writable,
+    /// They come along read-only, or the container does not start.
+    Forced,
+}
+
+impl Depth {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    fn is_usual(&self) -> bool {
+        *self == Self::Usual
+    }
 }

@@ -7,37 +7,29 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::attach::Line;
-use super::protocol::{Frame, Role, Stopping};
+use super::protocol::{Frame, Role};
 use super::watch::Watch;
 use super::{Condition, is_active, process, state};
 use crate::error::{Error, Result};
 use crate::events;
 use crate::host::Host;
-use crate::model::{Record, RestartPolicy, Status};
+use crate::model::{Record, RestartPolicy};
 
 /// Sends `signal` to the container's first process.
 pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     let state = state(host, record)?;
-    let ends = matches!(signal, libc::SIGKILL | libc::SIGTERM | libc::SIGINT);
-    let thaws = ends && state.status == Status::Paused;
-    if ends && record.host_config.restart_policy != RestartPolicy::default() {
-        announce(host, record, Stopping::ByUser)?;
-        if state.status == Status::Restarting {
-            return Ok(()); // DOCKER: between two lives, that there be no other is all there is to do
-        }
-    }
     let Some(init) = process::open(&state)? else { return Err(not_running(record)) };
-    send(host, &init, signal, record)?;
-    if thaws {
-        let _ = freeze(host, record, false); // it would not hear; it may have ended by itself
+    let ends = matches!(signal, libc::SIGKILL | libc::SIGTERM | libc::SIGINT);
+    if ends && record.host_config.restart_policy != RestartPolicy::default() {
+        announce(host, record)?;
     }
-    Ok(())
+    send(host, &init, signal, record)
 }
 
-/// The monitor hears first that somebody wants the end: its policy then starts nothing again.
-fn announce(host: &Host, record: &Record, why: Stopping) -> Result<()> {
+/// The monitor hears first that the user wants the end: its policy then starts nothing again.
+fn announce(host: &Host, record: &Record) -> Result<()> {
     if let Some(mut line) = Line::connect(host, &record.id, Role::default())? {
-        line.send(&Frame::Stopping(why));
+        line.send(&Frame::Stopping);
     }
     Ok(())
 }
@@ -58,38 +50,18 @@ fn not_running(record: &Record) -> Error {
     Error::conflict(format!("container {} is not running", record.name))
 }
 
-/// Freezes all processes of the container, or thaws them.
-pub fn freeze(host: &Host, record: &Record, freeze: bool) -> Result<()> {
-    Line::ask(host, record, Frame::Freeze(freeze))
-}
-
 /// Ends the container: `signal`, and after `patience` SIGKILL. Not running is fine.
 pub fn stop(host: &Host, record: &Record, signal: i32, patience: Option<Duration>) -> Result<()> {
-    end(host, record, Stopping::ByUser, signal, patience)
-}
-
-/// [`stop`], for whichever reason.
-pub(super) fn end(
-    host: &Host,
-    record: &Record,
-    why: Stopping,
-    signal: i32,
-    patience: Option<Duration>,
-) -> Result<()> {
     let state = state(host, record)?;
     if !is_active(&state) {
         return Ok(());
     }
-    announce(host, record, why)?;
+    announce(host, record)?;
     if let Some(init) = process::open(&state)?
         && send(host, &init, signal, record).is_ok()
+        && !ended_within(&init, patience)?
     {
-        if state.status == Status::Paused {
-            let _ = freeze(host, record, false);
-        }
-        if !ended_within(&init, patience)? {
-            let _ = send(host, &init, libc::SIGKILL, record);
-        }
+        let _ = send(host, &init, libc::SIGKILL, record);
     }
     wait(host, record, Condition::NotRunning).map(drop)
 }

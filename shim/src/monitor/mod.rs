@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! start ─▶ task ─▶ life: birth (rootfs, stdio, runtime), server (peer, log), oom, restart
-//!                        living: health, beside (files, command, children)
 //! attach ─▶ protocol ◀─ server        control, reconcile ─▶ lock, process
 //! ```
 //!
@@ -10,19 +9,11 @@
 //! way to ask how a container is: it puts right what a killed monitor left.
 
 mod attach;
-mod beside;
 mod birth;
-mod boot;
-mod children;
-mod command;
 mod control;
 mod exec;
-
-mod files;
-mod health;
 mod hold;
 mod life;
-mod living;
 mod lock;
 pub mod log;
 mod logs;
@@ -50,18 +41,18 @@ use jiff::Timestamp;
 use crate::error::{Error, Result};
 use crate::events;
 use crate::host::Host;
-use crate::model::{Record, State, Status, Wellness};
+use crate::model::{Record, State, Status};
 
-pub use boot::{Outcome, close, revive};
-pub use control::{freeze, signal, stop, wait};
+pub use control::{signal, stop, wait};
 pub use exec::{Exec, exec};
-pub use files::running as execs;
 pub use hold::{Hold, Still, hold};
 pub use life::main;
 pub use logs::{LogOptions, logs};
+pub use process::namespace;
 pub use protocol::Step;
 pub use reconcile::state;
-pub use start::{Running, Start, ensure, start};
+pub use rootfs::mount_lower;
+pub use start::{Running, Start, start};
 pub use task::ARGUMENT;
 pub use terminal::DetachKeys;
 pub use watch::Watch;
@@ -128,6 +119,7 @@ pub fn remove(host: &Host, record: &Record) -> Result<()> {
         return Err(running(record));
     }
     lock.mark_ending();
+    rootfs::sweep(host, record)?;
     let removed = host.containers.remove(record);
     clear(host, &record.id);
     drop(lock);
@@ -140,10 +132,11 @@ fn running(record: &Record) -> Error {
 
 /// `--rm` at the end: nobody is there to hear of a failure, and `dhow rm` can still do it.
 fn remove_quietly(host: &Host, record: &Record) {
-    let removed = host.containers.remove(record);
-    for mount in record.mounts.iter().filter(|mount| mount.anonymous && removed.is_ok()) {
-        let _ = host.volumes.remove(&mount.name);
+    // What is still mounted below its directory is not its own: a volume's part, another's image.
+    if rootfs::unmount(host, record).is_err() || host.containers.remove(record).is_err() {
+        return;
     }
+    let _ = crate::store::discard_volumes(host, record);
 }
 
 /// It runs, or is about to run again: a monitor has it.
@@ -157,10 +150,7 @@ fn clear(host: &Host, id: &str) {
 }
 
 /// `state`, ended.
-fn ended(mut state: State, code: i32, oom_killed: bool, error: String) -> State {
-    if let Some(health) = &mut state.health {
-        health.status = Wellness::Unhealthy; // DOCKER: nobody checks any more
-    }
+fn ended(state: State, code: i32, oom_killed: bool, error: String) -> State {
     State {
         status: Status::Exited,
         pid: 0,

@@ -1,6 +1,8 @@
 //! Which process a pid means: pid, start time and boot together, never a pid alone.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
 use crate::model::State;
@@ -59,6 +61,17 @@ pub fn open(state: &State) -> Result<Option<OwnedFd>> {
     // Opened first, compared second: from here on the descriptor can't change its meaning.
     let same = stat(state.pid).is_some_and(|s| !s.zombie && s.start_time == state.start_time);
     Ok(same.then_some(fd))
+}
+
+/// A namespace of the container's first process, held open; nothing when that has ended.
+pub fn namespace(state: &State, name: &str) -> Result<Option<OwnedFd>> {
+    let Some(process) = open(state)? else { return Ok(None) };
+    let path = format!("/proc/{}/ns/{name}", state.pid);
+    let Ok(file) = std::fs::File::open(&path) else { return Ok(None) };
+    // Still alive after the open: then the pid meant it all the time.
+    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    let ended = poll(&mut fds, PollTimeout::ZERO).map_or(true, |n| n > 0);
+    Ok((!ended).then(|| file.into()))
 }
 
 /// A wait status as the shell says it.

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::lock::Lock;
 use super::runtime::Runtime;
 use super::task::{Purpose, Task};
-use super::{clear, ended, is_active, process, remove_quietly, socket};
+use super::{clear, ended, is_active, process, remove_quietly, rootfs, socket};
 use crate::error::Result;
 use crate::host::Host;
 use crate::model::{Record, State, Status};
@@ -49,6 +49,7 @@ fn sweep(host: &Host, record: &Record, lock: Lock) -> Result<()> {
     let dir = host.paths.monitor(&record.id);
     wait_for_runtime(&record.id);
     Runtime::of(host, record, dir.join("runtime.log")).delete()?;
+    rootfs::sweep(host, record)?;
     clear(host, &record.id);
     drop(lock);
     Ok(())
@@ -91,7 +92,8 @@ fn bury(host: &Host, record: &Record, state: State, lock: Lock) -> State {
         // Between two lives its monitor had already seen the end.
         let seen = (state.status == Status::Restarting).then_some(state.exit_code);
         let code = seen.or_else(|| code_of_zombie(&state)).unwrap_or(-1);
-        let failure = Runtime::of(host, record, dir.join("runtime.log")).delete().err();
+        let deleted = Runtime::of(host, record, dir.join("runtime.log")).delete();
+        let failure = deleted.and(rootfs::sweep(host, record)).err();
         ended(state, code, false, failure.map(|e| e.message).unwrap_or_default())
     });
     let tell = || {

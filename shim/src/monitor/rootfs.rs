@@ -4,6 +4,7 @@
 //! seen outside, and when the monitor goes, however it goes, the kernel unmounts.
 
 use std::ffi::CString;
+use std::fmt::Write;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -17,16 +18,23 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::model::Record;
+use crate::model::{MountPoint, Record};
 
 /// What an overlay is made of.
 struct Overlay<'a> {
     /// Read-only, the topmost first.
     lower: &'a [&'a Path],
-    upper: &'a Path,
-    work: &'a Path,
+    /// The upper and the work directory; without them nothing can be written.
+    upper: Option<(&'a Path, &'a Path)>,
     /// Nothing is ever synced: for what is thrown away after use.
     volatile: bool,
+}
+
+/// Whether this container's mounts have to be seen by others, and so lie in the host's
+/// mount namespace: then nobody but us unmounts them.
+pub fn is_of_host(record: &Record) -> bool {
+    let shared = |m: &MountPoint| crate::bundle::is_shared(&m.propagation);
+    record.host_config.ipc_mode == "shareable" || record.mounts.iter().any(shared)
 }
 
 /// Enters a mount namespace of our own.
@@ -64,12 +72,22 @@ pub fn mount_overlay(host: &Host, record: &Record, first: bool) -> Result<()> {
         // A killed life may have left the mark that forbids a second volatile mount.
         let _ = std::fs::remove_dir_all(work.join("work/incompat"));
     }
-    let overlay = Overlay { lower: &lower, upper: &upper, work: &work, volatile };
-    match mount_new(&overlay, &target) {
-        Err(Errno::EINVAL | Errno::ENOSYS) => mount_classic(&overlay, &target),
-        other => other,
+    let overlay = Overlay { lower: &lower, upper: Some((&upper, &work)), volatile };
+    overlay.mount(&target).map_err(|e| Error::io("mount overlay on", &target, e.desc()))
+}
+
+impl Overlay<'_> {
+    fn mount(&self, target: &Path) -> nix::Result<()> {
+        match mount_new(self, target) {
+            Err(Errno::EINVAL | Errno::ENOSYS) => mount_classic(self, target),
+            other => other,
+        }
     }
-    .map_err(|e| Error::io("mount overlay on", &target, e.desc()))
+}
+
+/// Mounts `lower`, two layers or more and the topmost first, for reading alone.
+pub fn mount_lower(lower: &[&Path], target: &Path) -> nix::Result<()> {
+    Overlay { lower, upper: None, volatile: false }.mount(target)
 }
 
 /// KERNEL: `lowerdir+` came with Linux 6.8; before that the answer is EINVAL and nothing is mounted.
@@ -81,8 +99,10 @@ fn mount_new(overlay: &Overlay<'_>, target: &Path) -> nix::Result<()> {
     for lower in overlay.lower {
         set(c"lowerdir+", &text(lower)?)?;
     }
-    set(c"upperdir", &text(overlay.upper)?)?;
-    set(c"workdir", &text(overlay.work)?)?;
+    if let Some((upper, work)) = overlay.upper {
+        set(c"upperdir", &text(upper)?)?;
+        set(c"workdir", &text(work)?)?;
+    }
     // The upper directory is read as a layer later (diff, commit): plain entries only.
     for key in [c"index", c"metacopy", c"redirect_dir"] {
         set(key, c"off")?;
@@ -107,27 +127,50 @@ fn mount_classic(overlay: &Overlay<'_>, target: &Path) -> nix::Result<()> {
         let flags = libc::O_PATH | libc::O_DIRECTORY;
         File::options().read(true).custom_flags(flags).open(path)
     };
-    let all: Vec<&Path> =
-        overlay.lower.iter().copied().chain([overlay.upper, overlay.work]).collect();
+    let own = overlay.upper.map(|(upper, work)| [upper, work]);
+    let all: Vec<&Path> = overlay.lower.iter().copied().chain(own.into_iter().flatten()).collect();
     let opened: Vec<File> =
         all.iter().map(open).collect::<std::io::Result<_>>().map_err(as_errno)?;
     let names: Vec<_> = opened.iter().map(|f| format!("/proc/self/fd/{}", f.as_raw_fd())).collect();
-    let (work, upper) = (&names[names.len() - 1], &names[names.len() - 2]);
-    let lower = names[..names.len() - 2].join(":");
-    let mut options = format!("lowerdir={lower},upperdir={upper},workdir={work},index=off");
+    let (lower, own) = names.split_at(overlay.lower.len());
+    let mut options = format!("lowerdir={},index=off", lower.join(":"));
+    if let [upper, work] = own {
+        let _ = write!(options, ",upperdir={upper},workdir={work}");
+    }
     if overlay.volatile {
         options.push_str(",volatile");
     }
     mount(Some("dhow"), target, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
 }
 
-/// Unmounts the root; not being mounted is fine.
+/// Unmounts the root and what was mounted beside it; not being mounted is fine.
 pub fn unmount(host: &Host, record: &Record) -> Result<()> {
-    let target = host.paths.rootfs(&record.id);
-    match umount2(&target, MntFlags::MNT_DETACH) {
-        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
-        Err(e) => Err(Error::io("unmount", &target, e.desc())),
+    let mut targets = vec![host.paths.rootfs(&record.id)];
+    if is_of_host(record) || crate::bundle::mounts_more(record) {
+        targets.extend(mounted_below(&host.paths.container(&record.id)));
     }
+    for target in targets.iter().rev() {
+        match umount2(target, MntFlags::MNT_DETACH) {
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(e) => return Err(Error::io("unmount", target, e.desc())),
+        }
+    }
+    Ok(())
+}
+
+/// Mount points below `dir`, in the order in which they were made.
+fn mounted_below(dir: &Path) -> Vec<PathBuf> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let places = table.lines().filter_map(|line| line.split(' ').nth(4));
+    places
+        .map(|p| PathBuf::from(crate::bundle::unescape(p)))
+        .filter(|p| p.starts_with(dir))
+        .collect()
+}
+
+/// Unmounts what a killed monitor left in the host's mount namespace.
+pub fn sweep(host: &Host, record: &Record) -> Result<()> {
+    if is_of_host(record) { unmount(host, record) } else { Ok(()) }
 }
 
 /// An overlay's `/` is its upper directory: it looks as the image's does.

@@ -1,7 +1,6 @@
 //! Environment and labels: flags, files, and what the image says.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::error::{Error, Result};
 
@@ -14,50 +13,53 @@ pub fn collect(
 ) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for file in files {
-        for line in lines("--env-file", file)? {
-            all.push(
-                settle(&line, &caller)
-                    .map_err(|why| Error::usage(format!("--env-file {file}: \"{line}\": {why}")))?,
-            );
-        }
+        all.extend(lines("--env-file", file)?);
     }
     for flag in flags {
-        all.push(
-            settle(flag, &caller)
-                .map_err(|why| Error::usage(format!("--env \"{flag}\": {why}")))?,
-        );
+        if flag.is_empty() || flag.starts_with('=') {
+            let why = format!("invalid environment variable: {flag}");
+            return Err(Error::argument("-e, --env", flag, &why));
+        }
+        all.push(flag.clone());
     }
-    Ok(all)
-}
-
-fn settle(entry: &str, caller: &impl Fn(&str) -> Option<String>) -> Result<String, &'static str> {
-    let (key, value) = entry.split_once('=').map_or((entry, None), |(k, v)| (k, Some(v)));
-    if key.is_empty() {
-        return Err("a variable needs a name before \"=\"");
-    }
-    if entry.contains('\0') {
-        return Err("a variable can't hold a zero byte");
-    }
-    Ok(match value {
-        Some(_) => entry.to_owned(),
-        None => caller(key).map_or_else(|| key.to_owned(), |v| format!("{key}={v}")),
-    })
+    let files = all.len() - flags.len();
+    let settled = all.into_iter().enumerate().filter_map(|(n, entry)| {
+        if entry.contains('=') {
+            return Some(entry);
+        }
+        match caller(&entry) {
+            Some(value) => Some(format!("{entry}={value}")),
+            // As docker: a bare name that the caller lacks unsets the image's, but not from a file.
+            None => (n >= files).then_some(entry),
+        }
+    });
+    Ok(settled.collect())
 }
 
 /// Lines of a file of `KEY=VALUE`: no comments, no empty lines, leading blanks cut.
 fn lines(flag: &str, file: &str) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(file).map_err(|e| Error::io(flag, Path::new(file), e))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let bad = |why: String| Error::usage(format!("{flag}: invalid env file ({file}): {why}"));
+    let bytes = std::fs::read(file).map_err(|e| {
+        Error::usage(format!("{flag}: open {file}: {}", crate::options::rights::plain(&e)))
+    })?;
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let mut all = Vec::new();
-    for line in text.lines().map(str::trim_start) {
+    for (n, line) in bytes.split(|b| *b == b'\n').enumerate() {
+        let line = std::str::from_utf8(line)
+            .map_err(|_| bad(format!("invalid utf8 bytes at line {}", n + 1)))?;
+        let line = line.strip_suffix('\r').unwrap_or(line).trim_start();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let key = line.split('=').next().unwrap_or_default();
-        if key.contains(char::is_whitespace) && key.trim_end() != key || key.contains(' ') {
-            return Err(Error::usage(format!(
-                "{flag} {file}: variable \"{key}\" contains whitespaces"
-            )));
+        if key.is_empty() {
+            return Err(bad(format!("no variable name on line '{line}'")));
+        }
+        if key.contains([' ', '\t']) {
+            return Err(bad(format!("variable '{key}' contains whitespaces")));
+        }
+        if line.contains('\0') {
+            return Err(bad(format!("a zero byte on line {}", n + 1)));
         }
         all.push(line.to_owned());
     }
@@ -107,6 +109,10 @@ pub fn labels(files: &[String], flags: &[String]) -> Result<BTreeMap<String, Str
     for file in files {
         all.extend(lines("--label-file", file)?);
     }
+    if let Some(bad) = flags.iter().find(|f| f.is_empty() || f.starts_with('=')) {
+        let why = format!("invalid label '{bad}': empty name");
+        return Err(Error::argument("-l, --label", bad, &why));
+    }
     all.extend(flags.iter().cloned());
     pairs("--label", &all)
 }
@@ -117,7 +123,8 @@ pub fn pairs(flag: &str, entries: &[String]) -> Result<BTreeMap<String, String>>
     for entry in entries {
         let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
         if key.is_empty() {
-            return Err(Error::usage(format!("{flag} \"{entry}\": a key is needed before \"=\"")));
+            let why = "the empty string is not permitted as a key";
+            return Err(Error::argument(flag, entry, why));
         }
         map.insert(key.to_owned(), value.to_owned());
     }
@@ -156,7 +163,7 @@ mod tests {
         let name = file.to_str().unwrap().to_owned();
         assert_eq!(
             collect(std::slice::from_ref(&name), &[], |_| None).unwrap(),
-            strings(&["A=1 2", "B"])
+            strings(&["A=1 2"])
         );
         std::fs::write(&file, "A B=1\n").unwrap();
         assert!(collect(&[name], &[], |_| None).is_err());

@@ -2,10 +2,12 @@
 
 use clap::Args;
 
+use crate::error::{Error, Result};
+
 use super::HealthFlags;
 
 /// When to pull the image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pull {
     /// Even when it is there.
     Always,
@@ -14,6 +16,21 @@ pub enum Pull {
     Missing,
     /// Not at all.
     Never,
+}
+
+impl std::str::FromStr for Pull {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "always" => Ok(Self::Always),
+            "missing" | "" => Ok(Self::Missing),
+            "never" => Ok(Self::Never),
+            other => Err(Error::usage(format!(
+                "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
+            ))),
+        }
+    }
 }
 
 /// What `run` and `create` take before IMAGE.
@@ -71,9 +88,9 @@ pub struct Flags {
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<String>,
 
-    /// When to pull the image
-    #[arg(long, value_enum, default_value = "missing")]
-    pub pull: Pull,
+    /// When to pull the image: always, missing or never
+    #[arg(long, default_value = "missing", value_name = "WHEN")]
+    pub pull: String,
     /// os/arch[/variant] of the image
     #[arg(long)]
     pub platform: Option<String>,
@@ -117,9 +134,12 @@ pub struct Files {
     /// [HOST-PATH or NAME:]PATH[:ro,…] to mount
     #[arg(short, long, value_name = "SPEC")]
     pub volume: Vec<String>,
-    /// type=bind|volume|tmpfs,src=…,dst=…[,ro,…]
+    /// type=bind|volume|tmpfs|image,src=…,dst=…[,ro,…]
     #[arg(long, value_name = "SPEC")]
     pub mount: Vec<String>,
+    /// Driver of volumes named by -v: local
+    #[arg(long, value_name = "DRIVER")]
+    pub volume_driver: Option<String>,
     /// Every volume of another container, NAME[:ro]
     #[arg(long, value_name = "CONTAINER")]
     pub volumes_from: Vec<String>,
@@ -129,12 +149,18 @@ pub struct Files {
     /// The root file system is read-only
     #[arg(long)]
     pub read_only: bool,
+    /// size=SIZE of the container's own files, where the file system keeps project quotas
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub storage_opt: Vec<String>,
     /// Size of /dev/shm (64m)
     #[arg(long, value_name = "SIZE")]
     pub shm_size: Option<String>,
-    /// A host device, HOST[:CONTAINER[:rwm]]
-    #[arg(long, value_name = "PATH")]
+    /// A host device, HOST[:CONTAINER[:rwm]], or a CDI name VENDOR/CLASS=NAME
+    #[arg(long, value_name = "DEVICE")]
     pub device: Vec<String>,
+    /// GPUs by CDI: all, a number, or device=…
+    #[arg(long, value_name = "REQUEST")]
+    pub gpus: Vec<String>,
     /// Rule of the devices cgroup, as "c 1:3 mr"
     #[arg(long, value_name = "RULE")]
     pub device_cgroup_rule: Vec<String>,
@@ -159,7 +185,7 @@ pub struct Isolation {
     /// Process ids: private, host, or container:NAME
     #[arg(long, value_name = "MODE")]
     pub pid: Option<String>,
-    /// System V IPC and /dev/shm: none, private or host
+    /// System V IPC and /dev/shm: none, private, shareable, host, or container:NAME
     #[arg(long, value_name = "MODE")]
     pub ipc: Option<String>,
     /// Host name: private or host
@@ -177,6 +203,9 @@ pub struct Isolation {
     /// Take a capability away, or ALL
     #[arg(long, value_name = "CAP")]
     pub cap_drop: Vec<String>,
+    /// Isolation technology: default
+    #[arg(long, value_name = "NAME")]
+    pub isolation: Option<String>,
     /// All capabilities and devices, no seccomp, nothing masked
     #[arg(long)]
     pub privileged: bool,
@@ -214,14 +243,20 @@ pub struct Limits {
     #[arg(long, value_name = "N")]
     pub cpus: Option<String>,
     /// Relative CPU weight (1024 is normal)
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     pub cpu_shares: Option<i64>,
     /// CFS period in microseconds
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub cpu_period: Option<i64>,
     /// CFS quota in microseconds per period
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub cpu_quota: Option<i64>,
+    /// Real-time scheduling period in microseconds (cgroup v1)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub cpu_rt_period: Option<i64>,
+    /// Real-time scheduling runtime in microseconds per period (cgroup v1)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub cpu_rt_runtime: Option<i64>,
     /// CPUs that may be used, as 0-2,4
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<String>,
@@ -234,6 +269,21 @@ pub struct Limits {
     /// Relative share of block I/O, 10-1000
     #[arg(long, value_name = "N")]
     pub blkio_weight: Option<u16>,
+    /// The share of one device, PATH:WEIGHT
+    #[arg(long, value_name = "PATH:WEIGHT")]
+    pub blkio_weight_device: Vec<String>,
+    /// Most bytes a second read from a device, PATH:SIZE
+    #[arg(long, value_name = "PATH:SIZE")]
+    pub device_read_bps: Vec<String>,
+    /// Most bytes a second written to a device, PATH:SIZE
+    #[arg(long, value_name = "PATH:SIZE")]
+    pub device_write_bps: Vec<String>,
+    /// Most reads a second from a device, PATH:N
+    #[arg(long, value_name = "PATH:N")]
+    pub device_read_iops: Vec<String>,
+    /// Most writes a second to a device, PATH:N
+    #[arg(long, value_name = "PATH:N")]
+    pub device_write_iops: Vec<String>,
     /// cgroup under which the container's is made
     #[arg(long, value_name = "PATH")]
     pub cgroup_parent: Option<String>,

@@ -4,8 +4,10 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::model::{Config, HostConfig, Mount, RestartPolicy};
-use crate::options::{Flags, Isolation, env, health, limits, mounts, rights, size};
+use crate::model::{Config, DeviceRequest, HostConfig, Mount, RestartPolicy};
+use crate::options::{
+    Files, Flags, Isolation, Pull, devices, env, gpus, health, limits, mounts, rights, size,
+};
 
 const MIB: i64 = 1 << 20;
 
@@ -16,6 +18,8 @@ pub struct Intent {
     pub config: Config,
     /// The host's business, all of it but mounts' sources.
     pub host_config: HostConfig,
+    /// `--pull`, understood.
+    pub pull: Pull,
     /// `-v`, understood.
     pub volumes: Vec<mounts::Volume>,
     /// `--entrypoint` was given: the image's command falls away with the image's entrypoint.
@@ -27,9 +31,19 @@ pub fn intend(flags: &Flags, image: &str, command: &[String], detached: bool) ->
     if let Some(name) = &flags.name {
         crate::store::check_container_name(name)?;
     }
+    let pull = flags.pull.parse()?;
+    if let Some(text) = flags.platform.as_deref().filter(|t| !t.is_empty())
+        && text.parse::<dhow_image::platform::Platform>().is_err()
+    {
+        return Err(Error::usage(format!(
+            "error parsing specified platform: \"{text}\": cannot parse platform specifier: \
+             invalid argument; write it as linux/arm64"
+        )));
+    }
     let cwd = std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned());
     let mut intent = Intent {
         config: config(flags, image, command, detached)?,
+        pull,
         entrypoint_given: flags.entrypoint.is_some(),
         ..Intent::default()
     };
@@ -79,7 +93,9 @@ fn config(flags: &Flags, image: &str, command: &[String], detached: bool) -> Res
 fn attached(flags: &Flags, detached: bool) -> Result<(bool, bool, bool)> {
     if detached {
         if !flags.attach.is_empty() {
-            return Err(Error::usage("Conflicting options: -a and -d"));
+            return Err(Error::usage(
+                "conflicting options: cannot specify both --attach and --detach",
+            ));
         }
         return Ok((false, false, false));
     }
@@ -93,9 +109,8 @@ fn attached(flags: &Flags, detached: bool) -> Result<(bool, bool, bool)> {
             "stdout" => streams.1 = true,
             "stderr" => streams.2 = true,
             other => {
-                return Err(Error::usage(format!(
-                    "--attach {other}: valid streams are STDIN, STDOUT and STDERR"
-                )));
+                let why = "valid streams are STDIN, STDOUT and STDERR";
+                return Err(Error::argument("-a, --attach", other, why));
             }
         }
     }
@@ -106,7 +121,7 @@ fn workdir(text: Option<&str>) -> Result<String> {
     match text {
         None | Some("") => Ok(String::new()),
         Some(path) if path.starts_with('/') => Ok(mounts::clean(path)),
-        Some(path) => Err(Error::usage(format!(
+        Some(path) => Err(Error::conflict(format!(
             "the working directory '{path}' is invalid, it needs to be an absolute path"
         ))),
     }
@@ -132,19 +147,37 @@ fn host_config(flags: &Flags, cwd: &Path) -> Result<HostConfig> {
 }
 
 fn isolate(flags: &Isolation, host: &mut HostConfig) -> Result<()> {
-    let mode = rights::namespace;
+    let mode = |typed: &Option<String>, plain: &[&str], shared, words| {
+        rights::namespace(typed.as_deref(), plain, shared, words)
+    };
+    let own_or_host = &["private", "host"];
     host.network_mode = rights::network(flags.network.as_deref())?;
-    host.pid_mode = mode("--pid", flags.pid.as_deref(), &["private", "host"], true)?;
-    host.ipc_mode = mode("--ipc", flags.ipc.as_deref(), &["none", "private", "host"], false)?;
-    host.uts_mode = mode("--uts", flags.uts.as_deref(), &["private", "host"], false)?;
-    host.userns_mode = mode("--userns", flags.userns.as_deref(), &["host"], false)?;
-    host.cgroupns_mode =
-        mode("--cgroupns", flags.cgroupns.as_deref(), &["private", "host"], false)?;
+    host.pid_mode = mode(&flags.pid, own_or_host, true, "--pid: invalid PID mode")?;
+    let ipc = &["none", "private", "shareable", "host"];
+    host.ipc_mode = mode(&flags.ipc, ipc, true, "--ipc: invalid IPC mode")?;
+    host.uts_mode = mode(&flags.uts, own_or_host, false, "--uts: invalid UTS mode")?;
+    let userns = "--userns: invalid USER mode";
+    host.userns_mode = mode(&flags.userns, &["host"], false, userns)?;
+    let cgroupns = "--cgroupns: invalid CGROUP mode";
+    host.cgroupns_mode = mode(&flags.cgroupns, own_or_host, false, cgroupns)?;
     if host.pid_mode == "private" {
         host.pid_mode.clear();
     }
+    if let Some(other) = flags.isolation.as_deref().filter(|i| !matches!(*i, "" | "default")) {
+        return Err(Error::conflict(format!(
+            "invalid isolation ({other}): linux only supports 'default'"
+        )));
+    }
+    let conflict = |what| Err(Error::conflict(format!("conflicting options: {what}")));
     if host.uts_mode == "host" && flags.hostname.is_some() {
-        return Err(Error::usage("conflicting options: hostname and the UTS mode"));
+        return conflict("hostname and the UTS mode");
+    }
+    let joined = host.network_mode.starts_with("container:");
+    if joined && flags.hostname.is_some() {
+        return conflict("hostname and the network mode");
+    }
+    if joined && !flags.add_host.is_empty() {
+        return conflict("custom host-to-IP mapping and the network mode");
     }
     let caps = |flag, list: &[String]| -> Result<Option<Vec<String>>> {
         let all: Result<Vec<String>> = list.iter().map(|c| rights::capability(flag, c)).collect();
@@ -173,11 +206,30 @@ fn files(flags: &Flags, cwd: &Path, host: &mut HostConfig) -> Result<()> {
         let (path, options) = mounts::tmpfs(text)?;
         host.tmpfs.insert(path, options);
     }
-    let devices: Result<Vec<_>> = files.device.iter().map(|d| limits::device(d)).collect();
-    host.devices = some(devices?);
-    let rules: Result<Vec<_>> =
-        files.device_cgroup_rule.iter().map(|r| limits::device_rule(r)).collect();
+    host.volume_driver = files.volume_driver.clone().unwrap_or_default();
+    mounts::local_driver("--volume-driver", &host.volume_driver)?;
+    host.volumes_from = some(files.volumes_from.clone());
+    host.storage_opt = mounts::storage(&files.storage_opt)?;
+    given_devices(files, host)
+}
+
+fn given_devices(files: &Files, host: &mut HostConfig) -> Result<()> {
+    let (named, paths): (Vec<&String>, Vec<&String>) =
+        files.device.iter().partition(|d| gpus::cdi_name(d).is_some());
+    let paths: Result<Vec<_>> = paths.into_iter().map(|d| devices::device(d)).collect();
+    host.devices = some(paths?);
+    let rules: Result<Vec<_>> = files.device_cgroup_rule.iter().map(|r| devices::rule(r)).collect();
     host.device_cgroup_rules = some(rules?);
+    let requests: Result<Vec<_>> = files.gpus.iter().map(|g| gpus::gpus(g)).collect();
+    let mut requests = requests?;
+    if !named.is_empty() {
+        requests.push(DeviceRequest {
+            driver: gpus::CDI.to_owned(),
+            device_ids: Some(named.into_iter().cloned().collect()),
+            ..DeviceRequest::default()
+        });
+    }
+    host.device_requests = some(requests);
     Ok(())
 }
 
@@ -191,7 +243,7 @@ fn targets_differ(intent: &Intent) -> Result<()> {
     let mounts = intent.host_config.mounts.iter().map(|m| &m.target);
     for target in volumes.chain(mounts).chain(intent.host_config.tmpfs.keys()) {
         if !seen.insert(target) {
-            return Err(Error::usage(format!("Duplicate mount point: {target}")));
+            return Err(Error::conflict(format!("Duplicate mount point: {target}")));
         }
     }
     Ok(())

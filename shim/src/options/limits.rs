@@ -1,34 +1,39 @@
-//! Limits, devices, restart policy, log options.
+//! Limits, restart policy, log options.
 
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::model::{Device, HostConfig, LogConfig, RestartPolicy, Ulimit};
-use crate::options::{Limits, size};
+use crate::model::{HostConfig, LogConfig, RestartPolicy, Ulimit};
+use crate::options::{Limits, io, size};
 
 /// Smallest memory limit that a runtime can start a process in.
 const LEAST_MEMORY: i64 = 6 << 20;
 
-/// Limits as typed → fields of the host config.
+/// Limits as typed → fields of the host config. Whether the values go together is asked
+/// by [`check`], after all are read.
 pub fn apply(flags: &Limits, host: &mut HostConfig) -> Result<()> {
     memory(flags, host)?;
-    cpu(flags, host)?;
+    host.nano_cpus = flags.cpus.as_deref().map_or(Ok(0), size::nano_cpus)?;
+    host.cpu_shares = flags.cpu_shares.unwrap_or(0);
+    host.cpu_period = flags.cpu_period.unwrap_or(0);
+    host.cpu_quota = flags.cpu_quota.unwrap_or(0);
+    host.cpu_realtime_period = flags.cpu_rt_period.unwrap_or(0);
+    host.cpu_realtime_runtime = flags.cpu_rt_runtime.unwrap_or(0);
+    host.cpuset_cpus = flags.cpuset_cpus.clone().unwrap_or_default();
+    host.cpuset_mems = flags.cpuset_mems.clone().unwrap_or_default();
     host.pids_limit = flags.pids_limit;
-    host.blkio_weight = flags.blkio_weight.unwrap_or(0);
-    if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
-        return Err(Error::usage("--blkio-weight: a number from 10 to 1000"));
-    }
+    block_io(flags, host)?;
     host.oom_score_adj = flags.oom_score_adj.unwrap_or(0);
-    if !(-1000..=1000).contains(&host.oom_score_adj) {
-        return Err(Error::usage("--oom-score-adj: a number from -1000 to 1000"));
-    }
     host.cgroup_parent = flags.cgroup_parent.clone().unwrap_or_default();
-    if host.cgroup_parent.split('/').any(|part| part == "..") {
-        return Err(Error::usage(format!("--cgroup-parent \"{}\": no \"..\"", host.cgroup_parent)));
+    let mut ulimits: Vec<Ulimit> = Vec::new();
+    for text in &flags.ulimit {
+        let limit = ulimit(text)?;
+        ulimits.retain(|other| other.name != limit.name); // the last word counts
+        ulimits.push(limit);
     }
-    let ulimits: Result<Vec<Ulimit>> = flags.ulimit.iter().map(|text| ulimit(text)).collect();
-    host.ulimits = Some(ulimits?).filter(|all| !all.is_empty());
-    Ok(())
+    ulimits.sort_by(|a, b| a.name.cmp(&b.name));
+    host.ulimits = Some(ulimits).filter(|all| !all.is_empty());
+    check(host)
 }
 
 fn memory(flags: &Limits, host: &mut HostConfig) -> Result<()> {
@@ -36,71 +41,140 @@ fn memory(flags: &Limits, host: &mut HostConfig) -> Result<()> {
         Some(text) => size::bytes(flag, text),
         None => Ok(0),
     };
-    host.memory = bytes("--memory", &flags.memory)?;
-    if host.memory != 0 && host.memory < LEAST_MEMORY {
-        return Err(Error::usage("--memory: Minimum memory limit allowed is 6MB"));
-    }
+    host.memory = bytes("-m, --memory", &flags.memory)?;
     host.memory_reservation = bytes("--memory-reservation", &flags.memory_reservation)?;
-    if host.memory != 0 && host.memory_reservation > host.memory {
-        return Err(Error::usage("--memory-reservation is larger than --memory"));
-    }
     host.memory_swap = match &flags.memory_swap {
         Some(text) => size::bytes_or_unlimited("--memory-swap", text)?,
         None => 0,
     };
-    if host.memory_swap > 0 && host.memory == 0 {
-        return Err(Error::usage("--memory-swap needs --memory (it counts both together)"));
-    }
-    if host.memory_swap > 0 && host.memory_swap < host.memory {
-        return Err(Error::usage(
-            "--memory-swap is smaller than --memory (it counts both together)",
-        ));
-    }
     host.memory_swappiness = flags.memory_swappiness.filter(|n| *n != -1);
-    if host.memory_swappiness.is_some_and(|n| !(0..=100).contains(&n)) {
-        return Err(Error::usage("--memory-swappiness: a number from 0 to 100"));
+    if let Some(n) = host.memory_swappiness.filter(|n| !(0..=100).contains(n)) {
+        return Err(Error::usage(format!(
+            "invalid value: {n}. Valid memory swappiness range is 0-100"
+        )));
     }
     host.oom_kill_disable = flags.oom_kill_disable.then_some(true);
     Ok(())
 }
 
-fn cpu(flags: &Limits, host: &mut HostConfig) -> Result<()> {
-    host.nano_cpus = flags.cpus.as_deref().map_or(Ok(0), size::nano_cpus)?;
-    host.cpu_shares = flags.cpu_shares.unwrap_or(0);
-    host.cpu_period = flags.cpu_period.unwrap_or(0);
-    host.cpu_quota = flags.cpu_quota.unwrap_or(0);
-    if host.nano_cpus != 0 && (host.cpu_period != 0 || host.cpu_quota != 0) {
-        return Err(Error::usage("--cpus says the same as --cpu-period and --cpu-quota; give one"));
+fn block_io(flags: &Limits, host: &mut HostConfig) -> Result<()> {
+    fn all<T>(list: &[String], read: impl Fn(&str) -> Result<T>) -> Result<Option<Vec<T>>> {
+        let all: Vec<T> = list.iter().map(|text| read(text)).collect::<Result<_>>()?;
+        Ok((!all.is_empty()).then_some(all))
     }
-    if host.nano_cpus != 0 && host.nano_cpus < 10_000_000 {
-        return Err(Error::usage("--cpus: at least 0.01"));
+    host.blkio_weight = flags.blkio_weight.unwrap_or(0);
+    host.blkio_weight_device = all(&flags.blkio_weight_device, io::weight)?;
+    host.blkio_device_read_bps =
+        all(&flags.device_read_bps, |text| io::bytes("--device-read-bps", text))?;
+    host.blkio_device_write_bps =
+        all(&flags.device_write_bps, |text| io::bytes("--device-write-bps", text))?;
+    host.blkio_device_read_iops =
+        all(&flags.device_read_iops, |text| io::operations("--device-read-iops", text))?;
+    host.blkio_device_write_iops =
+        all(&flags.device_write_iops, |text| io::operations("--device-write-iops", text))?;
+    Ok(())
+}
+
+/// What dockerd says of limits that can't be, or fight each other; `update` asks it as well.
+pub fn check(host: &HostConfig) -> Result<()> {
+    let no = |why: &str| Err(Error::conflict(why));
+    match () {
+        () if host.memory != 0 && host.memory < LEAST_MEMORY => {
+            no("Minimum memory limit allowed is 6MB")
+        }
+        () if host.memory == 0 && host.memory_swap > 0 => no(
+            "You should always set the Memory limit when using Memoryswap limit, see usage; give --memory",
+        ),
+        () if host.memory_swap > 0 && host.memory_swap < host.memory => no(
+            "Minimum memoryswap limit should be larger than memory limit, see usage; --memory-swap counts both together",
+        ),
+        () if host.memory_reservation != 0 && host.memory_reservation < LEAST_MEMORY => {
+            no("Minimum memory reservation allowed is 6MB")
+        }
+        () if host.memory != 0 && host.memory < host.memory_reservation => {
+            no("Minimum memory limit can not be less than memory reservation limit, see usage")
+        }
+        () if host.nano_cpus != 0 && host.cpu_period > 0 => no(
+            "Conflicting options: Nano CPUs and CPU Period cannot both be set; leave --cpus or --cpu-period away",
+        ),
+        () if host.nano_cpus != 0 && host.cpu_quota > 0 => no(
+            "Conflicting options: Nano CPUs and CPU Quota cannot both be set; leave --cpus or --cpu-quota away",
+        ),
+        () if host.cpu_period != 0 && !(1_000..=1_000_000).contains(&host.cpu_period) => no(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+        ),
+        () if host.cpu_quota > 0 && host.cpu_quota < 1_000 => {
+            no("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+        }
+        () if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) => {
+            no("Range of blkio weight is from 10 to 1000")
+        }
+        () if host.cgroup_parent.split('/').any(|part| part == "..") => {
+            no(&format!("--cgroup-parent \"{}\": no \"..\"", host.cgroup_parent))
+        }
+        () => processors(host),
+    }?;
+    if host.cpu_shares < 0 {
+        let shares = host.cpu_shares;
+        return no(&format!("invalid CPU shares ({shares}): value must be a positive integer"));
     }
-    if host.cpu_period != 0 && !(1_000..=1_000_000).contains(&host.cpu_period) {
-        return Err(Error::usage("--cpu-period: from 1000 to 1000000 microseconds"));
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
+        let value = host.oom_score_adj;
+        return no(&format!("Invalid value {value}, range for oom score adj is [-1000, 1000]"));
     }
-    if host.cpu_quota > 0 && host.cpu_quota < 1_000 {
-        return Err(Error::usage("--cpu-quota: at least 1000 microseconds"));
-    }
-    for (flag, list) in
-        [("--cpuset-cpus", &flags.cpuset_cpus), ("--cpuset-mems", &flags.cpuset_mems)]
-    {
-        if let Some(text) = list
-            && !is_list(text)
-        {
-            return Err(Error::usage(format!("{flag} \"{text}\": write it as 0-2,4")));
+    Ok(())
+}
+
+/// CPUs and memory nodes that this machine has.
+fn processors(host: &HostConfig) -> Result<()> {
+    let cpus = host.nano_cpus;
+    if cpus != 0 {
+        let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).ok();
+        let count = |set: nix::sched::CpuSet| {
+            (0..nix::sched::CpuSet::count()).filter(|n| set.is_set(*n).unwrap_or(false)).count()
+        };
+        let there = set.map_or(i64::MAX / 1_000_000_000, |set| count(set) as i64);
+        // KERNEL: a quota is 1 ms at least, of a period of 100 ms.
+        if cpus < 10_000_000 || cpus > there * 1_000_000_000 {
+            return Err(Error::conflict(format!(
+                "range of CPUs is from 0.01 to {there}.00, as there are only {there} CPUs available"
+            )));
         }
     }
-    host.cpuset_cpus = flags.cpuset_cpus.clone().unwrap_or_default();
-    host.cpuset_mems = flags.cpuset_mems.clone().unwrap_or_default();
+    let asked = [
+        (&host.cpuset_cpus, "cpus", "CPUs", "/sys/devices/system/cpu/online"),
+        (&host.cpuset_mems, "mems", "memory nodes", "/sys/devices/system/node/online"),
+    ];
+    for (text, key, what, file) in asked {
+        if text.is_empty() {
+            continue;
+        }
+        let wanted = list(text).ok_or_else(|| {
+            Error::conflict(format!("Invalid value {text} for cpuset {key}; write it as 0-2,4"))
+        })?;
+        let Ok(online) = std::fs::read_to_string(file) else { continue };
+        let there = list(online.trim()).unwrap_or_default();
+        let within = |(low, high): &(u16, u16)| {
+            (*low..=*high).all(|n| there.iter().any(|(l, h)| (*l..=*h).contains(&n)))
+        };
+        if !wanted.iter().all(within) {
+            let online = online.trim();
+            return Err(Error::conflict(format!(
+                "Requested {what} are not available - requested {text}, available: {online}"
+            )));
+        }
+    }
     Ok(())
 }
 
 /// `0-2,4`
-fn is_list(text: &str) -> bool {
-    text.split(',').all(|part| {
+fn list(text: &str) -> Option<Vec<(u16, u16)>> {
+    let range = |part: &str| {
         let (low, high) = part.split_once('-').unwrap_or((part, part));
-        matches!((low.parse::<u16>(), high.parse::<u16>()), (Ok(low), Ok(high)) if low <= high)
-    })
+        let pair: (u16, u16) = (low.parse().ok()?, high.parse().ok()?);
+        (pair.0 <= pair.1).then_some(pair)
+    };
+    text.split(',').map(range).collect()
 }
 
 const ULIMITS: [&str; 15] = [
@@ -123,64 +197,34 @@ const ULIMITS: [&str; 15] = [
 
 /// `NAME=SOFT[:HARD]`, -1 for unlimited.
 pub fn ulimit(text: &str) -> Result<Ulimit> {
-    let bad = |why: &str| Error::usage(format!("--ulimit \"{text}\": {why}"));
-    let (name, values) = text.split_once('=').ok_or_else(|| bad("write NAME=SOFT[:HARD]"))?;
+    let bad = |why: String| Error::argument("--ulimit", text, &why);
+    let (name, values) =
+        text.split_once('=').ok_or_else(|| bad(format!("invalid ulimit argument: {text}")))?;
     if !ULIMITS.contains(&name) {
-        return Err(bad("no such limit; nofile, nproc, core, stack, memlock are usual"));
+        return Err(bad(format!("invalid ulimit type: {name}; nofile, nproc, core are usual")));
     }
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let number = |s: &str| {
-        let n: i64 = s.parse().map_err(|_| bad("a limit is a number, or -1 for none"))?;
-        if n < -1 { Err(bad("a limit is a number, or -1 for none")) } else { Ok(n) }
+        let n = s.parse::<i64>().ok().filter(|n| *n >= -1);
+        n.ok_or_else(|| bad(format!("parsing \"{s}\": a limit is a number, or -1 for none")))
     };
+    if hard.contains(':') {
+        return Err(bad(format!(
+            "too many limit value arguments - {values}, can only have up to two, `soft[:hard]`"
+        )));
+    }
     let (soft, hard) = (number(soft)?, number(hard)?);
     if hard != -1 && (soft == -1 || soft > hard) {
-        return Err(bad("the soft limit is above the hard one"));
+        let soft = if soft == -1 {
+            format!("soft: -1 (unlimited), hard: {hard}")
+        } else {
+            format!("{soft} > {hard}")
+        };
+        return Err(bad(format!(
+            "ulimit soft limit must be less than or equal to hard limit: {soft}"
+        )));
     }
     Ok(Ulimit { name: name.to_owned(), hard, soft })
-}
-
-/// `HOST[:CONTAINER[:rwm]]`.
-pub fn device(text: &str) -> Result<Device> {
-    let bad = |why: &str| Error::usage(format!("--device \"{text}\": {why}"));
-    let parts: Vec<&str> = text.split(':').collect();
-    let permissions = |p: &str| !p.is_empty() && p.bytes().all(|b| b"rwm".contains(&b));
-    let (host, inside, access) = match parts[..] {
-        [host] => (host, host, "rwm"),
-        [host, access] if permissions(access) => (host, host, access),
-        [host, inside] => (host, inside, "rwm"),
-        [host, inside, access] => (host, inside, access),
-        _ => return Err(bad("write HOST[:CONTAINER[:rwm]]")),
-    };
-    if !host.starts_with('/') {
-        return Err(bad("a device is an absolute path (CDI names are not supported)"));
-    }
-    if !inside.starts_with('/') {
-        return Err(bad("the path in the container must be absolute"));
-    }
-    if !permissions(access) {
-        return Err(bad("permissions are some of r, w and m"));
-    }
-    Ok(Device {
-        path_on_host: host.to_owned(),
-        path_in_container: super::mounts::clean(inside),
-        cgroup_permissions: access.to_owned(),
-    })
-}
-
-/// `TYPE MAJOR:MINOR ACCESS`, with `*` for any number.
-pub fn device_rule(text: &str) -> Result<String> {
-    let parts: Vec<&str> = text.split(' ').collect();
-    let number = |s: &str| s == "*" || s.parse::<u32>().is_ok();
-    if let [kind, numbers, access] = parts[..]
-        && matches!(kind, "a" | "b" | "c")
-        && numbers.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor))
-        && (1..=3).contains(&access.len())
-        && access.bytes().all(|b| b"rwm".contains(&b))
-    {
-        return Ok(text.to_owned());
-    }
-    Err(Error::usage(format!("--device-cgroup-rule \"{text}\": write it as \"c 1:3 mr\"")))
 }
 
 /// `no`, `on-failure[:N]`, `always`, `unless-stopped`.
@@ -268,28 +312,21 @@ mod tests {
         let host = with(|f| {
             f.memory = Some("64m".into());
             f.memory_swap = Some("-1".into());
-            f.cpus = Some("1.5".into());
-            f.cpuset_cpus = Some("0-1,3".into());
+            f.cpus = Some("0.5".into());
+            f.cpuset_cpus = Some("0".into());
         })
         .unwrap();
         assert_eq!((host.memory, host.memory_swap), (64 << 20, -1));
-        assert_eq!(host.nano_cpus, 1_500_000_000);
+        assert_eq!(host.nano_cpus, 500_000_000);
     }
 
     #[test]
-    fn ulimits_devices_rules() {
+    fn ulimits() {
         let limit = ulimit("nofile=10:20").unwrap();
         assert_eq!((limit.soft, limit.hard), (10, 20));
         for bad in ["nofile", "what=1", "nofile=2:1", "nofile=-1:1", "nofile=-2"] {
             assert!(ulimit(bad).is_err(), "{bad}");
         }
-        assert_eq!(device("/dev/null:/dev/x:r").unwrap().cgroup_permissions, "r");
-        assert_eq!(device("/dev/null:rw").unwrap().path_in_container, "/dev/null");
-        for bad in ["null", "/dev/null:x", "/dev/null:/x:q", "a/b=c"] {
-            assert!(device(bad).is_err(), "{bad}");
-        }
-        assert!(device_rule("c 1:* rwm").is_ok());
-        assert!(device_rule("c 1 rwm").is_err());
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What was typed → what is meant. Each file turns one family of flags from
 //! text into the model's types; nothing here touches the store.
 
+pub mod devices;
 pub mod env;
 mod flags;
+pub mod gpus;
 pub mod health;
 mod intent;
+pub mod io;
 pub mod limits;
 pub mod mounts;
 pub mod rights;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// `net_admin`, `CAP_NET_ADMIN`, `ALL` → the kernel's name, or `ALL`.
 pub fn capability(flag: &str, text: &str) -> Result<String> {
     let upper = text.to_ascii_uppercase();
-    if upper == "ALL" || upper == "CAP_ALL" {
+    if upper == "ALL" {
         return Ok("ALL".to_owned());
     }
     let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
@@ -21,7 +21,8 @@ pub fn capability(flag: &str, text: &str) -> Result<String> {
     }
     let near = crate::output::nearest(&name, CAPABILITIES.map(String::from));
     let hint = near.map_or_else(String::new, |n| format!("; did you mean {n}?"));
-    Err(Error::usage(format!("{flag}: invalid capability \"{text}\"{hint}")))
+    let what = if flag == "--cap-add" { "CapAdd" } else { "CapDrop" };
+    Err(Error::conflict(format!("invalid {what}: unknown capability: \"{name}\"{hint}")))
 }
 
 /// The set a container gets: docker's rules for adding, dropping and `ALL`.
@@ -58,6 +59,8 @@ pub struct Security {
     pub apparmor: Option<String>,
     /// Nothing masked, nothing read-only in /proc and /sys.
     pub systempaths_unconfined: bool,
+    /// The container's cgroups may be written to; unset means when it is privileged.
+    pub writable_cgroups: Option<bool>,
 }
 
 /// Which seccomp filter a container gets.
@@ -76,30 +79,51 @@ pub enum Seccomp {
 pub fn security(options: &[String]) -> Result<Security> {
     let mut security = Security::default();
     for option in options {
-        let bad = |why: &str| Error::usage(format!("--security-opt \"{option}\": {why}"));
+        let bad = |why: &str| Error::usage(format!("invalid --security-opt: \"{option}\"{why}"));
         let split = option.find(['=', ':']).map(|at| (&option[..at], &option[at + 1..]));
-        match split.unwrap_or((option.as_str(), "")) {
-            ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
-            ("no-new-privileges", "false") => security.no_new_privileges = false,
+        let (key, value) = split.unwrap_or((option.as_str(), ""));
+        let on = || match value {
+            "" if split.is_none() => Ok(true),
+            value => crate::cli::switch(value).map_err(|_| bad("; true or false")),
+        };
+        match (key, value) {
+            ("no-new-privileges", _) => security.no_new_privileges = on()?,
+            ("writable-cgroups", _) => security.writable_cgroups = Some(on()?),
+            ("disable", "") => {}
+            (_, "") => return Err(bad("")),
             ("seccomp", "unconfined") => security.seccomp = Seccomp::Unconfined,
             ("seccomp", "builtin" | "default") => security.seccomp = Seccomp::Default,
-            ("seccomp", "") => return Err(bad("name a file, or unconfined")),
             ("seccomp", text) => security.seccomp = Seccomp::Profile(text.to_owned()),
             ("apparmor", "unconfined") => security.apparmor = None,
-            ("apparmor", profile) if !profile.is_empty() => {
-                security.apparmor = Some(profile.to_owned());
-            }
-            ("label", "disable") => {}
-            ("label", _) => return Err(bad("SELinux labels are not supported")),
+            ("apparmor", profile) => security.apparmor = Some(profile.to_owned()),
+            ("label", label) => selinux(label).map_err(|why| bad(&why))?,
             ("systempaths", "unconfined") => security.systempaths_unconfined = true,
             _ => {
                 return Err(bad(
-                    "use seccomp=, no-new-privileges, apparmor=, label=disable or systempaths=unconfined",
+                    "; use seccomp=, no-new-privileges, apparmor=, label=, writable-cgroups or systempaths=unconfined",
                 ));
             }
         }
     }
     Ok(security)
+}
+
+/// A label means something only where SELinux is on, and there dhow has none to give yet.
+fn selinux(label: &str) -> Result<(), String> {
+    let parts = ["user", "role", "type", "level", "filetype"];
+    let known = label.split_once(':').is_some_and(|(k, v)| parts.contains(&k) && !v.is_empty());
+    if matches!(label, "disable" | "nested") {
+        return Ok(());
+    }
+    if !known {
+        return Err(format!(
+            "; bad label option \"{label}\", valid options are 'disable', or 'user, role, level, type, filetype' followed by ':' and a value"
+        ));
+    }
+    if std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+        return Err("; SELinux is on, and dhow sets no labels yet: use label=disable".into());
+    }
+    Ok(())
 }
 
 /// As docker: a seccomp profile's file is read once, at creation, and its text kept.
@@ -118,28 +142,41 @@ pub fn settle(options: &[String]) -> Result<Vec<String>> {
 
 fn read_profile(path: &str) -> Result<String> {
     let at = std::path::Path::new(path);
-    let text = std::fs::read_to_string(at)
-        .map_err(|e| Error::io("--security-opt seccomp: read profile", at, e))?;
-    let profile: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|e| Error::io("--security-opt seccomp: profile", at, e))?;
+    let text = std::fs::read_to_string(at).map_err(|e| {
+        Error::usage(format!("opening seccomp profile ({path}) failed: {}", plain(&e)))
+    })?;
+    let profile: serde_json::Value = serde_json::from_str(&text).map_err(|e| {
+        Error::usage(format!("compacting json for seccomp profile ({path}) failed: {e}"))
+    })?;
     crate::bundle::seccomp_profile(&profile, &[])
         .map_err(|e| Error::io("--security-opt seccomp: profile", at, e))?;
     Ok(profile.to_string())
 }
 
+/// An operating system's reason without Rust's number behind it.
+pub fn plain(e: &std::io::Error) -> String {
+    e.raw_os_error()
+        .map_or_else(|| e.to_string(), |n| nix::errno::Errno::from_raw(n).desc().to_lowercase())
+}
+
 /// `NAME:IP` or `NAME=IP`; `host-gateway` needs a bridge, which there is none of.
 pub fn extra_host(text: &str) -> Result<String> {
-    let bad = |why: &str| Error::usage(format!("--add-host \"{text}\": {why}"));
-    let (name, ip) = text.split_once(['=', ':']).ok_or_else(|| bad("write NAME:IP"))?;
-    if name.is_empty() || name.contains(char::is_whitespace) {
-        return Err(bad("a name is needed before \":\""));
+    let bad = |why: String| Error::argument("--add-host", text, &why);
+    let format = || bad(format!("bad format for add-host: \"{text}\""));
+    // The first of the two: an IPv6 address has colons, and a name has neither.
+    let (name, ip) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(format)?;
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == ':') {
+        return Err(format());
     }
     if ip == "host-gateway" {
-        return Err(bad("host-gateway comes with bridge networks, which this version lacks"));
+        return Err(
+            bad("host-gateway comes with bridge networks, which this version lacks".into()),
+        );
     }
     let bare = ip.strip_prefix('[').and_then(|s| s.strip_suffix(']')).unwrap_or(ip);
-    let ip: IpAddr = bare.parse().map_err(|_| bad("invalid IP address"))?;
-    Ok(format!("{name}:{ip}"))
+    let _: IpAddr =
+        bare.parse().map_err(|_| bad(format!("invalid IP address in add-host: \"{ip}\"")))?;
+    Ok(format!("{name}:{bare}"))
 }
 
 /// A host name that can stand in /etc/hosts and sethostname(2).
@@ -148,35 +185,51 @@ pub fn hostname(flag: &str, text: &str) -> Result<String> {
     if text.len() <= 64 && text.chars().all(good) {
         return Ok(text.to_owned());
     }
-    Err(Error::usage(format!(
-        "{flag}: invalid host name \"{text}\" (letters, digits, - and ., 64 at most)"
+    if text.len() > 64 {
+        return Err(Error::conflict(format!(
+            "{flag}: hostname \"{text}\" is too long (maximum 64 bytes)"
+        )));
+    }
+    Err(Error::conflict(format!(
+        "invalid hostname format: {flag} {text}: letters, digits, - and . alone"
     )))
 }
 
 /// Namespaced kernel settings only: anything else would change the host.
 pub fn sysctls(entries: &[String], network: &str, ipc: &str) -> Result<BTreeMap<String, String>> {
-    let map = super::env::pairs("--sysctl", entries)?;
-    for key in map.keys() {
-        let bad = |why: &str| Err(Error::usage(format!("--sysctl {key}: {why}")));
+    for entry in entries {
+        let key = entry.split('=').next().unwrap_or_default();
+        let bad = |why: &str| Err(Error::argument("--sysctl", entry, why));
         let ipc_key = key.starts_with("fs.mqueue.")
-            || key.starts_with("kernel.msg")
-            || key.starts_with("kernel.shm")
-            || key == "kernel.sem";
-        if key.contains("..") || key.contains('/') {
-            return bad("write it with single dots, as net.core.somaxconn");
-        } else if key.starts_with("net.") && network == "host" {
-            return bad("not with --network host: it would change the host's setting");
+            || matches!(
+                key,
+                "kernel.msgmax"
+                    | "kernel.msgmnb"
+                    | "kernel.msgmni"
+                    | "kernel.sem"
+                    | "kernel.shmall"
+                    | "kernel.shmmax"
+                    | "kernel.shmmni"
+                    | "kernel.shm_rmid_forced"
+            );
+        let network_key = key.starts_with("net.");
+        let odd = key.contains("..") || key.contains('/') || !entry.contains('=');
+        if odd || !network_key && !ipc_key {
+            return bad(&format!(
+                "sysctl '{entry}' is not allowed; it would change the host's setting"
+            ));
+        } else if network_key && network == "host" {
+            return bad(&format!("sysctl '{key}' not allowed in host network namespace"));
         } else if ipc_key && ipc == "host" {
-            return bad("not with --ipc host: it would change the host's setting");
-        } else if !key.starts_with("net.") && !ipc_key {
-            return bad("is not namespaced: it would change the host's setting");
+            return bad(&format!("sysctl '{key}' not allowed in host ipc namespace"));
         }
     }
-    Ok(map)
+    super::env::pairs("--sysctl", entries)
 }
 
-/// Checks one namespace flag: one of `plain`, or `container:NAME` where `shared` allows.
-pub fn namespace(flag: &str, mode: Option<&str>, plain: &[&str], shared: bool) -> Result<String> {
+/// One namespace flag: one of `plain`, or `container:NAME` where `shared` allows; else docker's
+/// words, and which there are.
+pub fn namespace(mode: Option<&str>, plain: &[&str], shared: bool, words: &str) -> Result<String> {
     let Some(mode) = mode.filter(|m| !m.is_empty()) else { return Ok(String::new()) };
     if plain.contains(&mode) {
         return Ok(mode.to_owned());
@@ -185,10 +238,7 @@ pub fn namespace(flag: &str, mode: Option<&str>, plain: &[&str], shared: bool) -
         return Ok(mode.to_owned());
     }
     let container = if shared { " or container:NAME" } else { "" };
-    Err(Error::usage(format!(
-        "{flag} {mode} is not supported; use {}{container}",
-        plain.join(", ")
-    )))
+    Err(Error::usage(format!("{words}: {mode}; use {}{container}", plain.join(", "))))
 }
 
 /// `none`, `host`, `container:NAME`; a bridge or a network's name is refused.
@@ -207,7 +257,7 @@ pub fn network(mode: Option<&str>) -> Result<String> {
 
 /// `TERM`, `sigterm`, `15`, `SIGRTMIN+3` → its number.
 pub fn signal(text: &str) -> Result<i32> {
-    let bad = || Error::usage(format!("Invalid signal: {text}"));
+    let bad = || Error::conflict(format!("invalid signal: {text}"));
     if let Ok(number) = text.parse::<i32>() {
         return if (1..=64).contains(&number) { Ok(number) } else { Err(bad()) };
     }
@@ -263,9 +313,14 @@ mod tests {
     #[test]
     fn security_options() {
         let got = security(&strings(&["no-new-privileges", "seccomp=unconfined"])).unwrap();
-        assert!(got.no_new_privileges);
+        assert!(got.no_new_privileges && got.writable_cgroups.is_none());
+        let got = security(&strings(&["no-new-privileges:false", "writable-cgroups"])).unwrap();
+        assert!(!got.no_new_privileges && got.writable_cgroups == Some(true));
+        let got = security(&strings(&["no-new-privileges", "seccomp=unconfined"])).unwrap();
         assert_eq!(got.seccomp, Seccomp::Unconfined);
-        for bad in ["what", "seccomp=", "label=type:x", "systempaths=x", "no-new-privileges=x"] {
+        for bad in
+            ["what", "seccomp=", "label=x", "label=type:", "systempaths=x", "no-new-privileges=x"]
+        {
             assert!(security(&strings(&[bad])).is_err(), "{bad}");
         }
     }

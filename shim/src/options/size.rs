@@ -6,9 +6,8 @@ use crate::error::{Error, Result};
 /// `512m`, `1.5g`, `64MiB`, `100` → bytes; units are powers of 1024.
 pub fn bytes(flag: &str, text: &str) -> Result<i64> {
     parse_bytes(text).ok_or_else(|| {
-        Error::usage(format!(
-            "{flag}: \"{text}\" is no size; write a number and b, k, m or g, as 512m"
-        ))
+        let why = format!("invalid size: '{text}'; write a number and b, k, m or g, as 512m");
+        Error::argument(flag, text, &why)
     })
 }
 
@@ -17,7 +16,8 @@ pub fn bytes_or_unlimited(flag: &str, text: &str) -> Result<i64> {
     if text == "-1" { Ok(-1) } else { bytes(flag, text) }
 }
 
-fn parse_bytes(text: &str) -> Option<i64> {
+/// As [`bytes`], without words.
+pub fn parse_bytes(text: &str) -> Option<i64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
@@ -40,13 +40,16 @@ fn parse_bytes(text: &str) -> Option<i64> {
 
 /// `1.5` → billionths of a CPU.
 pub fn nano_cpus(text: &str) -> Result<i64> {
-    let bad = || Error::usage(format!("--cpus: \"{text}\" is no number of CPUs; write it as 1.5"));
+    let bad = || {
+        let why = format!("failed to parse {text} as a rational number; write it as 1.5");
+        Error::argument("--cpus", text, &why)
+    };
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if whole.is_empty() && fraction.is_empty() {
         return Err(bad());
     }
     if fraction.len() > 9 {
-        return Err(Error::usage(format!("--cpus: \"{text}\" is finer than a billionth of a CPU")));
+        return Err(Error::argument("--cpus", text, "value is too precise"));
     }
     let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(fraction) {

@@ -9,7 +9,12 @@ use crate::model::Record;
 /// Removes a container that doesn't run, and with `volumes` the ones made for it alone.
 pub fn discard(host: &Host, record: &Record, volumes: bool) -> Result<()> {
     crate::monitor::remove(host, record)?;
-    for mount in record.mounts.iter().filter(|m| volumes && m.anonymous) {
+    if volumes { discard_volumes(host, record) } else { Ok(()) }
+}
+
+/// Removes the anonymous volumes of a container that is gone, those that no other holds.
+pub fn discard_volumes(host: &Host, record: &Record) -> Result<()> {
+    for mount in record.mounts.iter().filter(|m| m.anonymous) {
         if !in_use(host, &mount.name) {
             host.volumes.remove(&mount.name)?;
         }

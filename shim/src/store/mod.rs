@@ -10,7 +10,7 @@ mod tail;
 mod volumes;
 
 pub use containers::{Container, Containers, check_name as check_container_name};
-pub use discard::{discard, in_use, size_of};
+pub use discard::{discard, discard_volumes, in_use, size_of};
 pub use file::{Lock, Sync, make_dir, write_atomic};
 pub use tail::{Tail, compressed, rotated};
 pub use volumes::{Volume, Volumes, check_name as check_volume_name};

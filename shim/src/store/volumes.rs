@@ -90,12 +90,19 @@ impl Volumes {
     }
 }
 
-/// Refuses what may not name a volume.
+/// Refuses what may not name a volume, in docker's words.
 pub fn check_name(name: &str) -> Result<()> {
     if super::is_name(name) {
         return Ok(());
     }
-    Err(Error::usage(format!(
-        "\"{name}\" is no name for a volume: use [a-zA-Z0-9][a-zA-Z0-9_.-], or a path with a slash for a bind"
-    )))
+    let why = if name.chars().count() == 1 {
+        "volume name is too short, names should be at least two alphanumeric characters".to_owned()
+    } else {
+        format!(
+            "\"{name}\" includes invalid characters for a local volume name, only \
+             \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, \
+             use absolute path"
+        )
+    };
+    Err(Error::conflict(format!("create {name}: {why}")))
 }

@@ -43,7 +43,9 @@ impl Start {
         }
         out.each(&self.containers, |needle| {
             let found = host.containers.find(needle)?;
-            monitor::ensure(host, &found.record)?;
+            if !monitor::state(host, &found.record)?.status.is_alive() {
+                monitor::start(host, &found.record, How::default())?;
+            }
             Ok(needle.to_owned())
         })
     }

@@ -41,9 +41,9 @@ impl Prune {
         }
         let (mut layers, mut images) = (HashSet::new(), BTreeSet::new());
         for found in host.containers.list()? {
+            let chains = found.record.chains();
+            layers.extend(chains.filter_map(|chain| chain.parse::<Digest>().ok()));
             images.insert(found.record.image.id);
-            let chain = found.record.layers.iter();
-            layers.extend(chain.filter_map(|chain| chain.parse::<Digest>().ok()));
         }
         let store = host.images()?;
         let (mut lines, mut freed) = (String::new(), 0);

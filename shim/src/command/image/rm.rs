@@ -52,7 +52,7 @@ impl Rm {
         let by_id = !image.names.iter().any(|n| typed.as_ref() == Some(n));
         for found in host.containers.list()? {
             let record = &found.record;
-            in_use.extend(record.layers.iter().filter_map(|chain| chain.parse::<Digest>().ok()));
+            in_use.extend(record.chains().filter_map(|chain| chain.parse::<Digest>().ok()));
             if record.image.id != image.id().to_string() || !by_id && image.names.len() > 1 {
                 continue; // a name among several may go: the image stays
             }

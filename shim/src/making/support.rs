@@ -1,0 +1,151 @@
+//! What this machine's kernel can't do of what was asked for: docker tells it and goes on,
+//! or says no.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{major, minor};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+use crate::error::{Error, Result};
+use crate::model::{HostConfig, ThrottleDevice};
+
+const GROUPS: &str = "/sys/fs/cgroup";
+
+/// Takes out of `host` what can't be; the lines that say so.
+pub fn discard(host: &mut HostConfig) -> Result<Vec<String>> {
+    let mut told = Vec::new();
+    if host.device_requests.is_some() {
+        return Err(Error::conflict("--gpus and CDI names of --device are not in this version"));
+    }
+    if !host.storage_opt.is_empty() {
+        return Err(Error::conflict("--storage-opt size= is not in this version"));
+    }
+    if asks(host) {
+        let v2 = statfs(GROUPS).is_ok_and(|s| s.filesystem_type() == CGROUP2_SUPER_MAGIC);
+        memory(host, v2, &mut told);
+        block_io(host, v2, &mut told);
+        if (host.cpu_realtime_period != 0 || host.cpu_realtime_runtime != 0)
+            && !has("cpu/cpu.rt_runtime_us")
+        {
+            return Err(Error::conflict(
+                "kernel does not support CPU real-time scheduler; it takes cgroup v1 and RT_GROUP_SCHED",
+            ));
+        }
+    }
+    Ok(told)
+}
+
+/// Most containers ask for nothing that a kernel may lack.
+fn asks(host: &HostConfig) -> bool {
+    host.memory > 0
+        || host.memory_swappiness.is_some()
+        || host.oom_kill_disable.is_some()
+        || host.cpu_realtime_period != 0
+        || host.cpu_realtime_runtime != 0
+        || host.blkio_weight_device.is_some()
+        || host.blkio_device_read_bps.is_some()
+        || host.blkio_device_write_bps.is_some()
+        || host.blkio_device_read_iops.is_some()
+        || host.blkio_device_write_iops.is_some()
+}
+
+fn has(file: &str) -> bool {
+    Path::new(GROUPS).join(file).exists()
+}
+
+fn memory(host: &mut HostConfig, v2: bool, told: &mut Vec<String>) {
+    let lacks = "capabilities or the cgroup is not mounted.";
+    let swap = v2 || has("memory/memory.memsw.limit_in_bytes");
+    if host.memory > 0 && host.memory_swap != -1 && !swap {
+        told.push(format!(
+            "Your kernel does not support swap limit {lacks} Memory limited without swap."
+        ));
+        host.memory_swap = -1;
+    }
+    if host.memory_swappiness.is_some() && (v2 || !has("memory/memory.swappiness")) {
+        told.push(format!(
+            "Your kernel does not support memory swappiness {lacks} Memory swappiness discarded."
+        ));
+        host.memory_swappiness = None;
+    }
+    if host.oom_kill_disable.is_some() && (v2 || !has("memory/memory.oom_control")) {
+        told.push(
+            "Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned(),
+        );
+        host.oom_kill_disable = None;
+    }
+    if host.oom_kill_disable == Some(true) && host.memory == 0 {
+        told.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result \
+             in the system running out of resources."
+                .to_owned(),
+        );
+    }
+}
+
+type Throttles<'a> = (&'a mut Option<Vec<ThrottleDevice>>, &'static str, &'static str);
+
+fn throttles(host: &mut HostConfig) -> [Throttles<'_>; 4] {
+    [
+        (
+            &mut host.blkio_device_read_bps,
+            "blkio.throttle.read_bps_device",
+            "BPS Block I/O read limit",
+        ),
+        (
+            &mut host.blkio_device_write_bps,
+            "blkio.throttle.write_bps_device",
+            "BPS Block I/O write limit",
+        ),
+        (
+            &mut host.blkio_device_read_iops,
+            "blkio.throttle.read_iops_device",
+            "IOPS Block read limit",
+        ),
+        (
+            &mut host.blkio_device_write_iops,
+            "blkio.throttle.write_iops_device",
+            "IOPS Block write limit",
+        ),
+    ]
+}
+
+fn block_io(host: &mut HostConfig, v2: bool, told: &mut Vec<String>) {
+    let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
+    let io = v2 && controllers.is_ok_and(|text| text.split_whitespace().any(|c| c == "io"));
+    for (list, file, what) in throttles(host) {
+        if list.is_some() && !io && !has(&format!("blkio/{file}")) {
+            told.push(format!(
+                "Your kernel does not support {what} or the cgroup is not mounted. {what} discarded."
+            ));
+            *list = None;
+        }
+    }
+    let Some(devices) = &mut host.blkio_weight_device else { return };
+    // KERNEL: block/bfq-cgroup.c: a weight means something to the scheduler bfq alone.
+    devices.retain(|device| {
+        let weighed = v2 && has("io.cost.qos") || is_bfq(&device.path).unwrap_or(true);
+        if !weighed {
+            told.push(format!(
+                "The scheduler of {0} is not bfq. Weight-device discarded: \
+                 'echo bfq > {1}' would let it count.",
+                device.path,
+                scheduler(&device.path).unwrap_or_default().display()
+            ));
+        }
+        weighed
+    });
+    host.blkio_weight_device = host.blkio_weight_device.take().filter(|all| !all.is_empty());
+}
+
+fn scheduler(path: &str) -> Option<PathBuf> {
+    let number = std::fs::metadata(path).ok()?.rdev();
+    let dir = format!("/sys/dev/block/{}:{}", major(number), minor(number));
+    Some(std::fs::canonicalize(dir).ok()?.join("queue/scheduler"))
+}
+
+/// Nothing when it can't be known: a partition, or no block device.
+fn is_bfq(path: &str) -> Option<bool> {
+    std::fs::read_to_string(scheduler(path)?).ok().map(|text| text.contains("[bfq]"))
+}
