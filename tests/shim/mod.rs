@@ -1,10 +1,12 @@
 //! dhow: docker's command line.
 
+mod boot;
 mod crash;
 mod events;
 mod exec;
 mod exit;
 mod flags;
+mod health;
 mod flags_limits;
 mod flags_mounts;
 mod flags_spaces;
@@ -16,6 +18,7 @@ mod lifecycle;
 mod login;
 mod logs;
 mod peers;
+mod restart;
 mod streams;
 mod terminal;
 mod tour;

@@ -17,7 +17,7 @@ fn world() -> World {
 }
 
 /// The monitor of a container, by its own word.
-fn monitor(w: &World, id: &str) -> Pid {
+pub fn monitor(w: &World, id: &str) -> Pid {
     let path = w.root().join("containers").join(id).join("state.json");
     let state: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     Pid::from_raw(state["monitor_pid"].as_i64().unwrap() as i32)

@@ -1,7 +1,7 @@
 //! Verbs on the machine.
 
 use super::verbs::verbs;
-use crate::command::system::{events, info};
+use crate::command::system::{events, info, start, stop, unit};
 
 verbs! {
     /// Verbs that stand alone and in `system`.
@@ -18,5 +18,11 @@ verbs! {
     SystemGroup {
         #[command(flatten)]
         Verb(SystemVerb),
+        /// Start what its restart policy wants to run (at boot)
+        Start(start::Start),
+        /// Stop all containers; what its policy wants runs again after `system start`
+        Stop(stop::Stop),
+        /// Print a systemd unit that does both
+        Unit(unit::Unit),
     }
 }

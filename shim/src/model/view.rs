@@ -41,7 +41,7 @@ pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": null,
+        "ExecIDs": execs(host, record),
         "HostConfig": of(&record.host_config)?,
         "GraphDriver": {
             "Name": "overlay2",
@@ -69,6 +69,12 @@ pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
 
 fn of(value: &impl serde::Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|e| Error::engine(format!("encode: {e}")))
+}
+
+/// Ids of what `exec` runs in it just now; docker says null for none.
+fn execs(host: &Host, record: &Record) -> Option<Vec<String>> {
+    let all = crate::monitor::execs(&host.paths.monitor(&record.id));
+    (!all.is_empty()).then_some(all)
 }
 
 /// Without what dhow keeps for itself.

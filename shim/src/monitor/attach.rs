@@ -69,6 +69,22 @@ impl Line {
         }
     }
 
+    /// Has the container's monitor do something.
+    pub fn ask(host: &Host, record: &Record, wish: Frame) -> Result<()> {
+        let gone = || Error::conflict(format!("Container {} is not running", record.name));
+        let (line, _) = Self::of_living(host, record, Role::default())?;
+        let mut line = line.ok_or_else(gone)?;
+        line.send(&wish);
+        loop {
+            match line.wait_frame().ok_or_else(gone)? {
+                Frame::Done => return Ok(()),
+                Frame::Failed(failed) => return Err(failed.into()),
+                Frame::Exited(_) => return Err(gone()),
+                _ => {}
+            }
+        }
+    }
+
     /// Sends `frame`, waiting for room.
     pub fn send(&mut self, frame: &Frame) {
         let _ = self.stream.write_all(&frame.to_bytes());

@@ -133,18 +133,27 @@ impl<'a> Birth<'a> {
             monitor_pid: std::process::id() as i32,
             started_at: Some(Timestamp::now()),
             restart_count: self.state.restart_count,
+            health: super::health::at_start(self.record, self.state.health.take()),
             ..State::default()
         };
         Ok(())
     }
 
+    /// Takes up what the user has changed since (`update`, `rename`), for the next life.
+    pub fn renew(&mut self) {
+        if let Ok(Some(now)) = self.host.containers.record(&self.record.id)
+            && now != *self.record
+        {
+            // Never freed: as often as the user changes it, and a few kilobytes each time.
+            self.record = Box::leak(Box::new(now));
+            self.runtime = Runtime::of(self.host, self.record, self.dir.join("runtime.log"));
+        }
+    }
+
     /// Tells of the end of a life of such a length, if there was one; its state is on disk.
     pub fn tell_end(&self, lasted: Option<Duration>) {
         if let Some(lasted) = lasted {
-            // Its name may be another by now.
-            let now = self.host.containers.record(&self.record.id).ok().flatten();
-            let record = now.as_ref().unwrap_or(self.record);
-            events::of_end(&self.host.paths, record, &self.state, lasted);
+            events::of_end(&self.host.paths, self.record, &self.state, lasted);
         }
     }
 

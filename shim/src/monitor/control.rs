@@ -7,29 +7,37 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::attach::Line;
-use super::protocol::{Frame, Role};
+use super::protocol::{Frame, Role, Stopping};
 use super::watch::Watch;
 use super::{Condition, is_active, process, state};
 use crate::error::{Error, Result};
 use crate::events;
 use crate::host::Host;
-use crate::model::{Record, RestartPolicy};
+use crate::model::{Record, RestartPolicy, Status};
 
 /// Sends `signal` to the container's first process.
 pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     let state = state(host, record)?;
-    let Some(init) = process::open(&state)? else { return Err(not_running(record)) };
     let ends = matches!(signal, libc::SIGKILL | libc::SIGTERM | libc::SIGINT);
+    let thaws = ends && state.status == Status::Paused;
     if ends && record.host_config.restart_policy != RestartPolicy::default() {
-        announce(host, record)?;
+        announce(host, record, Stopping::ByUser)?;
+        if state.status == Status::Restarting {
+            return Ok(()); // DOCKER: between two lives, that there be no other is all there is to do
+        }
     }
-    send(host, &init, signal, record)
+    let Some(init) = process::open(&state)? else { return Err(not_running(record)) };
+    send(host, &init, signal, record)?;
+    if thaws {
+        let _ = freeze(host, record, false); // it would not hear; it may have ended by itself
+    }
+    Ok(())
 }
 
-/// The monitor hears first that the user wants the end: its policy then starts nothing again.
-fn announce(host: &Host, record: &Record) -> Result<()> {
+/// The monitor hears first that somebody wants the end: its policy then starts nothing again.
+fn announce(host: &Host, record: &Record, why: Stopping) -> Result<()> {
     if let Some(mut line) = Line::connect(host, &record.id, Role::default())? {
-        line.send(&Frame::Stopping);
+        line.send(&Frame::Stopping(why));
     }
     Ok(())
 }
@@ -50,18 +58,38 @@ fn not_running(record: &Record) -> Error {
     Error::conflict(format!("container {} is not running", record.name))
 }
 
+/// Freezes all processes of the container, or thaws them.
+pub fn freeze(host: &Host, record: &Record, freeze: bool) -> Result<()> {
+    Line::ask(host, record, Frame::Freeze(freeze))
+}
+
 /// Ends the container: `signal`, and after `patience` SIGKILL. Not running is fine.
 pub fn stop(host: &Host, record: &Record, signal: i32, patience: Option<Duration>) -> Result<()> {
+    end(host, record, Stopping::ByUser, signal, patience)
+}
+
+/// [`stop`], for whichever reason.
+pub(super) fn end(
+    host: &Host,
+    record: &Record,
+    why: Stopping,
+    signal: i32,
+    patience: Option<Duration>,
+) -> Result<()> {
     let state = state(host, record)?;
     if !is_active(&state) {
         return Ok(());
     }
-    announce(host, record)?;
+    announce(host, record, why)?;
     if let Some(init) = process::open(&state)?
         && send(host, &init, signal, record).is_ok()
-        && !ended_within(&init, patience)?
     {
-        let _ = send(host, &init, libc::SIGKILL, record);
+        if state.status == Status::Paused {
+            let _ = freeze(host, record, false);
+        }
+        if !ended_within(&init, patience)? {
+            let _ = send(host, &init, libc::SIGKILL, record);
+        }
     }
     wait(host, record, Condition::NotRunning).map(drop)
 }

@@ -2,29 +2,31 @@
 //!
 //! It becomes our own child: we are its subreaper before the runtime makes it,
 //! hand it our stdin where that is safe, and wait for it and nothing else, so
-//! that what it leaves running in the background holds nobody up.
+//! that what it leaves running in the background holds nobody up. One that
+//! nobody waits for is the monitor's.
 
 use std::fs::File;
 use std::io::PipeReader;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 use std::process::Stdio;
 
-use serde_json::{Value, json};
-
+use super::attach::Line;
+use super::files::Files;
 use super::outlet::Outlet;
+use super::protocol::{ExecOrder, Frame};
 use super::relay::{Flow, Relay, Stop};
 use super::runtime::{ExecCall, Runtime, Stdio3};
 use super::signals::{PROXIED, Signals, TERMINAL};
 use super::stdio::{Console, set_nonblocking};
 use super::terminal::{DetachKeys, Raw};
-use super::{Ended, process, state};
+use super::{Ended, command, process, state};
 use crate::error::{Error, Result};
 use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::model::Record;
+use crate::model::{Record, State, Status};
 
 /// A process to run in a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,83 +51,67 @@ pub struct Exec {
     pub detach_keys: Option<String>,
 }
 
-/// Files of one exec in RUN/monitors/ID, gone when dropped.
-struct Files {
-    dir: PathBuf,
-    stem: String,
-}
-
-impl Files {
-    fn path(&self, what: &str) -> PathBuf {
-        self.dir.join(self.name(what))
-    }
-    fn name(&self, what: &str) -> String {
-        format!("{}.{what}", self.stem)
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        for what in ["json", "pid", "log", "sock"] {
-            let _ = std::fs::remove_file(self.path(what));
-        }
-    }
-}
-
 /// Runs `exec` in the container and, unless it is detached, waits for it.
 pub fn exec(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
-    if exec.detach && exec.tty {
-        return Err(Error::usage("exec -d -t: nobody would hold the terminal; leave out -t or -d"));
-    }
     let keys = exec.detach_keys.as_deref().or(record.detach_keys.as_deref());
     let keys = DetachKeys::parse(keys)?;
     let state = state(host, record)?;
-    if process::open(&state)?.is_none() {
-        return Err(Error::conflict(format!("container {} is not running", record.name)));
-    }
-    let dir = host.paths.monitor(&record.id);
-    let files = Files { dir, stem: format!("exec-{}", std::process::id()) };
-    write_process(host, record, exec, state.pid, &files.path("json"))?;
-    let runtime = Runtime::of(host, record, files.path("log"));
-    let told = Told::new(host, record, exec)?;
+    may_run(record, &state)?;
+    let id = crate::making::new_id()?;
+    let files = Files::of_exec(host.paths.monitor(&record.id), &id)?;
+    command::of_exec(host, record, exec, state.pid, &files.path("json"))?;
+    let told = |action: &str, code| tell(host, record, action, &id, &exec.args, code);
+    told("exec_create", None);
     if exec.detach {
-        call(&runtime, &files, None, Stdio3::null())?;
+        // The monitor runs what nobody waits for, holds its terminal and sees its end.
+        let order = ExecOrder { id, tty: exec.tty, args: exec.args.clone() };
+        Line::ask(host, record, Frame::Exec(order))?;
+        files.hand_over();
         return Ok(Ended::Exited(0));
     }
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|e| Error::engine(format!("become subreaper: {}", e.desc())))?;
+    let runtime = Runtime::of(host, record, files.path("log"));
+    let begun = || told("exec_start", None);
     let ended = if exec.tty {
-        with_terminal(&runtime, &files, exec, keys)
+        with_terminal(&runtime, &files, exec, keys, begun)
     } else {
-        with_streams(&runtime, &files, exec)
+        with_streams(&runtime, &files, exec, begun)
     }?;
     if let Ended::Exited(code) = ended {
-        told.tell("exec_die", &[("exitCode", &code.to_string())]);
+        told("exec_die", Some(code));
     }
     Ok(ended)
 }
 
-/// An exec's events, under an id of its own.
-struct Told<'a> {
-    host: &'a Host,
-    record: &'a Record,
-    id: String,
+/// A container that runs, and that nobody has frozen.
+fn may_run(record: &Record, state: &State) -> Result<()> {
+    let name = &record.name;
+    Err(Error::conflict(match state.status {
+        Status::Paused => format!("Container {name} is paused, unpause the container before exec"),
+        Status::Restarting => {
+            format!("Container {name} is restarting, wait until the container is running")
+        }
+        _ if process::open(state)?.is_none() => format!("container {name} is not running"),
+        _ => return Ok(()),
+    }))
 }
 
-impl<'a> Told<'a> {
-    /// It is made and started at once, as docker's client does.
-    fn new(host: &'a Host, record: &'a Record, exec: &Exec) -> Result<Self> {
-        let told = Self { host, record, id: crate::making::new_id()? };
-        for what in ["exec_create", "exec_start"] {
-            told.tell(&format!("{what}: {}", exec.args.join(" ")), &[]);
-        }
-        Ok(told)
-    }
-
-    fn tell(&self, action: &str, more: &[(&str, &str)]) {
-        let all = [&[("execID", self.id.as_str())], more].concat();
-        events::of_container(&self.host.paths, self.record, action, &all);
-    }
+/// docker's event of a further process.
+pub fn tell(
+    host: &Host,
+    record: &Record,
+    action: &str,
+    id: &str,
+    args: &[String],
+    code: Option<i32>,
+) {
+    let code = code.map(|code| code.to_string());
+    let mut more = vec![("execID", id)];
+    more.extend(code.as_deref().map(|code| ("exitCode", code)));
+    let line = args.join(" ");
+    let action = if action == "exec_die" { action.to_owned() } else { format!("{action}: {line}") };
+    events::of_container(&host.paths, record, &action, &more);
 }
 
 fn call(
@@ -144,10 +130,12 @@ fn with_terminal(
     files: &Files,
     exec: &Exec,
     keys: DetachKeys,
+    begun: impl Fn(),
 ) -> Result<Ended> {
-    let console = Console::listen(&files.dir, &files.name("sock"))?;
+    let console = Console::listen(files.dir(), &files.name("sock"))?;
     let path = console.address.path.clone();
     let child = call(runtime, files, Some(&path), Stdio3::null())?;
+    begun();
     let master = console.master()?;
     let copy = |file: &File| file.try_clone().map_err(|e| Error::engine(format!("terminal: {e}")));
     let relay = Relay {
@@ -162,7 +150,12 @@ fn with_terminal(
     finish(relay, child)
 }
 
-fn with_streams(runtime: &Runtime<'_>, files: &Files, exec: &Exec) -> Result<Ended> {
+fn with_streams(
+    runtime: &Runtime<'_>,
+    files: &Files,
+    exec: &Exec,
+    begun: impl Fn(),
+) -> Result<Ended> {
     let (mut flows, mut stdin) = (Vec::new(), None);
     let input = match (exec.stdin, hand_down(std::io::stdin().as_fd())) {
         (false, _) => Stdio::null(),
@@ -184,6 +177,7 @@ fn with_streams(runtime: &Runtime<'_>, files: &Files, exec: &Exec) -> Result<End
     let stdout = output(std::io::stdout().as_fd())?;
     let stderr = output(std::io::stderr().as_fd())?;
     let child = call(runtime, files, None, Stdio3 { stdin: input, stdout, stderr })?;
+    begun();
     if let Some(stdin) = &stdin {
         set_nonblocking(stdin)?;
     }
@@ -227,150 +221,9 @@ fn hand_down(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     (meta.file_type().is_fifo() || null).then(|| own.into())
 }
 
-/// Writes the process as the runtime wants it: the container's own, changed as asked.
-fn write_process(host: &Host, record: &Record, exec: &Exec, pid: i32, to: &Path) -> Result<()> {
-    let path = host.paths.bundle(&record.id).join("config.json");
-    let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
-    let mut config: Value =
-        serde_json::from_slice(&bytes).map_err(|e| Error::io("read", &path, e))?;
-    let mut process = config["process"].take();
-    // What is mounted there counts too: this is the root as the container sees it.
-    let root = PathBuf::from(format!("/proc/{pid}/root"));
-    if !exec.user.is_empty() {
-        process["user"] = json!(crate::bundle::user(&root, &exec.user)?);
-    }
-    change(&mut process, exec, &record.config.env);
-    let cwd = process["cwd"].as_str().unwrap_or("/");
-    crate::bundle::command(&root, &exec.args, &strings(&process["env"]), cwd)?;
-    // What an exec that was killed left lies there until our number comes round again.
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(to);
-    file.and_then(|file| Ok(serde_json::to_writer(file, &process)?))
-        .map_err(|e| Error::io("write", to, e))
-}
-
-fn change(process: &mut Value, exec: &Exec, own_env: &[String]) {
-    process["args"] = json!(exec.args);
-    process["terminal"] = json!(exec.tty);
-    if let Some(fields) = process.as_object_mut() {
-        fields.remove("consoleSize");
-    }
-    if !exec.cwd.is_empty() {
-        process["cwd"] = json!(exec.cwd);
-    }
-    let mut env = strings(&process["env"]);
-    if !exec.user.is_empty() && !own_env.iter().any(|entry| entry.starts_with("HOME=")) {
-        env.retain(|entry| !entry.starts_with("HOME=")); // another user's; the runtime finds it
-    }
-    if exec.tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
-        env.push("TERM=xterm".into());
-    }
-    for entry in &exec.env {
-        let key = entry.split_once('=').map_or(entry.as_str(), |(key, _)| key);
-        env.retain(|old| old.split_once('=').map_or(old.as_str(), |(key, _)| key) != key);
-        env.push(entry.clone());
-    }
-    process["env"] = json!(env);
-    capabilities(process, exec.privileged);
-}
-
-fn strings(value: &Value) -> Vec<String> {
-    let texts = value.as_array().into_iter().flatten();
-    texts.filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-/// docker's rule: root has what the container may have, others only the bound of it.
-fn capabilities(process: &mut Value, privileged: bool) {
-    let root = process["user"]["uid"] == json!(0);
-    let bound =
-        if privileged { every_capability() } else { process["capabilities"]["bounding"].clone() };
-    process["capabilities"] = if root || privileged {
-        json!({ "bounding": bound, "effective": bound, "permitted": bound })
-    } else {
-        json!({ "bounding": bound })
-    };
-}
-
-fn every_capability() -> Value {
-    json!([
-        "CAP_AUDIT_CONTROL",
-        "CAP_AUDIT_READ",
-        "CAP_AUDIT_WRITE",
-        "CAP_BLOCK_SUSPEND",
-        "CAP_BPF",
-        "CAP_CHECKPOINT_RESTORE",
-        "CAP_CHOWN",
-        "CAP_DAC_OVERRIDE",
-        "CAP_DAC_READ_SEARCH",
-        "CAP_FOWNER",
-        "CAP_FSETID",
-        "CAP_IPC_LOCK",
-        "CAP_IPC_OWNER",
-        "CAP_KILL",
-        "CAP_LEASE",
-        "CAP_LINUX_IMMUTABLE",
-        "CAP_MAC_ADMIN",
-        "CAP_MAC_OVERRIDE",
-        "CAP_MKNOD",
-        "CAP_NET_ADMIN",
-        "CAP_NET_BIND_SERVICE",
-        "CAP_NET_BROADCAST",
-        "CAP_NET_RAW",
-        "CAP_PERFMON",
-        "CAP_SETFCAP",
-        "CAP_SETGID",
-        "CAP_SETPCAP",
-        "CAP_SETUID",
-        "CAP_SYSLOG",
-        "CAP_SYS_ADMIN",
-        "CAP_SYS_BOOT",
-        "CAP_SYS_CHROOT",
-        "CAP_SYS_MODULE",
-        "CAP_SYS_NICE",
-        "CAP_SYS_PACCT",
-        "CAP_SYS_PTRACE",
-        "CAP_SYS_RAWIO",
-        "CAP_SYS_RESOURCE",
-        "CAP_SYS_TIME",
-        "CAP_SYS_TTY_CONFIG",
-        "CAP_WAKE_ALARM"
-    ])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn changed(exec: &Exec, user: u32) -> Value {
-        let mut process = json!({
-            "user": { "uid": user, "gid": 0 }, "args": ["sleep"], "cwd": "/srv",
-            "env": ["PATH=/bin", "A=1", "HOME=/root"], "consoleSize": { "height": 1, "width": 1 },
-            "capabilities": { "bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"] }
-        });
-        change(&mut process, exec, &[]);
-        process
-    }
-
-    #[test]
-    fn the_container_s_process_is_changed_where_asked_only() {
-        let exec = Exec {
-            args: vec!["id".into()],
-            env: vec!["A=2".into(), "B=".into()],
-            ..Exec::default()
-        };
-        let process = changed(&exec, 0);
-        assert_eq!(process["env"], json!(["PATH=/bin", "HOME=/root", "A=2", "B="]));
-        assert_eq!((&process["cwd"], &process["terminal"]), (&json!("/srv"), &json!(false)));
-        assert_eq!(process["capabilities"]["effective"], json!(["CAP_KILL"]));
-        assert!(process.get("consoleSize").is_none());
-    }
-
-    #[test]
-    fn others_than_root_get_no_capability_in_effect() {
-        let process = changed(&Exec::default(), 7);
-        assert_eq!(process["capabilities"], json!({ "bounding": ["CAP_KILL"] }));
-        let process = changed(&Exec { privileged: true, ..Exec::default() }, 7);
-        assert!(process["capabilities"]["effective"].as_array().unwrap().len() > 35);
-    }
 
     #[test]
     fn files_and_terminals_of_the_host_are_not_handed_down() {

@@ -12,12 +12,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::birth::{Birth, Born};
+use super::living::Life;
 use super::lock::Lock;
 use super::log::{Limits, Writer};
 use super::oom::Counter;
 use super::peer::Peer;
 use super::process;
-use super::protocol::{Exited, Frame, Role, Started};
+use super::protocol::{Exited, Frame, Role, Started, Stopping};
 use super::restart::{self, Ending};
 use super::server::Server;
 use super::stdio::{self, Streams};
@@ -137,15 +138,16 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
     let mut pause = None;
     loop {
         let began = Instant::now();
-        let (code, oom_killed) = serve(&birth.state, &mut server, born)?;
+        let (code, oom_killed) = serve(&mut birth, &mut server, born)?;
         let error = [birth.clean(), server.trouble.take()].into_iter().flatten();
         let error = error.collect::<Vec<_>>().join("; ");
         birth.state = super::ended(std::mem::take(&mut birth.state), code, oom_killed, error);
+        birth.renew();
         let ending = Ending {
             code,
             lasted: began.elapsed(),
             restarts: birth.state.restart_count,
-            wanted: server.stopping,
+            wanted: server.stopping.is_some(),
             pause,
         };
         let lasted = ending.lasted;
@@ -161,13 +163,14 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
 }
 
 /// One life: its streams until its end; its exit code, and whether memory was its end.
-fn serve(state: &State, server: &mut Server, born: Born) -> Option<(i32, bool)> {
+fn serve(birth: &mut Birth<'_>, server: &mut Server, born: Born) -> Option<(i32, bool)> {
     server.join(born.streams);
-    server.serve(born.init.as_fd(), state.pid).ok()?;
+    let init = born.init.try_clone().ok()?;
+    server.serve(&mut Life::new(birth, born.init).ok()?).ok()?;
     let code = if std::mem::take(&mut server.orphan) {
-        super::reconcile::code_of_orphan(state, born.init.as_fd())
+        super::reconcile::code_of_orphan(&birth.state, init.as_fd())
     } else {
-        dhow_kernel::process::reap(born.init.as_fd()).ok().flatten().unwrap_or(-1)
+        dhow_kernel::process::reap(init.as_fd()).ok().flatten().unwrap_or(-1)
     };
     server.drain();
     Some((code, born.oom.counted()))
@@ -211,8 +214,8 @@ fn finish(birth: &Birth<'_>, lock: Lock, server: Server, lasted: Option<Duration
         birth.tell_end(lasted);
         super::remove_quietly(host, record);
     } else {
-        let state =
-            State { monitor_pid: 0, stopped_by_user: server.stopping, ..birth.state.clone() };
+        let stopped_by_user = server.stopping == Some(Stopping::ByUser);
+        let state = State { monitor_pid: 0, stopped_by_user, ..birth.state.clone() };
         let kept = host.containers.write_state(record, &state);
         birth.tell_end(lasted);
         if kept.is_err() {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! start ─▶ task ─▶ life: birth (rootfs, stdio, runtime), server (peer, log), oom, restart
+//!                        living: health, beside (files, command, children)
 //! attach ─▶ protocol ◀─ server        control, reconcile ─▶ lock, process
 //! ```
 //!
@@ -9,11 +10,19 @@
 //! way to ask how a container is: it puts right what a killed monitor left.
 
 mod attach;
+mod beside;
 mod birth;
+mod boot;
+mod children;
+mod command;
 mod control;
 mod exec;
+
+mod files;
+mod health;
 mod hold;
 mod life;
+mod living;
 mod lock;
 pub mod log;
 mod logs;
@@ -41,10 +50,12 @@ use jiff::Timestamp;
 use crate::error::{Error, Result};
 use crate::events;
 use crate::host::Host;
-use crate::model::{Record, State, Status};
+use crate::model::{Record, State, Status, Wellness};
 
-pub use control::{signal, stop, wait};
+pub use boot::{Outcome, close, revive};
+pub use control::{freeze, signal, stop, wait};
 pub use exec::{Exec, exec};
+pub use files::running as execs;
 pub use hold::{Hold, Still, hold};
 pub use life::main;
 pub use logs::{LogOptions, logs};
@@ -52,7 +63,7 @@ pub use process::namespace;
 pub use protocol::Step;
 pub use reconcile::state;
 pub use rootfs::mount_lower;
-pub use start::{Running, Start, start};
+pub use start::{Running, Start, ensure, start};
 pub use task::ARGUMENT;
 pub use terminal::DetachKeys;
 pub use watch::Watch;
@@ -150,7 +161,10 @@ fn clear(host: &Host, id: &str) {
 }
 
 /// `state`, ended.
-fn ended(state: State, code: i32, oom_killed: bool, error: String) -> State {
+fn ended(mut state: State, code: i32, oom_killed: bool, error: String) -> State {
+    if let Some(health) = &mut state.health {
+        health.status = Wellness::Unhealthy; // DOCKER: nobody checks any more
+    }
     State {
         status: Status::Exited,
         pid: 0,

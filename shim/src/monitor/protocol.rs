@@ -5,6 +5,7 @@
 //!   Hello{version, role}  ───────────▶            what it came for
 //!               ◀───────────  Welcome{version}    or Failed: another version
 //!   Stdin, StdinEnd, Resize  ────────▶            at most WINDOW bytes of Stdin beyond Credit
+//!   Exec, Freeze  ───────────────────▶            a wish; Done or Failed answers it
 //!               ◀───────────  Started | Failed    to the client that asked for the start
 //!               ◀───────────  Stdout, Stderr, Credit
 //!               ◀───────────  Exited              the last word; all output came before
@@ -75,6 +76,26 @@ pub struct Exited {
     pub code: i32,
 }
 
+/// Who asked for the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// The user: `unless-stopped` leaves it so.
+    ByUser = 0,
+    /// The machine goes down: it goes on when that is back.
+    ByMachine = 1,
+}
+
+/// One more process in the container that nobody waits for; RUN/monitors/ID has its files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecOrder {
+    /// 64 hex digits.
+    pub id: String,
+    /// It gets a terminal.
+    pub tty: bool,
+    /// Command and arguments, for who reads of it.
+    pub args: Vec<String>,
+}
+
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
@@ -86,8 +107,12 @@ pub enum Frame {
     StdinEnd,
     /// Client: its terminal's rows and columns.
     Resize(u16, u16),
-    /// Client: what ends now was ended by the user; no restart.
-    Stopping,
+    /// Client: what ends now was asked for; no restart.
+    Stopping(Stopping),
+    /// Client: run this beside the container's first process.
+    Exec(ExecOrder),
+    /// Client: freeze all of the container's processes, or thaw them.
+    Freeze(bool),
     /// Monitor: the version it speaks.
     Welcome(u32),
     /// Monitor: the start succeeded.
@@ -102,6 +127,8 @@ pub enum Frame {
     Credit(u32),
     /// Monitor: the end.
     Exited(Exited),
+    /// Monitor: what was asked for is done.
+    Done,
 }
 
 /// What came was not a frame of this protocol.
@@ -125,7 +152,9 @@ impl Frame {
                 let [c, d] = columns.to_le_bytes();
                 raw(out, 4, &[a, b, c, d]);
             }
-            Self::Stopping => raw(out, 5, &[]),
+            Self::Stopping(why) => raw(out, 5, &[*why as u8]),
+            Self::Exec(order) => json(out, 6, order),
+            Self::Freeze(freeze) => raw(out, 7, &[u8::from(*freeze)]),
             Self::Welcome(version) => raw(out, 16, &version.to_le_bytes()),
             Self::Started(started) => json(out, 17, started),
             Self::Failed(failed) => json(out, 18, failed),
@@ -133,6 +162,7 @@ impl Frame {
             Self::Stderr(bytes) => raw(out, STDERR, bytes),
             Self::Credit(bytes) => raw(out, 21, &bytes.to_le_bytes()),
             Self::Exited(exited) => json(out, 22, exited),
+            Self::Done => raw(out, 23, &[]),
         }
     }
 
@@ -151,7 +181,10 @@ impl Frame {
             (4, &[a, b, c, d]) => {
                 Self::Resize(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
             }
-            (5, []) => Self::Stopping,
+            (5, [0]) => Self::Stopping(Stopping::ByUser),
+            (5, [1]) => Self::Stopping(Stopping::ByMachine),
+            (6, json) => Self::Exec(parse(json)?),
+            (7, [freeze]) => Self::Freeze(*freeze != 0),
             (16, &[a, b, c, d]) => Self::Welcome(u32::from_le_bytes([a, b, c, d])),
             (17, json) => Self::Started(parse(json)?),
             (18, json) => Self::Failed(parse(json)?),
@@ -159,6 +192,7 @@ impl Frame {
             (STDERR, bytes) => Self::Stderr(bytes.to_vec()),
             (21, &[a, b, c, d]) => Self::Credit(u32::from_le_bytes([a, b, c, d])),
             (22, json) => Self::Exited(parse(json)?),
+            (23, []) => Self::Done,
             _ => return Err(Malformed),
         })
     }
@@ -237,7 +271,12 @@ mod tests {
             bytes().prop_map(Frame::Stdin),
             Just(Frame::StdinEnd),
             any::<(u16, u16)>().prop_map(|(r, c)| Frame::Resize(r, c)),
-            Just(Frame::Stopping),
+            prop_oneof![Just(Stopping::ByUser), Just(Stopping::ByMachine)]
+                .prop_map(Frame::Stopping),
+            Just(Frame::Done),
+            any::<bool>().prop_map(Frame::Freeze),
+            ("[0-9a-f]{0,64}", any::<bool>(), proptest::collection::vec(".*", 0..3))
+                .prop_map(|(id, tty, args)| Frame::Exec(ExecOrder { id, tty, args })),
             any::<u32>().prop_map(Frame::Welcome),
             (any::<i32>(), ".*", any::<u64>()).prop_map(|(pid, name, micros)| {
                 Frame::Started(Started { pid, steps: vec![Step { name, micros }] })

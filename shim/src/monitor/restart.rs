@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::RestartPolicy;
+use crate::model::{RestartPolicy, State};
 
 /// The first pause; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(100);
@@ -41,6 +41,23 @@ pub fn pause(policy: &RestartPolicy, ending: &Ending) -> Option<Duration> {
     (again && !ending.wanted).then_some(next)
 }
 
+/// Whether the policy wants the container to run when the machine has come up.
+pub fn at_boot(policy: &RestartPolicy, state: &State) -> bool {
+    if state.started_at.is_none() {
+        return false; // made and never started
+    }
+    let most = policy.maximum_retry_count;
+    match policy.name.as_str() {
+        "always" => true, // DOCKER: stopped by the user, too
+        "unless-stopped" => !state.stopped_by_user,
+        "on-failure" => {
+            let room = most == 0 || state.restart_count < most;
+            !state.stopped_by_user && state.exit_code != 0 && room
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +92,23 @@ mod tests {
         assert_eq!(after(FIRST, Duration::ZERO), Some(200));
         assert_eq!(after(LONGEST, Duration::ZERO), Some(60_000));
         assert_eq!(after(LONGEST, LONG_LIFE), Some(100));
+    }
+
+    #[test]
+    fn what_starts_with_the_machine() {
+        let ran = State { started_at: Some(jiff::Timestamp::now()), ..State::default() };
+        let stopped = State { stopped_by_user: true, exit_code: 137, ..ran.clone() };
+        let failed = State { exit_code: -1, restart_count: 2, ..ran.clone() };
+        let starts = |name: &str, most, state: &State| {
+            at_boot(&RestartPolicy { name: name.into(), maximum_retry_count: most }, state)
+        };
+        let of = |state: &State| {
+            ["no", "always", "unless-stopped", "on-failure"].map(|n| starts(n, 0, state))
+        };
+        assert_eq!(of(&State::default()), [false; 4]);
+        assert_eq!(of(&ran), [false, true, true, false]);
+        assert_eq!(of(&stopped), [false, true, false, false]);
+        assert_eq!(of(&failed), [false, true, true, true]);
+        assert!(starts("on-failure", 3, &failed) && !starts("on-failure", 2, &failed));
     }
 }

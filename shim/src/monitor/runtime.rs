@@ -1,7 +1,7 @@
 //! The OCI runtime, called by its command line only.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -79,14 +79,38 @@ impl<'a> Runtime<'a> {
 
     /// Runs a process in the container and answers with its pid as soon as it is there.
     pub fn exec(&self, exec: ExecCall<'_>) -> Result<i32> {
+        let pid_file = exec.pid_file;
+        let status = self.begin_exec(exec)?.wait().map_err(|e| self.cannot(&e))?;
+        self.end_exec(status, pid_file)
+    }
+
+    /// Calls the runtime for a process in the container, without waiting for it.
+    pub fn begin_exec(&self, exec: ExecCall<'_>) -> Result<Child> {
         let mut call = self.call("exec");
         call.arg("--detach").arg("--process").arg(exec.process);
         call.arg("--pid-file").arg(exec.pid_file);
         if let Some(console) = exec.console {
             call.arg("--tty").arg("--console-socket").arg(console);
         }
-        self.finish(call.arg(self.id), "exec", exec.stdio)?;
-        read_pid(exec.pid_file)
+        call.arg(self.id);
+        call.stdin(exec.stdio.stdin).stdout(exec.stdio.stdout).stderr(exec.stdio.stderr);
+        call.spawn().map_err(|e| self.cannot(&e))
+    }
+
+    /// The pid of the process, now that the runtime that was called for it has ended.
+    pub fn end_exec(&self, status: ExitStatus, pid_file: &Path) -> Result<i32> {
+        self.judge(status, "exec")?;
+        read_pid(pid_file)
+    }
+
+    /// Freezes all processes of the container.
+    pub fn pause(&self) -> Result<()> {
+        self.finish(self.call("pause").arg(self.id), "pause", Stdio3::null())
+    }
+
+    /// Thaws them.
+    pub fn resume(&self) -> Result<()> {
+        self.finish(self.call("resume").arg(self.id), "resume", Stdio3::null())
     }
 
     /// Forgets the container and its cgroups, killing what lives. Not being there is fine.
@@ -110,16 +134,21 @@ impl<'a> Runtime<'a> {
 
     fn finish(&self, call: &mut Command, verb: &str, stdio: Stdio3) -> Result<()> {
         call.stdin(stdio.stdin).stdout(stdio.stdout).stderr(stdio.stderr);
+        self.judge(call.status().map_err(|e| self.cannot(&e))?, verb)
+    }
+
+    fn cannot(&self, cause: &std::io::Error) -> Error {
         let name = self.program.display();
-        let status = call.status().map_err(|e| {
-            Error::engine(format!("runtime {name}: {e}; name another with --runtime"))
-        })?;
+        Error::engine(format!("runtime {name}: {cause}; name another with --runtime"))
+    }
+
+    fn judge(&self, status: ExitStatus, verb: &str) -> Result<()> {
         if status.success() {
             return Ok(());
         }
         let why = last_error(&self.log).unwrap_or_else(|| silent(status));
         let kind = crate::exit::kind_of_runtime_text(&why);
-        Err(Error::new(kind, format!("{name} {verb}: {why}")))
+        Err(Error::new(kind, format!("{} {verb}: {why}", self.program.display())))
     }
 }
 

@@ -3,19 +3,17 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
-use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 
+use super::living::{Answer, Life};
 use super::log::{Stream, Writer};
 use super::peer::Peer;
-use super::protocol::{Exited, Failed, Frame, Role, VERSION};
-use super::signals::Signals;
+use super::protocol::{Exited, Failed, Frame, Role, Stopping, VERSION};
 use super::stdio::Streams;
 use crate::error::{Error, Result};
 
@@ -33,11 +31,13 @@ pub struct Server {
     terminal: bool,
     stdin_once: bool,
     input: Input,
+    /// What clients ask for, and have no answer to yet.
+    wishes: Vec<(u64, Frame)>,
     log: Option<Writer>,
     /// What went wrong beside the container, a full log's disk say; it goes on without.
     pub trouble: Option<String>,
-    /// The user has asked for the end that comes.
-    pub stopping: bool,
+    /// The end that comes was asked for.
+    pub stopping: Option<Stopping>,
     /// The container's first process is not our child.
     pub orphan: bool,
     buffer: Box<[u8]>,
@@ -51,23 +51,12 @@ struct Input {
     closing: bool,
 }
 
-/// We are the subreaper of a container that may share the host's pids: its orphans come to us.
-fn reap_orphans(children: &Signals, init: i32) {
-    while children.next_signal().is_some() {}
-    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    while let Some(pid) = waitid(Id::All, peek).ok().and_then(|status| status.pid()) {
-        if pid.as_raw() == init {
-            return; // its status is read by its descriptor
-        }
-        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-    }
-}
-
 /// What a descriptor in the poll set is.
 #[derive(Clone, Copy)]
 enum Source {
     Init,
     Children,
+    Beside,
     Listener,
     Stdin,
     Output(Stream),
@@ -90,9 +79,10 @@ impl Server {
             terminal,
             stdin_once,
             input: Input::default(),
+            wishes: Vec::new(),
             log,
             trouble: None,
-            stopping: false,
+            stopping: None,
             orphan: false,
             buffer: vec![0; 64 * 1024].into(),
         }
@@ -111,14 +101,15 @@ impl Server {
         self.peers.push(peer);
     }
 
-    /// Serves until `init`, process `pid`, has ended; reaps whatever else becomes our child.
-    pub fn serve(&mut self, init: BorrowedFd<'_>, pid: i32) -> Result<()> {
-        let children = Signals::take(&[Signal::SIGCHLD])?;
+    /// Serves `life` to its end, the end of the container's first process.
+    pub fn serve(&mut self, life: &mut Life<'_, '_>) -> Result<()> {
+        life.reap();
         loop {
-            for (source, events) in self.wait(Some((init, &children)), PollTimeout::NONE)? {
+            for (source, events) in self.wait(Some(life), timeout(life.idle_time()))? {
                 match source {
                     Source::Init => return Ok(()),
-                    Source::Children => reap_orphans(&children, pid),
+                    Source::Children => life.reap(),
+                    Source::Beside => life.pump(),
                     Source::Listener => self.accept(),
                     Source::Stdin => self.feed(),
                     Source::Output(stream) => {
@@ -127,7 +118,20 @@ impl Server {
                     Source::Peer(at) => self.attend(at, events),
                 }
             }
+            for (client, wish) in std::mem::take(&mut self.wishes) {
+                let answer = life.obey(client, wish);
+                self.answer(answer);
+            }
+            self.answer(life.tick());
             self.drop_gone();
+        }
+    }
+
+    fn answer(&mut self, answers: impl IntoIterator<Item = Answer>) {
+        for (client, word) in answers {
+            if let Some(peer) = self.peers.iter_mut().find(|peer| peer.number == client) {
+                peer.send(&word);
+            }
         }
     }
 
@@ -162,19 +166,20 @@ impl Server {
         let until = Instant::now() + pause;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.stopping {
-                return self.stopping;
+            if left.is_zero() || self.stopping.is_some() {
+                return self.stopping.is_some();
             }
-            let timeout = PollTimeout::try_from(left.as_millis() as i32 + 1);
-            let Ok(ready) = self.wait(None, timeout.unwrap_or(PollTimeout::MAX)) else {
-                return true;
-            };
+            let Ok(ready) = self.wait(None, timeout(Some(left))) else { return true };
             for (source, events) in ready {
                 match source {
                     Source::Listener => self.accept(),
                     Source::Peer(at) => self.attend(at, events),
                     _ => {}
                 }
+            }
+            for (client, _) in std::mem::take(&mut self.wishes) {
+                let message = "Container is restarting, wait until the container is running".into();
+                self.answer([(client, Frame::Failed(Failed { code: 1, message }))]);
             }
             self.drop_gone();
         }
@@ -203,14 +208,15 @@ impl Server {
 
     fn wait(
         &self,
-        life: Option<(BorrowedFd<'_>, &Signals)>,
+        life: Option<&Life<'_, '_>>,
         timeout: PollTimeout,
     ) -> Result<Vec<(Source, PollFlags)>> {
         let (read, write) = (PollFlags::POLLIN, PollFlags::POLLOUT);
         let mut set: Vec<(Source, PollFd<'_>)> = Vec::with_capacity(5 + self.peers.len());
-        if let Some((init, children)) = life {
-            set.push((Source::Init, PollFd::new(init, read)));
-            set.push((Source::Children, PollFd::new(children.as_fd(), read)));
+        if let Some(life) = life {
+            set.push((Source::Init, PollFd::new(life.init(), read)));
+            set.push((Source::Children, PollFd::new(life.children(), read)));
+            set.extend(life.outputs().map(|f| (Source::Beside, PollFd::new(f.as_fd(), read))));
             if let Some(stdin) =
                 self.streams.stdin.as_ref().filter(|_| !self.input.queue.is_empty())
             {
@@ -336,7 +342,10 @@ impl Server {
                     let _ = dhow_kernel::tty::resize(master.as_fd(), rows, columns);
                 }
             }
-            (Some(_), Frame::Stopping) => self.stopping = true,
+            (Some(_), Frame::Stopping(why)) => self.stopping = Some(why),
+            (Some(_), wish @ (Frame::Exec(_) | Frame::Freeze(_))) => {
+                self.wishes.push((peer.number, wish));
+            }
             _ => peer.gone = true,
         }
     }
@@ -388,4 +397,12 @@ impl Server {
         }
         self.peers.retain(|peer| !peer.gone);
     }
+}
+
+/// Rounded up: who wakes too early would wake twice.
+fn timeout(left: Option<Duration>) -> PollTimeout {
+    left.map_or(PollTimeout::NONE, |left| {
+        let whole = left.as_millis() + u128::from(left.subsec_nanos() % 1_000_000 > 0);
+        PollTimeout::try_from(whole).unwrap_or(PollTimeout::MAX)
+    })
 }

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use super::attach::{Line, follow, role_of};
 use super::lock::Lock;
-use super::protocol::{Failed, Frame, Step};
+use super::protocol::{Failed, Frame, Role, Step};
 use super::task::{Purpose, Task};
 use super::{Attach, Ended, is_active, process, socket, state, terminal};
 use crate::error::{Error, Kind, Result};
@@ -70,7 +70,7 @@ fn answer<'a>(
                 let (pid, steps) = (started.pid, started.steps);
                 return Ok(Running { pid, steps, host, record, attach, line });
             }
-            Some(Frame::Failed(failed)) => return Err(typed(failed)),
+            Some(Frame::Failed(failed)) => return Err(failed.into()),
             Some(_) => {}
             None => {
                 state(host, record)?; // sweeps what it left
@@ -83,13 +83,27 @@ fn answer<'a>(
     }
 }
 
-fn typed(failed: Failed) -> Error {
-    let kind = match Exit(failed.code) {
-        Exit::NOT_EXECUTABLE => Kind::NotExecutable,
-        Exit::NO_COMMAND => Kind::NoCommand,
-        _ => Kind::Engine,
-    };
-    Error::new(kind, failed.message)
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        let kind = match Exit(failed.code) {
+            Exit::NOT_EXECUTABLE => Kind::NotExecutable,
+            Exit::NO_COMMAND => Kind::NoCommand,
+            _ => Kind::Engine,
+        };
+        Self::new(kind, failed.message)
+    }
+}
+
+/// Starts `record`'s container in the background, unless it runs.
+pub fn ensure(host: &Host, record: &Record) -> Result<()> {
+    let alive = || -> Result<bool> { Ok(state(host, record)?.status.is_alive()) };
+    if alive()? {
+        return Ok(());
+    }
+    match start(host, record, Start::default()) {
+        Err(e) if e.kind == Kind::Conflict && alive()? => Ok(()), // another was quicker
+        other => other.map(drop),
+    }
 }
 
 /// The lock of a container that does not run.
@@ -105,12 +119,12 @@ fn lock(host: &Host, record: &Record) -> Result<Lock> {
             }
             drop(lock);
         }
-        if !Lock::is_ending(host, &record.id) {
-            return Err(Error::conflict(format!(
-                "container {} is being started by another dhow",
-                record.name
-            )));
+        if Lock::is_ending(host, &record.id) {
+            drop(Lock::take(host, &record.id)?); // its last monitor is about to go
+        } else {
+            // Somebody else is starting it: its monitor answers when that is done.
+            drop(Line::connect(host, &record.id, Role::default())?);
+            std::thread::yield_now();
         }
-        drop(Lock::take(host, &record.id)?); // its last monitor is about to go
     }
 }

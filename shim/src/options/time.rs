@@ -75,6 +75,32 @@ pub fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(total).ok()
 }
 
+/// Go's words for a duration: `1m30s`, `1.5s`, `300ms`.
+pub fn worded(duration: Duration) -> String {
+    let part = |nanos: u128, unit: u128| {
+        let fraction = format!("{:09}", nanos % unit * (1_000_000_000 / unit));
+        let fraction = fraction.trim_end_matches('0');
+        let point = if fraction.is_empty() { "" } else { "." };
+        format!("{}{point}{fraction}", nanos / unit)
+    };
+    let nanos = duration.as_nanos();
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", part(nanos, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", part(nanos, 1_000_000)),
+        _ => {
+            let (minutes, rest) = (nanos / 60_000_000_000, nanos % 60_000_000_000);
+            let seconds = part(rest, 1_000_000_000);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +124,14 @@ mod tests {
         }
         assert!(moment("--since", "soon", now).is_err());
         assert_eq!(duration("1.5s"), Some(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn durations_read_as_in_go() {
+        for text in ["0s", "1ns", "1.5µs", "300ms", "1.5s", "30s", "1m30s", "2h0m0.25s"] {
+            let parsed = if text == "0s" { Duration::ZERO } else { duration(text).unwrap() };
+            assert_eq!(worded(parsed), text);
+        }
     }
 
     proptest::proptest! {

@@ -43,9 +43,7 @@ impl Start {
         }
         out.each(&self.containers, |needle| {
             let found = host.containers.find(needle)?;
-            if !monitor::state(host, &found.record)?.status.is_alive() {
-                monitor::start(host, &found.record, How::default())?;
-            }
+            monitor::ensure(host, &found.record)?;
             Ok(needle.to_owned())
         })
     }
