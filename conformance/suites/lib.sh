@@ -75,11 +75,11 @@ source_of() {
 # about a skipped test go.
 tap() {
     sed -nE "s/\r\$//
+        s/ # [0-9.]+s\$//
         t reset
         :reset
         s/^ok [0-9]+ -? ?(.*[^ ]) *# ?(skip|SKIP).*/$1: \1\tskipped/p; t
         s/^(not )?ok [0-9]+ -? ?(.*)/\1\2/; T
-        s/ # [0-9.]+s\$//
         s/^not (.*)/$1: \1\tfailed/p; t
         s/(.*)/$1: \1\tok/p"
 }

@@ -174,7 +174,7 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
     store.judge(wanted.id)?;
     let Draft { text, decided, mut record } = draft(wanted)?;
     let Decided { mut plan, rest, mut group, rdt } = decided;
-    listen::pass(&mut plan, wanted.preserve, wanted.listen)?;
+    listen::tell(&mut plan, wanted.listen);
     let console = terminal.socket(plan.process.terminal)?;
     let held = wanted.log.trace.step("reserve", || store.reserve(wanted.id))?;
     let shared = rdt.as_ref();

@@ -76,8 +76,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the descriptors are there that the container is to have; others end here where a
-/// process of ours would hold them until `start`.
+/// Keeps apart the numbers of the descriptors that the container is to have; others end here where
+/// a process of ours would hold them until `start`.
 fn handed(command: &Command) -> Result<()> {
     let (preserve, listen) = match command {
         Command::Create(create) => (create.create.preserve_fds, listen()),

@@ -104,25 +104,68 @@ fn activated_sockets_are_handed_over_before_the_preserved_ones() {
     run.under(pass.into_iter().chain(files)).run().ok().out_is("1 1 1\none\ntwo");
 }
 
+/// Of 3 to 22 the caller has but 5.
+fn but_five(w: &World) -> [String; 4] {
+    let held = w.path("held");
+    std::fs::write(&held, "").unwrap();
+    let shut: String = (3..23).map(|fd| format!("exec {fd}<&-; ")).collect();
+    let script = format!("{shut}exec 5<{}; exec \"$@\"", held.display());
+    ["bash", "-c", &script, "bash"].map(str::to_owned)
+}
+
 #[test]
 fn descriptor_of_the_runtimes_own_is_never_taken_for_one_to_preserve() {
     let w = World::new();
-    let b = w.bundle("b", &["sleep", "1000"]);
-    let closed = ["sh", "-c", "exec 3<&- 4<&-; exec \"$@\"", "sh"];
-    super::lifecycle::create(&w, &b);
+    let look = "ls /proc/self/fd | sort -n | tr '\\n' ' '";
+    let [log, trace] = ["log", "trace"].map(|name| w.path(name).to_string_lossy().into_owned());
+    let all = ["--debug", "--log", &log, "--trace", &trace];
+    let run = |words: &[&str]| {
+        let done = w.runtime_cmd(all.iter().chain(words)).under(but_five(&w)).run().ok();
+        // 3 is ls's own, of the directory that it lists.
+        done.out_is("0 1 2 3 5");
+    };
+    let b = w.bundle("b", &["sh", "-c", look]);
+    run(&["run", "--preserve-fds", "20", "-b", b.path(), b.id()]);
+
+    let b = w.bundle("c", &["sleep", "1000"]);
+    let quiet = ["sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"];
+    let create = ["create", "--preserve-fds", "20", "-b", b.path(), b.id()];
+    let create = w.runtime_cmd(all.iter().chain(&create)).under(quiet);
+    create.under(but_five(&w)).run().ok();
     w.runtime(["start", b.id()]).ok();
-    let log = w.path("log");
-    let log = log.to_str().unwrap();
-    let new = w.id("new");
-    for args in [
-        &["run", "--preserve-fds", "2", "-b", b.path(), &new][..],
-        &["--log", log, "create", "--preserve-fds", "1", "-b", b.path(), &new],
-        &["exec", "--preserve-fds", "1", b.id(), "true"],
-    ] {
-        let done = w.runtime_cmd(args).under(closed).run().refused();
-        done.err_has("please check that the file descriptor 3 is open");
-    }
+    let pid = w.runtime(["state", b.id()]).ok().json()["pid"].to_string();
+    e2e::until("the program runs", || {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
+    });
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let mut fds: Vec<_> = fds.map(|fd| fd.file_name().into_string().unwrap()).collect();
+    fds.sort();
+    assert_eq!(fds, ["0", "1", "2", "5"]);
+    run(&["exec", "--preserve-fds", "20", b.id(), "sh", "-c", look]);
+    // Where it goes on as another process: CAP_SYS_PTRACE may look into it.
+    let cap = ["exec", "--cap", "CAP_SYS_PTRACE", "--preserve-fds", "20"];
+    run(&[&cap[..], &[b.id(), "sh", "-c", look]].concat());
     w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+#[test]
+fn more_descriptors_than_there_can_be_are_refused() {
+    let w = World::new();
+    let b = w.bundle("b", &["true"]);
+    for (count, words) in [("4294967295", "no more than"), ("4000", "ulimit -n")] {
+        let few = ["sh", "-c", "ulimit -n 1000; exec \"$@\"", "sh"];
+        let run = w.runtime_cmd(["run", "--preserve-fds", count, "-b", b.path(), b.id()]);
+        run.under(few).run().refused().err_has(words);
+    }
+}
+
+#[test]
+fn socket_activation_may_name_descriptors_that_are_not_there() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "echo $LISTEN_FDS $LISTEN_PID; ls /proc/self/fd"]);
+    let b = b.with("/process/env", json!(["PATH=/bin"]));
+    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).env("LISTEN_FDS", "9");
+    run.under(but_five(&w)).run().ok().out_is("9 1\n0\n1\n2\n3\n5");
 }
 
 #[test]

@@ -93,7 +93,6 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     let filter = config.linux.seccomp.as_ref().map(crate::seccomp::compile).transpose()?.flatten();
     config.linux.seccomp.iter().for_each(|profile| crate::seccomp::debug(profile, &world.log));
     let schedule = schedule::schedule(&process, &config.linux)?;
-    keep(flags.preserve_fds)?;
     say_affinity(&process, world);
     launch(flags, &record, (&process, &schedule, watched), filter.as_ref(), world)
 }
@@ -175,17 +174,6 @@ fn follow(
         Some(signals) => trace.step("wait", || foreground::wait(init, signals, relay.as_ref())),
         None => Ok(0),
     }
-}
-
-/// Lets the process inherit descriptors from 3 on.
-fn keep(count: u32) -> Result<()> {
-    for fd in (3..).take(count as usize) {
-        dhow_kernel::fd::set_cloexec(fd, false).map_err(|_| {
-            let why = format!("please check that the file descriptor {fd} is open");
-            Error::rule(format!("--preserve-fds {count}: {why}"))
-        })?;
-    }
-    Ok(())
 }
 
 /// Our end of the terminal, when we relay it, and the process's.
