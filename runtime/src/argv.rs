@@ -112,14 +112,34 @@ pub fn help(name: &str, verb: Option<&Verb>) -> String {
         None => (cli::tree(), name.to_owned()),
         Some(verb) => (verb.command(), format!("{name} {}", verb.name)),
     };
-    let more = format!("The flags that stand before every command: {name} --help");
-    let command = if verb.is_some() { command.after_help(more) } else { command };
+    let command = match verb {
+        Some(verb) => {
+            let usage = format!("Usage: {name} [OPTION...] {}{}", verb.name, words(&command));
+            command.after_help(format!("{usage}\nThe options before the command: {name} --help"))
+        }
+        None => command,
+    };
     command.display_name(&bin).bin_name(bin).help_template(LAYOUT).render_help().to_string()
+}
+
+/// What follows the verb, as crun names it.
+fn words(command: &clap::Command) -> String {
+    let word = |arg: &Arg| {
+        let values = arg.get_value_names().unwrap_or_default();
+        let name = values.first().map_or_else(|| arg.get_id().as_str(), |name| name.as_str());
+        match arg.get_id().as_str() {
+            "id" if arg.is_required_set() => " CONTAINER".to_owned(),
+            "id" => " [CONTAINER]".to_owned(),
+            "args" => " cmd".to_owned(),
+            _ if arg.is_required_set() && !name.contains('|') => format!(" {name}"),
+            _ => format!(" [{name}]"),
+        }
+    };
+    command.get_positionals().map(word).collect()
 }
 
 fn unknown(name: &str) -> String {
     match name {
-        "mounts" => "mounts: not supported: a running container's mounts stay as they are".into(),
         "init" => "init: not supported: it is runc's own second half, and no command".into(),
         // DIFFERS: runc exits with 3 here, and with 1 for all else that is typed wrongly.
         _ => format!("No help topic for '{name}': no such command: try dhow-runtime --help"),
@@ -479,7 +499,8 @@ mod tests {
             ("list -f xml", "invalid value \"xml\" for flag --format: invalid format option"),
             ("--rootless perhaps list", "invalid value \"perhaps\" for flag --rootless: "),
             ("--log-format xml list", "invalid value \"xml\" for flag --log-format: one of text, "),
-            ("mounts c", "mounts: not supported: "),
+            ("mounts add c", "\"mounts\" requires exactly 3 argument(s)"),
+            ("mounts move c f", "invalid value \"move\" for "),
             ("-- state c", "a command is missing"),
             ("dance -h", "No help topic for 'dance': no such command"),
         ] {

@@ -215,6 +215,8 @@ verbs! {
     Pause(One) = "pause",
     /// Let a paused container run again
     Resume(One) = "resume",
+    /// Add mounts to a running container, or remove those that were added
+    Mounts(Mounts) = "mounts",
     /// Change a container's limits
     Update(update::Update) = "update",
     /// Show what a container uses, and that it ran out of memory, as JSON
@@ -239,6 +241,18 @@ pub struct One {
 /// No flags.
 #[derive(Debug, Args)]
 pub struct Nothing {}
+
+/// `mounts`.
+#[derive(Debug, Args)]
+pub struct Mounts {
+    /// add or remove
+    #[arg(value_name = "add|remove")]
+    pub change: command::mounts::Change,
+    /// Container
+    pub id: String,
+    /// A JSON file with a list of mounts, as config.json has it
+    pub file: PathBuf,
+}
 
 /// `delete`.
 #[derive(Debug, Args)]

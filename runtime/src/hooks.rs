@@ -103,15 +103,35 @@ impl Scene<'_> {
 
     /// Runs one to its end. The words are runc's, then comes where to look.
     fn one(&self, n: usize, hook: &Hook) -> Result<()> {
-        run(hook, self).map_err(|why| {
+        run(hook, self).map_err(|Failed { why, code }| {
             let (kind, path) = (self.kind, hook.path.to_string_lossy());
             let at = format!("config.json: /hooks/{kind}/{n}: {path}");
-            Error::rule(format!("error running {kind} hook #{n}: {why} ({at})"))
+            // In crun's words, too, where its scripts may look for them.
+            let also = match code {
+                Some(code) if kind == "poststop" => {
+                    format!("; poststop hook failed with exit code {code}: the container is gone")
+                }
+                _ => String::new(),
+            };
+            Error::rule(format!("error running {kind} hook #{n}: {why} ({at}){also}"))
         })
     }
 }
 
-fn run(hook: &Hook, scene: &Scene<'_>) -> std::result::Result<(), String> {
+/// Why a hook has failed.
+struct Failed {
+    why: String,
+    /// Its exit code, where it has ended by itself.
+    code: Option<i32>,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self { why, code: None }
+    }
+}
+
+fn run(hook: &Hook, scene: &Scene<'_>) -> std::result::Result<(), Failed> {
     // Files rather than pipes: a hook that doesn't read or writes much can't make us wait.
     let mut input = memory(c"state").map_err(describe)?;
     input
@@ -131,6 +151,10 @@ fn run(hook: &Hook, scene: &Scene<'_>) -> std::result::Result<(), String> {
         Side::Parent(_, pidfd) => pidfd,
     };
     let ended = wait(pidfd.as_fd(), hook.timeout, scene.watch).map_err(describe)?;
+    let code = match ended {
+        Ended::Itself(End::Code(code)) => Some(code),
+        _ => None,
+    };
     let why = match ended {
         Ended::Itself(End::Code(0)) => return Ok(()),
         Ended::Itself(End::Code(code)) => format!("exit status {code}"),
@@ -142,7 +166,8 @@ fn run(hook: &Hook, scene: &Scene<'_>) -> std::result::Result<(), String> {
         Ended::Alone => "the runtime has ended meanwhile".to_owned(),
     };
     let said = tail(output);
-    Err(if said.is_empty() { why } else { format!("{why}, output: {said}") })
+    let why = if said.is_empty() { why } else { format!("{why}, output: {said}") };
+    Err(Failed { why, code })
 }
 
 fn memory(name: &CStr) -> nix::Result<File> {
@@ -279,7 +304,8 @@ mod tests {
         };
         let said = wrong("echo the anchor is stuck >&2; exit 5", 0);
         let whole = "error running poststop hook #1: exit status 5, output: the anchor is stuck \
-                     (config.json: /hooks/poststop/1: /bin/sh)";
+                     (config.json: /hooks/poststop/1: /bin/sh); poststop hook failed with exit code 5: \
+                     the container is gone";
         assert_eq!(said, whole);
         assert!(wrong("kill -9 $$", 0).contains("#1: signal: killed ("));
         let began = Instant::now();

@@ -175,21 +175,7 @@ struct Spaces {
 impl Spaces {
     /// Those in which the process `pid` differs from us.
     fn of(pid: i32) -> Result<Self> {
-        let mut differ = 0;
-        for kind in KINDS {
-            let read = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/{}", kind.proc));
-            let ours = match read("self") {
-                // A kernel without that kind.
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                other => other.map_err(|e| Error::io("read", "our namespaces", &e))?,
-            };
-            let theirs = read(&pid.to_string())
-                .map_err(|e| Error::io("read", "the container's namespaces", &e))?;
-            if ours != theirs {
-                differ |= kind.flag;
-            }
-        }
-        Ok(Self::split(differ, nix::unistd::geteuid().is_root()))
+        Ok(Self::split(differ(pid)?, nix::unistd::geteuid().is_root()))
     }
 
     /// Whether it is another user namespace than ours.
@@ -202,6 +188,25 @@ impl Spaces {
         let first = if root { ns::PID } else { ns::PID | ns::USER };
         Self { parent: differ & first, child: differ & !first }
     }
+}
+
+/// The kinds of namespaces in which the process `pid` differs from us.
+pub fn differ(pid: i32) -> Result<u64> {
+    let mut differ = 0;
+    for kind in KINDS {
+        let read = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/{}", kind.proc));
+        let ours = match read("self") {
+            // A kernel without that kind.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            other => other.map_err(|e| Error::io("read", "our namespaces", &e))?,
+        };
+        let theirs = read(&pid.to_string())
+            .map_err(|e| Error::io("read", "the container's namespaces", &e))?;
+        if ours != theirs {
+            differ |= kind.flag;
+        }
+    }
+    Ok(differ)
 }
 
 /// The new process's side.

@@ -3,6 +3,7 @@
 //! `runtime/README.md` walks the life of a container in order; each step is
 //! one module here.
 
+mod amend;
 pub mod cgroup;
 pub mod check;
 pub mod command;

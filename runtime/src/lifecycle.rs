@@ -165,6 +165,7 @@ pub fn draft(wanted: &Wanted<'_>) -> Result<Draft> {
         annotations: std::mem::take(&mut rest.annotations),
         cgroup: group.record(),
         rdt: rdt.as_ref().map(Group::record).unwrap_or_default(),
+        added: Vec::new(),
     };
     Ok(Draft { text, decided, record })
 }
@@ -347,10 +348,18 @@ pub fn run_poststop(hooks: &Hooks, state: &hooks::State, log: &Log) {
 /// How long a killed process may take to go, in milliseconds.
 const PATIENCE: u16 = 10_000;
 
+/// When one that is killed has mostly gone, in milliseconds.
+const SOON: u16 = 500;
+
 /// Kills a container's process and waits until it is gone.
 pub fn kill_and_wait(record: &Record) -> Result<()> {
     let Some(process) = record.process.open() else { return Ok(()) };
     let _ = record.cgroup.thaw();
+    kill(&process, &record.id)?;
+    if !gone(&process, &record.id, SOON)? {
+        // KERNEL: cgroup-v1 freezer: what is frozen in another's group doesn't die before it is out.
+        let _ = record.cgroup.take_back(record.process.pid);
+    }
     end(&process, &record.id)
 }
 
@@ -375,14 +384,23 @@ pub fn end_maker(dir: &Dir) -> Result<()> {
 }
 
 fn end(process: &OwnedFd, what: &str) -> Result<()> {
-    let system = |e| Error::system("kill", what, e);
+    kill(process, what)?;
+    if gone(process, what, PATIENCE)? {
+        return Ok(());
+    }
+    Err(Error::rule(format!("{what} doesn't die of SIGKILL")))
+}
+
+fn kill(process: &OwnedFd, what: &str) -> Result<()> {
     match dhow_kernel::process::pidfd_signal(process.as_fd(), libc::SIGKILL) {
-        Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-        Err(e) => return Err(system(e)),
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+        Err(e) => Err(Error::system("kill", what, e)),
     }
+}
+
+fn gone(process: &OwnedFd, what: &str, within: u16) -> Result<bool> {
     let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut fds, PollTimeout::from(PATIENCE)).map_err(system)? {
-        0 => Err(Error::rule(format!("{what} doesn't die of SIGKILL"))),
-        _ => Ok(()),
-    }
+    poll(&mut fds, PollTimeout::from(within))
+        .map(|n| n > 0)
+        .map_err(|e| Error::system("kill", what, e))
 }

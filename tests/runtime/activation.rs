@@ -108,7 +108,7 @@ fn activated_sockets_are_handed_over_before_the_preserved_ones() {
 fn but_five(w: &World) -> [String; 4] {
     let held = w.path("held");
     std::fs::write(&held, "").unwrap();
-    let shut: String = (3..23).map(|fd| format!("exec {fd}<&-; ")).collect();
+    let shut = (3..23).map(|fd| format!("exec {fd}<&-; ")).collect::<Vec<_>>().concat();
     let script = format!("{shut}exec 5<{}; exec \"$@\"", held.display());
     ["bash", "-c", &script, "bash"].map(str::to_owned)
 }

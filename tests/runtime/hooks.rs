@@ -184,7 +184,8 @@ fn failing_poststop_hook_is_a_warning_and_the_next_one_runs() {
         {"path": "/bin/sh", "args": ["sh", "-c", touch]}]);
     let b = w.bundle("b", &["true"]).with("/hooks/poststop", two.clone());
     let done = w.runtime(["run", "-b", b.path(), b.id()]).ok();
-    done.err_has("level=warning").err_has("error running poststop hook #0");
+    let done = done.err_has("level=warning").err_has("error running poststop hook #0");
+    done.err_has("poststop hook failed with exit code 1");
     assert!(log.exists());
     // SPEC: runtime.md, Lifecycle: also after a create that a hook stopped.
     fs::remove_file(&log).unwrap();

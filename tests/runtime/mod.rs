@@ -1,6 +1,7 @@
 //! dhow-runtime: a bundle in, a container out.
 
 mod activation;
+mod amend;
 mod attacks;
 mod calls;
 mod change;

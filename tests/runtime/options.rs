@@ -14,7 +14,7 @@ fn bind(source: &std::path::Path, options: &[&str]) -> Value {
     json!({"destination": "/in", "source": source, "options": options})
 }
 
-fn users(w: &World, b: Bundle) -> Bundle {
+pub fn users(w: &World, b: Bundle) -> Bundle {
     w.cmd("chown").args(["-hR", "100000:100000"]).arg(b.rootfs("")).run().ok();
     w.cmd("chmod").arg("755").arg(w.path("")).run().ok();
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);

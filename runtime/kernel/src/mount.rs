@@ -149,3 +149,33 @@ pub fn set_attributes(fd: BorrowedFd<'_>, attr: &Attributes, recursive: bool) ->
     })
     .map(drop)
 }
+
+/// Which mount a descriptor is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Id {
+    /// Its number, where the kernel has one that is never used again: that one.
+    pub number: u64,
+    /// Whether the descriptor is of the mount's root.
+    pub is_root: bool,
+}
+
+/// STATX_MNT_ID_UNIQUE, linux/stat.h.
+const UNIQUE: u32 = 0x4000;
+
+/// The mount that `fd` is of.
+///
+/// KERNEL: statx(2): STATX_MNT_ID since 5.8, STATX_MNT_ID_UNIQUE since 6.8.
+pub fn id(fd: BorrowedFd<'_>) -> nix::Result<Id> {
+    let mask = libc::STATX_MNT_ID | UNIQUE;
+    // SAFETY: statx is plain integers, for which zero is a value.
+    let mut told: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a static empty string; `told` is live and of the kernel's layout.
+    check(
+        unsafe {
+            libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut told)
+        }
+        .into(),
+    )?;
+    let is_root = told.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0;
+    Ok(Id { number: told.stx_mnt_id, is_root })
+}

@@ -236,6 +236,14 @@ impl Record {
             .map_err(|e| Error::system("write", format!("{dir}/{file}"), e))
     }
 
+    /// Takes a process back into its own freezer group of v1, wherever somebody has put it.
+    pub fn take_back(&self, pid: i32) -> Result<()> {
+        match self.freezer() {
+            Some((dir, false)) => enter(dir, pid),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the container is paused.
     pub fn is_frozen(&self) -> bool {
         self.freezer().is_some_and(|(dir, v2)| {

@@ -22,6 +22,10 @@ pub fn checkpoint(id: &str, asked: &Dump, environment: Vec<CString>, world: &Wor
             return Err(Error::rule(why));
         }
     }
+    if !record.added.is_empty() {
+        let why = "mounts were added that config.json doesn't have: take them away first, by";
+        return Err(Error::rule(format!("{why} dhow-runtime mounts remove")));
+    }
     asked.check_parent()?;
     let program = Program::find(environment)?;
     let text = held.dir.config()?;

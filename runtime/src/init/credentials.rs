@@ -27,7 +27,7 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
 
 /// Shared with exec: from root to the process's own ids; the capabilities stay permitted.
 pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits: bool) -> Done {
-    stdio(p.uid);
+    stdio(p);
     label(p, proc)?;
     let entered = enter(&p.cwd, may_make_cwd);
     bounding(p.capabilities.bounding)?;
@@ -49,9 +49,10 @@ pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits
     Ok(())
 }
 
-/// Standard streams that were opened for someone else become the user's, as runc has it;
-/// the host's /dev/null becomes the container's, for with it goes the right to change its mode.
-fn stdio(uid: u32) {
+/// Standard streams that were opened for someone else become the user's, as runc has it, pipes
+/// also its group's, as crun has it: a file's or a terminal's group says who else may use it.
+/// The host's /dev/null becomes the container's, for with it goes the right to change its mode.
+fn stdio(p: &Process) {
     let null = null();
     // What can't change owner (a socket, a read-only mount) is used as it is.
     for stream in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
@@ -60,8 +61,13 @@ fn stdio(uid: u32) {
             if let Some(null) = &null {
                 let _ = dhow_kernel::fd::place(null.as_fd(), stream.as_raw_fd());
             }
-        } else if stat.st_uid != uid {
-            let _ = fchown(stream, Some(Uid::from_raw(uid)), None);
+            continue;
+        }
+        let pipe = stat.st_mode & libc::S_IFMT == libc::S_IFIFO;
+        let gid = (pipe && stat.st_gid != p.gid).then(|| Gid::from_raw(p.gid));
+        let uid = (stat.st_uid != p.uid).then(|| Uid::from_raw(p.uid));
+        if uid.is_some() || gid.is_some() {
+            let _ = fchown(stream, uid, gid);
         }
     }
 }

@@ -84,7 +84,7 @@ fn one(root: &Root, m: &Mount, source: Source, link: &Link, cgroups: Option<&Mou
         }
         Kind::Remount { bind, options } => remount(root, m, *bind, options),
         Kind::New { fstype, source, options, copy_up } => {
-            new(root, m, fstype, source, options, *copy_up)
+            new(root, m, fstype, source, options, *copy_up).map(drop)
         }
         Kind::Cgroup => cgroup::attach(cgroups, root, m),
     }
@@ -223,15 +223,15 @@ fn remount(root: &Root, m: &Mount, bind: bool, options: &Options) -> Done {
     spread(&m.propagation, mount.as_fd()).because("mount_setattr", shown(&m.target))
 }
 
-/// A new instance of a file system.
-fn new(
+/// A new instance of a file system; `None` where there is no handle on it.
+pub fn new(
     root: &Root,
     m: &Mount,
     fstype: &CStr,
     source: &CStr,
     options: &Options,
     copy_up: bool,
-) -> Done {
+) -> Done<Option<OwnedFd>> {
     let (target, there) = target(root, m, fstype)?;
     guard_link(root, m, target.as_fd())?;
     let inherits = fstype == c"tmpfs" && there;
@@ -240,11 +240,11 @@ fn new(
         .transpose()
         .because("stat", shown(&m.target))?;
     if options.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST)) {
-        return long(root, m, fstype, source, options, &target);
+        return long(root, m, fstype, source, options, &target).map(|()| None);
     }
     let made = match make(fstype, source, options, mode, m.attributes.set) {
         Err((Errno::EPERM, _)) if fstype == c"sysfs" && is_sysfs(c"/sys") => {
-            return host_sysfs(m, target.as_fd());
+            return host_sysfs(m, target.as_fd()).map(|()| None);
         }
         other => other.map_err(|(errno, why)| failed(m, fstype, errno, &why))?,
     };
@@ -253,7 +253,8 @@ fn new(
     }
     dress(made.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
     spread(&m.propagation, made.as_fd()).because("mount_setattr", shown(&m.target))?;
-    kernel::move_mount(made.as_fd(), target.as_fd()).because("mount", shown(&m.target))
+    kernel::move_mount(made.as_fd(), target.as_fd()).because("mount", shown(&m.target))?;
+    Ok(Some(made))
 }
 
 fn is_sysfs(path: &CStr) -> bool {

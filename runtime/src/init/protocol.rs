@@ -60,6 +60,8 @@ pub enum Message {
     Idmap(u32),
     /// It is.
     Idmapped,
+    /// A mount was added to, or removed from, a running container: its id.
+    Mount(u64),
     /// Init waits for the hooks of the runtime's side.
     Hooks,
     /// They have run.
@@ -139,6 +141,7 @@ impl Link {
             Message::Pid(pid) => [&b"P"[..], &pid.to_le_bytes()].concat(),
             Message::Idmap(index) => [&b"I"[..], &index.to_le_bytes()].concat(),
             Message::Idmapped => b"i".to_vec(),
+            Message::Mount(id) => [&b"m"[..], &id.to_le_bytes()].concat(),
             Message::Users => b"U".to_vec(),
             Message::Clocks => b"C".to_vec(),
             Message::Mapped => b"M".to_vec(),
@@ -175,6 +178,7 @@ impl Link {
             b'P' => rest.try_into().ok().map(|raw| Message::Pid(i32::from_le_bytes(raw))),
             b'I' => rest.try_into().ok().map(|raw| Message::Idmap(u32::from_le_bytes(raw))),
             b'i' => Some(Message::Idmapped),
+            b'm' => rest.try_into().ok().map(|raw| Message::Mount(u64::from_le_bytes(raw))),
             b'U' => Some(Message::Users),
             b'C' => Some(Message::Clocks),
             b'M' => Some(Message::Mapped),

@@ -23,8 +23,10 @@ pub fn handed(preserve: u32, listen: u32) -> Result<()> {
         let why = format!("a process has no more than {MOST} descriptors");
         return Err(Error::rule(format!("--preserve-fds {preserve}: {why}")));
     }
-    let end = 3 + count.cast_signed();
-    while count > 0 {
+    if count == 0 {
+        return Ok(());
+    }
+    loop {
         // KERNEL: open(2): the lowest number that is free.
         let nobodys = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC).map_err(|e| {
             let why = match e {
@@ -33,13 +35,12 @@ pub fn handed(preserve: u32, listen: u32) -> Result<()> {
             };
             Error::rule(format!("--preserve-fds {preserve}: {why}"))
         })?;
-        if nobodys.as_raw_fd() >= end {
-            break;
+        if nobodys.as_raw_fd() >= 3 + count.cast_signed() {
+            return Ok(());
         }
         // It ends with this process, and with the program's execution in others.
         let _ = OwnedFd::from(nobodys).into_raw_fd();
     }
-    Ok(())
 }
 
 /// Tells the program of what was [`handed`] by socket activation.

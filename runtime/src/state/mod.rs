@@ -53,6 +53,9 @@ pub struct Record {
     /// Its resctrl group.
     #[serde(default, skip_serializing_if = "crate::resctrl::Record::is_empty")]
     pub rdt: crate::resctrl::Record,
+    /// Ids of the mounts that were added to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<u64>,
 }
 
 /// The directory that `--root` names.

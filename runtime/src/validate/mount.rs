@@ -222,6 +222,26 @@ impl Asked {
     }
 }
 
+/// Where something is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// As [`Mount::target`].
+    pub path: CString,
+    /// A link there is what is meant: `dest-nofollow`.
+    pub itself: bool,
+}
+
+/// Of entry `index` of `mounts` only where it is.
+pub fn target(index: usize, mount: &spec::Mount<'_>, rootfs: &str) -> Result<Target> {
+    let at = || format!("/mounts/{index}/destination");
+    if mount.destination.is_empty() {
+        return Err(Error::config(at(), "must be set"));
+    }
+    let path = cstring(&inside(&mount.destination, rootfs), at)?;
+    let itself = mount.options.iter().any(|o| matches!(meaning(o), Meaning::TargetItself));
+    Ok(Target { path, itself })
+}
+
 /// Reads entry `index` of `mounts`; what is odd about it, and goes, is added to `warnings`.
 pub fn read(
     index: usize,
@@ -230,10 +250,7 @@ pub fn read(
     warnings: &mut Vec<String>,
 ) -> Result<Mount> {
     let at = |field: &str| format!("/mounts/{index}/{field}");
-    if mount.destination.is_empty() {
-        return Err(Error::config(at("destination"), "must be set"));
-    }
-    let target = cstring(&inside(&mount.destination, around.rootfs), || at("destination"))?;
+    let Target { path: target, .. } = target(index, mount, around.rootfs)?;
     // SPEC: config.md §Mounts: deprecated, and relative to /.
     if !mount.destination.starts_with('/') {
         let path = &*mount.destination;
