@@ -1,28 +1,33 @@
-//! Builds the embedded image's program and packs it into its layer: one tar of
-//! one file, the same bytes from the same source.
+//! Builds the two programs that dhow carries along: the embedded image's, packed into its
+//! layer (one tar of one file), and `--init`'s. The same bytes from the same source.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=hello/main.rs");
+    for source in ["hello/main.rs", "init/main.rs"] {
+        println!("cargo::rerun-if-changed={source}");
+    }
     println!("cargo::rerun-if-changed=../runtime/kernel/bare.rs");
+    println!("cargo::rerun-if-changed=../runtime/kernel/bare_process.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let program = out.join("hello");
-    compile(&program);
-    let bytes = std::fs::read(&program).expect("the program was just compiled");
+    compile("hello", &out.join("hello"));
+    let bytes = std::fs::read(out.join("hello")).expect("the program was just compiled");
     std::fs::write(out.join("hello.tar"), tar("hello", &bytes)).expect("OUT_DIR is writable");
+    compile("init", &out.join("init"));
 }
 
-fn compile(program: &Path) {
+fn compile(name: &str, program: &Path) {
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let rustc = env::var_os("RUSTC").expect("cargo sets RUSTC");
     let mut command = Command::new(rustc);
-    command.args(["hello/main.rs", "--crate-name=hello", "--crate-type=bin", "--edition=2024"]);
+    command.arg(format!("{name}/main.rs")).arg(format!("--crate-name={name}"));
+    command.args(["--crate-type=bin", "--edition=2024"]);
     command.args(["--target", &target, "-Cpanic=abort", "-Copt-level=z", "-Clto=fat"]);
     command.args(["-Ccodegen-units=1", "-Cstrip=symbols", "-Crelocation-model=static"]);
-    command.args(["-Cforce-unwind-tables=no", "-Cdebuginfo=0", "-Cmetadata=hello"]);
+    command.args(["-Cforce-unwind-tables=no", "-Cdebuginfo=0"]);
+    command.arg(format!("-Cmetadata={name}"));
     for argument in [
         "-nostartfiles",
         "-nostdlib",
@@ -45,7 +50,7 @@ fn compile(program: &Path) {
     ));
     command.arg("-o").arg(program);
     let status = command.status().expect("rustc runs");
-    assert!(status.success(), "the embedded program hello did not compile");
+    assert!(status.success(), "the embedded program {name} did not compile");
 }
 
 /// A ustar archive of one executable file of root's, at time 0.

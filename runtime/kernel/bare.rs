@@ -1,11 +1,12 @@
 //! A program without a C library: its start, its end, and five system calls.
 //!
-//! This file is no part of the crate: `shim/hello/main.rs` includes it, and
-//! `shim/build.rs` compiles the two into the embedded image's only file. It
-//! lies here because unsafe code lies only under `runtime/kernel`.
-#![allow(unsafe_code)]
+//! This file is no part of the crate: `shim/hello/main.rs` and `shim/init/main.rs`
+//! include it, and `shim/build.rs` compiles each into a program that dhow carries
+//! along. It lies here because unsafe code lies only under `runtime/kernel`.
+#![allow(unsafe_code, dead_code)]
 
 use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 // The kernel enters with argc at the stack pointer and no return address; the
 // psABIs want 16-byte alignment at a call.
@@ -14,6 +15,7 @@ global_asm!(
     ".globl _start",
     "_start:",
     "xor ebp, ebp",
+    "mov rdi, rsp",
     "and rsp, -16",
     "call {entry}",
     "ud2",
@@ -25,14 +27,19 @@ global_asm!(
     "_start:",
     "mov x29, #0",
     "mov x30, #0",
+    "mov x0, sp",
     "bl {entry}",
     "brk #1",
     entry = sym entry
 );
 
-extern "C" fn entry() -> ! {
+extern "C" fn entry(stack: usize) -> ! {
+    STACK.store(stack, Ordering::Relaxed);
     exit(crate::run())
 }
+
+/// Where the kernel put argc, then argv and a zero, then the environment and a zero.
+pub static STACK: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(target_arch = "x86_64")]
 mod number {
@@ -58,7 +65,7 @@ mod number {
 /// # Safety
 /// Pointers among the arguments must be valid for what the call does with them.
 #[cfg(target_arch = "x86_64")]
-unsafe fn call(number: usize, args: [usize; 4]) -> isize {
+pub unsafe fn call(number: usize, args: [usize; 4]) -> isize {
     let result: isize;
     // SAFETY: the syscall instruction changes rax, rcx and r11 alone; the caller vouches for pointers.
     unsafe {
@@ -74,7 +81,7 @@ unsafe fn call(number: usize, args: [usize; 4]) -> isize {
 /// # Safety
 /// Pointers among the arguments must be valid for what the call does with them.
 #[cfg(target_arch = "aarch64")]
-unsafe fn call(number: usize, args: [usize; 4]) -> isize {
+pub unsafe fn call(number: usize, args: [usize; 4]) -> isize {
     let result: isize;
     // SAFETY: svc changes x0 alone; the caller vouches for pointers.
     unsafe {
@@ -143,7 +150,7 @@ pub fn link<'a>(path: &core::ffi::CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
-    write(2, b"hello: internal error\n");
+    write(2, b"dhow: internal error of an embedded program\n");
     exit(134)
 }
 

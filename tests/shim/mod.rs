@@ -13,6 +13,7 @@ mod health;
 mod hello;
 mod hostile;
 mod images;
+mod init;
 mod killed;
 mod lifecycle;
 mod login;

@@ -10,6 +10,7 @@ mod command;
 pub(crate) mod copy_up;
 mod devices;
 pub(crate) mod etc;
+mod init;
 mod joining;
 mod linux;
 mod mounts;
@@ -48,6 +49,9 @@ pub fn prepare(host: &Host, record: &Record) -> Result<Shares> {
     shm::provide(host, record)?;
     copy_up::volumes(&root, record)?;
     etc::write(host, record)?;
+    if init::wanted(&record.host_config) {
+        init::write(host, record)?;
+    }
     let spec = assemble(host, record, &root, &shares, sources)?;
     let bundle = host.paths.bundle(&record.id);
     make_dir(&bundle)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 
-use crate::bundle::{Shares, etc};
+use crate::bundle::{Shares, etc, init};
 use crate::host::Host;
 use crate::model::{Depth, MountPoint, Record};
 use crate::options::mounts::tmpfs_options;
@@ -40,13 +40,16 @@ pub fn all(host: &Host, record: &Record, shares: &Shares, sources: Vec<PathBuf>)
             _ => point(mount, source),
         },
     ));
+    if init::wanted(&record.host_config) {
+        user.push(init::mounted(host, record));
+    }
     // Fewer parts first: a mount must not hide one that was made before it. Stable otherwise.
     user.sort_by_key(|m| m.destination().components().count());
     mounts.extend(user);
     mounts
 }
 
-fn mount(target: &str, kind: &str, source: impl Into<PathBuf>, options: &[&str]) -> Mount {
+pub fn mount(target: &str, kind: &str, source: impl Into<PathBuf>, options: &[&str]) -> Mount {
     let mut mount = Mount::default();
     mount
         .set_destination(PathBuf::from(target))

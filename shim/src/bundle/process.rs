@@ -7,7 +7,7 @@ use oci_spec::runtime::{
     PosixRlimitType, Process, User,
 };
 
-use crate::bundle::{RootDir, command};
+use crate::bundle::{RootDir, command, init};
 use crate::error::{Error, Result};
 use crate::model::Record;
 use crate::options::{env, rights};
@@ -28,7 +28,9 @@ pub fn process(record: &Record, root: &RootDir, security: &rights::Security) -> 
     if record.mounts.is_empty() {
         command::check(root, &record.path, &env, cwd)?;
     }
-    let mut args = vec![record.path.clone()];
+    let mut args =
+        if init::wanted(&record.host_config) { init::words().to_vec() } else { Vec::new() };
+    args.push(record.path.clone());
     args.extend(record.args.iter().cloned());
     let mut user = User::default();
     user.set_uid(account.uid).set_gid(account.gid).set_additional_gids(Some(account.groups));

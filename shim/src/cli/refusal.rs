@@ -29,7 +29,6 @@ const RUN: &[(&str, &str, &str)] = &[
     ("--dns-opt", "", BRIDGE),
     ("--dns-option", "", BRIDGE),
     ("--dns-search", "", BRIDGE),
-    ("--init", "", "the embedded init is not in this version; use an image with one, as tini"),
     ("--cpu-count", "", WINDOWS),
     ("--cpu-percent", "", WINDOWS),
     ("--io-maxbandwidth", "", WINDOWS),

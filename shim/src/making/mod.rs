@@ -136,6 +136,9 @@ fn record(
     let mut host_config = intent.host_config.clone();
     joined(host, &mut host_config)?;
     host_config.binds = binds(&intent.volumes);
+    if host_config.init.is_none() && host.settings.daemon()?.init {
+        host_config.init = Some(true);
+    }
     let runtime = match &flags.runtime {
         Some(name) => crate::host::search(Path::new(name))?,
         None => host.default_runtime().to_owned(),

@@ -65,6 +65,9 @@ pub struct HostConfig {
     pub uts_mode: String,
     /// Empty or `host`.
     pub userns_mode: String,
+    /// A small program is the first process and minds the command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<bool>,
     /// Bytes of /dev/shm.
     pub shm_size: i64,
     /// Namespaced kernel parameters.

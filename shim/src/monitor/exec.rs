@@ -109,7 +109,11 @@ pub fn tell(
     let code = code.map(|code| code.to_string());
     let mut more = vec![("execID", id)];
     more.extend(code.as_deref().map(|code| ("exitCode", code)));
-    let line = args.join(" ");
+    // DOCKER: a space after the first word even where nothing follows it.
+    let line = match args.split_first() {
+        Some((first, rest)) => format!("{first} {}", rest.join(" ")),
+        None => String::new(),
+    };
     let action = if action == "exec_die" { action.to_owned() } else { format!("{action}: {line}") };
     events::of_container(&host.paths, record, &action, &more);
 }

@@ -42,6 +42,10 @@ pub struct Flags {
     /// Remove the container and its anonymous volumes when it ends
     #[arg(long)]
     pub rm: bool,
+    /// Run an init inside that forwards signals and reaps processes
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = crate::cli::switch)]
+    pub init: Option<bool>,
     /// Keep stdin open and connected
     #[arg(short, long)]
     pub interactive: bool,

@@ -135,6 +135,7 @@ fn host_config(flags: &Flags, cwd: &Path) -> Result<HostConfig> {
             None => RestartPolicy::default(),
         },
         auto_remove: flags.rm,
+        init: flags.init,
         container_id_file: flags.cidfile.clone().unwrap_or_default(),
         annotations: env::pairs("--annotation", &flags.annotation)?,
         group_add: some(flags.group_add.clone()),
