@@ -19,6 +19,7 @@ pub mod output;
 pub mod reach;
 pub mod settings;
 pub mod store;
+pub mod usage;
 
 pub use error::{Error, Kind, Result};
 pub use host::Host;

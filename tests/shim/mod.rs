@@ -16,6 +16,7 @@ mod images;
 mod init;
 mod killed;
 mod lifecycle;
+mod limits;
 mod login;
 mod logs;
 mod peers;

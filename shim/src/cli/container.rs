@@ -2,8 +2,8 @@
 
 use super::verbs::verbs;
 use crate::command::container::{
-    attach, create, exec, export, inspect, kill, logs, ls, prune, rename, restart, rm, run, start,
-    stop, wait,
+    attach, create, exec, export, inspect, kill, logs, ls, pause, prune, rename, restart, rm, run,
+    start, stats, stop, top, unpause, update, wait,
 };
 
 verbs! {
@@ -31,6 +31,16 @@ verbs! {
         Wait(wait::Wait),
         /// Give a container another name
         Rename(rename::Rename),
+        /// Freeze all processes of containers
+        Pause(pause::Pause),
+        /// Thaw all processes of containers
+        Unpause(unpause::Unpause),
+        /// Change limits and restart policy of containers, running or not
+        Update(Box<update::Update>),
+        /// Show a container's processes
+        Top(top::Top),
+        /// Show what containers use: CPU, memory, network, block I/O
+        Stats(stats::Stats),
         /// Write a container's files as a tar
         Export(export::Export),
     }

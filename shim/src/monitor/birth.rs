@@ -74,8 +74,11 @@ impl<'a> Birth<'a> {
         }
         rootfs::mount_overlay(host, record, self.state.started_at.is_none())?;
         self.step("mount");
+        // The record of a monitor's first life is new; later ones have what `update` changed.
+        let newest = (self.state.restart_count > 0).then(|| host.containers.record(&record.id));
+        let newest = newest.transpose()?.flatten();
         // What it shares with others is held until the runtime has joined it.
-        let shares = crate::bundle::prepare(host, record)?;
+        let shares = crate::bundle::prepare(host, newest.as_ref().unwrap_or(record))?;
         self.step("bundle");
         let (pid, streams) = if record.config.tty {
             self.create_with_terminal(size)?

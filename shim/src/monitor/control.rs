@@ -14,12 +14,13 @@ use crate::error::{Error, Result};
 use crate::events;
 use crate::host::Host;
 use crate::model::{Record, RestartPolicy, Status};
+use crate::options::rights;
 
 /// Sends `signal` to the container's first process.
 pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     let state = state(host, record)?;
-    let ends = matches!(signal, libc::SIGKILL | libc::SIGTERM | libc::SIGINT);
-    let thaws = ends && state.status == Status::Paused;
+    let stops = rights::signal(&record.config.stop_signal).unwrap_or(libc::SIGTERM);
+    let ends = matches!(signal, libc::SIGKILL | libc::SIGTERM | libc::SIGINT) || signal == stops;
     if ends && record.host_config.restart_policy != RestartPolicy::default() {
         announce(host, record, Stopping::ByUser)?;
         if state.status == Status::Restarting {
@@ -28,7 +29,7 @@ pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     }
     let Some(init) = process::open(&state)? else { return Err(not_running(record)) };
     send(host, &init, signal, record)?;
-    if thaws {
+    if state.status == Status::Paused {
         let _ = freeze(host, record, false); // it would not hear; it may have ended by itself
     }
     Ok(())
@@ -54,7 +55,8 @@ fn send(host: &Host, init: &OwnedFd, signal: i32, record: &Record) -> Result<()>
     }
 }
 
-fn not_running(record: &Record) -> Error {
+/// docker's words for it.
+pub fn not_running(record: &Record) -> Error {
     Error::conflict(format!("container {} is not running", record.name))
 }
 

@@ -43,6 +43,7 @@ mod start;
 mod stdio;
 mod task;
 mod terminal;
+mod update;
 mod watch;
 
 use jiff::Timestamp;
@@ -53,7 +54,7 @@ use crate::host::Host;
 use crate::model::{Record, State, Status, Wellness};
 
 pub use boot::{Outcome, close, revive};
-pub use control::{freeze, signal, stop, wait};
+pub use control::{freeze, not_running, signal, stop, wait};
 pub use exec::{Exec, exec};
 pub use files::running as execs;
 pub use hold::{Hold, Still, hold};
@@ -66,6 +67,7 @@ pub use rootfs::mount_lower;
 pub use start::{Running, Start, ensure, start};
 pub use task::ARGUMENT;
 pub use terminal::DetachKeys;
+pub use update::update;
 pub use watch::Watch;
 
 /// The monitor's socket in RUN/monitors/ID.

@@ -1,5 +1,6 @@
 //! The OCI runtime, called by its command line only.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -101,6 +102,17 @@ impl<'a> Runtime<'a> {
     pub fn end_exec(&self, status: ExitStatus, pid_file: &Path) -> Result<i32> {
         self.judge(status, "exec")?;
         read_pid(pid_file)
+    }
+
+    /// Changes the container's limits to these, the runtime-spec's `linux.resources`.
+    pub fn update(&self, resources: &serde_json::Value) -> Result<()> {
+        let cause = |e: std::io::Error| Error::engine(format!("hand over the limits: {e}"));
+        let (reader, mut writer) = std::io::pipe().map_err(cause)?;
+        // A few hundred bytes: the pipe takes them all before anybody reads.
+        writer.write_all(resources.to_string().as_bytes()).map_err(cause)?;
+        drop(writer);
+        let stdio = Stdio3 { stdin: reader.into(), ..Stdio3::null() };
+        self.finish(self.call("update").args(["--resources", "-"]).arg(self.id), "update", stdio)
     }
 
     /// Freezes all processes of the container.

@@ -1,6 +1,7 @@
 //! What was typed → what is meant. Each file turns one family of flags from
 //! text into the model's types; nothing here touches the store.
 
+mod change;
 pub mod devices;
 pub mod env;
 mod flags;
@@ -15,6 +16,7 @@ pub mod size;
 mod stopping;
 pub mod time;
 
+pub use change::Change;
 pub use flags::{Files, Flags, Isolation, Limits, Pull};
 pub use health::HealthFlags;
 pub use intent::{Intent, intend};

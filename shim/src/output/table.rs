@@ -6,12 +6,17 @@ const GAP: usize = 3;
 
 /// Rows of cells → lines; the last cell of a row is not padded.
 pub fn layout(rows: &[Vec<String>]) -> String {
+    layout_at_least(rows, LEAST)
+}
+
+/// As [`layout`], in columns of another least width (`top` has one of its own).
+pub fn layout_at_least(rows: &[Vec<String>], least: usize) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
         for (i, cell) in row.iter().enumerate().take(row.len().saturating_sub(1)) {
             let width = cell.chars().count() + GAP;
             if i == widths.len() {
-                widths.push(LEAST);
+                widths.push(least);
             }
             widths[i] = widths[i].max(width);
         }
@@ -21,7 +26,7 @@ pub fn layout(rows: &[Vec<String>]) -> String {
         for (i, cell) in row.iter().enumerate() {
             out.push_str(cell);
             if i + 1 < row.len() {
-                let width = widths.get(i).copied().unwrap_or(LEAST);
+                let width = widths.get(i).copied().unwrap_or(least);
                 out.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
             }
         }

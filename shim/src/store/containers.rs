@@ -229,7 +229,9 @@ impl Containers {
         check_name(name)?;
         let _lock = self.lock()?;
         self.take_name(name, &record.id)?;
-        let renamed = Record { name: name.to_owned(), ..record.clone() };
+        // The newest: its limits may have changed since the caller read it.
+        let newest = self.record(&record.id)?.unwrap_or_else(|| record.clone());
+        let renamed = Record { name: name.to_owned(), ..newest };
         let path = self.dir(&record.id).join("container.json");
         if let Err(e) = write_atomic(&path, &encode(&renamed)?, Sync::Yes) {
             let _ = std::fs::remove_file(self.name_link(name));
@@ -239,6 +241,20 @@ impl Containers {
         let old = format!("/{}", record.name);
         events::of_container_in(&self.root, &renamed, "rename", &[("oldName", &old)]);
         Ok(())
+    }
+
+    /// Changes a record, unless `change` refuses: what it does happens under the lock, with the newest.
+    pub fn change(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut Record) -> Result<()>,
+    ) -> Result<Record> {
+        let _lock = self.lock()?;
+        let gone = || Error::not_found(format!("No such container: {id}"));
+        let mut record = self.record(id)?.ok_or_else(gone)?;
+        change(&mut record)?;
+        write_atomic(&self.dir(id).join("container.json"), &encode(&record)?, Sync::Yes)?;
+        Ok(record)
     }
 
     /// Removes the container's directory and frees its name; it must not be alive.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::monitor;
@@ -23,10 +24,15 @@ impl Kill {
     /// Prints each name.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
         out.each(&self.containers, |needle| {
-            let signal = rights::signal(&self.signal)?;
-            let record = host.containers.find(needle)?.record;
-            monitor::signal(host, &record, signal)?;
-            Ok(needle.to_owned())
+            self.perform(host, needle).map(|()| needle.to_owned()).map_err(|e| {
+                Error::new(e.kind, format!("cannot kill container: {needle}: {}", e.message))
+            })
         })
+    }
+
+    fn perform(&self, host: &Host, needle: &str) -> Result<()> {
+        let record = host.containers.find(needle)?.record;
+        let wrong = |_| Error::usage(format!("invalid signal: {}", self.signal));
+        monitor::signal(host, &record, rights::signal(&self.signal).map_err(wrong)?)
     }
 }
