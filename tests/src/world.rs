@@ -84,6 +84,7 @@ impl World {
             .env("DHOW_DAEMON_JSON", self.path("daemon.json"))
             .without_env("DOCKER_CONFIG")
             .without_env("DOCKER_HOST")
+            .without_env("DOCKER_CONTEXT")
             .without_env("REGISTRY_AUTH_FILE")
             .cwd(self.path(""))
     }

@@ -1,6 +1,10 @@
 //! argv → verb → exit code. A new verb is a line in its group's file.
 
+mod completion;
 mod container;
+#[cfg(test)]
+mod coverage;
+mod help;
 mod image;
 mod refusal;
 mod registry;
@@ -12,14 +16,14 @@ mod volume;
 mod wording;
 mod world;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::exit::Exit;
 use crate::output::Output;
 use top::Verb;
+use world::Globals;
 
 pub use switch::{SigProxy, switch};
 
@@ -31,20 +35,11 @@ pub use switch::{SigProxy, switch};
     disable_help_subcommand = true,
     disable_version_flag = true,
     args_override_self = true,
-    infer_subcommands = false,
-    after_help = "Images, volumes and containers live under --root; a reboot clears --run.\n\
-                  A verb's own help: dhow VERB --help"
+    infer_subcommands = false
 )]
 struct Cli {
-    /// Where images, containers and volumes are kept [/var/lib/dhow, or DHOW_ROOT]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// Where the state of what runs is kept [/run/dhow, or DHOW_RUN]
-    #[arg(long, value_name = "DIR")]
-    run: Option<PathBuf>,
-    /// Print the version
-    #[arg(short = 'v', long, action = ArgAction::Version)]
-    version: (),
+    #[command(flatten)]
+    globals: Globals,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -58,7 +53,7 @@ pub fn main() -> ExitCode {
     let mut out = Output::default();
     let exit = match parse() {
         Ok(cli) => dispatch(cli, &mut out),
-        Err(error) => wording::tell(&error, &out),
+        Err(error) => wording::tell(&error, &mut out),
     };
     exit.into()
 }
@@ -75,30 +70,21 @@ fn parse() -> Result<Cli, clap::Error> {
 
 fn dispatch(cli: Cli, out: &mut Output) -> Exit {
     let Some(verb) = cli.verb else {
-        out.text(&Cli::command().render_help().to_string());
+        out.text(&help::page(&definition(), &[], help::width()));
         return out.exit();
     };
-    match world::host(cli.root, cli.run) {
+    match cli.globals.host(out) {
         Ok(host) => verb.run(&host, out),
         Err(e) => {
             out.error(&e);
-            Exit::ENGINE
+            if verb.makes_containers() { Exit::of_run(e.kind) } else { Exit::of_verb(e.kind) }
         }
     }
 }
 
-/// How many of these words name a verb: two for `container ls`, one for `ps`.
-fn names(words: &[String]) -> usize {
-    let mut command = Cli::command();
-    let mut known = 0;
-    for word in words {
-        match command.find_subcommand(word).cloned() {
-            Some(inner) => command = inner,
-            None => break,
-        }
-        known += 1;
-    }
-    known
+/// The definition of the whole command line.
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 #[cfg(test)]

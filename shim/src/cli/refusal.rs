@@ -38,58 +38,69 @@ const RUN: &[(&str, &str, &str)] = &[
     ("--use-api-socket", "", "there is no daemon, so no socket"),
 ];
 
-/// Flags of other verbs: verb, long name, short, reason.
+/// Flags of other verbs: the verb as its group spells it, long name, short, reason.
 const OTHERS: &[(&str, &str, &str, &str)] = &[
-    ("start", "--checkpoint", "", "checkpoints are not in this version"),
-    ("start", "--checkpoint-dir", "", "checkpoints are not in this version"),
-    ("rm", "--link", "-l", "there are no links"),
-    ("pull", "--all-tags", "-a", "pull the tags you need by name"),
-    ("push", "--all-tags", "-a", "push the tags you need by name"),
-    ("pull", "--disable-content-trust", "", "docker's content trust was removed"),
-    ("push", "--disable-content-trust", "", "docker's content trust was removed"),
-    ("push", "--platform", "", "an image in the store has one platform"),
-    ("save", "--platform", "", "an image in the store has one platform"),
-    ("load", "--platform", "", "an image in the store has one platform"),
-    ("rmi", "--platform", "", "an image in the store has one platform"),
-    ("rmi", "--no-prune", "", "there are no untagged parents to keep"),
-    ("images", "--tree", "", "docker's experiment"),
-    ("inspect", "--platform", "", "an image in the store has one platform"),
+    ("", "--tls", "", TLS),
+    ("", "--tlscacert", "", TLS),
+    ("", "--tlscert", "", TLS),
+    ("", "--tlskey", "", TLS),
+    ("", "--tlsverify", "", TLS),
+    ("container update", "--kernel-memory", "", "the kernel has dropped it"),
+    ("container start", "--checkpoint", "", CHECKPOINT),
+    ("container start", "--checkpoint-dir", "", CHECKPOINT),
+    ("container rm", "--link", "-l", "there are no links"),
+    ("image pull", "--all-tags", "-a", "pull the tags you need by name"),
+    ("image push", "--all-tags", "-a", "push the tags you need by name"),
+    ("image pull", "--disable-content-trust", "", "docker's content trust was removed"),
+    ("image push", "--disable-content-trust", "", "docker's content trust was removed"),
+    ("image push", "--platform", "", "an image in the store has one platform"),
+    ("image save", "--platform", "", "an image in the store has one platform"),
+    ("image load", "--platform", "", "an image in the store has one platform"),
+    ("image rm", "--platform", "", "an image in the store has one platform"),
+    ("image rm", "--no-prune", "", "there are no untagged parents to keep"),
+    ("image ls", "--tree", "", "docker's experiment"),
+    ("image inspect", "--platform", "", "an image in the store has one platform"),
     ("container prune", "--filter", "", "it comes later; filter with 'dhow ps' and remove by id"),
     ("image prune", "--filter", "", "it comes later; filter with 'dhow images' and remove by id"),
-    ("volume ls", "--filter", "-f", "it comes later"),
-    ("volume ls", "--cluster", "", SWARM),
-    ("volume create", "--driver", "-d", "there are no volume drivers but local"),
-    ("volume create", "--opt", "-o", "a local volume is a directory and has no options"),
-    ("volume create", "--label", "", "volumes have no labels in this version"),
-    ("volume create", "--name", "", "give the name as the argument"),
-    ("volume create", "--availability", "", SWARM),
-    ("volume create", "--group", "", SWARM),
-    ("volume create", "--limit-bytes", "", SWARM),
-    ("volume create", "--required-bytes", "", SWARM),
-    ("volume create", "--scope", "", SWARM),
-    ("volume create", "--secret", "", SWARM),
-    ("volume create", "--sharing", "", SWARM),
-    ("volume create", "--topology-preferred", "", SWARM),
-    ("volume create", "--topology-required", "", SWARM),
-    ("volume create", "--type", "", SWARM),
+    ("volume ls", "--cluster", "", CLUSTER),
+    ("volume create", "--availability", "", CLUSTER),
+    ("volume create", "--group", "", CLUSTER),
+    ("volume create", "--limit-bytes", "", CLUSTER),
+    ("volume create", "--required-bytes", "", CLUSTER),
+    ("volume create", "--scope", "", CLUSTER),
+    ("volume create", "--secret", "", CLUSTER),
+    ("volume create", "--sharing", "", CLUSTER),
+    ("volume create", "--topology-preferred", "", CLUSTER),
+    ("volume create", "--topology-required", "", CLUSTER),
+    ("volume create", "--type", "", CLUSTER),
 ];
 
-const SWARM: &str = "it is part of Swarm, and dhow has one machine and no daemon";
+const SWARM: &str = "Swarm is daemons that keep a cluster together, and dhow has no daemon; \
+     run containers with 'dhow run', or the cluster with docker or Kubernetes";
+const CLUSTER: &str = "cluster volumes are Swarm's, and dhow has one machine; \
+     use a local volume with -o type=nfs for shared files";
+const TLS: &str = "it secures the way to a daemon, and dhow has none";
 const LATER: &str = "it comes later";
 const BUILD: &str = "building images comes later; use buildah or docker build, then 'dhow load'";
+const BUILDX: &str = "builders are services beside a daemon, and dhow has neither; \
+     build with buildah or docker build, then 'dhow load'";
 const NETWORK: &str =
     "bridge networks come later; containers have --network none, host or container:NAME";
-const PLUGIN: &str = "dhow has no plugins";
-const CONTEXT: &str = "dhow has no daemon to point at; --root and --run choose a world";
+const PLUGIN: &str = "plugins are services that a daemon calls, and dhow has none; \
+     mount what you need with --volume and --device";
+const CONTEXT: &str = "a context points at a daemon, and dhow has none; \
+     --root and --run choose a world";
+const CHECKPOINT: &str = "docker's checkpoints are kept by an experimental daemon; \
+     use 'dhow-runtime checkpoint' on a bundle, or stop and start the container";
 
 /// Commands: name, reason. A group's reason holds for all in it.
 const COMMANDS: &[(&str, &str)] = &[
-    ("bake", BUILD),
+    ("bake", BUILDX),
     ("build", BUILD),
     ("builder", BUILD),
-    ("buildx", BUILD),
+    ("buildx", BUILDX),
     ("image build", BUILD),
-    ("checkpoint", "checkpoints come later"),
+    ("checkpoint", CHECKPOINT),
     ("commit", "use 'dhow export NAME | dhow import -' until it comes"),
     ("container commit", "use 'dhow export NAME | dhow import -' until it comes"),
     ("compose", "it comes later"),
@@ -116,27 +127,18 @@ const COMMANDS: &[(&str, &str)] = &[
     ("system prune", "use 'dhow container prune' and 'dhow image prune'"),
     ("system dial-stdio", "there is no daemon to dial"),
     ("volume prune", "use 'dhow volume rm'"),
-    ("volume update", SWARM),
+    ("volume update", CLUSTER),
     ("trust", "docker's content trust was removed"),
 ];
 
 /// Why this flag of this verb is refused; nothing when docker hasn't it either.
+/// The verb is spelled as in its group, see [`canonical`].
 pub fn flag(verb: &str, flag: &str) -> Option<&'static str> {
     let flag = flag.split('=').next().unwrap_or(flag);
-    let last = verb.rsplit(' ').next().unwrap_or(verb);
-    if matches!(last, "run" | "create") && !verb.starts_with("volume") {
+    if matches!(verb, "container run" | "container create") {
         let found = RUN.iter().find(|(long, short, _)| *long == flag || *short == flag);
         return found.map(|(_, _, reason)| *reason);
     }
-    let verb = match verb {
-        "container prune" | "image prune" | "volume ls" | "volume list" | "volume create" => {
-            if verb == "volume list" { "volume ls" } else { verb }
-        }
-        "image ls" | "image list" => "images",
-        "image rm" | "image remove" => "rmi",
-        "container remove" => "rm",
-        _ => last,
-    };
     let found =
         OTHERS.iter().find(|(v, long, short, _)| *v == verb && (*long == flag || *short == flag));
     found.map(|(.., reason)| *reason)
@@ -149,18 +151,71 @@ pub fn command(name: &str) -> Option<&'static str> {
     find(name).or_else(|| find(group))
 }
 
+/// Verbs of groups that stand alone as well, by their name alone.
+const TWINS: &[(&str, &[&str])] = &[
+    (
+        "container",
+        &[
+            "attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause",
+            "port", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause",
+            "update", "wait",
+        ],
+    ),
+    ("image", &["build", "history", "import", "load", "pull", "push", "save", "tag"]),
+    ("system", &["events", "info"]),
+];
+
+/// How its group spells a verb: `container ls` for `ps` and `container list`.
+pub fn canonical(verb: &str) -> String {
+    match verb {
+        "ps" | "container ps" | "container list" => "container ls".to_owned(),
+        "images" | "image list" => "image ls".to_owned(),
+        "rmi" | "image remove" => "image rm".to_owned(),
+        "container remove" => "container rm".to_owned(),
+        "volume list" => "volume ls".to_owned(),
+        "volume remove" => "volume rm".to_owned(),
+        "builder build" => "image build".to_owned(),
+        _ => match TWINS.iter().find(|(_, verbs)| verbs.contains(&verb)) {
+            Some((group, _)) => format!("{group} {verb}"),
+            None => verb.to_owned(),
+        },
+    }
+}
+
+/// What is refused although the list of docker's tree hasn't it: old spellings, plugins that
+/// come with docker, and what newer or older versions have.
+#[cfg(test)]
+pub fn is_further(name: &str) -> bool {
+    const FURTHER: &[&str] = &["buildx", "compose", "trust"];
+    FURTHER.contains(&name) || name.starts_with(" --tls")
+}
+
+/// Every command that is refused, with its reason, for docs and tests.
+#[cfg(test)]
+pub fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
+    COMMANDS.iter().copied()
+}
+
+/// Every flag that is refused: command, long name, short or nothing, reason.
+#[cfg(test)]
+pub fn flags() -> impl Iterator<Item = (&'static str, &'static str, &'static str, &'static str)> {
+    let run = ["container run", "container create"].into_iter();
+    run.flat_map(|verb| RUN.iter().map(move |(long, short, why)| (verb, *long, *short, *why)))
+        .chain(OTHERS.iter().copied())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn refusals_are_found_by_either_spelling() {
+        let flag = |verb: &str, name: &str| flag(&canonical(verb), name);
         assert!(flag("run", "-p").is_some());
         assert!(flag("container create", "--publish").is_some());
         assert!(flag("run", "--nope").is_none());
-        assert!(flag("image rm", "--no-prune").is_some());
-        assert!(flag("volume create", "-o").is_some());
         assert!(command("network ls").is_some());
         assert!(command("nope").is_none());
+        assert_eq!(canonical("container list"), canonical("ps"));
     }
 }

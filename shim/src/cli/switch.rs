@@ -2,10 +2,9 @@
 
 use clap::{ArgAction, Args};
 
-/// Whether an argument gives a switch a value, as `-it=false` does.
+/// Whether an argument may give a switch a value, as `-it=false` does.
 pub(super) fn has_value(argument: &str) -> bool {
-    let value = argument.split_once('=').map(|(_, v)| v);
-    argument.starts_with('-') && value.is_some_and(|v| switch(v).is_ok())
+    argument.starts_with('-') && argument.contains('=')
 }
 
 /// The command line with every switch taking `=true` and `=false`.
@@ -38,6 +37,6 @@ pub fn switch(text: &str) -> Result<bool, String> {
 pub struct SigProxy {
     /// Pass signals on to the process (--sig-proxy=false: don't)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
-        default_missing_value = "true", value_parser = switch, hide_default_value = true)]
+        default_missing_value = "true", value_parser = switch)]
     pub sig_proxy: bool,
 }

@@ -25,6 +25,13 @@ verbs! {
         Rmi(image::rm::Rm),
         /// Show all about containers or images, as JSON
         Inspect(inspect::Inspect),
+        /// Help of a command
+        #[command(hide = true)]
+        Help(super::help::HelpVerb),
+        /// Print what completes commands, flags and names in a shell
+        Completion(super::completion::Completion),
+        #[command(name = "__complete", hide = true)]
+        Complete(super::completion::Complete),
         /// Show versions
         Version(system::version::Version),
         #[command(flatten)]
@@ -43,5 +50,15 @@ verbs! {
         /// The machine
         #[command(name = "system", subcommand)]
         SystemGroup(SystemGroup),
+    }
+}
+
+impl Verb {
+    /// Whether this is `run` or `create`, whose own failures are 125.
+    pub(super) fn makes_containers(&self) -> bool {
+        let (Self::Container(verb) | Self::Containers(ContainerGroup::Verb(verb))) = self else {
+            return false;
+        };
+        matches!(verb, ContainerVerb::Run(_) | ContainerVerb::Create(_))
     }
 }

@@ -2,42 +2,112 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::{ArgAction, Args};
+
 use crate::error::{Error, Result};
 use crate::host::{Host, Paths};
+use crate::output::Output;
 use crate::settings::Settings;
 
-/// The host that flags and environment mean.
-pub(super) fn host(root: Option<PathBuf>, run: Option<PathBuf>) -> Result<Host> {
-    local_only()?;
-    let settle = |given: Option<PathBuf>, name: &str, default: &str| {
-        let path = given.or_else(|| var(name)).unwrap_or_else(|| default.into());
-        std::path::absolute(&path)
-            .map(|path| real(&path))
-            .map_err(|e| Error::io("directory", &path, e))
-    };
-    let paths = Paths {
-        root: settle(root, "DHOW_ROOT", "/var/lib/dhow")?,
-        run: settle(run, "DHOW_RUN", "/run/dhow")?,
-    };
-    let home = var("HOME").map(|home| home.join(".docker"));
-    let client = var("DOCKER_CONFIG").or(home).map(|dir| dir.join("config.json"));
-    Host::open(paths, Settings::of(client, var("DHOW_DAEMON_JSON")), var("DHOW_RUNTIME").as_deref())
+/// Flags that stand before the verb.
+#[derive(Debug, Args)]
+pub(super) struct Globals {
+    /// Where docker's config.json is [~/.docker, or DOCKER_CONFIG]
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+    /// The only context there is
+    #[arg(short, long)]
+    context: Option<String>,
+    /// Say on stderr which directories, settings and runtime are used
+    #[arg(short = 'D', long)]
+    debug: bool,
+    /// A socket of this machine, which nobody asks; another machine is refused
+    #[arg(short = 'H', long, value_name = "ADDRESS")]
+    host: Vec<String>,
+    /// debug, info, warn, error or fatal: debug is --debug, the rest are alike
+    #[arg(short, long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Where images, containers and volumes are kept [/var/lib/dhow, or DHOW_ROOT]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Where the state of what runs is kept [/run/dhow, or DHOW_RUN]
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Print the version
+    #[arg(short = 'v', long, action = ArgAction::Version)]
+    version: (),
+}
+
+impl Globals {
+    /// The host that flags and environment mean.
+    pub(super) fn host(self, out: &Output) -> Result<Host> {
+        self.local_only()?;
+        let settle = |given: &Option<PathBuf>, name: &str, default: &str| {
+            let path = given.clone().or_else(|| var(name)).unwrap_or_else(|| default.into());
+            std::path::absolute(&path)
+                .map(|path| real(&path))
+                .map_err(|e| Error::io("directory", &path, e))
+        };
+        let paths = Paths {
+            root: settle(&self.root, "DHOW_ROOT", "/var/lib/dhow")?,
+            run: settle(&self.run, "DHOW_RUN", "/run/dhow")?,
+        };
+        let home = || var("HOME").map(|home| home.join(".docker"));
+        let config = self.config.clone().or_else(|| var("DOCKER_CONFIG")).or_else(home);
+        let client = config.map(|dir| dir.join("config.json"));
+        let settings = Settings::of(client, var("DHOW_DAEMON_JSON"));
+        let host = Host::open(paths, settings, var("DHOW_RUNTIME").as_deref())?;
+        if self.is_debug()? {
+            let file = host.settings.client_file().map(|p| p.display().to_string());
+            for (what, path) in [
+                ("root", host.paths.root.display().to_string()),
+                ("run", host.paths.run.display().to_string()),
+                ("config", file.unwrap_or_default()),
+                ("runtime", host.default_runtime().display().to_string()),
+            ] {
+                out.note(&format!("level=debug msg=\"{what} {path}\""));
+            }
+        }
+        Ok(host)
+    }
+
+    fn is_debug(&self) -> Result<bool> {
+        match self.log_level.as_deref() {
+            None | Some("info" | "warn" | "warning" | "error" | "fatal" | "panic") => {
+                Ok(self.debug)
+            }
+            Some("debug" | "trace") => Ok(true),
+            Some(other) => Err(Error::usage(format!(
+                "unable to parse logging level: {other}; use debug, info, warn, error or fatal"
+            ))),
+        }
+    }
+
+    /// Flags and variables may name this machine's socket, which nobody asks, and nothing else.
+    fn local_only(&self) -> Result<()> {
+        let text = |name: &str| var(name).map(|value| value.to_string_lossy().into_owned());
+        let flags = self.host.iter().map(|address| ("--host ", address.clone()));
+        for (from, address) in flags.chain(text("DOCKER_HOST").map(|a| ("DOCKER_HOST=", a))) {
+            if !address.starts_with("unix://") && !address.starts_with('/') && !address.is_empty() {
+                return Err(Error::usage(format!(
+                    "{from}{address} names another machine, and dhow works on this one only; leave it away, or call dhow there by ssh"
+                )));
+            }
+        }
+        let flag = self.context.iter().map(|name| ("--context ", name.clone()));
+        for (from, name) in flag.chain(text("DOCKER_CONTEXT").map(|n| ("DOCKER_CONTEXT=", n))) {
+            if name != "default" {
+                return Err(Error::usage(format!(
+                    "{from}{name}: a context points at a daemon, and dhow has none but default; --root and --run choose a world"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn var(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from)
-}
-
-/// DOCKER_HOST may name this machine's socket, which nobody asks, and nothing else.
-fn local_only() -> Result<()> {
-    let Some(address) = var("DOCKER_HOST") else { return Ok(()) };
-    let address = address.to_string_lossy();
-    if address.starts_with("unix://") || address.starts_with('/') {
-        return Ok(());
-    }
-    Err(Error::usage(format!(
-        "DOCKER_HOST={address} names another machine, and dhow works on this one only; unset it"
-    )))
 }
 
 /// The path without symlinks, as far as it is there: runtimes refuse a root behind one.

@@ -160,17 +160,16 @@ pub fn image(store: &Store, image: &Stored) -> Result<Value> {
 
 /// docker's `volume inspect`.
 pub fn volume(volume: &Volume) -> Result<Value> {
-    let created = std::fs::metadata(&volume.data)
-        .and_then(|meta| meta.created().or_else(|_| meta.modified()))
-        .map_err(|e| Error::io("read", &volume.data, e))?;
-    let created = Timestamp::try_from(created).unwrap_or_default();
+    let null_or = |map: &std::collections::BTreeMap<String, String>| {
+        if map.is_empty() { Value::Null } else { json!(map) }
+    };
     Ok(json!({
-        "CreatedAt": created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "CreatedAt": volume.created().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         "Driver": "local",
-        "Labels": null,
+        "Labels": null_or(&volume.spec.labels),
         "Mountpoint": volume.data.display().to_string(),
         "Name": volume.name,
-        "Options": null,
+        "Options": null_or(&volume.spec.options),
         "Scope": "local",
     }))
 }

@@ -66,7 +66,7 @@ pub use reconcile::state;
 pub use rootfs::mount_lower;
 pub use start::{Running, Start, ensure, start};
 pub use task::ARGUMENT;
-pub use terminal::DetachKeys;
+pub use terminal::{DetachKeys, size as terminal_size};
 pub use update::update;
 pub use watch::Watch;
 

@@ -88,7 +88,7 @@ pub struct Flags {
     /// Seconds between the stop signal and SIGKILL (-1 waits for ever)
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub stop_timeout: Option<i64>,
-    /// What to do when it ends: no, on-failure[:N], always, unless-stopped
+    /// What to do when it ends: no, on-failure[:N], always, unless-stopped (default "no")
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<String>,
 

@@ -1,10 +1,12 @@
 //! Removing a container with what belongs to it.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::error::Result;
 use crate::host::Host;
 use crate::model::Record;
+use crate::store::Container;
 
 /// Removes a container that doesn't run, and with `volumes` the ones made for it alone.
 pub fn discard(host: &Host, record: &Record, volumes: bool) -> Result<()> {
@@ -20,6 +22,20 @@ pub fn discard_volumes(host: &Host, record: &Record) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The names of all volumes that containers hold.
+pub fn volumes_in_use(host: &Host) -> Result<HashSet<String>> {
+    let all = host.containers.list()?;
+    let mounts = all.into_iter().flat_map(|c| c.record.mounts);
+    Ok(mounts.filter(|m| m.kind == "volume").map(|m| m.name).collect())
+}
+
+/// The ids of the containers that hold the volume called `name`.
+pub fn holders(host: &Host, name: &str) -> Result<Vec<String>> {
+    let holds =
+        |c: &Container| c.record.mounts.iter().any(|m| m.kind == "volume" && m.name == name);
+    Ok(host.containers.list()?.into_iter().filter(holds).map(|c| c.record.id).collect())
 }
 
 /// Whether a container holds the volume called `name` (`--volumes-from` shares them).

@@ -10,10 +10,10 @@ mod tail;
 mod volumes;
 
 pub use containers::{Container, Containers, check_name as check_container_name};
-pub use discard::{discard, discard_volumes, in_use, size_of};
+pub use discard::{discard, discard_volumes, holders, in_use, size_of, volumes_in_use};
 pub use file::{Lock, Sync, make_dir, write_atomic};
 pub use tail::{Tail, compressed, rotated};
-pub use volumes::{Volume, Volumes, check_name as check_volume_name};
+pub use volumes::{ANONYMOUS, Volume, VolumeSpec, Volumes, check_name as check_volume_name};
 
 /// docker's rule for names of containers and volumes: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`; here 255 at most.
 fn is_name(name: &str) -> bool {

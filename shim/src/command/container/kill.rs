@@ -13,7 +13,7 @@ use crate::output::Output;
 #[derive(Debug, Args)]
 pub struct Kill {
     /// Signal by name or number
-    #[arg(short, long, default_value = "KILL")]
+    #[arg(short, long, default_value = "KILL", hide_default_value = true)]
     pub signal: String,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]

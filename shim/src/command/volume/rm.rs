@@ -6,7 +6,7 @@ use crate::error::{Error, Kind};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::output::Output;
-use crate::store::in_use;
+use crate::store::holders;
 
 /// Remove volumes
 #[derive(Debug, Args)]
@@ -27,9 +27,11 @@ impl Rm {
                 Err(e) if e.kind == Kind::NotFound && self.force => return Ok(name.to_owned()),
                 other => other?,
             };
-            if in_use(host, name) {
+            let holders = holders(host, name)?;
+            if !holders.is_empty() {
                 return Err(Error::conflict(format!(
-                    "volume {name} is in use; remove the containers that hold it first"
+                    "remove {name}: volume is in use - [{}]; remove the containers first",
+                    holders.join(", ")
                 )));
             }
             host.volumes.remove(name)?;
