@@ -7,7 +7,7 @@ BUILT   := $(or $(CARGO_TARGET_DIR),target)/$(shell rustc --print host-tuple)
 PARTS   := -p dhow-runtime -p dhow-image -p dhow
 THREADS ?= 2
 
-.PHONY: all ci-build test unit e2e bench guest pages clauses mutants conformance-full fmt lint deny fresh clean
+.PHONY: all ci-build test unit e2e bench guest pages clauses mutants oracle conformance-full fmt lint deny fresh clean
 
 all:
 	$(CARGO) build --release --locked $(PARTS)
@@ -43,6 +43,10 @@ clauses:
 # Breaks each clause that is held, in a copy, and sees a test fail.
 mutants:
 	$(CARGO) run -q --locked -p e2e --bin clauses mutate
+
+# Asks a dockerd ($DHOW_ORACLE, an empty one's socket) again what dhow is compared with.
+oracle:
+	$(CARGO) run -q --locked -p e2e --bin docker record $(GROUP)
 
 conformance-full: all
 	conformance/run.sh

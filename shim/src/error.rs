@@ -14,6 +14,8 @@ pub enum Kind {
     Conflict,
     /// What was typed makes no sense, or is refused by name.
     Usage,
+    /// A flag's value is malformed: a usage error that is 125 in every verb.
+    Flag,
     /// The container's command was found but can't be executed (126).
     NotExecutable,
     /// The container's command was not found (127).

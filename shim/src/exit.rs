@@ -41,8 +41,11 @@ impl Exit {
     }
 
     /// The code of a failure in any other verb.
-    pub const fn of_verb(_kind: Kind) -> Self {
-        Self::FAILED
+    pub const fn of_verb(kind: Kind) -> Self {
+        match kind {
+            Kind::Flag => Self::ENGINE,
+            _ => Self::FAILED,
+        }
     }
 
     /// The worse of the two: any failure beats success, the first failure stays.

@@ -2,6 +2,7 @@
 
 mod boot;
 mod crash;
+mod docker;
 mod events;
 mod exec;
 mod exit;

@@ -10,6 +10,7 @@
 pub mod agent;
 pub mod bundle;
 pub mod clauses;
+pub mod docker;
 pub mod elf;
 pub mod fixtures;
 pub mod harbour;

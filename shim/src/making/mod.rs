@@ -153,7 +153,10 @@ fn record(
             request.image
         ))
     })?;
-    let reference = found.names.first().map_or_else(|| found.id().to_string(), ToString::to_string);
+    let typed = image::reference(request.image).ok();
+    let typed = found.names.iter().find(|name| typed.as_ref() == Some(name));
+    let reference = typed.or_else(|| found.names.first());
+    let reference = reference.map_or_else(|| found.id().to_string(), ToString::to_string);
     // Last of what can fail: a volume made here is a volume to remove.
     let points = mounts::settle(host, &intent, &image_volumes, volumes)?;
     Ok(Record {

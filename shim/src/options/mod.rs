@@ -2,8 +2,10 @@
 //! text into the model's types; nothing here touches the store.
 
 mod change;
+pub mod containers;
 pub mod devices;
 pub mod env;
+pub mod filters;
 mod flags;
 pub mod gpus;
 pub mod health;

@@ -24,16 +24,33 @@ pub enum Format {
 }
 
 impl Format {
-    /// `--format` and `-q`; docker lets a template win over `-q`.
+    /// `--format` and `-q`; a template wins over `-q`.
     pub fn of(typed: Option<&str>, quiet: bool) -> Result<Self> {
         match typed {
             None | Some("" | "table") if quiet => Ok(Self::Quiet),
             None | Some("" | "table") => Ok(Self::Table),
             Some("json") => Ok(Self::Json),
-            Some(other) => match other.strip_prefix("table ") {
-                Some(columns) => Template::parse(&unescape(columns)).map(Self::Columns),
+            Some(other) => match other.strip_prefix("table") {
+                Some(columns) => Template::parse(&unescape(columns.trim())).map(Self::Columns),
                 None => Template::parse(&unescape(other)).map(Self::Rows),
             },
+        }
+    }
+
+    /// Whether the template can be filled in at all, though there be no row; `all` as in [`listing`].
+    pub fn check(&self, all: &[Column]) -> Result<()> {
+        let (Self::Rows(template) | Self::Columns(template)) = self else { return Ok(()) };
+        let mut row: Map<String, Value> =
+            all.iter().map(|(_, field)| ((*field).to_owned(), "".into())).collect();
+        row.insert("__labels".to_owned(), Map::new().into());
+        template.row(&row).map(|_| ())
+    }
+
+    /// [`Format::of`] where docker also knows `raw`: `whole` is its template, `id` the one with `-q`.
+    pub fn with_raw(typed: Option<&str>, quiet: bool, whole: &str, id: &str) -> Result<Self> {
+        match typed {
+            Some("raw") => Template::parse(if quiet { id } else { whole }).map(Self::Rows),
+            typed => Self::of(typed, quiet),
         }
     }
 }
@@ -71,29 +88,27 @@ pub fn listing(
             }
         }
         Format::Table => {
-            let mut lines = vec![columns.iter().map(|c| c.0.to_owned()).collect()];
+            let mut lines = columns.iter().map(|c| c.0).collect::<Vec<_>>().join("\t") + "\n";
             for row in rows {
-                lines.push(columns.iter().map(|c| cell(row, c.1)).collect());
+                let cells: Vec<String> = columns.iter().map(|c| cell(row, c.1)).collect();
+                lines.push_str(&(cells.join("\t") + "\n"));
             }
-            out = table::layout(&lines);
+            out = table::tabbed(&lines);
         }
         Format::Rows(template) => {
             for row in rows {
-                out.push_str(&template.render(&Value::Object(row.clone()))?);
+                out.push_str(&template.row(row)?);
                 out.push('\n');
             }
         }
         Format::Columns(template) => {
-            let heading = |field: &String| {
-                let known = all.iter().find(|c| c.1 == field);
-                known.map_or_else(|| field.to_uppercase(), |c| c.0.to_owned())
-            };
-            let mut lines = vec![template.fields().iter().map(heading).collect()];
+            let mut lines = String::new();
             for row in rows {
-                let line = template.render(&Value::Object(row.clone()))?;
-                lines.push(line.split('\t').map(str::to_owned).collect::<Vec<String>>());
+                lines.push_str(&(template.row(row)? + "\n"));
             }
-            out = table::layout(&lines);
+            let known = all.iter().map(|(heading, field)| ((*field).into(), (*heading).into()));
+            let headings = template.headings(known)?;
+            out = table::tabbed(&format!("{headings}\n{lines}"));
         }
     }
     Ok(out)

@@ -3,6 +3,7 @@
 mod ask;
 pub mod file;
 pub mod human;
+mod keys;
 mod listing;
 mod nearest;
 mod pretty;
@@ -18,8 +19,8 @@ use crate::exit::Exit;
 pub use ask::{Answer, ask};
 pub use listing::{Column, Format, listing};
 pub use nearest::nearest;
-pub use pretty::pretty;
-pub use template::{Template, text};
+pub use pretty::{compact, pretty};
+pub use template::{Data, Template, quoted, text};
 
 /// Asks on the terminal; anything but yes is no.
 pub fn confirm(out: &mut Output, warning: &str) -> bool {

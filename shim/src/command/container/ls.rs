@@ -1,14 +1,16 @@
 //! `dhow ps`.
 
 use clap::Args;
+use dhow_image::reference::Reference;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::model::{Record, State, Status, Wellness};
-use crate::output::{Column, Format, Output, human, listing};
+use crate::options::containers::Wanted;
+use crate::output::{Column, Format, Output, human, listing, quoted};
 use crate::store::{Container, size_of};
 
 /// List containers
@@ -17,7 +19,8 @@ pub struct Ls {
     /// Stopped ones too
     #[arg(short, long)]
     pub all: bool,
-    /// Keep what matches KEY=VALUE: id, name, label, status, exited, ancestor, before, since, volume, network
+    /// Keep what matches KEY=VALUE: ancestor, before, exited, expose, health, id, label, name, network,
+    /// publish, since, status, volume
     #[arg(short, long, value_name = "FILTER")]
     pub filter: Vec<String>,
     /// A Go template a row, table TEMPLATE, or json
@@ -62,27 +65,39 @@ const MORE: [Column; 8] = [
     ("PLATFORM", "Platform"),
 ];
 
+const RAW: &str = "container_id: {{.ID}}
+image: {{.Image}}
+command: {{.Command}}
+created_at: {{.CreatedAt}}
+state: {{- pad .State 1 0}}
+status: {{- pad .Status 1 0}}
+names: {{.Names}}
+labels: {{- pad .Labels 1 0}}
+ports: {{- pad .Ports 1 0}}
+";
+
 impl Ls {
     /// A row a container, newest first.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
-        let result = self.text(host).map(|text| out.text(&text));
+        let result = self.text(host, out).map(|text| out.text(&text));
         out.end(result)
     }
 
-    fn text(&self, host: &Host) -> Result<String> {
-        let format = Format::of(self.format.as_deref(), self.quiet)?;
-        let filters = Filters::parse(&self.filter)?;
+    fn text(&self, host: &Host, out: &Output) -> Result<String> {
+        let format = self.shape(host, out)?;
+        format.check(&[&COLUMNS[..], &MORE[..]].concat())?;
+        let filters = Wanted::parse(&self.filter)?;
         let mut found = Vec::new();
         for mut container in host.containers.list()? {
             container.state = crate::monitor::state(host, &container.record)?;
             found.push(container);
         }
         let last = if self.latest { 1 } else { self.last };
-        let everything = self.all || last > 0 || filters.name_a_state();
-        let filters = filters.settle(host, &found)?;
+        let everything = self.all || last > 0 || filters.names_a_state();
+        let filters = filters.settle(host)?;
         found.retain(|c| {
             let alive = c.state.status.is_alive() || c.state.status == Status::Restarting;
-            (everything || alive) && filters.keep(c)
+            (everything || alive) && filters.fit(c)
         });
         if last > 0 {
             found.truncate(last as usize);
@@ -97,6 +112,30 @@ impl Ls {
         listing(&rows, &format, &columns, &[&COLUMNS[..], &MORE[..]].concat(), "ID")
     }
 
+    /// Here `-q` wins over a template.
+    fn shape(&self, host: &Host, out: &Output) -> Result<Format> {
+        let typed = self.format.as_deref().filter(|f| !f.is_empty());
+        if self.quiet && typed.is_some() {
+            out.note("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+        }
+        let liked = match typed {
+            None if !self.quiet => host.settings.client()?.ps_format.clone(),
+            _ => None,
+        };
+        match typed.or(liked.as_deref()) {
+            Some(other) if self.quiet && other != "raw" => Ok(Format::Quiet),
+            other => {
+                let size = if self.size { "size: {{.Size}}\n" } else { "" };
+                Format::with_raw(
+                    other,
+                    self.quiet,
+                    &format!("{RAW}{size}"),
+                    "container_id: {{.ID}}",
+                )
+            }
+        }
+    }
+
     fn row(
         &self,
         host: &Host,
@@ -106,20 +145,20 @@ impl Ls {
     ) -> Map<String, Value> {
         let record = &c.record;
         let id = if self.no_trunc { record.id.as_str() } else { record.short_id() };
-        let mounts: Vec<&str> = record
+        let mounts: Vec<String> = record
             .mounts
             .iter()
             .filter(|m| m.kind != "tmpfs")
             .map(|m| if m.name.is_empty() { m.source.as_str() } else { m.name.as_str() })
-            .map(|name| if self.no_trunc { name } else { name.get(..15).unwrap_or(name) })
+            .map(|name| if self.no_trunc { name.to_owned() } else { cut(name, 15) })
             .collect();
         let volumes = record.mounts.iter().filter(|m| m.kind == "volume").count();
         let labels: Vec<String> =
             record.config.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        let command = std::iter::once(&record.path).chain(&record.args);
-        let command: Vec<&str> = command.map(String::as_str).collect();
+        let command = command_line(record);
+        let command = if self.no_trunc { command } else { cut(&command, 20) };
         let fields: [(&str, Value); 16] = [
-            ("Command", quoted(&command.join(" "), self.no_trunc).into()),
+            ("Command", quoted(&command, '"').into()),
             ("CreatedAt", human::stamp(record.created).into()),
             ("ID", id.into()),
             ("Image", images.shown(record, self.no_trunc).into()),
@@ -151,13 +190,19 @@ impl Ls {
     }
 }
 
-fn quoted(command: &str, whole: bool) -> String {
-    let mut text: String = command.to_owned();
-    if !whole && command.chars().count() > 20 {
-        text = command.chars().take(19).collect();
-        text.push('…');
+/// docker's way to tell words with spaces apart.
+fn command_line(record: &Record) -> String {
+    let args =
+        record.args.iter().map(|a| if a.contains(' ') { format!("'{a}'") } else { a.clone() });
+    std::iter::once(record.path.clone()).chain(args).collect::<Vec<_>>().join(" ")
+}
+
+/// So many characters at most, the last of them an ellipsis.
+fn cut(text: &str, length: usize) -> String {
+    if text.chars().count() <= length {
+        return text.to_owned();
     }
-    format!("\"{text}\"")
+    text.chars().take(length - 1).chain(['…']).collect()
 }
 
 /// docker's words: "Up 3 seconds", "Exited (0) 4 seconds ago", "Created".
@@ -194,155 +239,27 @@ impl Names {
         Self(images.iter().map(|i| (i.id().to_string(), names(i))).collect())
     }
 
+    /// What was typed, while it still names the container's image; else the image's id.
     fn shown(&self, record: &Record, whole: bool) -> String {
-        let typed = &record.config.image;
-        let named = self
-            .0
-            .iter()
-            .any(|(id, names)| *id == record.image.id && names.contains(&record.image.reference));
-        let by_id = record.image.reference.starts_with("sha256:");
-        if named || by_id && !typed.starts_with("sha256:") {
-            return typed.clone();
-        }
-        let hex = record.image.id.strip_prefix("sha256:").unwrap_or(&record.image.id);
-        if whole { record.image.id.clone() } else { hex.get(..12).unwrap_or(hex).to_owned() }
-    }
-}
-
-/// `--filter`, parsed: values of one key are alternatives, keys add up.
-struct Filters(Vec<(String, String)>);
-
-const KEYS: [&str; 10] =
-    ["id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network"];
-
-impl Filters {
-    fn parse(typed: &[String]) -> Result<Self> {
-        let mut all = Vec::new();
-        for text in typed {
-            let (key, value) = text
-                .split_once('=')
-                .ok_or_else(|| Error::usage(format!("--filter \"{text}\": write KEY=VALUE")))?;
-            let key = key.trim().to_lowercase();
-            if !KEYS.contains(&key.as_str()) {
-                return Err(Error::usage(format!(
-                    "invalid filter '{key}'; use one of {}",
-                    KEYS.join(", ")
-                )));
-            }
-            if key == "status" {
-                let states =
-                    ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
-                if !states.contains(&value) {
-                    return Err(Error::usage(format!(
-                        "invalid filter 'status={value}'; use one of {}",
-                        states.join(", ")
-                    )));
-                }
-            }
-            if key == "exited" && value.parse::<i32>().is_err() {
-                return Err(Error::usage(format!(
-                    "invalid filter 'exited={value}'; give a number"
-                )));
-            }
-            all.push((key, value.trim().to_owned()));
-        }
-        Ok(Self(all))
-    }
-
-    /// As docker: to ask for a state is to ask for stopped ones too.
-    fn name_a_state(&self) -> bool {
-        self.0
-            .iter()
-            .any(|(key, _)| matches!(key.as_str(), "status" | "exited" | "before" | "since"))
-    }
-
-    /// `before` and `since` name containers, `ancestor` an image: looked up once.
-    fn settle(self, host: &Host, all: &[Container]) -> Result<Vec<Filter>> {
-        let find = |name: &str| -> Result<Timestamp> {
-            let record = host.containers.find(name)?.record;
-            Ok(all
-                .iter()
-                .find(|c| c.record.id == record.id)
-                .map_or(record.created, |c| c.record.created))
-        };
-        let mut settled = Vec::new();
-        for (key, value) in self.0 {
-            settled.push(match key.as_str() {
-                "before" => Filter::Before(find(&value)?),
-                "since" => Filter::Since(find(&value)?),
-                "ancestor" => {
-                    let image = host.images()?.find(&value).ok();
-                    Filter::Ancestor(image.map(|i| i.id().to_string()), value)
-                }
-                _ => Filter::Field(key, value),
-            });
-        }
-        Ok(settled)
-    }
-}
-
-enum Filter {
-    Before(Timestamp),
-    Since(Timestamp),
-    Ancestor(Option<String>, String),
-    Field(String, String),
-}
-
-trait Keep {
-    fn keep(&self, container: &Container) -> bool;
-}
-
-impl Keep for Vec<Filter> {
-    fn keep(&self, container: &Container) -> bool {
-        self.iter().enumerate().all(|(i, filter)| {
-            // Another value of the same key may let it in instead; labels must all fit.
-            filter.fits(container)
-                || filter.key().is_some_and(|key| {
-                    key != "label"
-                        && self.iter().enumerate().any(|(j, other)| {
-                            i != j && other.key() == Some(key) && other.fits(container)
-                        })
-                })
-        })
-    }
-}
-
-impl Filter {
-    fn key(&self) -> Option<&str> {
-        match self {
-            Self::Field(key, _) => Some(key),
-            Self::Ancestor(..) => Some("ancestor"),
-            _ => None,
-        }
-    }
-
-    fn fits(&self, container: &Container) -> bool {
-        let record = &container.record;
-        match self {
-            Self::Before(at) => record.created < *at,
-            Self::Since(at) => record.created > *at,
-            Self::Ancestor(id, typed) => {
-                id.as_ref() == Some(&record.image.id) || *typed == record.config.image
-            }
-            Self::Field(key, value) => match key.as_str() {
-                "id" => record.id.starts_with(value.as_str()),
-                "name" => {
-                    record.name.contains(value.trim_start_matches(['^', '/']).trim_end_matches('$'))
-                }
-                "status" => container.state.status.as_str() == value,
-                "exited" => {
-                    container.state.status == Status::Exited
-                        && value.parse() == Ok(container.state.exit_code)
-                }
-                "label" => match value.split_once('=') {
-                    Some((k, v)) => record.config.labels.get(k).is_some_and(|have| have == v),
-                    None => record.config.labels.contains_key(value),
-                },
-                "volume" => {
-                    record.mounts.iter().any(|m| m.name == *value || m.destination == *value)
-                }
-                _ => record.host_config.network_mode == *value,
+        let (typed, id) = (&record.config.image, &record.image.id);
+        let hex = |id: &str| id.strip_prefix("sha256:").unwrap_or(id).to_owned();
+        let short = |id: &str| hex(id).chars().take(12).collect::<String>();
+        let name = Reference::parse_normal(typed).ok();
+        let full = name.clone().map(|name| name.tagged().to_string());
+        let names = self.0.iter().find(|(have, _)| have == id).map(|(_, names)| names);
+        let named = full.zip(names).is_some_and(|(full, names)| names.contains(&full));
+        let prefix = hex(typed);
+        let by_id = prefix.len() >= 2 && hex(id).starts_with(&prefix) && names.is_some();
+        let digested = name.as_ref().is_some_and(|n| n.digest().is_some());
+        match name {
+            _ if by_id && (whole || short(typed) != short(id)) => typed.clone(),
+            Some(_) if whole && (named || digested) => typed.clone(),
+            Some(name) if (named || digested) && !by_id => match name.tag() {
+                Some(tag) => format!("{}:{tag}", name.familiar_name()),
+                None => name.familiar_name(),
             },
+            _ if whole => id.clone(),
+            _ => short(id),
         }
     }
 }
@@ -369,16 +286,9 @@ mod tests {
     }
 
     #[test]
-    fn long_commands_are_cut_at_twenty() {
-        assert_eq!(quoted("sleep 1000", false), "\"sleep 1000\"");
-        assert_eq!(quoted("sh -c 'echo a long line'", false), "\"sh -c 'echo a long …\"");
-    }
-
-    #[test]
-    fn filters_are_checked() {
-        assert!(Filters::parse(&["what=1".into()]).is_err());
-        assert!(Filters::parse(&["status=gone".into()]).is_err());
-        assert!(Filters::parse(&["name".into()]).is_err());
-        assert!(Filters::parse(&["exited=0".into()]).unwrap().name_a_state());
+    fn long_texts_are_cut() {
+        assert_eq!(cut("sleep 1000", 20), "sleep 1000");
+        assert_eq!(cut("sh -c 'echo a long line'", 20), "sh -c 'echo a long …");
+        assert_eq!(cut("0123456789abcdef", 15), "0123456789abcd…");
     }
 }

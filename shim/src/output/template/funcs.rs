@@ -3,14 +3,16 @@
 use std::cmp::Ordering;
 use std::fmt::Write;
 
-use serde_json::Value;
+use super::data::Data;
+use super::format;
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 26] = [
     "json", "join", "upper", "lower", "title", "println", "print", "printf", "index", "len",
     "slice", "split", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "pad", "truncate",
+    "html", "js", "urlquery",
 ];
 
-/// Widest a number in a format or `pad` may make a text.
+/// Widest `pad` may make a text.
 const WIDEST: usize = 4096;
 
 /// Whether there is such a function.
@@ -18,119 +20,139 @@ pub fn known(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
+/// For `and` and `or`: the truth of the argument that decides.
+pub fn stops_at(name: &str) -> Option<bool> {
+    match name {
+        "and" => Some(false),
+        "or" => Some(true),
+        _ => None,
+    }
+}
+
 /// Calls it.
-pub fn call(name: &str, args: Vec<Value>) -> Result<Value, String> {
-    let wrong = || Err(format!("wrong number of args for {name}: got {}", args.len()));
-    match (name, args.as_slice()) {
-        ("json", [v]) => Ok(Value::String(visible(v).to_string())),
-        ("upper", [v]) => Ok(Value::String(word(name, v)?.to_uppercase())),
-        ("lower", [v]) => Ok(Value::String(word(name, v)?.to_lowercase())),
-        ("title", [v]) => Ok(Value::String(title(word(name, v)?))),
-        ("join", [Value::Array(list), by]) => {
-            let parts: Vec<String> = list.iter().map(text).collect();
-            Ok(Value::String(parts.join(word(name, by)?)))
+pub fn call(name: &str, args: Vec<Data>, headings: bool) -> Result<Data, String> {
+    if headings && let Some(same) = of_heading(name, &args) {
+        return Ok(same);
+    }
+    let told = |e: String| format!("error calling {name}: {e}");
+    match name {
+        "json" | "join" | "upper" | "lower" | "title" | "split" | "pad" | "truncate" => {
+            dockers(name, &args)
         }
-        ("join", [Value::Null, _]) => Ok(Value::String(String::new())),
-        ("join", [_, _]) => Err("join takes a list and a text".into()),
+        "html" | "js" | "urlquery" => Ok(Data::Text(escaped(name, &format::print(&args, false)))),
+        "println" => Ok(Data::Text(format::print(&args, true) + "\n")),
+        "print" => Ok(Data::Text(format::print(&args, false))),
+        "printf" => match args.split_first() {
+            Some((Data::Text(text), rest)) => Ok(Data::Text(format::printf(text, rest))),
+            Some(_) => Err("expected string as the format of printf".into()),
+            None => wrong(name, 0),
+        },
+        "index" => match args.split_first() {
+            Some((value, keys)) => index(value, keys).map_err(told),
+            None => wrong(name, 0),
+        },
+        "slice" => match args.split_first() {
+            Some((value, ends)) => slice(value, ends).map_err(told),
+            None => wrong(name, 0),
+        },
+        "len" => match args.as_slice() {
+            [value] => length(value).map(|n| Data::Int(n as i64)).map_err(told),
+            _ => wrong(name, args.len()),
+        },
+        "not" => match args.as_slice() {
+            [value] => Ok(Data::Bool(!value.truth())),
+            _ => wrong(name, args.len()),
+        },
+        _ => comparison(name, &args).map_err(told),
+    }
+}
+
+fn wrong<T>(name: &str, got: usize) -> Result<T, String> {
+    Err(format!("wrong number of args for {name}: got {got}"))
+}
+
+/// docker's functions leave a column's heading as it is.
+fn of_heading(name: &str, args: &[Data]) -> Option<Data> {
+    match (name, args.first()?) {
+        ("json" | "join" | "split" | "upper" | "lower" | "title" | "pad" | "truncate", text) => {
+            Some(text.clone())
+        }
+        _ => None,
+    }
+}
+
+fn dockers(name: &str, args: &[Data]) -> Result<Data, String> {
+    let text = match (name, args) {
+        ("json", [v]) => v.json(),
+        ("upper", [v]) => word(name, v)?.to_uppercase(),
+        ("lower", [v]) => word(name, v)?.to_lowercase(),
+        ("title", [v]) => title(word(name, v)?),
+        ("join", [Data::List(list, _), by]) => {
+            let parts: Result<Vec<&str>, String> = list.iter().map(|v| word(name, v)).collect();
+            parts?.join(word(name, by)?)
+        }
+        ("join", [v, _]) => {
+            return Err(format!("wrong type for value; expected []string; got {}", v.kind()));
+        }
         ("split", [v, by]) => {
-            let parts = word(name, v)?.split(word(name, by)?);
-            Ok(Value::Array(parts.map(Value::from).collect()))
+            let (text, by) = (word(name, v)?, word(name, by)?);
+            let parts: Vec<Data> = if by.is_empty() {
+                text.chars().map(|c| Data::Text(c.to_string())).collect()
+            } else {
+                text.split(by).map(|part| Data::Text(part.to_owned())).collect()
+            };
+            return Ok(Data::List(parts, false));
         }
-        ("println", _) => Ok(Value::String(print(&args, true) + "\n")),
-        ("print", _) => Ok(Value::String(print(&args, false))),
-        ("printf", [format, rest @ ..]) => printf(word(name, format)?, rest).map(Value::String),
-        ("index", [value, keys @ ..]) => index(value, keys),
-        ("len", [v]) => length(v).map(Value::from),
-        ("slice", [v, ends @ ..]) if ends.len() <= 2 => slice(v, ends),
-        ("eq", [first, rest @ ..]) if !rest.is_empty() => {
-            Ok(Value::Bool(rest.iter().any(|v| same(first, v))))
-        }
-        ("ne", [a, b]) => Ok(Value::Bool(!same(a, b))),
-        ("lt", [a, b]) => compare(a, b).map(|o| Value::Bool(o == Ordering::Less)),
-        ("le", [a, b]) => compare(a, b).map(|o| Value::Bool(o != Ordering::Greater)),
-        ("gt", [a, b]) => compare(a, b).map(|o| Value::Bool(o == Ordering::Greater)),
-        ("ge", [a, b]) => compare(a, b).map(|o| Value::Bool(o != Ordering::Less)),
-        ("not", [v]) => Ok(Value::Bool(!truth(v))),
-        ("and", [_, ..]) => Ok(pick(args, |v| !truth(v))),
-        ("or", [_, ..]) => Ok(pick(args, truth)),
         ("pad", [v, before, after]) => {
-            let spaces = |v: &Value| " ".repeat(number(v).unwrap_or(0).min(WIDEST));
             let inner = word(name, v)?;
-            if inner.is_empty() {
-                return Ok(Value::String(String::new()));
-            }
-            Ok(Value::String(spaces(before) + inner + &spaces(after)))
+            let spaces = |v: &Data| " ".repeat(count(v).unwrap_or(0).min(WIDEST));
+            if inner.is_empty() { String::new() } else { spaces(before) + inner + &spaces(after) }
         }
         ("truncate", [v, length]) => {
-            let length = number(length).ok_or("truncate takes a text and a length")?;
-            Ok(Value::String(word(name, v)?.chars().take(length).collect()))
+            let text = word(name, v)?;
+            let length = count(length).ok_or("truncate takes a text and a length")?;
+            // docker counts bytes; a character is never cut in two here.
+            let end = (0..=length.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+            text[..end.unwrap_or(0)].to_owned()
         }
-        _ => wrong(),
+        _ => return wrong(name, args.len()),
+    };
+    Ok(Data::Text(text))
+}
+
+/// `.Label "key"` of a row; of headings, the key's last part.
+pub fn label(row: &Data, args: &[Data], headings: bool) -> Result<Data, String> {
+    let [Data::Text(key)] = args else { return Err("Label takes one text".into()) };
+    if headings {
+        let last = key.rsplit('.').next().unwrap_or_default();
+        return Ok(Data::Text(last.replace(['-', '_'], " ")));
+    }
+    let found = match row {
+        Data::Struct(fields) => fields.iter().find(|f| f.name == "__labels"),
+        _ => None,
+    };
+    match found.map(|f| &f.value) {
+        Some(Data::Map(labels, _)) => {
+            Ok(labels.get(key).cloned().unwrap_or_else(|| Data::Text(String::new())))
+        }
+        _ => Err("can't evaluate field Label".into()),
     }
 }
 
-/// The first that fits, else the last.
-fn pick(args: Vec<Value>, fits: impl Fn(&Value) -> bool) -> Value {
-    let at = args.iter().position(fits).unwrap_or(args.len() - 1);
-    args.into_iter().nth(at).unwrap_or_default()
-}
-
-/// `.Label "key"` of a row.
-pub fn label(row: &Value, args: &[Value]) -> Result<Value, String> {
-    match args {
-        [Value::String(key)] => Ok(row["__labels"].get(key).cloned().unwrap_or_else(|| "".into())),
-        _ => Err("Label takes one text".into()),
-    }
-}
-
-/// Without what rows keep for themselves.
-fn visible(value: &Value) -> Value {
+fn word<'a>(function: &str, value: &'a Data) -> Result<&'a str, String> {
     match value {
-        Value::Object(map) if map.keys().any(|k| k.starts_with("__")) => {
-            let shown = map.iter().filter(|(k, _)| !k.starts_with("__"));
-            Value::Object(shown.map(|(k, v)| (k.clone(), v.clone())).collect())
+        Data::Text(text) => Ok(text),
+        other => {
+            Err(format!("{function}: wrong type for value; expected string; got {}", other.kind()))
         }
-        other => other.clone(),
     }
 }
 
-/// Go's `%v`.
-pub fn text(value: &Value) -> String {
+fn count(value: &Data) -> Option<usize> {
     match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::Bool(b) => b.to_string(),
-        Value::Number(n) => n.to_string(),
-        Value::String(s) => s.clone(),
-        Value::Array(list) => {
-            let parts: Vec<String> = list.iter().map(text).collect();
-            format!("[{}]", parts.join(" "))
-        }
-        Value::Object(map) => {
-            let shown = map.iter().filter(|(k, _)| !k.starts_with("__"));
-            let parts: Vec<String> = shown.map(|(k, v)| format!("{k}:{}", text(v))).collect();
-            format!("map[{}]", parts.join(" "))
-        }
+        Data::Int(n) => usize::try_from(*n).ok(),
+        _ => None,
     }
-}
-
-/// Go's truth: not empty, not zero.
-pub fn truth(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(b) => *b,
-        Value::Number(n) => n.as_f64() != Some(0.0),
-        Value::String(s) => !s.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        Value::Object(map) => !map.is_empty(),
-    }
-}
-
-fn word<'a>(function: &str, value: &'a Value) -> Result<&'a str, String> {
-    value.as_str().ok_or_else(|| format!("{function} takes a text, not {}", text(value)))
-}
-
-fn number(value: &Value) -> Option<usize> {
-    value.as_u64().and_then(|n| usize::try_from(n).ok())
 }
 
 fn title(text: &str) -> String {
@@ -142,154 +164,170 @@ fn title(text: &str) -> String {
         } else {
             out.push(c);
         }
-        start = c.is_whitespace();
+        // Go's strings.Title: letters, digits and underscores go on with a word.
+        start = !c.is_alphanumeric() && c != '_' && (c.is_ascii() || c.is_whitespace());
     }
     out
 }
 
-fn print(args: &[Value], spaced: bool) -> String {
-    let mut out = String::new();
-    for (i, arg) in args.iter().enumerate() {
-        let words = i > 0 && (arg.is_string() || args[i - 1].is_string());
-        if i > 0 && (spaced || !words) {
-            out.push(' ');
-        }
-        out.push_str(&text(arg));
-    }
-    out
-}
-
-fn index(value: &Value, keys: &[Value]) -> Result<Value, String> {
-    let mut at = value;
+fn index(value: &Data, keys: &[Data]) -> Result<Data, String> {
+    let mut at = value.clone();
     for key in keys {
-        at = match (at, key) {
-            (Value::Array(list), key) => number(key)
-                .and_then(|i| list.get(i))
-                .ok_or_else(|| format!("index out of range: {}", text(key)))?,
-            (Value::Object(map), Value::String(key)) => map.get(key).unwrap_or(&Value::Null),
-            _ => return Err(format!("can't index {} with {}", text(at), text(key))),
+        at = match (&at, key) {
+            (Data::List(list, _), key) => of_list(list, key)?.clone(),
+            (Data::Text(text), key) => {
+                let bytes: Vec<Data> = text.bytes().map(|b| Data::Int(b.into())).collect();
+                of_list(&bytes, key)?.clone()
+            }
+            (Data::Map(map, _), Data::Text(key)) => {
+                map.get(key).cloned().unwrap_or_else(|| empty(map))
+            }
+            // What is known to be a struct here may be a map to docker.
+            (Data::Struct(_), Data::Text(name)) => at.field(name)?,
+            (Data::Nil | Data::NoValue, _) => return Err("index of untyped nil".into()),
+            (other, _) => return Err(format!("can't index item of type {}", other.kind())),
         };
     }
-    Ok(at.clone())
+    Ok(at)
 }
 
-fn length(value: &Value) -> Result<usize, String> {
-    match value {
-        Value::String(s) => Ok(s.len()),
-        Value::Array(list) => Ok(list.len()),
-        Value::Object(map) => Ok(map.len()),
-        Value::Null => Ok(0),
-        other => Err(format!("len of {}", text(other))),
+/// What a map gives for a key it hasn't: its values' empty one.
+fn empty(map: &std::collections::BTreeMap<String, Data>) -> Data {
+    match map.values().next() {
+        None | Some(Data::Text(_)) => Data::Text(String::new()),
+        Some(Data::List(..)) => Data::List(Vec::new(), true),
+        Some(_) => Data::Nil,
     }
 }
 
-fn slice(value: &Value, ends: &[Value]) -> Result<Value, String> {
-    let size = length(value)?;
-    let from = ends.first().map_or(Some(0), number);
-    let to = ends.get(1).map_or(Some(size), number);
-    let (Some(from), Some(to)) = (from, to) else { return Err("slice takes numbers".into()) };
-    if from > to || to > size {
-        return Err(format!("slice {from}:{to} is out of range of {size}"));
-    }
-    match value {
-        Value::String(s) => {
-            s.get(from..to).map(Value::from).ok_or_else(|| "slice cuts a character".to_owned())
+fn of_list<'a>(list: &'a [Data], key: &Data) -> Result<&'a Data, String> {
+    match key {
+        Data::Int(n) => {
+            let found = usize::try_from(*n).ok().and_then(|n| list.get(n));
+            found.ok_or_else(|| format!("index out of range: {n}"))
         }
-        Value::Array(list) => Ok(Value::Array(list[from..to].to_vec())),
-        other => Err(format!("can't slice {}", text(other))),
+        Data::Nil => Err("cannot index slice/array with nil".into()),
+        other => Err(format!("cannot index slice/array with type {}", other.kind())),
     }
 }
 
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
-        _ => a == b,
+fn length(value: &Data) -> Result<usize, String> {
+    match value {
+        Data::Text(s) => Ok(s.len()),
+        Data::List(list, _) => Ok(list.len()),
+        Data::Map(map, _) => Ok(map.len()),
+        Data::Nil | Data::NoValue => Err("len of nil pointer".into()),
+        other => Err(format!("len of type {}", other.kind())),
     }
 }
 
-fn compare(a: &Value, b: &Value) -> Result<Ordering, String> {
-    let order = match (a, b) {
-        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
-        (Value::Number(a), Value::Number(b)) => {
-            a.as_f64().zip(b.as_f64()).and_then(|(a, b)| a.partial_cmp(&b))
+fn slice(value: &Data, ends: &[Data]) -> Result<Data, String> {
+    let size = match value {
+        Data::Text(_) if ends.len() > 2 => return Err("cannot 3-index slice a string".into()),
+        Data::Text(_) | Data::List(..) if ends.len() <= 3 => length(value)?,
+        Data::Text(_) | Data::List(..) => {
+            return Err(format!("too many slice indexes: {}", ends.len()));
         }
-        _ => None,
+        other => return Err(format!("can't slice item of type {}", other.kind())),
     };
-    order.ok_or_else(|| format!("incompatible types for comparison: {} and {}", text(a), text(b)))
-}
-
-/// `%s %v %d %q %t %x %f %%` with `-`, `0`, width and precision.
-fn printf(format: &str, args: &[Value]) -> Result<String, String> {
-    let mut out = String::new();
-    let mut args = args.iter();
-    let mut chars = format.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
+    let end = |at: usize, unset: usize| match ends.get(at) {
+        None => Ok(unset),
+        Some(Data::Int(n)) => {
+            let n = usize::try_from(*n).ok().filter(|n| *n <= size);
+            n.ok_or_else(|| format!("index out of range: {}", ends[at].text()))
         }
-        let mut flags = String::new();
-        while let Some(f) = chars.next_if(|c| "-+# 0".contains(*c)) {
-            flags.push(f);
-        }
-        let mut digits = || {
-            let mut text = String::new();
-            while let Some(d) = chars.next_if(char::is_ascii_digit) {
-                text.push(d);
-            }
-            text
-        };
-        let width = digits();
-        let precision = if chars.next_if_eq(&'.').is_some() {
-            let mut text = String::new();
-            while let Some(d) = chars.next_if(char::is_ascii_digit) {
-                text.push(d);
-            }
-            Some(text.parse::<usize>().unwrap_or(0).min(WIDEST))
-        } else {
-            None
-        };
-        let width = width.parse::<usize>().unwrap_or(0).min(WIDEST);
-        let Some(verb) = chars.next() else { return Ok(out + "%!(NOVERB)") };
-        if verb == '%' {
-            out.push('%');
-            continue;
-        }
-        let Some(arg) = args.next() else {
-            let _ = write!(out, "%!{verb}(MISSING)");
-            continue;
-        };
-        let text = formatted(verb, precision, arg)?;
-        let _ = if flags.contains('-') {
-            write!(out, "{text:<width$}")
-        } else if flags.contains('0') && arg.is_number() {
-            write!(out, "{text:0>width$}")
-        } else {
-            write!(out, "{text:>width$}")
-        };
+        Some(other) => Err(format!("cannot index slice/array with type {}", other.kind())),
+    };
+    let (from, to) = (end(0, 0)?, end(1, size)?);
+    end(2, size)?;
+    if from > to {
+        return Err(format!("invalid slice index: {from} > {to}"));
     }
-    Ok(out)
+    Ok(match value {
+        Data::List(list, _) => Data::List(list[from..to].to_vec(), false),
+        Data::Text(s) => Data::Text(String::from_utf8_lossy(&s.as_bytes()[from..to]).into_owned()),
+        _ => Data::Nil,
+    })
 }
 
-fn formatted(verb: char, precision: Option<usize>, arg: &Value) -> Result<String, String> {
-    Ok(match verb {
-        's' | 'v' => match precision {
-            Some(n) if verb == 's' => text(arg).chars().take(n).collect(),
-            _ => text(arg),
-        },
-        'q' => Value::String(text(arg)).to_string(),
-        'd' | 't' => text(arg),
-        'f' => {
-            let number = arg.as_f64().ok_or_else(|| format!("%f of {}", text(arg)))?;
-            format!("{number:.*}", precision.unwrap_or(6))
+fn comparison(name: &str, args: &[Data]) -> Result<Data, String> {
+    let yes = match (name, args) {
+        ("eq", [_]) => return Err("missing argument for comparison".into()),
+        ("eq", [first, rest @ ..]) => {
+            let mut any = false;
+            for other in rest {
+                any = any || same(first, other)?;
+            }
+            any
         }
-        'x' => match arg {
-            Value::String(s) => s.bytes().fold(String::new(), |mut hex, b| {
-                let _ = write!(hex, "{b:02x}");
-                hex
-            }),
-            other => format!("{:x}", other.as_i64().unwrap_or_default()),
-        },
-        other => return Err(format!("printf: %{other} is not supported")),
-    })
+        ("ne", [a, b]) => !same(a, b)?,
+        ("lt", [a, b]) => order(a, b)?.is_lt(),
+        ("le", [a, b]) => order(a, b)?.is_le(),
+        ("gt", [a, b]) => order(a, b)?.is_gt(),
+        ("ge", [a, b]) => order(a, b)?.is_ge(),
+        _ => return wrong(name, args.len()),
+    };
+    Ok(Data::Bool(yes))
+}
+
+const INCOMPATIBLE: &str = "incompatible types for comparison";
+
+fn same(a: &Data, b: &Data) -> Result<bool, String> {
+    match (a, b) {
+        (Data::Nil | Data::NoValue, b) => Ok(matches!(b, Data::Nil | Data::NoValue)),
+        (_, Data::Nil | Data::NoValue) => Ok(false),
+        (Data::Bool(a), Data::Bool(b)) => Ok(a == b),
+        (Data::Text(a), Data::Text(b)) => Ok(a == b),
+        (Data::List(..) | Data::Map(..) | Data::Struct(_), _)
+        | (_, Data::List(..) | Data::Map(..) | Data::Struct(_)) => {
+            Err(format!("non-comparable type {}: {}", a.text(), a.kind()))
+        }
+        _ => order(a, b).map(Ordering::is_eq),
+    }
+}
+
+fn order(a: &Data, b: &Data) -> Result<Ordering, String> {
+    match (a, b) {
+        (Data::Text(a), Data::Text(b)) => Ok(a.cmp(b)),
+        (Data::Int(a), Data::Int(b)) => Ok(a.cmp(b)),
+        (Data::Big(a), Data::Big(b)) => Ok(a.cmp(b)),
+        (Data::Int(_), Data::Big(_)) => Ok(Ordering::Less),
+        (Data::Big(_), Data::Int(_)) => Ok(Ordering::Greater),
+        (Data::Float(a), Data::Float(b)) => a.partial_cmp(b).ok_or_else(|| INCOMPATIBLE.to_owned()),
+        (Data::Bool(_), Data::Bool(_)) => Err("invalid type for comparison".into()),
+        _ => Err(INCOMPATIBLE.into()),
+    }
+}
+
+/// Go's HTMLEscapeString, JSEscapeString and url.QueryEscape.
+fn escaped(name: &str, text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        let mut bytes = [0; 4];
+        match (name, c) {
+            ("html", '\'') => out.push_str("&#39;"),
+            ("html", '"') => out.push_str("&#34;"),
+            ("html", '&') => out.push_str("&amp;"),
+            ("html", '<') => out.push_str("&lt;"),
+            ("html", '>') => out.push_str("&gt;"),
+            ("js", '\\' | '\'' | '"') => {
+                out.push('\\');
+                out.push(c);
+            }
+            ("js", '<' | '>' | '&' | '=') => {
+                let _ = write!(out, "\\u{:04X}", c as u32);
+            }
+            ("js", c) if (c as u32) < 0x20 => {
+                let _ = write!(out, "\\u{:04X}", c as u32);
+            }
+            ("urlquery", ' ') => out.push('+'),
+            ("urlquery", c) if !c.is_ascii_alphanumeric() && !"-_.~".contains(c) => {
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    let _ = write!(out, "%{byte:02X}");
+                }
+            }
+            (_, c) => out.push(c),
+        }
+    }
+    out
 }

@@ -1,5 +1,7 @@
 //! Text → plain text and the tokens of actions.
 
+use super::data::Data;
+
 /// Plain text, or what stood between `{{` and `}}`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
@@ -20,15 +22,17 @@ pub enum Token {
     Word(String),
     /// A quoted string.
     Text(String),
-    /// A number.
-    Number(serde_json::Number),
+    /// A number, or a character as Go counts it.
+    Number(Data),
     /// `(`
     Open,
     /// `)`, with the fields that follow it at once.
     Close(Vec<String>),
     /// `|`
     Pipe,
-    /// `:=` or `=`
+    /// `:=`
+    Declare,
+    /// `=`
     Assign,
     /// `,`
     Comma,
@@ -114,9 +118,20 @@ fn token(text: &str) -> Result<(Token, &str), String> {
         }
         '|' => Ok((Token::Pipe, &text[1..])),
         ',' => Ok((Token::Comma, &text[1..])),
-        ':' if text.starts_with(":=") => Ok((Token::Assign, &text[2..])),
+        ':' if text.starts_with(":=") => Ok((Token::Declare, &text[2..])),
         '=' => Ok((Token::Assign, &text[1..])),
-        '"' => quoted(text),
+        '"' => {
+            let (text, rest) = quoted(text, '"')?;
+            Ok((Token::Text(text), rest))
+        }
+        '\'' => {
+            let (text, rest) = quoted(text, '\'')?;
+            let mut chars = text.chars();
+            match (chars.next(), chars.next()) {
+                (Some(c), None) => Ok((Token::Number(Data::Int((c as u32).into())), rest)),
+                _ => Err(format!("malformed character constant: '{text}'")),
+            }
+        }
         '`' => {
             let end = text[1..].find('`').ok_or("unterminated raw quoted string")?;
             Ok((Token::Text(text[1..=end].to_owned()), &text[end + 2..]))
@@ -161,42 +176,89 @@ fn fields(text: &str) -> (Vec<String>, &str) {
 }
 
 fn number(text: &str) -> Result<(Token, &str), String> {
-    let end = text
-        .char_indices()
-        .skip(1)
-        .find(|(_, c)| !c.is_ascii_alphanumeric() && *c != '.' && *c != '_')
-        .map_or(text.len(), |(at, _)| at);
+    let mut end = text.len();
+    let mut last = ' ';
+    for (at, c) in text.char_indices() {
+        let sign = matches!(c, '+' | '-') && (at == 0 || matches!(last, 'e' | 'E'));
+        if !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_') && !sign {
+            end = at;
+            break;
+        }
+        last = c;
+    }
     let (digits, rest) = text.split_at(end);
-    let bad = || format!("bad number syntax: \"{digits}\"");
-    let plain = digits.strip_prefix('+').unwrap_or(digits);
-    let number = match plain.parse::<i64>() {
-        Ok(n) => n.into(),
-        Err(_) => plain
-            .parse::<f64>()
-            .ok()
-            .filter(|_| plain.contains(|c: char| c.is_ascii_digit()))
-            .and_then(serde_json::Number::from_f64)
-            .ok_or_else(bad)?,
-    };
-    Ok((Token::Number(number), rest))
+    let value = value(digits).ok_or_else(|| format!("bad number syntax: \"{digits}\""))?;
+    Ok((Token::Number(value), rest))
 }
 
-fn quoted(text: &str) -> Result<(Token, &str), String> {
-    let mut value = String::new();
-    let mut chars = text.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Ok((Token::Text(value), &text[at + 1..])),
-            '\n' => break,
-            '\\' => match chars.next().map(|(_, c)| c) {
-                Some('n') => value.push('\n'),
-                Some('t') => value.push('\t'),
-                Some('r') => value.push('\r'),
-                Some(c @ ('"' | '\\' | '\'')) => value.push(c),
-                _ => return Err("bad escape in a quoted string".into()),
-            },
-            other => value.push(other),
+/// Go's numbers: `42`, `0x2a`, `0b1`, `0o7`, `1_000`, `1.5e3`.
+fn value(typed: &str) -> Option<Data> {
+    let (sign, digits) = match typed.as_bytes().first() {
+        Some(b'-') => ("-", &typed[1..]),
+        Some(b'+') => ("", &typed[1..]),
+        _ => ("", typed),
+    };
+    if !digits.contains(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let digits = digits.replace('_', "");
+    let lower = digits.to_ascii_lowercase();
+    for (prefix, radix) in [("0x", 16), ("0b", 2), ("0o", 8)] {
+        if let Some(rest) = lower.strip_prefix(prefix) {
+            return i64::from_str_radix(&format!("{sign}{rest}"), radix).ok().map(Data::Int);
         }
     }
-    Err("unterminated quoted string".into())
+    let signed = format!("{sign}{digits}");
+    if let Ok(n) = signed.parse::<i64>() {
+        return Some(Data::Int(n));
+    }
+    // "inf" and "nan" are words, not numbers.
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b));
+    signed.parse::<f64>().ok().filter(|n| plain && n.is_finite()).map(Data::Float)
+}
+
+/// A text in quotes, without them, and what follows.
+fn quoted(text: &str, mark: char) -> Result<(String, &str), String> {
+    const UNTERMINATED: &str = "unterminated quoted string";
+    let mut value = String::new();
+    let mut rest = &text[1..];
+    loop {
+        let c = rest.chars().next().ok_or(UNTERMINATED)?;
+        rest = &rest[c.len_utf8()..];
+        match c {
+            c if c == mark => return Ok((value, rest)),
+            '\n' => return Err(UNTERMINATED.into()),
+            '\\' => {
+                let (c, tail) = escaped(rest).ok_or("bad escape in a quoted string")?;
+                value.push(c);
+                rest = tail;
+            }
+            c => value.push(c),
+        }
+    }
+}
+
+/// What a backslash stands before.
+fn escaped(text: &str) -> Option<(char, &str)> {
+    let c = text.chars().next()?;
+    let tail = &text[c.len_utf8()..];
+    let digits = |count: usize, radix: u32| {
+        let digits = tail.get(..count)?;
+        let c = char::from_u32(u32::from_str_radix(digits, radix).ok()?)?;
+        Some((c, &tail[count..]))
+    };
+    Some(match c {
+        'n' => ('\n', tail),
+        't' => ('\t', tail),
+        'r' => ('\r', tail),
+        'a' => ('\x07', tail),
+        'b' => ('\x08', tail),
+        'f' => ('\x0c', tail),
+        'v' => ('\x0b', tail),
+        '\\' | '"' | '\'' => (c, tail),
+        'x' => return digits(2, 16),
+        'u' => return digits(4, 16),
+        'U' => return digits(8, 16),
+        _ => return None,
+    })
 }

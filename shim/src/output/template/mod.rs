@@ -1,48 +1,64 @@
-//! Go's text templates, the part of them that `--format` is used with: fields,
-//! pipelines, variables, `if`, `range`, `with`, comparisons, and docker's own
-//! functions. Data is JSON; a missing field is an error, as in docker.
+//! Go's text templates, as `--format` has them: actions, pipelines, variables, `if`, `range`,
+//! `with`, `define`, `template`, `block`, Go's functions and docker's own. What is not in the data
+//! is an error, as in docker.
 
+mod data;
 mod eval;
+mod format;
 mod funcs;
 mod lex;
 mod parse;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+
+pub use data::Data;
+pub use format::quoted;
 
 /// A template, parsed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
     nodes: Vec<parse::Node>,
+    defined: parse::Defined,
 }
 
 impl Template {
     /// Parses `text`.
     pub fn parse(text: &str) -> Result<Self> {
-        let pieces = lex::pieces(text).map_err(|e| wrong(&e))?;
-        let nodes = parse::parse(pieces).map_err(|e| wrong(&e))?;
-        Ok(Self { nodes })
+        let pieces = lex::pieces(text).map_err(|e| unparsed(&e))?;
+        let (nodes, defined) = parse::parse(pieces).map_err(|e| unparsed(&e))?;
+        Ok(Self { nodes, defined })
     }
 
     /// Fills it in with `data`.
     pub fn render(&self, data: &Value) -> Result<String> {
-        eval::render(&self.nodes, data).map_err(|e| wrong(&e))
+        eval::render(self, &Data::of(data), false).map_err(|e| failed(&e))
     }
 
-    /// The fields named at the top, in order: the columns of a `table` template.
-    pub fn fields(&self) -> Vec<String> {
-        parse::fields(&self.nodes)
+    /// Fills it in with a row of a list.
+    pub fn row(&self, fields: &Map<String, Value>) -> Result<String> {
+        eval::render(self, &Data::row(fields), false).map_err(|e| failed(&e))
+    }
+
+    /// The line of headings: fields by name, other words as they stand.
+    pub fn headings(&self, of: impl Iterator<Item = (String, String)>) -> Result<String> {
+        let headings = of.map(|(field, heading)| (field, Data::Text(heading))).collect();
+        eval::render(self, &Data::Map(headings, false), true).map_err(|e| failed(&e))
     }
 }
 
-fn wrong(why: &str) -> Error {
-    Error::usage(format!("template parsing error: {why}"))
+fn unparsed(why: &str) -> Error {
+    Error::usage(format!("failed to parse template: {why}"))
+}
+
+fn failed(why: &str) -> Error {
+    Error::usage(format!("failed to execute template: {why}"))
 }
 
 /// Text as Go's `%v` has it.
 pub fn text(value: &Value) -> String {
-    funcs::text(value)
+    Data::of(value).text()
 }
 
 #[cfg(test)]
@@ -53,10 +69,10 @@ mod tests {
     fn fill(template: &str) -> String {
         let data = json!({
             "Name": "web", "N": 3, "On": true, "Off": false, "Nothing": null, "F": 1.5,
-            "List": ["a", "b", "c"], "Map": {"k": "v", "x-y": "z"}, "Deep": {"A": {"B": [{"C": 1}]}},
-            "__labels": {"com.x": "1"},
+            "List": ["a", "b", "c"], "Labels": {"k": "v", "x-y": "z"}, "Deep": {"A": {"B": [{"C": 1}]}},
+            "Binds": null, "__labels": {"com.x": "1"},
         });
-        match Template::parse(template).and_then(|t| t.render(&data)) {
+        match Template::parse(template).and_then(|t| t.row(data.as_object().unwrap())) {
             Ok(text) => text,
             Err(e) => format!("!{e}"),
         }
@@ -69,16 +85,16 @@ mod tests {
             ("{{.Name}}", "web"),
             ("{{ .Name }}:{{.N}} {{.On}}", "web:3 true"),
             ("{{json .List}}", r#"["a","b","c"]"#),
-            ("{{.List}} {{.Map}}", "[a b c] map[k:v x-y:z]"),
+            ("{{.List}} {{.Labels}}", "[a b c] map[k:v x-y:z]"),
             ("{{join .List \",\"}}", "a,b,c"),
             ("{{upper .Name}} {{lower \"AB\"}} {{title .Name}}", "WEB ab Web"),
-            ("{{index .List 1}} {{index .Map \"x-y\"}}", "b z"),
+            ("{{index .List 1}} {{index .Labels \"x-y\"}}{{index .Labels \"no\"}}", "b z"),
             ("{{len .List}} {{len .Name}}", "3 3"),
             ("{{slice .Name 1 2}} {{slice .Name 1}}", "e eb"),
             ("{{range .List}}<{{.}}>{{end}}", "<a><b><c>"),
             ("{{range $i, $v := .List}}{{$i}}{{$v}}{{end}}", "0a1b2c"),
-            ("{{range $k, $v := .Map}}{{$k}}={{$v}};{{end}}", "k=v;x-y=z;"),
-            ("{{range .Nothing}}x{{else}}none{{end}}", "none"),
+            ("{{range $k, $v := .Labels}}{{$k}}={{$v}};{{end}}", "k=v;x-y=z;"),
+            ("{{range .Binds}}x{{else}}none{{end}}", "none"),
             ("{{if .On}}yes{{else}}no{{end}}", "yes"),
             ("{{if .Off}}a{{else if eq .N 3}}b{{else}}c{{end}}", "b"),
             ("{{with .Deep.A}}{{(index .B 0).C}}{{end}}", "1"),
@@ -127,15 +143,74 @@ mod tests {
             "{{.Name |}}",
             "{{(.Name}}",
             "{{1 2}}",
+            "{{break}}",
+            "{{template \"none\"}}",
+            "{{if}}{{end}}",
+            "{{define}}{{end}}",
+            "{{if .On}}{{define \"x\"}}{{end}}{{end}}",
+            "{{eq .Name 1}}",
+            "{{lt .List .List}}",
+            "{{$x = 1}}",
+            "{{'ab'}}",
+            "{{range .Name}}{{end}}",
         ] {
             assert!(fill(template).starts_with('!'), "{template}: {}", fill(template));
         }
     }
 
     #[test]
-    fn a_tables_columns_are_its_fields() {
-        let template = Template::parse("{{.ID}}\t{{.Names | upper}}\t{{json .Labels}}").unwrap();
-        assert_eq!(template.fields(), ["ID", "Names", "Labels"]);
+    fn whole_language() {
+        for (template, want) in [
+            (
+                "{{define \"a\"}}<{{.}}>{{end}}{{template \"a\" .Name}}{{template \"a\" 1}}",
+                "<web><1>",
+            ),
+            ("{{block \"b\" .Name}}[{{.}}]{{end}}", "[web]"),
+            ("{{range .List}}{{if eq . \"b\"}}{{continue}}{{end}}{{.}}{{end}}", "ac"),
+            ("{{range .List}}{{if eq . \"b\"}}{{break}}{{end}}{{.}}{{end}}", "a"),
+            ("{{$x := 1}}{{range .List}}{{$x = .}}{{end}}{{$x}}", "c"),
+            ("{{if $n := .N}}{{$n}}{{end}}{{with $n := .Name}}{{$n}}{{.}}{{end}}", "3webweb"),
+            ("{{range $i, $v := .List}}{{$i}}{{end}}{{range 3}}{{.}}{{end}}", "012012"),
+            (
+                "{{or .Nothing.X .Name}}",
+                "!failed to execute template: nil pointer evaluating field X",
+            ),
+            ("{{or .Name .Nothing.X}}{{and .Off .Nothing.X}}", "webfalse"),
+            ("{{'a'}} {{0x10}} {{1_000}} {{1e3}} {{-2}} {{1.50}}", "97 16 1000 1000 -2 1.5"),
+            ("{{\"\\u00e9\\x41\"}}", "éA"),
+            ("{{html \"<a>\"}} {{js \"'\"}} {{urlquery \"a b&\"}}", "&lt;a&gt; \\' a+b%26"),
+            ("{{.Labels.no}} {{.Labels.k}}", "<no value> v"),
+            ("{{.Binds}} {{len .Binds}} {{json .Binds}}", "[] 0 null"),
+            ("{{with .Off}}{{else with .Name}}{{.}}{{end}}", "web"),
+            ("x  {{- /* no */ -}}  y", "xy"),
+            ("{{eq .N 1 2 3}} {{le 1 1}} {{lt \"a\" \"b\"}}", "true true true"),
+            ("{{index .Name 0}} {{slice .List 1 3}}", "119 [b c]"),
+            ("{{.Deep}}", "{{[{1}]}}"),
+            ("{{printf \"%[2]*[1]d\" 7 4}}{{printf \"%+v\" .Deep.A}}", "   7{B:[{C:1}]}"),
+            ("{{.List | len | printf \"%03d\"}}", "003"),
+            ("{{title \"a-b c_d\"}}", "A-B C_d"),
+            ("{{not .Off}} {{not .Name}}", "true false"),
+        ] {
+            assert_eq!(fill(template), want, "{template}");
+        }
+    }
+
+    #[test]
+    fn headings_pass_dockers_functions_as_they_are() {
+        let template =
+            "{{upper .ID}}: {{.Label \"com.x.a_key\"}}{{join .ID \",\"}}{{printf \"%s!\" .ID}}";
+        let template = Template::parse(template).unwrap();
+        let names = [("ID".to_owned(), "Container id".to_owned())];
+        assert_eq!(
+            template.headings(names.into_iter()).unwrap(),
+            "Container id: a keyContainer idContainer id!"
+        );
+    }
+
+    #[test]
+    fn a_template_that_calls_itself_ends() {
+        let endless = "{{define \"a\"}}{{template \"a\"}}{{end}}{{template \"a\"}}";
+        assert!(fill(endless).contains("maximum template depth"));
     }
 
     #[test]
@@ -153,7 +228,7 @@ mod tests {
         }
 
         #[test]
-        fn no_action_panics(text in "(\\{\\{-? ?(if|range|with|else|end|\\.[A-Z]?|\\$[a-z]?|json|len|index|slice|printf|\"%[a-z0-9-]*\"|-?[0-9]{1,20}|\\(|\\)|\\||:=|,| )* ?-?\\}\\}){0,6}") {
+        fn no_action_panics(text in "(\\{\\{-? ?(if|range|with|else|end|break|define|template|\"a\"|\\.[A-Z]?|\\$[a-z]?|json|len|index|slice|printf|\"%[a-z0-9-]*\"|-?[0-9]{1,20}|\\(|\\)|\\||:=|,| )* ?-?\\}\\}){0,6}") {
             let _ = fill(&text);
         }
     }
