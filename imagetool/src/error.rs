@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::layer::name::show;
 
 /// What can go wrong in this crate.
 #[derive(Debug)]
@@ -107,6 +108,13 @@ pub enum Error {
         what: String,
         /// What to do instead.
         hint: String,
+    },
+    /// What an archive brings would replace a directory, or be one in place of a file.
+    Overwrite {
+        /// Below the directory that it comes into.
+        path: Vec<u8>,
+        /// What is there is a directory.
+        directory: bool,
     },
     /// The thing is used by something else.
     InUse {
@@ -222,6 +230,12 @@ impl fmt::Display for Error {
                 write!(f, "{what} is not supported")
             }
             Self::Unsupported { what, hint } => write!(f, "{what} is not supported: {hint}"),
+            Self::Overwrite { path, directory: true } => {
+                write!(f, "cannot overwrite directory {} with non-directory", show(path))
+            }
+            Self::Overwrite { path, directory: false } => {
+                write!(f, "cannot overwrite non-directory {} with directory", show(path))
+            }
             Self::InUse { what, name, by } => write!(f, "{what} {name} is used by {by}"),
         }
     }

@@ -1,9 +1,10 @@
-//! Entries become files. Two sinks share everything but what a layer below means:
+//! Entries become files. The sinks share everything but what a layer below means:
 //!
 //! - `Plain`: layers one after the other into one root; whiteouts remove.
 //! - `Overlay`: each layer alone in a directory of its own, for overlayfs; whiteouts are
 //!   made. What needs the layers below (a hard link into one, the metadata of a directory
 //!   never mentioned) is deferred to [`super::settle`].
+//! - `Live`: no layer, but files for a directory that others use; see [`super::extract`].
 //!
 //! A regular file costs openat, write, utimensat and close, and fchown if it isn't ours.
 
@@ -34,6 +35,19 @@ pub enum Sink {
     },
     /// Into a directory of its own.
     Overlay,
+    /// Into a directory that others use: directories are merged, and never replaced.
+    Live(Owner),
+}
+
+/// Whose the files become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The owners the archive names.
+    Archive,
+    /// This user and group.
+    Fixed(u32, u32),
+    /// Who makes them; nothing changes owners.
+    Maker,
 }
 
 /// What a layer came to.
@@ -101,7 +115,7 @@ impl Apply<'_> {
         match self.sink {
             Sink::Overlay => self.journal.deferred.push(&Debt::Implicit(root)),
             Sink::Plain { first: true } => self.journal.restore(root, Time::default()),
-            Sink::Plain { first: false } => Ok(()),
+            Sink::Plain { first: false } | Sink::Live(_) => Ok(()),
         }
         .map_err(|e| self.spill(e))
     }
@@ -118,11 +132,16 @@ impl Apply<'_> {
     fn entry<R: BufRead>(
         &mut self,
         name: &Name,
-        meta: Meta,
+        mut meta: Meta,
         kind: Kind,
         entries: &mut Entries<R>,
     ) -> Result<()> {
+        if let Sink::Live(Owner::Fixed(uid, gid)) = self.sink {
+            (meta.uid, meta.gid) = (uid, gid);
+        }
         match (&kind, name.is_root()) {
+            // The directory that takes it all keeps what it has.
+            (Kind::Dir, true) if matches!(self.sink, Sink::Live(_)) => return Ok(()),
             (Kind::Whiteout, _) => return self.whiteout(name),
             (Kind::Opaque, _) => return self.opaque(name),
             (Kind::Dir, true) => return self.owe(name.clone(), meta),
@@ -182,6 +201,7 @@ impl Apply<'_> {
         match self.sink {
             Sink::Plain { first: true } => Ok(()),
             Sink::Plain { first: false } => self.clear(name.as_bytes().to_vec()),
+            Sink::Live(_) => Ok(()),
             Sink::Overlay => {
                 let dir = self.parent(name.as_bytes())?;
                 let fd = open_dir(&dir.fd, b"");
@@ -228,6 +248,9 @@ impl Apply<'_> {
     }
 
     fn displace(&mut self, at: &Place<'_>) -> Result<()> {
+        if matches!(self.sink, Sink::Live(_)) {
+            return self.replace(at);
+        }
         let Ok(stat) = stat_at(&at.parent.fd, at.base) else { return Ok(()) };
         if matches!(kind(&stat), SFlag::S_IFDIR | SFlag::S_IFLNK) {
             self.parents.forget();

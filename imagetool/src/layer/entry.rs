@@ -109,12 +109,21 @@ pub struct Entries<R> {
     left: u64,
     pad: u64,
     done: bool,
+    /// Names that mean whiteouts in layers are names.
+    literal: bool,
 }
 
 impl<R: BufRead> Entries<R> {
     /// Reads `inner` as a tar archive.
     pub fn new(inner: R, limits: Limits) -> Self {
-        Self { inner, limits, count: 0, left: 0, pad: 0, done: false }
+        Self { inner, limits, count: 0, left: 0, pad: 0, done: false, literal: false }
+    }
+
+    /// Takes every name for what it says: the archive is no layer.
+    #[must_use]
+    pub fn literal(mut self) -> Self {
+        self.literal = true;
+        self
     }
 
     /// The next entry, or `None` at the archive's end.
@@ -201,7 +210,8 @@ impl<R: BufRead> Entries<R> {
         let mut meta = metadata(header, &mut pax)?;
         let mut kind = self.kind(raw, size, header, &mut pax)?;
         let mut name = Name::clean(raw)?;
-        match whiteout::mark(&name)? {
+        let mark = if self.literal { Mark::None } else { whiteout::mark(&name)? };
+        match mark {
             Mark::None => {}
             Mark::Skip => return Ok(None),
             Mark::Opaque(dir) => (name, kind) = (dir, Kind::Opaque),

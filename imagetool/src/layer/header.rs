@@ -23,6 +23,8 @@ pub(super) struct Item<'a> {
     pub gid: u32,
     pub mtime: Time,
     pub size: u64,
+    /// Of a sparse file: its length with the holes.
+    pub whole: Option<u64>,
     pub link: Option<&'a [u8]>,
     pub device: Option<(u64, u64)>,
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
@@ -32,7 +34,7 @@ impl Item<'_> {
     /// An entry of this type with a file's metadata.
     pub fn of(path: &[u8], stat: &FileStat, flag: u8) -> Self {
         let mut path = path.to_vec();
-        if flag == b'5' {
+        if flag == b'5' && !path.ends_with(b"/") {
             path.push(b'/');
         }
         Self {
@@ -43,6 +45,7 @@ impl Item<'_> {
             gid: stat.st_gid,
             mtime: mtime(stat),
             size: 0,
+            whole: None,
             link: None,
             device: None,
             xattrs: Vec::new(),
@@ -59,6 +62,7 @@ impl Item<'_> {
             gid: 0,
             mtime: Time::default(),
             size,
+            whole: None,
             link: None,
             device: None,
             xattrs: Vec::new(),
@@ -73,7 +77,12 @@ impl Item<'_> {
             // SPEC: pax: else names are UTF-8.
             record(&mut out, b"hdrcharset", b"BINARY");
         }
-        if !fits(&self.path) {
+        if let Some(whole) = self.whole {
+            record(&mut out, b"GNU.sparse.major", b"1");
+            record(&mut out, b"GNU.sparse.minor", b"0");
+            record(&mut out, b"GNU.sparse.name", &self.path);
+            record(&mut out, b"GNU.sparse.realsize", whole.to_string().as_bytes());
+        } else if !fits(&self.path) {
             record(&mut out, b"path", &self.path);
         }
         if !fits(link) {

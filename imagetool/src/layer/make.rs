@@ -3,19 +3,22 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{BufRead, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use dhow_kernel::xattr;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{
-    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, futimens, makedev, mkdirat,
+    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, makedev, mkdirat,
     mknodat, utimensat,
 };
-use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
+use nix::unistd::{
+    Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat,
+};
 
-use super::apply::{Apply, Place, Sink};
-use super::at::{is_dir, is_whiteout, stat_at};
+use super::apply::{Apply, Owner, Place, Sink};
+use super::at::{is_dir, is_whiteout, kind, stat_at};
 use super::entry::{Body, Device, Entries, Meta, invalid};
 use super::journal::Debt;
 use super::name::Name;
@@ -29,6 +32,9 @@ impl Apply<'_> {
         match make() {
             Ok(()) => {}
             Err(Errno::EEXIST) if is_dir(&self.stat(at)?) => {}
+            Err(Errno::EEXIST) if matches!(self.sink, Sink::Live(_)) => {
+                return Err(Error::Overwrite { path: at.path.to_vec(), directory: false });
+            }
             Err(Errno::EEXIST) => {
                 self.fresh(at, "create", make)?;
                 // Something of this layer hid what the layers below have here, and still does.
@@ -51,8 +57,26 @@ impl Apply<'_> {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(meta.mode);
-        let fd = self.fresh(at, "create", || openat(&at.parent.fd, at.base, flags, mode))?;
+        let make = || openat(&at.parent.fd, at.base, flags, mode);
+        let (fd, mounted) = self.fresh_file(at, make)?;
         let mut file = File::from(fd);
+        let done = self.fill(at, meta, body, entries, &mut file);
+        if done.is_err() && !mounted && matches!(self.sink, Sink::Live(_)) {
+            let _ = unlinkat(&at.parent.fd, at.base, UnlinkatFlags::NoRemoveDir);
+        }
+        done
+    }
+
+    /// A new file's content and metadata.
+    fn fill<R: BufRead>(
+        &mut self,
+        at: &Place<'_>,
+        meta: &Meta,
+        body: &Body,
+        entries: &mut Entries<R>,
+        file: &mut File,
+    ) -> Result<()> {
+        let mode = Mode::from_bits_truncate(meta.mode);
         let mut end = 0;
         let fail = |e| Error::from_io("write", self.host_path(at), e);
         entries.body(body, |offset, bytes| {
@@ -68,19 +92,19 @@ impl Apply<'_> {
         }
         self.done.size = self.done.size.saturating_add(body.size);
         if self.foreign(meta, at.parent) {
-            fchown(&file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
+            fchown(&*file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
                 .map_err(|e| self.root.error("change the owner of", at.path, e))?;
         }
         // KERNEL: chown(2) clears setuid and setgid.
         if !self.exact || meta.mode & 0o7000 != 0 {
-            fchmod(&file, mode).map_err(|e| self.root.error("change the mode of", at.path, e))?;
+            fchmod(&*file, mode).map_err(|e| self.root.error("change the mode of", at.path, e))?;
         }
         for (key, value) in &meta.xattrs {
-            let set = |key: &CString| xattr::set(&file, key, value);
+            let set = |key: &CString| xattr::set(&*file, key, value);
             self.attribute(at.path, key, set)?;
         }
         let time = timespec(meta.mtime);
-        futimens(&file, &time, &time).map_err(|e| self.root.error("set the time of", at.path, e))
+        futimens(&*file, &time, &time).map_err(|e| self.root.error("set the time of", at.path, e))
     }
 
     pub(super) fn symlink(&mut self, at: &Place<'_>, meta: &Meta, text: &[u8]) -> Result<()> {
@@ -100,7 +124,7 @@ impl Apply<'_> {
         self.fresh(at, "create", || mknodat(&at.parent.fd, at.base, kind, mode, device))?;
         self.metadata_at(at, meta)?;
         if !self.exact || meta.mode & 0o7000 != 0 {
-            fchmodat(&at.parent.fd, at.base, mode, FchmodatFlags::FollowSymlink)
+            chmod_at(&at.parent.fd, at.base, mode)
                 .map_err(|e| self.root.error("change the mode of", at.path, e))?;
         }
         Ok(())
@@ -142,7 +166,7 @@ impl Apply<'_> {
                 let debt = Debt::Link(Name::trusted(at.path), target.clone());
                 self.journal.deferred.push(&debt).map_err(|e| self.spill(e))
             }
-            Sink::Plain { .. } => {
+            Sink::Plain { .. } | Sink::Live(_) => {
                 Err(invalid(&format!("it is a hard link to {target}, which isn't there")))
             }
         }
@@ -150,6 +174,9 @@ impl Apply<'_> {
 
     /// Whether a new file has another owner than the layer wants.
     fn foreign(&self, meta: &Meta, parent: &Parent) -> bool {
+        if self.sink == Sink::Live(Owner::Maker) {
+            return false;
+        }
         // KERNEL: a setgid directory (or the grpid option) gives its group.
         (meta.uid, meta.gid) != self.owner || parent.gid != self.owner.1
     }
@@ -176,6 +203,18 @@ impl Apply<'_> {
         use std::os::unix::ffi::OsStrExt;
         self.root.path().join(std::ffi::OsStr::from_bytes(at.path))
     }
+}
+
+/// Changes the mode of what is called `base`, and never of what a link there leads to.
+fn chmod_at(dir: &OwnedFd, base: &[u8], mode: Mode) -> nix::Result<()> {
+    // KERNEL: fchmodat(2) follows links, and one may have come since; a descriptor doesn't.
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let itself = openat(dir, base, flags, Mode::empty())?;
+    if kind(&fstat(&itself)?) == SFlag::S_IFLNK {
+        return Err(Errno::ELOOP);
+    }
+    let path = format!("/proc/self/fd/{}", itself.as_raw_fd());
+    fchmodat(AT_FDCWD, path.as_str(), mode, FchmodatFlags::FollowSymlink)
 }
 
 /// `Some(name)` if the file system or kernel doesn't hold such an attribute.

@@ -173,6 +173,7 @@ impl Apply<'_> {
         match self.sink {
             Sink::Overlay => self.journal.deferred.push(&Debt::Implicit(path)),
             Sink::Plain { .. } => self.journal.restore(path, Time::default()),
+            Sink::Live(_) => Ok(()),
         }
         .map_err(|e| self.spill(e))
     }

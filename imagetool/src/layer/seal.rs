@@ -10,7 +10,7 @@ use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, getegid, geteuid};
 
-use super::apply::Sink;
+use super::apply::{Owner, Sink};
 use super::at::RootDir;
 use super::entry::Meta;
 use super::journal::{Debt, Journal};
@@ -27,11 +27,16 @@ pub(super) fn timespec(time: Time) -> TimeSpec {
 /// Root may do that in any order. Others must do it deepest first, or a directory
 /// without search permission would hide those below it.
 pub fn seal(root: &RootDir, journal: &Journal, sink: Sink) -> Result<()> {
-    let merged = sink == Sink::Plain { first: false };
+    let how = match sink {
+        Sink::Plain { first: false } => Onto::Lower,
+        Sink::Plain { first: true } | Sink::Overlay => Onto::New,
+        Sink::Live(Owner::Maker) => Onto::Kept,
+        Sink::Live(_) => Onto::Shared,
+    };
     if geteuid().is_root() {
         return journal
             .dirs
-            .each(|debt| seal_one(root, debt, merged).map_err(Stop))
+            .each(|debt| seal_one(root, debt, how).map_err(Stop))
             .map_err(|Stop(e)| e);
     }
     for level in (0..=journal.deepest).rev() {
@@ -41,7 +46,7 @@ pub fn seal(root: &RootDir, journal: &Journal, sink: Sink) -> Result<()> {
                 Debt::Seal(name, _) | Debt::Restore(name, _)
                     if super::name::depth(name.as_bytes()) == level =>
                 {
-                    seal_one(root, debt, merged).map_err(Stop)
+                    seal_one(root, debt, how).map_err(Stop)
                 }
                 _ => Ok(()),
             })
@@ -59,7 +64,7 @@ impl From<io::Error> for Stop {
     }
 }
 
-fn seal_one(root: &RootDir, debt: Debt, merged: bool) -> Result<()> {
+fn seal_one(root: &RootDir, debt: Debt, how: Onto) -> Result<()> {
     let (name, meta, time) = match debt {
         Debt::Seal(name, meta) => (name, Some(meta.clone()), meta.mtime),
         Debt::Restore(name, time) => (name, None, time),
@@ -73,19 +78,33 @@ fn seal_one(root: &RootDir, debt: Debt, merged: bool) -> Result<()> {
         Err(e) => return Err(root.error("open", path, e)),
     };
     if let Some(meta) = meta {
-        set_metadata(&dir, &meta, merged).map_err(|e| root.error("set metadata of", path, e))?;
+        set_metadata(&dir, &meta, how).map_err(|e| root.error("set metadata of", path, e))?;
     }
     let time = timespec(time);
     futimens(&dir, &time, &time).map_err(|e| root.error("set the time of", path, e))
 }
 
-/// Owner, mode and attributes. `merged`: attributes of a layer below go.
-pub(super) fn set_metadata(fd: &OwnedFd, meta: &Meta, merged: bool) -> nix::Result<()> {
-    if merged || (meta.uid, meta.gid) != (geteuid().as_raw(), getegid().as_raw()) {
+/// What the metadata comes upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Onto {
+    /// What we have just made.
+    New,
+    /// What a layer below may have made: its attributes go.
+    Lower,
+    /// What others may have made: its attributes stay.
+    Shared,
+    /// The same, and its owner stays.
+    Kept,
+}
+
+/// Owner, mode and attributes.
+pub(super) fn set_metadata(fd: &OwnedFd, meta: &Meta, onto: Onto) -> nix::Result<()> {
+    let ours = (meta.uid, meta.gid) == (geteuid().as_raw(), getegid().as_raw());
+    if onto != Onto::Kept && !(onto == Onto::New && ours) {
         fchown(fd, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))?;
     }
     fchmod(fd, Mode::from_bits_truncate(meta.mode))?;
-    if merged {
+    if onto == Onto::Lower {
         for key in xattr::list(fd)? {
             if !meta.xattrs.iter().any(|(k, _)| k == key.as_bytes()) {
                 match xattr::remove(fd.as_fd(), &key) {

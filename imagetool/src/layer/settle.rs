@@ -22,7 +22,7 @@ use super::entry::{Meta, invalid};
 use super::journal::{Debt, Journal};
 use super::name::{Name, split};
 use super::pax::Time;
-use super::seal::{Stop, set_metadata, timespec};
+use super::seal::{Onto, Stop, set_metadata, timespec};
 use super::whiteout::OPAQUE_XATTR;
 use crate::error::Result;
 
@@ -104,7 +104,7 @@ fn inherit(root: &RootDir, lowers: &[RootDir], name: &Name) -> Result<()> {
         }
         None => Meta { mode: 0o755, ..Meta::default() },
     };
-    set_metadata(&dir, &meta, false).map_err(fail)?;
+    set_metadata(&dir, &meta, Onto::New).map_err(fail)?;
     let time = timespec(meta.mtime);
     futimens(&dir, &time, &time).map_err(fail)
 }
@@ -209,10 +209,10 @@ fn copy_up(
                 | OFlag::O_NOFOLLOW;
             let to = openat(dir, base, flags, Mode::from_bits_truncate(0o600))?;
             let mut to = File::from(to);
-            io::copy(&mut from, &mut to).map_err(errno)?;
+            io::copy(&mut from, &mut to).map_err(|e| errno(&e))?;
             let meta = meta_of(stat, attributes(&from)?);
             let to = OwnedFd::from(to);
-            set_metadata(&to, &meta, true)?;
+            set_metadata(&to, &meta, Onto::Lower)?;
             let time = timespec(meta.mtime);
             return futimens(&to, &time, &time);
         }
@@ -273,6 +273,6 @@ pub(super) fn is_overlay(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
-fn errno(error: io::Error) -> Errno {
+pub(super) fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
