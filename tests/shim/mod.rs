@@ -6,6 +6,7 @@ mod docker;
 mod events;
 mod exec;
 mod exit;
+mod files;
 mod flags;
 mod flags_limits;
 mod flags_mounts;

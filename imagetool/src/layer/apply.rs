@@ -199,9 +199,8 @@ impl Apply<'_> {
     /// A directory that shows nothing of the layers below.
     pub fn opaque(&mut self, name: &Name) -> Result<()> {
         match self.sink {
-            Sink::Plain { first: true } => Ok(()),
+            Sink::Plain { first: true } | Sink::Live(_) => Ok(()),
             Sink::Plain { first: false } => self.clear(name.as_bytes().to_vec()),
-            Sink::Live(_) => Ok(()),
             Sink::Overlay => {
                 let dir = self.parent(name.as_bytes())?;
                 let fd = open_dir(&dir.fd, b"");

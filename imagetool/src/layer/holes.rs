@@ -43,11 +43,9 @@ pub(super) fn map(file: &File, stat: &FileStat) -> nix::Result<Option<Vec<Segmen
 
 /// The map as it stands before the data, in whole blocks.
 pub(super) fn table(map: &[Segment]) -> Vec<u8> {
-    let mut text = format!("{}\n", map.len());
-    for segment in map {
-        text.push_str(&format!("{}\n{}\n", segment.offset, segment.length));
-    }
-    let mut bytes = text.into_bytes();
+    let numbers = map.iter().flat_map(|segment| [segment.offset, segment.length]);
+    let lines = std::iter::once(map.len() as u64).chain(numbers).map(|n| format!("{n}\n"));
+    let mut bytes = lines.collect::<String>().into_bytes();
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     bytes
 }

@@ -10,12 +10,10 @@ use dhow_kernel::xattr;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{
-    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, makedev, mkdirat,
-    mknodat, utimensat,
+    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, makedev,
+    mkdirat, mknodat, utimensat,
 };
-use nix::unistd::{
-    Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat,
-};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
 
 use super::apply::{Apply, Owner, Place, Sink};
 use super::at::{is_dir, is_whiteout, kind, stat_at};

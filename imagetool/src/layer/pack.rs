@@ -192,7 +192,8 @@ impl<'a, W: Write> Packer<'a, W> {
                     continue;
                 }
                 let Ok(stat) = stat_at(&dir, &base) else { continue };
-                let (directory, gone) = (is_dir(&stat), is_whiteout(&stat) && !self.changes && !self.across);
+                let (directory, gone) =
+                    (is_dir(&stat), is_whiteout(&stat) && !self.changes && !self.across);
                 let child = children.entry(base).or_insert_with(|| Child {
                     top: (!gone).then_some(layer),
                     merged: Vec::new(),

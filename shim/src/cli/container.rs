@@ -2,8 +2,8 @@
 
 use super::verbs::verbs;
 use crate::command::container::{
-    attach, create, exec, export, inspect, kill, logs, ls, pause, prune, rename, restart, rm, run,
-    start, stats, stop, top, unpause, update, wait,
+    attach, cp, create, exec, export, inspect, kill, logs, ls, pause, prune, rename, restart, rm,
+    run, start, stats, stop, top, unpause, update, wait,
 };
 
 verbs! {
@@ -41,6 +41,8 @@ verbs! {
         Top(top::Top),
         /// Show what containers use: CPU, memory, network, block I/O
         Stats(stats::Stats),
+        /// Copy files between a container and the host
+        Cp(cp::Cp),
         /// Write a container's files as a tar
         Export(export::Export),
     }

@@ -111,7 +111,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("stack", SWARM),
     ("swarm", SWARM),
     ("context", CONTEXT),
-    ("cp", "use 'dhow exec NAME tar' or 'dhow export NAME' until it comes"),
     ("container cp", "use 'dhow exec NAME tar' or 'dhow export NAME' until it comes"),
     ("diff", LATER),
     ("container diff", LATER),

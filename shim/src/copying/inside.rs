@@ -125,7 +125,9 @@ impl<'a> Inside<'a> {
             Owner::Archive
         };
         let place = path::shown(&path::clean(&full));
-        let into = Into { root: RootDir::from_fd(fd, place.as_str()), owner };
+        let namespace = self.view.namespace().try_clone_to_owned();
+        let namespace = Some(namespace.map_err(|e| Error::engine(format!("reach {place}: {e}")))?);
+        let into = Into { root: RootDir::from_fd(fd, place.as_str()), owner, namespace };
         Ok((into, Words { before: None, place: place.into() }))
     }
 

@@ -21,6 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Result};
 use crate::events;
+use crate::exit::Exit;
 use crate::host::Host;
 use crate::model::Record;
 use inside::Inside;
@@ -69,7 +70,7 @@ pub struct Named<'a> {
 }
 
 /// From a container to `to` on the host; `-` is a tar on stdout.
-pub fn out_of(host: &Host, from: &Named<'_>, path: &[u8], to: &[u8], how: How) -> Result<()> {
+pub fn out_of(host: &Host, from: &Named<'_>, path: &[u8], to: &[u8], how: How) -> Result<Exit> {
     let inside = Inside::open(host, from)?;
     let source = inside.source(path, how.follow)?;
     let told = || events::of_container(&host.paths, from.record, "archive-path", &[]);
@@ -87,11 +88,11 @@ pub fn out_of(host: &Host, from: &Named<'_>, path: &[u8], to: &[u8], how: How) -
     let words = outside::words(&dir);
     let plain = stream::copy(host, &Source { name, ..source }, into, &words, &meter)?;
     meter.done(plain, &path::shown(&target.path));
-    Ok(())
+    Ok(Exit::OK)
 }
 
 /// From `from` on the host into a container; `-` is a tar on stdin.
-pub fn into(host: &Host, from: &[u8], to: &Named<'_>, path: &[u8], how: How) -> Result<()> {
+pub fn into(host: &Host, from: &[u8], to: &Named<'_>, path: &[u8], how: How) -> Result<Exit> {
     // Before the container is reached: a stopped one can't be started meanwhile.
     let source = if from == b"-" { None } else { Some(outside::source(from, how.follow)?) };
     let inside = Inside::open(host, to)?;
@@ -105,7 +106,7 @@ pub fn into(host: &Host, from: &[u8], to: &Named<'_>, path: &[u8], how: How) -> 
         let (into, words) = inside.extraction(&target.path, how.archive)?;
         stream::from_stdin(host, into, &words)?;
         events::of_container(&host.paths, to.record, "extract-to-dir", &[]);
-        return Ok(());
+        return Ok(Exit::OK);
     };
     let (dir, name) = rules::place(&source.name, source.is_dir, &target)?;
     let (into, words) = inside.extraction(&dir, how.archive)?;
@@ -113,7 +114,7 @@ pub fn into(host: &Host, from: &[u8], to: &Named<'_>, path: &[u8], how: How) -> 
     let plain = stream::copy(host, &Source { name, ..source }, into, &words, &meter)?;
     events::of_container(&host.paths, to.record, "extract-to-dir", &[]);
     meter.done(plain, &format!("{}:{}", to.name, path::shown(&target.path)));
-    Ok(())
+    Ok(Exit::OK)
 }
 
 #[cfg(test)]

@@ -51,11 +51,7 @@ pub fn source(typed: &[u8], follow: bool) -> Result<Source> {
     }
     let name = path::base(&full).to_vec();
     let bytes = real.into_os_string().into_vec();
-    let (dir, base) = if meta.is_dir() {
-        (bytes.clone(), Vec::new())
-    } else {
-        path::split(&bytes)
-    };
+    let (dir, base) = if meta.is_dir() { (bytes.clone(), Vec::new()) } else { path::split(&bytes) };
     let root = opened(of(&dir))?;
     Ok(Source { root, base, own_name: name.clone(), name, is_dir: meta.is_dir() })
 }
@@ -129,7 +125,7 @@ fn kind_of(meta: &Metadata) -> &'static str {
 
 /// The host's directory that a copy comes into; its files are ours, as docker's client makes them.
 pub fn directory(dir: &[u8]) -> Result<Into> {
-    Ok(Into { root: opened(of(dir))?, owner: Owner::Maker })
+    Ok(Into { root: opened(of(dir))?, owner: Owner::Maker, namespace: None })
 }
 
 /// How conflicts in a directory of the host are worded: with full paths.

@@ -59,8 +59,7 @@ pub fn asserts_directory(path: &[u8]) -> bool {
 
 /// `typed` below `dir`, cleaned, but with the `/` or `/.` that it ended in.
 pub fn absolute(dir: &[u8], typed: &[u8]) -> Vec<u8> {
-    let whole =
-        if typed.starts_with(b"/") { typed.to_vec() } else { [dir, b"/", typed].concat() };
+    let whole = if typed.starts_with(b"/") { typed.to_vec() } else { [dir, b"/", typed].concat() };
     keep_end(clean(&whole), typed)
 }
 
@@ -98,8 +97,14 @@ mod tests {
     #[test]
     fn as_gos_filepath() {
         for (typed, cleaned) in [
-            ("", "."), ("/", "/"), ("a//b/./c/", "a/b/c"), ("/../a", "/a"), ("../a", "../a"),
-            ("a/../..", ".."), ("/a/..", "/"), ("./x", "x"),
+            ("", "."),
+            ("/", "/"),
+            ("a//b/./c/", "a/b/c"),
+            ("/../a", "/a"),
+            ("../a", "../a"),
+            ("a/../..", ".."),
+            ("/a/..", "/"),
+            ("./x", "x"),
         ] {
             assert_eq!(text(clean(typed.as_bytes())), cleaned, "{typed}");
         }

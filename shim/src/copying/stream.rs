@@ -1,19 +1,23 @@
 //! The one stream of a copy: written by one thread, unpacked by another, never whole in memory.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dhow_image::layer::{Entries, Journal, Limits, Owner, RootDir, Tree, compress, extract, tree};
+use dhow_image::layer::{
+    Applied, Entries, Journal, Limits, Owner, RootDir, Tree, compress, extract, tree,
+};
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::error::{Error, Result};
+use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::of_image;
-use crate::output::size;
+use crate::output::human::short_size as size;
 
 const BUFFER: usize = 256 << 10;
 /// Between two looks at the progress bar.
@@ -45,6 +49,24 @@ pub struct Into {
     pub root: RootDir,
     /// Whose it becomes.
     pub owner: Owner,
+    /// The mount namespace that it is seen in, if not ours.
+    pub namespace: Option<OwnedFd>,
+}
+
+impl Into {
+    /// Unpacks `from`; the calling thread stays in the destination's namespace.
+    fn extract(
+        &self,
+        entries: &mut Entries<impl BufRead>,
+        journal: Journal,
+    ) -> dhow_image::Result<Applied> {
+        if let Some(namespace) = &self.namespace {
+            let entered = unshare(CloneFlags::CLONE_FS)
+                .and_then(|()| setns(namespace, CloneFlags::CLONE_NEWNS));
+            entered.map_err(|e| dhow_image::Error::io("enter", self.root.path(), e.into()))?;
+        }
+        extract(&self.root, entries, self.owner, journal)
+    }
 }
 
 /// How a conflict in the destination is worded.
@@ -62,10 +84,10 @@ impl Words {
             return of_image(error);
         };
         let below = super::path::shown(&path);
-        let path = self.before.as_ref().map_or_else(
-            || below.clone(),
-            |before| before.join(&below).display().to_string(),
-        );
+        let path = self
+            .before
+            .as_ref()
+            .map_or_else(|| below.clone(), |before| before.join(&below).display().to_string());
         let (there, new) =
             if directory { ("directory", "non-directory") } else { ("non-directory", "directory") };
         let place = self.place.display();
@@ -84,7 +106,7 @@ pub fn copy(host: &Host, from: &Source, to: Into, words: &Words, meter: &Meter) 
         let worker = scope.spawn(move || {
             let mut entries =
                 Entries::new(BufReader::with_capacity(BUFFER, reader), limits()).literal();
-            extract(&to.root, &mut entries, to.owner, journal)
+            to.extract(&mut entries, journal)
         });
         let out = Counted { to: writer, meter, count: 0, shown: Instant::now() };
         let packed = tree(&from.tree(true), BufWriter::with_capacity(BUFFER, out));
@@ -115,17 +137,14 @@ fn journal(host: &Host) -> Result<Journal> {
     Ok(Journal::new(&scratch))
 }
 
-/// Writes a tar to stdout, without formats that only some read.
-pub fn to_stdout(from: &Source) -> Result<()> {
+/// Writes a tar to stdout, without formats that only some read. Whoever reads may leave early.
+pub fn to_stdout(from: &Source) -> Result<Exit> {
     let out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
     match tree(&from.tree(false), out) {
-        // The reader has had enough; docker's client ends so, too.
-        Err(dhow_image::Error::Io { source, .. })
-            if source.kind() == io::ErrorKind::BrokenPipe =>
-        {
-            Err(Error::engine("write to stdout: broken pipe"))
+        Err(dhow_image::Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(Exit::signal(libc::SIGPIPE))
         }
-        done => done.map(drop).map_err(of_image),
+        done => done.map(|_| Exit::OK).map_err(of_image),
     }
 }
 
@@ -139,7 +158,7 @@ pub fn from_stdin(host: &Host, to: Into, words: &Words) -> Result<()> {
             let (_, plain) = compress::inflate(stdin)?;
             let mut entries =
                 Entries::new(BufReader::with_capacity(BUFFER, plain), limits()).literal();
-            let done = extract(&to.root, &mut entries, to.owner, journal);
+            let done = to.extract(&mut entries, journal);
             if done.is_ok() {
                 drain(entries.into_inner());
             }

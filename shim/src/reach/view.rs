@@ -22,7 +22,7 @@ use crate::monitor::{Hold, hold, rootfs};
 pub struct View<'a> {
     // In this order they go: the mounts before the lock.
     root: RootDir,
-    _namespace: OwnedFd,
+    namespace: OwnedFd,
     _hold: Hold<'a>,
 }
 
@@ -47,10 +47,16 @@ impl<'a> View<'a> {
                 Err(Stop::Ended) => {}
                 Err(Stop::Failed(error)) => return Err(error),
                 Ok(Made { root, namespace }) => {
-                    return Ok(Self { root, _namespace: namespace, _hold: hold });
+                    return Ok(Self { root, namespace, _hold: hold });
                 }
             }
         }
+    }
+
+    /// The mount namespace it is in. KERNEL: a mount point can be unlinked from any namespace but
+    /// its own, and goes then in all of them: who writes to the view enters it.
+    pub fn namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
     }
 
     /// Its root; paths in it are confined to it.

@@ -26,8 +26,9 @@ pub struct Cp {
     #[arg(short = 'L', long)]
     pub follow_link: bool,
     /// Say nothing; so it is if stdout is no terminal
-    #[arg(short, long)]
-    pub quiet: bool,
+    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = crate::cli::switch)]
+    pub quiet: Option<bool>,
     /// CONTAINER:PATH, PATH, or - for stdin
     #[arg(value_name = "SRC_PATH")]
     pub source: OsString,
@@ -39,11 +40,10 @@ pub struct Cp {
 impl Cp {
     /// Copies, and says how much.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
-        let result = self.perform(host);
-        out.end(result)
+        self.perform(host).unwrap_or_else(|error| out.end(Err(error)))
     }
 
-    fn perform(&self, host: &Host) -> Result<()> {
+    fn perform(&self, host: &Host) -> Result<Exit> {
         for (what, typed) in [("source", &self.source), ("destination", &self.destination)] {
             if typed.is_empty() {
                 return Err(Error::usage(format!("{what} can not be empty")));
@@ -52,7 +52,7 @@ impl Cp {
         let how = How {
             archive: self.archive,
             follow: self.follow_link,
-            quiet: self.quiet || !std::io::stdout().is_terminal(),
+            quiet: self.quiet.unwrap_or_else(|| !std::io::stdout().is_terminal()),
         };
         match (Side::parse(&self.source), Side::parse(&self.destination)) {
             (Side::Container(name, path), Side::Local(to)) => {

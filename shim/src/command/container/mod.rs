@@ -1,6 +1,7 @@
 //! Verbs of containers.
 
 pub mod attach;
+pub mod cp;
 pub mod create;
 pub mod exec;
 pub mod export;

@@ -1,0 +1,581 @@
+//! Files in and out of containers: `cp`.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use e2e::{Cmd, Done, World};
+
+fn world() -> World {
+    let w = World::new();
+    w.pull("busybox");
+    w
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+/// A small tree of each kind of thing.
+fn tree(w: &World) -> PathBuf {
+    let dir = w.path("tree");
+    fs::create_dir_all(dir.join("sub")).unwrap();
+    fs::write(dir.join("file"), "hello\n").unwrap();
+    fs::write(dir.join("sub/deep"), "deep").unwrap();
+    fs::hard_link(dir.join("sub/deep"), dir.join("sub/twin")).unwrap();
+    std::os::unix::fs::chown(dir.join("file"), Some(1234), Some(4321)).unwrap();
+    fs::set_permissions(dir.join("file"), fs::Permissions::from_mode(0o4750)).unwrap();
+    symlink("file", dir.join("link")).unwrap();
+    symlink("sub", dir.join("dirlink")).unwrap();
+    symlink("/nowhere", dir.join("broken")).unwrap();
+    w.cmd("mkfifo").arg(dir.join("fifo")).run().ok();
+    w.cmd("mknod").arg(dir.join("device")).args(["c", "1", "3"]).run().ok();
+    w.cmd("setfattr").args(["-n", "user.note", "-v", "kept"]).arg(dir.join("file")).run().ok();
+    w.cmd("touch").args(["-h", "-d", "2001-02-03 04:05:06.789"]).arg(dir.join("link")).run().ok();
+    w.cmd("touch").args(["-d", "2001-02-03 04:05:06.789"]).arg(dir.join("sub")).run().ok();
+    dir
+}
+
+fn cp(w: &World, args: &[&str]) -> Done {
+    w.dhow(std::iter::once("cp").chain(args.iter().copied()))
+}
+
+#[test]
+fn a_tree_goes_in_and_comes_out_as_it_was_running_or_stopped() {
+    let w = world();
+    let dir = tree(&w);
+    let source = dir.display().to_string();
+    let name = w.id("c");
+    let attributes = |path: &Path| {
+        let get = ["--absolute-names", "--only-values", "-n", "user.note"];
+        w.cmd("getfattr").args(get).arg(path.join("file")).run().ok().out()
+    };
+    w.dhow(["create", "--name", &name, "busybox", "sleep", "1000"]).ok();
+    for round in ["stopped", "running"] {
+        if round == "running" {
+            w.dhow(["start", &name]).ok();
+        }
+        cp(&w, &[&source, &format!("{name}:/{round}")]).ok().out_is("");
+        let out = w.path(round);
+        cp(&w, &[&format!("{name}:/{round}"), &out.display().to_string()]).ok();
+        // docker's client makes files of its user's.
+        assert_eq!(fs::metadata(out.join("file")).unwrap().uid(), 0);
+        std::os::unix::fs::chown(out.join("file"), Some(1234), Some(4321)).unwrap();
+        fs::set_permissions(out.join("file"), fs::Permissions::from_mode(0o4750)).unwrap();
+        e2e::tree::same(&dir, &out);
+        assert_eq!(attributes(&out), "kept");
+        assert_eq!(fs::metadata(out.join("sub")).unwrap().mtime_nsec(), 789_000_000);
+    }
+    let script = "stat -c '%a %u:%g' /running/file; stat -c %h /running/sub/deep; ls -l /running";
+    let said = w.dhow(["exec", &name, "sh", "-c", script]).ok().out();
+    assert!(said.starts_with("4750 1234:4321\n2\n") && said.contains("-> /nowhere"), "{said}");
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+#[test]
+fn names_and_places_follow_dockers_rules() {
+    let w = world();
+    let t = tree(&w).display().to_string();
+    w.dhow(["create", "--name", "cc", "busybox"]).ok();
+    let into = |from: &str, to: &str| cp(&w, &[&format!("{t}{from}"), &format!("cc:{to}")]);
+    let list = |dir: &str| {
+        let dir = format!("cc:{dir}");
+        let tar = cp(&w, &[&dir, "-"]).ok().stdout;
+        w.cmd("tar").args(["-t"]).stdin(tar).run().ok().out()
+    };
+    into("", "/new").ok(); // a directory that lacks takes the name
+    into("", "/new").ok(); // one that is there takes it all
+    assert!(list("/new/tree/sub").contains("sub/deep"));
+    into("/.", "/flat").ok();
+    into("/.", "/flat").ok();
+    assert!(list("/flat").contains("flat/file\n") && !list("/flat").contains("tree"));
+    into("/file", "/named").ok();
+    into("/link", "/flat/l").ok();
+    into("/file", "bin/").ok(); // relative to the root
+    into("/file", "../../up").ok();
+    for (path, names) in [
+        ("/named", "named"),
+        ("/up", "up"),
+        ("/flat/sub", "sub/\nsub/deep\nsub/twin"),
+        ("/flat/sub/", "sub/\nsub/deep\nsub/twin"),
+        ("/flat/sub/.", "./\n./deep\n./twin"),
+        ("/flat/l", "l"),
+        ("/bin/file", "file"),
+    ] {
+        assert_eq!(list(path), names, "{path}");
+    }
+    // A link at the destination is followed, also one that leads to nothing yet.
+    symlink("/flat/later", w.path("tree/later")).unwrap();
+    into("/later", "/later").ok();
+    into("/file", "/later").ok();
+    assert_eq!(list("/flat/later"), "later");
+    into("/file", "/dirs").ok();
+    let out = |from: &str, to: &str| cp(&w, &[&format!("cc:{from}"), to]);
+    out("/flat/sub", "here").ok();
+    out("/flat/sub", "here").ok();
+    assert_eq!(text(w.path("here/sub/twin")), "deep");
+    out("/flat/link", "link").ok();
+    assert_eq!(fs::read_link(w.path("link")).unwrap(), Path::new("file"));
+    cp(&w, &["-L", "cc:/flat/link", "followed"]).ok();
+    assert_eq!(text(w.path("followed")), "hello\n");
+    cp(&w, &["-L", "cc:/flat/dirlink", "followed-dir"]).ok();
+    assert_eq!(text(w.path("followed-dir/deep")), "deep");
+    cp(&w, &["-L", &format!("{t}/dirlink"), "cc:/from-link"]).ok();
+    assert!(list("/from-link").contains("from-link/deep"));
+    w.dhow(["rm", "cc"]).ok();
+}
+
+#[test]
+fn what_cannot_be_copied_is_said_in_dockers_words() {
+    let w = world();
+    let t = tree(&w).display().to_string();
+    let f = format!("{t}/file");
+    w.dhow(["create", "--name", "cc", "busybox"]).ok();
+    let missing = |path: &str| format!("Could not find the file {path} in container cc");
+    for (from, to, words) in [
+        ("nosuch:/x", ".", "No such container: nosuch".to_owned()),
+        ("cc:/nope", ".", missing("/nope")),
+        ("cc:/nope/", "-", missing("/nope/")),
+        ("cc:/etc/passwd/", ".", "lstat /etc/passwd/: not a directory".into()),
+        ("cc:/etc/passwd", "no/x", "invalid output path: directory".into()),
+        ("cc:/etc/passwd", "no/", "no such directory".into()),
+        ("cc:/etc", &f, "cannot copy directory".into()),
+        (
+            "cc:/etc/passwd",
+            "/dev/null",
+            "must be a directory or a regular file: got a device".into(),
+        ),
+        ("a", "b", "must specify at least one container source".into()),
+        ("cc:/x", "d:/y", "copying between containers is not supported".into()),
+        ("", "cc:/", "source can not be empty".into()),
+        (&f, "", "destination can not be empty".into()),
+        ("none", "cc:/", "none: no such file or directory".into()),
+        (&t, "cc:/etc/passwd", "cannot copy directory".into()),
+        (&f, "cc:/no/x", missing("/no")),
+        (&f, "cc:/no/", "no such directory".into()),
+        (&f, "cc:", "no such directory".into()),
+        (&t, "cc:/no/x", missing("/no")),
+        (&f, "cc:/etc/passwd/", "no such directory".into()),
+        ("-", "cc:/no", "destination \"cc:/no\" must be a directory".into()),
+        ("-", "cc:/etc/passwd", "destination \"cc:/etc/passwd\" must be a directory".into()),
+    ] {
+        let done = cp(&w, &[from, to]).code(1).out_is("");
+        let _ = done.err_has(&words);
+    }
+    // Files and directories never replace each other.
+    fs::create_dir_all(w.path("a/etc/passwd")).unwrap();
+    fs::create_dir_all(w.path("b")).unwrap();
+    fs::write(w.path("b/etc"), "").unwrap();
+    let over = "cannot overwrite non-directory \"etc/passwd\" with directory \"/\"";
+    cp(&w, &["a/.", "cc:/"]).code(1).err_has(over);
+    let over = "cannot overwrite directory \"etc\" with non-directory \"/\"";
+    cp(&w, &["b/etc", "cc:/"]).code(1).err_has(over);
+    let b = w.path("b").display().to_string();
+    let over = format!("cannot overwrite non-directory \"{b}/etc\" with directory \"{b}\"");
+    cp(&w, &["cc:/etc", "b/"]).code(1).err_has(&over);
+    w.dhow(["rm", "cc"]).ok();
+}
+
+#[test]
+fn success_is_told_with_dockers_size_and_only_when_it_is_wanted() {
+    let w = world();
+    fs::write(w.path("f"), "hello\n").unwrap();
+    w.dhow(["create", "--name", "cc", "busybox"]).ok();
+    let told = |args: &[&str]| {
+        let done = cp(&w, args).ok().out_is("");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    assert_eq!(told(&["f", "cc:/f"]), "");
+    assert_eq!(told(&["-q=false", "f", "cc:/f"]), "Successfully copied 2.05kB to cc:/f\n");
+    let here = w.path("g").display().to_string();
+    let words = format!("Successfully copied 2.05kB to {here}\n");
+    assert_eq!(told(&["--quiet=false", "cc:/f", "g"]), words);
+    let mut t = w.dhow_pty(["cp", "f", "cc:/f"]);
+    t.expect("Copying to container - ");
+    t.expect("Successfully copied 2.05kB to cc:/f");
+    assert_eq!(t.wait(), 0);
+    let mut t = w.dhow_pty(["cp", "-q", "f", "cc:/f"]);
+    assert_eq!(t.wait(), 0);
+    w.dhow(["rm", "cc"]).ok();
+}
+
+#[test]
+fn archive_mode_gives_copies_to_the_containers_user() {
+    let w = world();
+    tree(&w);
+    w.dhow(["create", "--name", "cc", "-u", "1000:7", "busybox"]).ok();
+    cp(&w, &["-a", "tree", "cc:/a"]).ok();
+    cp(&w, &["tree", "cc:/b"]).ok();
+    let owner = |path: &str| {
+        let tar = cp(&w, &[path, "-"]).ok().stdout;
+        let line = w.cmd("tar").args(["-tv", "--numeric-owner"]).stdin(tar).run().ok().out();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(owner("cc:/a/file"), "1000/7");
+    assert_eq!(owner("cc:/a"), "1000/7");
+    assert_eq!(owner("cc:/b/file"), "1234/4321");
+    w.dhow(["rm", "cc"]).ok();
+}
+
+#[test]
+fn volumes_binds_and_tmpfs_are_where_the_container_has_them() {
+    let w = world();
+    fs::create_dir(w.path("bound")).unwrap();
+    fs::write(w.path("f"), "new").unwrap();
+    fs::write(w.path("one"), "old").unwrap();
+    let bind = format!("{}:/bound", w.path("bound").display());
+    let locked = format!("{}:/locked:ro", w.path("bound").display());
+    let single = format!("{}:/etc/one", w.path("one").display());
+    let name = w.id("c");
+    let mounts = ["-v", "store:/etc/deep", "-v", &bind, "-v", &locked, "-v", &single];
+    let more = ["--tmpfs", "/t", "busybox", "sleep", "1000"];
+    let create = ["create", "--name", &name];
+    w.dhow(create.iter().chain(&mounts).chain(&more)).ok();
+    let at = |path: &str| format!("{name}:{path}");
+    for round in 0..2 {
+        cp(&w, &["f", &at("/etc/deep/x")]).ok();
+        cp(&w, &["f", &at("/bound")]).ok();
+        assert_eq!(text(w.path("bound/f")), "new");
+        cp(&w, &["f", &at("/locked/")]).code(1).err_has("mounted volume is marked read-only");
+        // A file that is mounted alone can't be replaced, only written: docker gives up there.
+        cp(&w, &["f", &at("/etc/one")]).ok();
+        assert_eq!(text(w.path("one")), "new");
+        fs::write(w.path("one"), "a longer old text").unwrap();
+        let all = w.path(format!("all{round}")).display().to_string();
+        cp(&w, &[&at("/etc"), &all]).ok();
+        assert_eq!(text(w.path(format!("all{round}/deep/x"))), "new");
+        w.dhow(["start", &name]).ok();
+    }
+    w.dhow(["exec", &name, "mkdir", "/t/d"]).ok();
+    cp(&w, &["f", &at("/t/d/")]).ok();
+    w.dhow(["exec", &name, "cat", "/t/d/f", "/etc/deep/x"]).ok().out_is("newnew");
+    cp(&w, &["f", &at("/etc/hosts")]).ok();
+    w.dhow(["exec", &name, "cat", "/etc/hosts"]).ok().out_is("new");
+    // The kernel's own file systems are none of the container's files.
+    cp(&w, &[&at("/proc/1/status"), "."]).code(1).err_has("Could not find the file");
+    w.dhow(["rm", "-f", &name]).ok();
+    w.dhow(["volume", "rm", "store"]).ok();
+}
+
+#[test]
+fn a_read_only_root_takes_nothing_but_its_volumes_do() {
+    let w = world();
+    fs::write(w.path("f"), "x").unwrap();
+    let name = w.id("c");
+    let create = ["create", "--read-only", "-v", "/data", "--name", &name, "busybox"];
+    w.dhow(create.iter().chain(&["sleep", "1000"])).ok();
+    for _ in 0..2 {
+        let refused = cp(&w, &["f", &format!("{name}:/f")]).code(1);
+        let _ = refused.err_has("container rootfs is marked read-only");
+        cp(&w, &["f", &format!("{name}:/data/f")]).ok();
+        cp(&w, &[&format!("{name}:/etc/passwd"), "p"]).ok();
+        w.dhow(["start", &name]).ok();
+    }
+    w.dhow(["rm", "-f", "-v", &name]).ok();
+}
+
+/// M fb3702d033 (docker 24): an absolute link such as /var/run -> /run is resolved in the container.
+#[test]
+fn absolute_links_in_a_container_lead_inside_it() {
+    let w = world();
+    fs::write(w.path("f"), "mine").unwrap();
+    let name = w.id("c");
+    let script = "mkdir -p /run/app; ln -s /run /var/run; echo in > /run/app/pid; sleep 1000";
+    w.dhow(["run", "-d", "--name", &name, "busybox", "sh", "-c", script]).ok();
+    e2e::until("the link is there", || {
+        cp(&w, &[&format!("{name}:/var/run/app/pid"), "pid"]).code == 0
+    });
+    assert_eq!(text(w.path("pid")), "in\n");
+    cp(&w, &["f", &format!("{name}:/var/run/app/f")]).ok();
+    w.dhow(["exec", &name, "cat", "/run/app/f"]).ok().out_is("mine");
+    assert!(!Path::new("/run/app/f").exists());
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+#[test]
+fn holes_stay_holes() {
+    let w = world();
+    let holes = fs::File::create(w.path("holes")).unwrap();
+    holes.write_all_at(b"middle", 3 << 30).unwrap();
+    holes.set_len(8 << 30).unwrap();
+    w.dhow(["create", "--name", "cc", "busybox"]).ok();
+    cp(&w, &["holes", "cc:/holes"]).ok();
+    cp(&w, &["cc:/holes", "back"]).ok();
+    let meta = fs::metadata(w.path("back")).unwrap();
+    assert_eq!(meta.len(), 8 << 30);
+    assert!(meta.blocks() * 512 < 1 << 20, "{} blocks", meta.blocks());
+    let mut middle = [0; 6];
+    fs::File::open(w.path("back")).unwrap().read_exact_at(&mut middle, 3 << 30).unwrap();
+    assert_eq!(&middle, b"middle");
+    w.dhow(["rm", "cc"]).ok();
+}
+
+/// A tar of entries that are no files of a tree: name, type, link.
+fn tar_of(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, kind, link) in entries {
+        let mut header = tar::Header::new_ustar();
+        let old = header.as_old_mut();
+        old.name[..name.len()].copy_from_slice(name.as_bytes());
+        old.linkname[..link.len()].copy_from_slice(link.as_bytes());
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        let data = if *kind == tar::EntryType::Regular { &b"evil"[..] } else { b"" };
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        builder.append(&header, data).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn a_hostile_tar_on_stdin_stays_in_its_directory() {
+    use tar::EntryType::{Link, Regular, Symlink};
+    let w = world();
+    let secret = w.path("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("key"), "hidden").unwrap();
+    let s = secret.display().to_string();
+    let through = format!("{s}/key");
+    w.dhow(["create", "--name", "cc", "busybox"]).ok();
+    let put = |entries: &[(&str, tar::EntryType, &str)]| {
+        w.dhow_cmd(["cp", "-", "cc:/tmp"]).stdin(tar_of(entries)).run()
+    };
+    put(&[("../../../../x", Regular, "")]).code(1).err_has("climbs out of the root");
+    put(&[("h", Link, "../../etc/passwd")]).code(1).err_has("climbs out of the root");
+    put(&[("h2", Link, &through)]).code(1);
+    put(&[("/abs", Regular, ""), ("l", Symlink, &s), ("l/key", Regular, "")]).ok();
+    put(&[("l", Symlink, &s), ("l", Regular, "")]).ok();
+    put(&[(".wh.named", Regular, "")]).ok(); // a name like any other here
+    assert_eq!(text(secret.join("key")), "hidden");
+    assert_eq!(fs::read_dir(&secret).unwrap().count(), 1);
+    let tar = cp(&w, &["cc:/tmp", "-"]).ok().stdout;
+    let names = w.cmd("tar").args(["-t"]).stdin(tar).run().ok().out();
+    assert!(names.contains("tmp/abs\n") && names.contains("tmp/.wh.named"), "{names}");
+    assert!(names.contains(&format!("tmp{s}/key")), "{names}");
+    for broken in [&b"garbage".repeat(200)[..], &tar_of(&[("a", Regular, "")])[..700]] {
+        w.dhow_cmd(["cp", "-", "cc:/tmp"]).stdin(broken).run().code(1).err_has("archive");
+    }
+    w.dhow_cmd(["cp", "-", "cc:/tmp"]).stdin("").run().ok();
+    w.dhow(["rm", "cc"]).ok();
+}
+
+#[test]
+fn what_goes_out_as_a_tar_comes_in_as_one_also_compressed() {
+    let w = world();
+    tree(&w);
+    w.dhow(["create", "--name", "cc", "busybox"]).ok();
+    cp(&w, &["tree", "cc:/one"]).ok();
+    let tar = cp(&w, &["cc:/one/.", "-"]).ok().stdout;
+    assert_eq!(tar, cp(&w, &["cc:/one/.", "-"]).ok().stdout, "the same bytes each time");
+    let gzip = w.cmd("gzip").stdin(tar.clone()).run().ok().stdout;
+    for (place, bytes) in [("two", tar), ("three", gzip)] {
+        fs::create_dir(w.path(place)).unwrap();
+        cp(&w, &[place, &format!("cc:/{place}")]).ok();
+        w.dhow_cmd(["cp", "-", &format!("cc:/{place}")]).stdin(bytes).run().ok();
+        let (one, other) = (w.path("x1"), w.path("x2"));
+        cp(&w, &["cc:/one", "x1"]).ok();
+        cp(&w, &[&format!("cc:/{place}"), "x2"]).ok();
+        e2e::tree::same(&one, &other);
+        fs::remove_dir_all(one).unwrap();
+        fs::remove_dir_all(other).unwrap();
+    }
+    w.dhow(["rm", "cc"]).ok();
+}
+
+/// A program that exchanges two names of the container for ever.
+fn swapper(w: &World) -> String {
+    let program = w.path("swap");
+    let source = e2e::workspace().join("tests/shim/swap.c");
+    Cmd::new("cc").args(["-O1", "-static", "-o"]).arg(&program).arg(source).run().ok();
+    format!("{}:/swap:ro", program.display())
+}
+
+/// CVE: 2018-15664, 2026-41568, 2026-42306: a directory becomes a link to the host's secrets while
+/// it is copied, in the root and in a volume.
+#[test]
+fn a_container_that_exchanges_names_gets_and_gives_nothing_of_the_host() {
+    let w = world();
+    let secret = w.path("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("key"), "hidden").unwrap();
+    fs::write(w.path("payload"), "payload").unwrap();
+    let s = secret.display().to_string();
+    let volume = swapper(&w);
+    for place in ["/x", "/vol"] {
+        let name = w.id(&place[1..]);
+        let script = format!(
+            "mkdir -p {place}/dir/in; echo own > {place}/dir/key; echo own > {place}/dir/in/key
+             ln -s {s} {place}/link; exec /swap {place}/dir {place}/link {place}/dir/grow"
+        );
+        let run = ["run", "-d", "--name", &name, "-v", &volume, "-v", "/vol", "busybox"];
+        w.dhow(run.iter().copied().chain(["sh", "-c", &script])).ok();
+        e2e::until("it swaps", || w.dhow(["logs", &name]).out().contains("swapping"));
+        for round in 0..60 {
+            let at = |path: &str| format!("{name}:{place}{path}");
+            cp(&w, &[&at("/."), "out"]);
+            cp(&w, &[&at("/dir/key"), "one"]);
+            cp(&w, &["-L", &at("/dir"), "two"]);
+            for found in ["out/dir/key", "out/dir/in/key", "out/link/key", "one", "two/key"] {
+                // A link that was copied as a link leads where it says: here, on the host.
+                let Ok(real) = fs::canonicalize(w.path(found)) else { continue };
+                if real.starts_with(&secret) {
+                    continue;
+                }
+                let said = fs::read_to_string(real).unwrap();
+                assert!(!said.contains("hidden"), "round {round}: {found}");
+            }
+            for to in ["/dir/", "/dir/in/new", "/dir/key"] {
+                cp(&w, &["payload", &at(to)]);
+            }
+            let entries: Vec<_> = fs::read_dir(&secret).unwrap().flatten().collect();
+            assert_eq!(entries.len(), 1, "round {round}: {entries:?}");
+            assert_eq!(text(secret.join("key")), "hidden", "round {round}");
+            for left in ["out", "two"] {
+                let _ = fs::remove_dir_all(w.path(left));
+                let _ = fs::remove_file(w.path(left));
+            }
+            let _ = fs::remove_file(w.path("one"));
+        }
+        w.dhow(["rm", "-f", "-v", &name]).ok();
+    }
+}
+
+/// CVE: 2019-14271, 2026-41567: nothing of the container is executed or loaded, nor are decompressors.
+#[test]
+fn no_program_or_library_of_the_container_is_touched() {
+    let w = world();
+    tree(&w);
+    let name = w.id("c");
+    w.dhow(["run", "-d", "-u", "root", "--name", &name, "busybox", "sleep", "1000"]).ok();
+    let log = w.path("calls");
+    let trace = ["strace", "-f", "-qq", "-e", "trace=execve,execveat,openat,open,mmap", "-o"];
+    let trace: Vec<&str> = trace.into_iter().chain([log.to_str().unwrap()]).collect();
+    for args in [
+        ["cp", "-a", "tree", &format!("{name}:/tree")],
+        ["cp", "-q", &format!("{name}:/bin"), "bin"],
+    ] {
+        w.dhow_cmd(args).under(trace.clone()).run().ok();
+        let calls = text(&log);
+        assert_eq!(calls.matches("execve").count(), 1, "{calls}");
+        let loads = |l: &&str| l.contains("PROT_EXEC") && l.contains("MAP_PRIVATE");
+        let loaded: Vec<&str> = calls.lines().filter(loads).collect();
+        assert!(loaded.is_empty(), "{loaded:?}");
+        assert!(!calls.contains("nsswitch") && !calls.contains("libnss"), "{calls}");
+    }
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+/// Pipes without a writer, sockets, and devices don't hold a copy up, whatever the container does.
+#[test]
+fn special_files_of_a_running_container_are_copied_and_not_opened() {
+    let w = world();
+    let name = w.id("c");
+    let script = "mkdir /s; mkfifo /s/pipe; mknod /s/null c 1 3; mknod /s/disk b 240 7
+        nc -ll -s local:/s/sock -e cat 2>/dev/null & echo data > /s/file; echo ready; sleep 1000";
+    w.dhow(["run", "-d", "--name", &name, "busybox", "sh", "-c", script]).ok();
+    e2e::until("it is ready", || w.dhow(["logs", &name]).out().contains("ready"));
+    w.dhow_cmd(["cp", &format!("{name}:/s"), "out"]).limit(20).run().ok();
+    let kind = |file: &str| fs::symlink_metadata(w.path("out").join(file)).unwrap().file_type();
+    assert!(kind("pipe").is_fifo() && kind("null").is_char_device());
+    assert!(kind("disk").is_block_device() && kind("file").is_file());
+    w.dhow_cmd(["export", &name]).limit(60).run().ok();
+    w.dhow(["pause", &name]);
+    w.dhow_cmd(["cp", &format!("{name}:/s/file"), "paused"]).limit(20).run().ok();
+    w.dhow(["unpause", &name]);
+    assert_eq!(text(w.path("paused")), "data\n");
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+/// A start of a container whose files are being copied waits, and both come right.
+#[test]
+fn a_stopped_container_is_not_started_under_a_copy() {
+    let w = world();
+    let name = w.id("c");
+    w.dhow(["create", "--name", &name, "busybox", "cat", "/tmp/big"]).ok();
+    let mut copy = w.dhow_cmd(["cp", "-", &format!("{name}:/tmp")]).start();
+    let mut feed = copy.stdin.take().unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(5);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "big", &b"hello"[..]).unwrap();
+    let tar = tar.into_inner().unwrap();
+    feed.write_all(&tar[..600]).unwrap();
+    let held = w.run_dir().join("monitors");
+    e2e::until("the copy holds it", || {
+        fs::read_dir(&held).is_ok_and(|mut dir| dir.next().is_some())
+    });
+    let other = w.dhow_cmd(["start", "-a", &name]).start();
+    w.dhow(["ps", "-a"]).ok().out_has("Created");
+    feed.write_all(&tar[600..]).unwrap();
+    drop(feed);
+    assert!(copy.wait().unwrap().success());
+    let said = other.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "hello");
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+#[test]
+fn killed_at_any_instant_a_copy_leaves_no_mount_and_no_lock() {
+    let w = world();
+    let name = w.id("c");
+    fs::create_dir(w.path("many")).unwrap();
+    for n in 0..300 {
+        fs::write(w.path(format!("many/{n}")), vec![7; 20_000]).unwrap();
+    }
+    w.dhow(["create", "--name", &name, "busybox", "sleep", "1000"]).ok();
+    for round in 0..12_u64 {
+        if round == 6 {
+            w.dhow(["start", &name]).ok();
+        }
+        let into = format!("{name}:/copy{round}");
+        let mut copy = w.dhow_cmd(["cp", "many", &into]).start();
+        std::thread::sleep(std::time::Duration::from_millis(1 + 3 * (round % 6)));
+        copy.kill().unwrap();
+        copy.wait().unwrap();
+        cp(&w, &[&format!("{name}:/etc/passwd"), "passwd"]).ok();
+        let tmp = w.root().join("tmp");
+        let left = fs::read_dir(tmp).into_iter().flatten().flatten().map(|e| e.file_name());
+        let left: Vec<_> = left.filter(|name| name != "partial").collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    w.dhow(["rm", "-f", &name]).ok();
+    let held = fs::read_dir(w.run_dir().join("monitors")).into_iter().flatten().count();
+    assert_eq!(held, 0);
+}
+
+/// A small file system of its own, gone with the value.
+struct Small(PathBuf);
+
+impl Small {
+    fn new(w: &World, name: &str, size: &str) -> Self {
+        let dir = w.path(name);
+        fs::create_dir(&dir).unwrap();
+        let options = format!("size={size}");
+        Cmd::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&dir).run().ok();
+        Self(dir)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        Cmd::new("umount").arg("-l").arg(&self.0).run();
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_no_half_file() {
+    let w = world();
+    fs::write(w.path("big"), vec![7; 3 << 20]).unwrap();
+    let small = Small::new(&w, "small", "1m");
+    let bind = format!("{}:/small", small.0.display());
+    w.dhow(["create", "--name", "cc", "-v", &bind, "busybox"]).ok();
+    cp(&w, &["big", "cc:/small/"]).code(1).err_has("no space left");
+    assert_eq!(fs::read_dir(&small.0).unwrap().count(), 0);
+    cp(&w, &["big", "cc:/big"]).ok();
+    cp(&w, &["cc:/big", "small/"]).code(1).err_has("no space left");
+    assert_eq!(fs::read_dir(&small.0).unwrap().count(), 0);
+    w.dhow(["rm", "cc"]).ok();
+}
