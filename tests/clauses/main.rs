@@ -2,12 +2,15 @@
 //!
 //! `clauses` prints how many clauses of each document have which status. `clauses mutate [PART]…`
 //! breaks the code as each held clause says (those whose section, words or file hold a PART), in a
-//! copy below the target folder (or in `$MUTANTS_DIR`), and fails where no test notices.
+//! copy below the target folder (or in `$MUTANTS_DIR`), and fails where no test notices. Half as
+//! many are at work side by side as there are cores, or `$MUTANTS_JOBS`.
 #![allow(clippy::unwrap_used, reason = "a check that cannot go on should stop where it is")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 use std::{env, fs};
 
 use e2e::clauses::{self, Clause, Mutation, STATUSES};
@@ -54,7 +57,7 @@ fn report(all: &[Clause]) {
     row("all", &all.iter().collect::<Vec<_>>());
 }
 
-/// Where the broken copies are built.
+/// Where broken copies are built and tried, one at a time.
 struct Copy {
     tree: PathBuf,
     target: PathBuf,
@@ -64,12 +67,46 @@ struct Copy {
     cases: PathBuf,
 }
 
+/// How many are at work side by side: what a mutant costs is one compiler's and one test's time.
+fn jobs() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let asked = env::var("MUTANTS_JOBS").ok().and_then(|n| n.parse().ok());
+    asked.unwrap_or(cores / 2).max(1)
+}
+
+fn folder() -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let below = || target.unwrap_or_else(|| workspace().join("target")).join("mutants");
+    env::var_os("MUTANTS_DIR").map_or_else(below, PathBuf::from)
+}
+
+/// The first copy, with the end-to-end cases, and the others.
+fn copies(number: usize) -> Vec<Copy> {
+    let mut first = Copy::new(0, PathBuf::new());
+    let built = first.cargo(&["test", "-p", "e2e", "--test", "e2e", "--no-run"]).output().unwrap();
+    let said = String::from_utf8(built.stderr).unwrap();
+    // cargo: `Executable e2e.rs (PATH)`
+    let path = said.rsplit_once('(').and_then(|(_, rest)| rest.split(')').next());
+    first.cases = PathBuf::from(path.unwrap_or_else(|| panic!("{said}")));
+    let mut all = vec![first];
+    for n in 1..number {
+        let cases = all[0].cases.clone();
+        let new = !folder().join(format!("target-{n}")).exists();
+        let copy = Copy::new(n, cases);
+        if new {
+            // What isn't ours is the same, and need not be built again.
+            let ok = Command::new("cp").arg("-a").args([&all[0].target, &copy.target]).status();
+            assert!(ok.unwrap().success());
+        }
+        all.push(copy);
+    }
+    all
+}
+
 impl Copy {
-    fn new() -> Self {
-        let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-        let below = || target.unwrap_or_else(|| workspace().join("target")).join("mutants");
-        let dir = env::var_os("MUTANTS_DIR").map_or_else(below, PathBuf::from);
-        let (tree, target) = (dir.join("tree"), dir.join("target"));
+    fn new(n: usize, cases: PathBuf) -> Self {
+        let dir = folder();
+        let (tree, target) = (dir.join(format!("tree-{n}")), dir.join(format!("target-{n}")));
         let _ = fs::remove_dir_all(&tree);
         fs::create_dir_all(&tree).unwrap();
         // Without their times: what is built of an earlier copy is built again.
@@ -78,19 +115,14 @@ impl Copy {
         assert!(Command::new("sh").args(sh).current_dir(workspace()).status().unwrap().success());
         let triple = Command::new("rustc").args(["--print", "host-tuple"]).output().unwrap();
         let bin = target.join(String::from_utf8(triple.stdout).unwrap().trim()).join("debug");
-        let mut copy = Self { tree, target, bin, cases: PathBuf::new() };
-        let built =
-            copy.cargo(&["test", "-p", "e2e", "--test", "e2e", "--no-run"]).output().unwrap();
-        let said = String::from_utf8(built.stderr).unwrap();
-        // cargo: `Executable e2e.rs (PATH)`
-        let path = said.rsplit_once('(').and_then(|(_, rest)| rest.split(')').next());
-        copy.cases = PathBuf::from(path.unwrap_or_else(|| panic!("{said}")));
-        copy
+        Self { tree, target, bin, cases }
     }
 
     fn cargo(&self, args: &[&str]) -> Command {
         let mut cargo = Command::new("cargo");
         cargo.args(args).current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
+        // Nobody looks into a mutant, and it is linked sooner.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "0");
         cargo
     }
 
@@ -102,26 +134,29 @@ impl Copy {
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
     }
 
-    fn build(&self) -> bool {
-        self.succeeds(self.cargo(&["build", "-q", "-p", "dhow-runtime"]))
+    /// Builds what these tests run.
+    fn build(&self, tests: &[String]) -> bool {
+        let only_units = tests.iter().all(|test| clauses::unit(test).is_some());
+        let what: &[&str] = if only_units { &["test", "--lib", "--no-run"] } else { &["build"] };
+        self.succeeds(self.cargo(&[what, &["-q", "-p", "dhow-runtime"]].concat()))
     }
 
-    /// Whether these tests all pass.
-    fn passes(&self, tests: &[&String]) -> bool {
+    /// Whether these tests all pass; the first that doesn't says enough.
+    fn passes(&self, tests: &[String]) -> bool {
         let (units, cases): (Vec<&String>, Vec<&String>) =
             tests.iter().partition(|test| clauses::unit(test).is_some());
-        let run = |mut command: Command, names: Vec<&str>| {
-            names.is_empty()
-                || self.succeeds({
-                    command.arg("--exact").args(names);
-                    command
-                })
+        let case = |name: &&String| {
+            // Names that a mutant gives to the world around it are not this machine's.
+            let mut program = Command::new("unshare");
+            program.args(["--uts", "--ipc"]).arg(&self.cases).args(["--exact", name]);
+            program.current_dir(self.tree.join("tests"));
+            self.succeeds(program)
         };
-        let mut program = Command::new(&self.cases);
-        program.current_dir(self.tree.join("tests")).arg("--test-threads=2");
-        run(program, cases.into_iter().map(String::as_str).collect()) && {
-            let cargo = self.cargo(&["test", "-q", "-p", "dhow-runtime", "--lib", "--"]);
-            run(cargo, units.into_iter().filter_map(|test| clauses::unit(test)).collect())
+        cases.iter().all(case) && {
+            let units: Vec<&str> =
+                units.into_iter().filter_map(|test| clauses::unit(test)).collect();
+            let args = ["test", "-q", "-p", "dhow-runtime", "--lib", "--", "--exact"];
+            units.is_empty() || self.succeeds(self.cargo(&[&args[..], &units].concat()))
         }
     }
 
@@ -132,8 +167,8 @@ impl Copy {
             return Err("stale: `from` is not there, or more than once");
         }
         fs::write(&file, text.replacen(&mutation.from, &mutation.to, 1)).unwrap();
-        let built = self.build();
-        let noticed = built && !self.passes(&clause.tests.iter().collect::<Vec<_>>());
+        let built = self.build(&clause.tests);
+        let noticed = built && !self.passes(&clause.tests);
         fs::write(&file, text).unwrap();
         match (built, noticed) {
             (false, _) => Err("does not compile"),
@@ -145,29 +180,51 @@ impl Copy {
 
 fn mutate(parts: &[String]) -> ExitCode {
     let all = clauses::read();
-    let copy = Copy::new();
     let wanted = |clause: &&Clause| {
         let file = clause.mutation.as_ref().map_or("", |mutation| &mutation.file);
         let about = format!("{} {} {file}", clause.spec, clause.says);
         !file.is_empty() && (parts.is_empty() || parts.iter().any(|part| about.contains(part)))
     };
     let held: Vec<&Clause> = all.iter().filter(wanted).collect();
+    let copies = copies(jobs().min(held.len().max(1)));
     let tests: BTreeSet<&String> = held.iter().flat_map(|clause| &clause.tests).collect();
-    // What fails anyhow would notice everything.
-    if !copy.build() || !copy.passes(&tests.into_iter().collect::<Vec<_>>()) {
+    let tests: Vec<String> = tests.into_iter().cloned().collect();
+    // What fails anyhow would notice everything: each copy shows that its share passes.
+    let share = tests.len().div_ceil(copies.len()).max(1);
+    let whole = std::thread::scope(|s| {
+        let shares = copies.iter().zip(tests.chunks(share).chain(std::iter::repeat(&[][..])));
+        let show = |(copy, own): (&Copy, &[String])| {
+            copy.build(&["a case".to_owned()]) && copy.passes(own)
+        };
+        let shown: Vec<_> = shares.map(|share| s.spawn(move || show(share))).collect();
+        shown.into_iter().all(|one| one.join().unwrap())
+    });
+    if !whole {
         eprintln!("clauses: not all tests pass before anything is broken");
         return ExitCode::FAILURE;
     }
-    let mut worst = ExitCode::SUCCESS;
-    for clause in held {
-        let Some(mutation) = &clause.mutation else { continue };
-        match copy.judge(clause, mutation) {
-            Ok(()) => println!("held  {}: {}", clause.spec, clause.says),
-            Err(why) => {
-                println!("{why}  {}: {}\n    {}", clause.spec, clause.says, mutation.file);
-                worst = ExitCode::FAILURE;
-            }
+    let (next, worst) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|s| {
+        for copy in &copies {
+            s.spawn(|| {
+                while let Some(clause) = held.get(next.fetch_add(1, Relaxed)) {
+                    worst.fetch_or(!told(copy, clause), Relaxed);
+                }
+            });
         }
+    });
+    if worst.into_inner() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Breaks one clause's line, and says whether that was noticed.
+fn told(copy: &Copy, clause: &Clause) -> bool {
+    let Some(mutation) = &clause.mutation else { return true };
+    let began = Instant::now();
+    let judged = copy.judge(clause, mutation);
+    let took = began.elapsed().as_secs();
+    match judged {
+        Ok(()) => println!("held  {}: {} ({took} s)", clause.spec, clause.says),
+        Err(why) => println!("{why}  {}: {}\n    {}", clause.spec, clause.says, mutation.file),
     }
-    worst
+    judged.is_ok()
 }
