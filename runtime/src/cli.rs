@@ -356,9 +356,9 @@ pub struct Check {
 pub struct Kill {
     /// Container
     pub id: String,
-    /// Name or number
-    #[arg(default_value = "SIGTERM", allow_hyphen_values = true)]
-    pub signal: String,
+    /// Name or number: without one, what the annotation org.opencontainers.image.stopSignal says, or SIGTERM
+    #[arg(allow_hyphen_values = true)]
+    pub signal: Option<String>,
     /// All processes
     #[arg(long, short)]
     pub all: bool,

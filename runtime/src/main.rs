@@ -156,7 +156,7 @@ fn perform(command: Command, world: &World) -> Result<Output> {
         Command::Restore(asked) => cli::criu::restore(asked, world).map(Output::Code),
         Command::State(state) => command::state::state(&state.id, world).map(Output::Text),
         Command::Kill(kill) => {
-            let one = |id: &str| command::kill::kill(id, &kill.signal, kill.all, world);
+            let one = |id: &str| command::kill::kill(id, kill.signal.as_deref(), kill.all, world);
             several(kill.regex, &kill.id, world, one)
         }
         Command::Delete(delete) => {

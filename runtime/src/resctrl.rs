@@ -1,7 +1,7 @@
 //! `linux.intelRdt`: shares of cache and memory bandwidth, by the resctrl file system.
 //!
 //! [`Tree::plan`] judges what is asked for against the tree without touching it, [`Group::create`]
-//! makes what is missing, and a [`Record`] of it goes into state.json.
+//! makes what is missing, and a [`Record`] of it goes into the state.
 //!
 //! SPEC: config-linux.md §IntelRdt. KERNEL: Documentation/filesystems/resctrl.rst.
 
@@ -30,7 +30,7 @@ pub struct Tree {
     root: PathBuf,
 }
 
-/// A container's group of it, as state.json remembers it; empty paths for none.
+/// A container's group of it, as the state remembers it; empty paths for none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -148,7 +148,7 @@ fn agrees(schema: &str, schemata: &str) -> bool {
 }
 
 impl Group {
-    /// What state.json is to remember.
+    /// What the state is to remember.
     pub fn record(&self) -> Record {
         self.record.clone()
     }

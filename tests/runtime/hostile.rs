@@ -169,25 +169,37 @@ fn name_that_is_too_long_is_said_shortened_by_create_and_start() {
 }
 
 /// CAP_SYS_PTRACE, without a user namespace: /proc/PID/root and /proc/PID/fd of whoever enters.
+/// The container has it, or a process has it that was added by `exec`.
 #[test]
 fn process_that_enters_a_container_shows_it_nothing_of_the_host() {
     let w = World::new();
     let secret = w.path("secret");
     fs::write(&secret, "of the host").unwrap();
     let look = "while :; do for p in /proc/[0-9]*; do [ $p = /proc/1 ] && continue; \
+        [ $p = /proc/$$ ] && continue; \
         cat $p/root$0; for f in $p/fd/*; do cat $f/1/root$0 $f/../../../../..$0; done; \
         done 2>/dev/null; : >/looks; done >/seen";
-    let b = w.bundle("b", &["sh", "-c", look, secret.to_str().unwrap()]);
-    let caps = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"]);
-    let sets = json!({"bounding": caps, "permitted": caps, "effective": caps});
-    let b = b.with("/process/capabilities", sets);
-    create(&w, &b);
-    w.runtime(["start", b.id()]).ok();
-    e2e::until("it looks", || b.rootfs("looks").exists());
-    for _ in 0..80 {
-        w.runtime(["exec", b.id(), "true"]).ok();
+    let look = ["sh", "-c", look, secret.to_str().unwrap()];
+    let names = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"];
+    for by_exec in [false, true] {
+        let b = w.bundle("b", if by_exec { &["sleep", "1000"] } else { &look });
+        let caps = if by_exec { &names[1..] } else { &names };
+        let sets = json!({"bounding": caps, "permitted": caps, "effective": caps});
+        let b = b.with("/process/capabilities", sets);
+        create(&w, &b);
+        w.runtime(["start", b.id()]).ok();
+        if by_exec {
+            let quiet = ["sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"];
+            let exec = ["exec", "-d", "--cap", names[0], b.id()];
+            w.runtime_cmd(exec.iter().chain(&look)).under(quiet).run().ok();
+        }
+        e2e::until("it looks", || b.rootfs("looks").exists());
+        for _ in 0..80 {
+            w.runtime(["exec", b.id(), "true"]).ok();
+        }
+        let seen = fs::read_to_string(b.rootfs("seen")).unwrap();
+        w.runtime(["delete", "--force", b.id()]).ok();
+        assert_eq!(seen, "", "by exec: {by_exec}");
+        fs::remove_dir_all(b.dir()).unwrap();
     }
-    let seen = fs::read_to_string(b.rootfs("seen")).unwrap();
-    w.runtime(["delete", "--force", b.id()]).ok();
-    assert_eq!(seen, "");
 }

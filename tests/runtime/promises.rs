@@ -102,6 +102,27 @@ fn annotations_are_told_by_state_and_unknown_ones_are_like_any_unknown_property(
 }
 
 #[test]
+fn kill_without_a_signal_sends_the_one_of_the_image() {
+    let w = World::new();
+    let script = "trap 'echo usr2 >/said' USR2; trap 'echo term >/said' TERM; touch /up; \
+        while ! test -e /said; do sleep 0.05; done";
+    for (says, sent) in [("SIGUSR2", "usr2\n"), ("12", "usr2\n"), ("", "term\n"), ("no", "term\n")]
+    {
+        let b = w.bundle("b", &["sh", "-c", script]);
+        let b = b.with("/annotations", json!({"org.opencontainers.image.stopSignal": says}));
+        create(&w, &b);
+        w.runtime(["start", b.id()]).ok();
+        e2e::until("the traps are set", || b.rootfs("up").exists());
+        let done = w.runtime(["kill", b.id()]).ok();
+        assert_eq!(done.err().contains("stopSignal"), says == "no", "{done}");
+        super::lifecycle::wait_for(&w, b.id(), "stopped");
+        assert_eq!(fs::read_to_string(b.rootfs("said")).unwrap(), sent, "{says}");
+        w.runtime(["delete", b.id()]).ok();
+        fs::remove_dir_all(b.dir()).unwrap();
+    }
+}
+
+#[test]
 fn mounts_are_made_in_the_order_of_the_list() {
     let w = World::new();
     for order in [["one", "two"], ["two", "one"]] {

@@ -2,7 +2,7 @@
 //!
 //! [`prepare`] judges `linux.resources` and `linux.cgroupsPath` against this
 //! machine without touching it, [`Cgroup::create`] makes the groups or undoes
-//! what it made, and a [`Record`] of them goes into state.json, by which later
+//! what it made, and a [`Record`] of them goes into the state, by which later
 //! commands join, signal, pause and remove. On a hybrid machine the limits are
 //! cgroup v1's ([`v1`]), and the unified hierarchy's group is joined besides.
 

@@ -1,4 +1,4 @@
-//! The groups of a container that is, as state.json remembers them.
+//! The groups of a container that is, as the state remembers them.
 
 use std::collections::BTreeMap;
 use std::fs;

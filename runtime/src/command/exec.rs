@@ -15,7 +15,7 @@ use crate::join::{Entry, join};
 use crate::lifecycle;
 use crate::log::Level;
 use crate::seccomp::Filter;
-use crate::state::{Record, Status};
+use crate::state::{Record, Status, file};
 use crate::trace::Trace;
 use crate::validate::process::{self, Process};
 use crate::validate::schedule::{self, Schedule};
@@ -80,9 +80,9 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     }
     let text = dir.config()?;
     let config: Spec<'_> = validate::parse(&text)?;
-    let watched = watched(flags, config.process.as_ref());
-    let file = flags.process.as_deref().map(read_file).transpose()?;
-    let mut process = match &file {
+    let given = gives_sight(config.process.as_ref());
+    let typed = flags.process.as_deref().map(read_file).transpose()?;
+    let mut process = match &typed {
         Some(text) => from_file(text, config.process)?,
         None => from_config(flags, config.process)?,
     };
@@ -94,15 +94,22 @@ pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     config.linux.seccomp.iter().for_each(|profile| crate::seccomp::debug(profile, &world.log));
     let schedule = schedule::schedule(&process, &config.linux)?;
     say_affinity(&process, world);
+    let brings = process.capabilities.bounding & 1 << CAP_SYS_PTRACE != 0;
+    if brings && !given {
+        // Who comes after this one must know, too.
+        dir.write(file::WATCHED, "")?;
+    }
+    let watched = given || brings || dir.file(file::WATCHED).exists();
     launch(flags, &record, (&process, &schedule, watched), filter.as_ref(), world)
 }
 
-/// Whether the container's processes may have been given the right to look into others.
-fn watched(flags: &Flags, own: Option<&spec::Process<'_>>) -> bool {
-    let names = |name: &str| name == "CAP_SYS_PTRACE";
+/// linux/capability.h.
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// Whether the container's own process may have been given the right to look into others.
+fn gives_sight(own: Option<&spec::Process<'_>>) -> bool {
     let sets = own.and_then(|process| process.capabilities.as_ref());
-    sets.is_some_and(|sets| sets.bounding.iter().any(|name| names(name)))
-        || flags.cap.iter().any(|name| names(name))
+    sets.is_some_and(|sets| sets.bounding.iter().any(|name| &**name == "CAP_SYS_PTRACE"))
 }
 
 /// In the words that runc's users and tests look for.

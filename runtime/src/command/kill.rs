@@ -4,13 +4,19 @@ use std::os::fd::AsFd;
 
 use super::World;
 use crate::error::{Error, Result};
-use crate::{signal, state::Status};
+use crate::log::Level;
+use crate::signal;
+use crate::state::{Record, Status};
+use crate::validate::annotation::STOP_SIGNAL;
 
-/// Sends it.
-pub fn kill(id: &str, text: &str, all: bool, world: &World) -> Result<()> {
-    let number =
-        signal::parse(text).ok_or_else(|| Error::rule(format!("unknown signal {text:?}")))?;
+/// Sends it; without a name the one that the container's image says, or TERM.
+pub fn kill(id: &str, text: Option<&str>, all: bool, world: &World) -> Result<()> {
+    let named = text.map(|text| {
+        signal::parse(text).ok_or_else(|| Error::rule(format!("unknown signal {text:?}")))
+    });
+    let named = named.transpose()?;
     let (dir, record) = world.store.find(id)?;
+    let number = named.unwrap_or_else(|| own(&record, world));
     if all && !record.cgroup.is_empty() {
         // Also what outlived the first process.
         return record.cgroup.kill(number);
@@ -40,4 +46,19 @@ pub fn kill(id: &str, text: &str, all: bool, world: &World) -> Result<()> {
         record.cgroup.thaw()?;
     }
     Ok(())
+}
+
+/// SPEC: config.md §Annotations: `org.opencontainers.image.stopSignal` is what should be sent to
+/// kill the container.
+///
+/// DIFFERS: runc and crun send TERM.
+fn own(record: &Record, world: &World) -> i32 {
+    let Some(text) = record.annotations.get(STOP_SIGNAL).filter(|text| !text.is_empty()) else {
+        return libc::SIGTERM;
+    };
+    signal::parse(text).unwrap_or_else(|| {
+        let why = format!("annotation {STOP_SIGNAL}: unknown signal {text:?}: TERM is sent");
+        world.log.line(Level::Warning, &why);
+        libc::SIGTERM
+    })
 }

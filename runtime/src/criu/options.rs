@@ -222,8 +222,9 @@ fn opened(path: &Path) -> Result<OwnedFd> {
 /// The annotation that names a file of criu's options.
 const CONFIG: &str = "org.criu.config";
 const CONFIG_DIRECTORY: &str = "/etc/criu/";
-/// What distributions and administrators know.
+/// What distributions and administrators know: runc's, and where there is none of that, crun's.
 const CONFIG_DEFAULT: &str = "/etc/criu/runc.conf";
+const CONFIG_OTHER: &str = "/etc/criu/crun.conf";
 
 /// The configuration file for criu, whose words count more than ours.
 ///
@@ -233,7 +234,11 @@ pub fn config_file(
     annotations: &std::collections::BTreeMap<String, String>,
 ) -> Result<Option<String>> {
     let file = match annotations.get(CONFIG).map(String::as_str) {
-        None => return Ok(Some(CONFIG_DEFAULT.to_owned())),
+        None => {
+            let there = |file: &&str| Path::new(file).exists();
+            let found = [CONFIG_DEFAULT, CONFIG_OTHER].into_iter().find(there);
+            return Ok(Some(found.unwrap_or(CONFIG_DEFAULT).to_owned()));
+        }
         Some("") => return Ok(None),
         Some(file) => file,
     };
@@ -272,7 +277,8 @@ mod tests {
             let pair = file.map(|file| (CONFIG.to_owned(), file.to_owned()));
             config_file(&pair.into_iter().collect())
         };
-        assert_eq!(of(None).unwrap().as_deref(), Some(CONFIG_DEFAULT));
+        let default = of(None).unwrap();
+        assert!([CONFIG_DEFAULT, CONFIG_OTHER].contains(&default.as_deref().unwrap()));
         assert_eq!(of(Some("")).unwrap(), None);
         assert_eq!(of(Some("/etc/criu/x")).unwrap().as_deref(), Some("/etc/criu/x"));
         for file in ["/tmp/x", "/etc/criu/../x", "x", "/etc/criux"] {

@@ -23,7 +23,7 @@
 //!   |  tells the agent                        |
 //!   |  <------------------------- Warning     |  (only if there is one)
 //!   |  <------------------------- Ready       |
-//!   |  rlimits, state.json                    |
+//!   |  rlimits, the state                      |
 //!   |  Go -----------------------------------> |  create: and a byte in exec.fifo
 //!   |                                         |  startContainer, seccomp
 //!   |  <- end of file: it executes            |

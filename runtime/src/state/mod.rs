@@ -1,4 +1,4 @@
-//! State on disk: ROOT/ID/state.json, and the process it speaks of.
+//! State on disk: ROOT/ID/status, and the process it speaks of.
 //!
 //! A pid alone is never trusted: start time and boot id go with it, and a
 //! signal goes to a pidfd that was compared first.
@@ -121,12 +121,14 @@ pub const MAKING: &str = "container is being created";
 
 /// Names of the files in a container's directory.
 pub mod file {
-    /// The [`super::Record`].
-    pub const STATE: &str = "state.json";
+    /// The [`super::Record`]. In crun's name, keys alike: scripts and its tests look for it.
+    pub const STATE: &str = "status";
     /// The config as it was at `create`.
     pub const CONFIG: &str = "config.json";
     /// The directory of the container's NOTIFY_SOCKET.
     pub const NOTIFY: &str = "notify";
+    /// There once an `exec` has brought CAP_SYS_PTRACE into a container that hadn't got it.
+    pub const WATCHED: &str = "watched";
     /// What `start` writes to; there while the container is only created.
     pub const START: &str = "exec.fifo";
     /// Its name while a created container is paused, so that no `start` writes to it.

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 /// A name in `linux.seccomp` that is no system call of this machine is an error.
 pub const KNOWN_CALLS: &str = "run.oci.seccomp_fail_unknown_syscall";
+/// What `kill` sends when no signal is named.
+pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
+
 /// Whether one that is on or off is on. As crun: whatever it says but 0.
 pub fn is_on(map: &BTreeMap<String, String>, name: &str) -> bool {
     map.get(name).is_some_and(|value| value != "0")
