@@ -424,7 +424,7 @@ mod tests {
     fn a_value_may_begin_with_a_dash() {
         assert!(shown("exec --cwd -x c true").contains("cwd: Some(\"-x\")"));
         assert!(shown("update --cpu-quota -1 c").contains("cpu_quota: Some(-1)"));
-        assert!(shown("kill c -9").contains("signal: \"-9\""));
+        assert!(shown("kill c -9").contains("signal: Some(\"-9\")"));
     }
 
     #[test]

@@ -67,6 +67,12 @@ struct Copy {
     cases: PathBuf,
 }
 
+/// What builds the program, for the end-to-end cases.
+const PROGRAM: [&str; 4] = ["build", "-q", "-p", "dhow-runtime"];
+
+/// What builds the unit tests.
+const UNITS: [&str; 6] = ["test", "-q", "-p", "dhow-runtime", "--lib", "--no-run"];
+
 /// How many are at work side by side: what a mutant costs is one compiler's and one test's time.
 fn jobs() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -88,13 +94,14 @@ fn copies(number: usize) -> Vec<Copy> {
     // cargo: `Executable e2e.rs (PATH)`
     let path = said.rsplit_once('(').and_then(|(_, rest)| rest.split(')').next());
     first.cases = PathBuf::from(path.unwrap_or_else(|| panic!("{said}")));
+    // Whatever isn't ours is the same in all copies, and need not be built again for each.
+    assert!(first.builds(&PROGRAM) && first.builds(&UNITS), "the tree doesn't build as it is");
     let mut all = vec![first];
     for n in 1..number {
         let cases = all[0].cases.clone();
         let new = !folder().join(format!("target-{n}")).exists();
         let copy = Copy::new(n, cases);
         if new {
-            // What isn't ours is the same, and need not be built again.
             let ok = Command::new("cp").arg("-a").args([&all[0].target, &copy.target]).status();
             assert!(ok.unwrap().success());
         }
@@ -137,8 +144,11 @@ impl Copy {
     /// Builds what these tests run.
     fn build(&self, tests: &[String]) -> bool {
         let only_units = tests.iter().all(|test| clauses::unit(test).is_some());
-        let what: &[&str] = if only_units { &["test", "--lib", "--no-run"] } else { &["build"] };
-        self.succeeds(self.cargo(&[what, &["-q", "-p", "dhow-runtime"]].concat()))
+        self.builds(if only_units { &UNITS } else { &PROGRAM })
+    }
+
+    fn builds(&self, args: &[&str]) -> bool {
+        self.succeeds(self.cargo(args))
     }
 
     /// Whether these tests all pass; the first that doesn't says enough.
@@ -193,9 +203,7 @@ fn mutate(parts: &[String]) -> ExitCode {
     let share = tests.len().div_ceil(copies.len()).max(1);
     let whole = std::thread::scope(|s| {
         let shares = copies.iter().zip(tests.chunks(share).chain(std::iter::repeat(&[][..])));
-        let show = |(copy, own): (&Copy, &[String])| {
-            copy.build(&["a case".to_owned()]) && copy.passes(own)
-        };
+        let show = |(copy, own): (&Copy, &[String])| copy.builds(&PROGRAM) && copy.passes(own);
         let shown: Vec<_> = shares.map(|share| s.spawn(move || show(share))).collect();
         shown.into_iter().all(|one| one.join().unwrap())
     });
