@@ -8,6 +8,7 @@ mod exec;
 mod exit;
 mod files;
 mod flags;
+mod flags_cdi;
 mod flags_limits;
 mod flags_mounts;
 mod flags_spaces;

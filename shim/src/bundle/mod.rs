@@ -6,6 +6,7 @@
 //! paths are opened inside the root only, and nothing of it reaches annotations.
 
 mod block_io;
+pub mod cdi;
 mod command;
 pub(crate) mod copy_up;
 mod devices;
@@ -55,8 +56,15 @@ pub fn prepare(host: &Host, record: &Record) -> Result<Shares> {
     let spec = assemble(host, record, &root, &shares, sources)?;
     let bundle = host.paths.bundle(&record.id);
     make_dir(&bundle)?;
-    let bytes = serde_json::to_vec(&spec)
-        .map_err(|e| Error::io("encode", &bundle.join("config.json"), e))?;
+    let encode = |e| Error::io("encode", &bundle.join("config.json"), e);
+    let bytes = if record.host_config.device_requests.is_some() {
+        let mut config = serde_json::to_value(&spec).map_err(encode)?;
+        cdi::inject(record, &mut config)?;
+        serde_json::to_vec(&config)
+    } else {
+        serde_json::to_vec(&spec)
+    };
+    let bytes = bytes.map_err(encode)?;
     write_atomic(&bundle.join("config.json"), &bytes, Sync::No)?;
     Ok(shares)
 }

@@ -8,7 +8,7 @@ mod support;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use dhow_image::config::RunConfig;
@@ -135,6 +135,7 @@ fn record(
     let mut config = merged(&intent, image, request.image)?;
     let mut host_config = intent.host_config.clone();
     joined(host, &mut host_config)?;
+    let cdi_dirs = devices(host, &host_config)?;
     host_config.binds = binds(&intent.volumes);
     if host_config.init.is_none() && host.settings.daemon()?.init {
         host_config.init = Some(true);
@@ -178,6 +179,7 @@ fn record(
         config,
         host_config,
         mounts: points,
+        cdi_dirs,
         detach_keys: flags.detach_keys.clone(),
     })
 }
@@ -190,6 +192,17 @@ fn joined(host: &Host, config: &mut HostConfig) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where the files of CDI devices lie, when some are asked for; all of those are there.
+fn devices(host: &Host, config: &HostConfig) -> Result<Vec<PathBuf>> {
+    let Some(requests) = config.device_requests.as_deref() else { return Ok(Vec::new()) };
+    let mut directories = host.settings.daemon()?.cdi_spec_dirs.clone();
+    if directories.is_empty() {
+        directories = crate::bundle::cdi::DIRECTORIES.map(PathBuf::from).into();
+    }
+    crate::bundle::cdi::check(&directories, requests)?;
+    Ok(directories)
 }
 
 /// The image's config under the user's, by docker's rules. The image is hostile input.

@@ -15,9 +15,6 @@ const GROUPS: &str = "/sys/fs/cgroup";
 /// Takes out of `host` what can't be; the lines that say so.
 pub fn discard(host: &mut HostConfig) -> Result<Vec<String>> {
     let mut told = Vec::new();
-    if host.device_requests.is_some() {
-        return Err(Error::conflict("--gpus and CDI names of --device are not in this version"));
-    }
     if !host.storage_opt.is_empty() {
         return Err(Error::conflict("--storage-opt size= is not in this version"));
     }

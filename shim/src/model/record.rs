@@ -1,5 +1,7 @@
 //! container.json: what a container was made to be.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,9 @@ pub struct Record {
     pub host_config: HostConfig,
     /// Binds, volumes and tmpfs with their sources settled.
     pub mounts: Vec<MountPoint>,
+    /// Where the files of the devices asked for by CDI name lie.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cdi_dirs: Vec<PathBuf>,
     /// Keys that leave the container, as typed; unset means ctrl-p,ctrl-q.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detach_keys: Option<String>,

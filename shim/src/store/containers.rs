@@ -339,7 +339,7 @@ pub fn check_name(name: &str) -> Result<()> {
     if super::is_name(name) {
         return Ok(());
     }
-    Err(Error::usage(format!(
+    Err(Error::conflict(format!(
         "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
     )))
 }
@@ -362,6 +362,7 @@ mod tests {
             config: Config::default(),
             host_config: HostConfig { auto_remove: true, ..HostConfig::default() },
             mounts: vec![],
+            cdi_dirs: vec![],
             detach_keys: None,
         }
     }
