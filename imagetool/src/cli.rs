@@ -111,6 +111,9 @@ pub struct RegistryFlags {
     /// A folder of HOST/*.crt, *.cert, *.key beside /etc/docker/certs.d
     #[arg(long, value_name = "DIR")]
     pub cert_dir: Option<PathBuf>,
+    /// Ask this mirror of Docker Hub first
+    #[arg(long, value_name = "URL")]
+    pub mirror: Vec<String>,
     /// Let this host of another domain give tokens for our password
     #[arg(long, value_name = "HOST")]
     pub trust_realm: Vec<String>,

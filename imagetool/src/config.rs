@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::digest::DiffId;
 use crate::error::{Error, Result};
 use crate::manifest::MAX_LAYERS;
+use crate::platform::Platform;
 
 /// An image's config document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -154,6 +155,16 @@ pub struct History {
 }
 
 impl ImageConfig {
+    /// What it runs on.
+    pub fn platform(&self) -> Platform {
+        Platform {
+            architecture: self.architecture.clone(),
+            os: self.os.clone(),
+            variant: self.variant.clone(),
+            os_version: String::new(),
+        }
+    }
+
     /// Reads a config; `what` names it in errors.
     pub fn parse(bytes: &[u8], what: &str) -> Result<Self> {
         let config: Self = serde_json::from_slice(bytes).map_err(|e| Error::invalid(what, e))?;

@@ -136,6 +136,8 @@ impl Context {
             proxy: self.environment.proxy.clone(),
             keyring: Keyring { files, fixed },
             trusted_realms: flags.trust_realm.clone(),
+            mirrors: flags.mirror.clone(),
+            insecure_hosts: Vec::new(),
         })
     }
 

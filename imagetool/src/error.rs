@@ -116,6 +116,8 @@ pub enum Error {
         /// What is there is a directory.
         directory: bool,
     },
+    /// The state of things forbids it; docker's words where scripts look for them.
+    Conflict(String),
     /// The thing is used by something else.
     InUse {
         /// `image`, `layer`.
@@ -197,6 +199,10 @@ impl fmt::Display for Error {
             Self::Io { action, path, source } => {
                 write!(f, "cannot {action} {}: {}", path.display(), reason(source))
             }
+            // docker's words, which scripts look for.
+            Self::Usage { what: "reference", input, why } => {
+                write!(f, "invalid reference format: {why} (in {input:?})")
+            }
             Self::Usage { what, input, why } => write!(f, "invalid {what} {input:?}: {why}"),
             Self::NotFound { what, name, hint } if hint.is_empty() => {
                 write!(f, "no such {what}: {name}")
@@ -236,6 +242,7 @@ impl fmt::Display for Error {
             Self::Overwrite { path, directory: false } => {
                 write!(f, "cannot overwrite non-directory {} with directory", show(path))
             }
+            Self::Conflict(text) => f.write_str(text),
             Self::InUse { what, name, by } => write!(f, "{what} {name} is used by {by}"),
         }
     }

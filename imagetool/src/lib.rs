@@ -7,6 +7,7 @@ pub mod config;
 pub mod copy;
 pub mod digest;
 pub mod error;
+pub mod history;
 pub mod import;
 pub mod layer;
 pub mod manifest;

@@ -24,11 +24,29 @@ pub struct Platform {
     pub os_version: String,
 }
 
+/// What stands alone as an operating system, and as an architecture.
+const SYSTEMS: [&str; 5] = ["darwin", "freebsd", "netbsd", "openbsd", "windows"];
+const ARCHITECTURES: [&str; 14] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
+    "ppc64le", "riscv64", "s390x", "wasm",
+];
+
 impl Platform {
     /// The platform this program was built for.
     pub fn host() -> Self {
         let (architecture, variant) = normal(std::env::consts::ARCH, "");
         Self { architecture, os: "linux".into(), variant, os_version: String::new() }
+    }
+
+    /// Whether this machine's processor runs what was made for it, without an emulator.
+    pub fn runs_here(&self) -> bool {
+        let host = Self::host();
+        let (arch, _) = normal(&self.architecture, "");
+        let older = matches!(
+            (host.architecture.as_str(), arch.as_str()),
+            ("amd64", "386") | ("arm64", "arm")
+        );
+        self.os == host.os && (arch == host.architecture || older)
     }
 
     /// How well something made for `self` runs on `wanted`: 0 is exact, `None` not at all.
@@ -93,7 +111,17 @@ impl FromStr for Platform {
         }
         let (os, arch, variant) = match parts[..] {
             ["linux"] => return Ok(Self::host()),
-            [arch] => ("linux", arch, ""),
+            [os] if SYSTEMS.contains(&os) => {
+                return Ok(Self { os: os.into(), ..Self::host() });
+            }
+            [arch] if ARCHITECTURES.contains(&normal(arch, "").0.as_str()) => ("linux", arch, ""),
+            [_] => {
+                return Err(Error::usage(
+                    "platform",
+                    s,
+                    "unknown operating system or architecture",
+                ));
+            }
             [os, arch] => (os, arch, ""),
             [os, arch, variant] => (os, arch, variant),
             _ => return Err(Error::usage("platform", s, "write OS/ARCH[/VARIANT]")),
@@ -127,8 +155,15 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_here() {
+        assert!(Platform::host().runs_here());
+        assert!(!"s390x".parse::<Platform>().unwrap().runs_here());
+        assert!(!"windows".parse::<Platform>().unwrap().runs_here());
+    }
+
+    #[test]
     fn nonsense_is_refused() {
-        for bad in ["", "/", "linux/", "a/b/c/d", "linux/am d64"] {
+        for bad in ["", "/", "linux/", "a/b/c/d", "linux/am d64", "bogus"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }
     }

@@ -162,7 +162,8 @@ fn parse(input: &str) -> Result<Reference, String> {
     }
     let (domain, path) = split_domain(name);
     if path.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err("the repository name must be lower case".into());
+        let library = if domain == HUB && !path.contains('/') { "library/" } else { "" };
+        return Err(format!("repository name ({library}{path}) must be lowercase"));
     }
     if !valid_domain(domain) {
         return Err("the registry's name is malformed".into());

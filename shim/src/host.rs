@@ -112,11 +112,14 @@ impl Host {
     }
 
     /// How registries are spoken to: logins of docker's and podman's files, proxies of the environment.
-    pub fn registry(&self) -> registry::Settings {
+    pub fn registry(&self) -> Result<registry::Settings> {
         let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let docker = self.settings.client_file().map(Path::to_path_buf);
         let trusted = std::env::var("DHOW_TRUST_REALM").unwrap_or_default();
-        registry::Settings {
+        let daemon = self.settings.daemon()?;
+        Ok(registry::Settings {
+            mirrors: daemon.registry_mirrors.clone(),
+            insecure_hosts: daemon.insecure_registries.clone(),
             cert_dirs: vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()],
             ca_file: var("SSL_CERT_FILE"),
             ca_dir: var("SSL_CERT_DIR"),
@@ -127,7 +130,7 @@ impl Host {
             },
             trusted_realms: trusted.split_whitespace().map(str::to_owned).collect(),
             ..registry::Settings::default()
-        }
+        })
     }
 }
 

@@ -24,6 +24,7 @@ mod limits;
 mod login;
 mod logs;
 mod peers;
+mod registries;
 mod restart;
 mod streams;
 mod terminal;

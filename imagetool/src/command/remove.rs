@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use clap::Args;
 use dhow_image::Result;
 use dhow_image::digest::ChainId;
+use dhow_image::store::{Removal, Users};
 use serde_json::json;
 
 use crate::context::Context;
@@ -29,8 +30,10 @@ impl Remove {
         let in_use = self.in_use.iter().map(|c| c.parse());
         let in_use: HashSet<ChainId> = in_use.collect::<Result<_>>()?;
         let store = cx.store()?;
+        let users = Users::default();
         for needle in &self.images {
-            let removed = store.remove(needle, self.force, &in_use)?;
+            let how = Removal { force: self.force, users: &users, in_use: &in_use };
+            let removed = store.remove(needle, how)?;
             if cx.json {
                 cx.print_json(&json!({
                     "untagged": removed.untagged,

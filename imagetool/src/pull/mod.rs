@@ -45,10 +45,13 @@ pub struct Pulled {
     pub config_digest: Digest,
     /// Whether the name led to another image before, or to none.
     pub changed: bool,
+    /// What the image says it runs on.
+    pub platform: Platform,
 }
 
 /// An image about to be pulled: its documents are read, its layers not yet.
 struct Plan {
+    platform: Platform,
     root: Digest,
     at: Descriptor,
     bytes: Vec<u8>,
@@ -65,6 +68,18 @@ pub fn pull(
     pull_as(store, reference, None, options, progress)
 }
 
+/// The tags of a repository, in the registry's order.
+pub fn tags(reference: &Reference, settings: &Settings) -> Result<Vec<String>> {
+    Client::new(settings, reference, Access::Pull)?.tags().map_err(|e| match e {
+        Error::Registry { status: 404, message, .. } => Error::NotFound {
+            what: "repository",
+            name: reference.familiar_name(),
+            hint: format!("{} says: {message}", reference.domain()),
+        },
+        other => other,
+    })
+}
+
 /// Pulls an image into the store under another name.
 pub fn pull_as(
     store: &Store,
@@ -74,16 +89,43 @@ pub fn pull_as(
     progress: &dyn Progress,
 ) -> Result<Pulled> {
     let reference = reference.clone().tagged();
+    let mirrors =
+        if reference.domain() == "docker.io" { &options.settings.mirrors[..] } else { &[] };
+    for mirror in mirrors {
+        let tried = Client::of_mirror(&options.settings, mirror, &reference)
+            .and_then(|client| from(store, &client, &reference, name, options, progress));
+        match tried {
+            // A full disk is full for the next place, too, and a wrong setting stays wrong.
+            Err(e) if !matches!(e, Error::Io { .. } | Error::Usage { .. }) => {
+                progress.message(&format!("mirror {mirror}: {e}; asking the next place"));
+            }
+            done => return done,
+        }
+    }
     let client = Client::new(&options.settings, &reference, Access::Pull)?;
-    let plan = plan(&client, &reference, options.platform.as_ref())?;
+    from(store, &client, &reference, name, options, progress)
+}
+
+/// Pulls from one place.
+fn from(
+    store: &Store,
+    client: &Client,
+    reference: &Reference,
+    name: Option<&Reference>,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Pulled> {
+    let mut plan = plan(client, reference, options.platform.as_ref())?;
     let lease = store.lease()?;
     let blobs = plan.manifest.layers.iter().chain([&plan.manifest.config, &plan.at]);
     lease.hold(blobs.map(|b| &b.digest))?;
-    let diff_ids = config(&client, &lease, &plan)?;
+    let config = config(client, &lease, &plan)?;
+    plan.platform = config.platform();
+    let diff_ids = config.rootfs.diff_ids;
     let chain = Digest::chain(&diff_ids);
     lease.hold(&chain)?;
     let pull = Pull {
-        client: &client,
+        client,
         lease: &lease,
         layers: Layers::open(store.root()),
         unpack: options.unpack,
@@ -101,7 +143,7 @@ pub fn pull_as(
     }
     let synced = !steps.is_empty();
     pull.layers.commit_all(steps)?;
-    publish(&lease, &reference, name, &plan, synced)
+    publish(&lease, reference, name, &plan, synced)
 }
 
 /// The entry in the index, and what it says about what was there before.
@@ -126,6 +168,7 @@ fn publish(
         manifest: plan.at.clone(),
         config_digest: plan.manifest.config.digest.clone(),
         changed: before.is_none_or(|b| b.root.digest != plan.at.digest),
+        platform: plan.platform.clone(),
     })
 }
 
@@ -150,11 +193,11 @@ fn plan(client: &Client, reference: &Reference, platform: Option<&Platform>) -> 
         }
     };
     let at = Descriptor::new(&manifest.media_type, at.digest, at.size);
-    Ok(Plan { root, at, bytes, manifest })
+    Ok(Plan { platform: Platform::default(), root, at, bytes, manifest })
 }
 
-/// Gets the image's config; its diff ids, one a layer.
-fn config(client: &Client, lease: &Lease, plan: &Plan) -> Result<Vec<DiffId>> {
+/// Gets the image's config, with one diff id a layer.
+fn config(client: &Client, lease: &Lease, plan: &Plan) -> Result<ImageConfig> {
     let blob = &plan.manifest.config;
     let what = format!("image config {}", blob.digest);
     if !manifest::is_image_config(&blob.media_type) {
@@ -177,13 +220,14 @@ fn config(client: &Client, lease: &Lease, plan: &Plan) -> Result<Vec<DiffId>> {
         lease.put_as(&blob.digest, &bytes)?;
         bytes
     };
-    let diff_ids = ImageConfig::parse(&bytes, &what)?.rootfs.diff_ids;
+    let config = ImageConfig::parse(&bytes, &what)?;
+    let diff_ids = &config.rootfs.diff_ids;
     let layers = plan.manifest.layers.len();
     if diff_ids.len() != layers {
         let why = format!("it names {} layers, the manifest {layers}", diff_ids.len());
         return Err(Error::invalid(what, why));
     }
-    Ok(diff_ids)
+    Ok(config)
 }
 
 struct Pull<'a> {

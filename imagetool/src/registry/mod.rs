@@ -8,11 +8,14 @@ mod auth;
 mod blob;
 pub mod credentials;
 mod helper;
+mod insecure;
 mod logins;
 mod manifests;
 mod pinned;
 mod request;
 mod resolve;
+mod search;
+mod tags;
 mod tls;
 mod upload;
 mod url;
@@ -33,6 +36,7 @@ use crate::reference::Reference;
 pub use blob::BlobReader;
 pub use credentials::{Credentials, Keyring};
 pub use logins::{Kept, Logins, Server, verify};
+pub use search::{Found, search, split_term};
 pub use upload::{Open, Pushed};
 pub use ureq::Proxy;
 
@@ -53,6 +57,11 @@ pub struct Settings {
     pub proxy: Option<Proxy>,
     /// Who we are to whom.
     pub keyring: Keyring,
+    /// Mirrors of Docker Hub, as URLs: asked first and in order.
+    pub mirrors: Vec<String>,
+    /// Registries (`HOST[:PORT]`) and networks of them (`10.0.0.0/8`) whose certificates aren't
+    /// checked, and that may speak http.
+    pub insecure_hosts: Vec<String>,
     /// Hosts that may be sent a registry's password although their domain is another.
     pub trusted_realms: Vec<String>,
 }
@@ -96,15 +105,46 @@ impl Client {
 
     /// A client for a registry as a whole, to log in to it.
     pub(crate) fn of_host(settings: &Settings, domain: &str) -> Result<Self> {
-        let host = match domain {
-            "docker.io" => "registry-1.docker.io".to_owned(),
-            other => other.to_owned(),
-        };
+        let host = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
+        Self::at(settings, domain, host)
+    }
+
+    /// A client for a registry's index, to search it: Docker Hub's is another host.
+    pub(crate) fn of_index(settings: &Settings, domain: &str) -> Result<Self> {
+        let host = if domain == "docker.io" { "index.docker.io" } else { domain };
+        Ok(Self { login: false, ..Self::at(settings, domain, host)? })
+    }
+
+    /// A client for a mirror's copy of a repository of Docker Hub. The mirror is asked with the
+    /// credentials of its own host, if there are any: Hub's are not for it.
+    pub(crate) fn of_mirror(
+        settings: &Settings,
+        mirror: &str,
+        reference: &Reference,
+    ) -> Result<Self> {
+        let bad = || Error::usage("registry mirror", mirror, "write http://HOST or https://HOST");
+        let (scheme, rest) = mirror.trim_end_matches('/').split_once("://").ok_or_else(bad)?;
+        let host = rest.split('/').next().unwrap_or_default();
+        if host.is_empty() || !matches!(scheme, "http" | "https") || rest.contains(['@', '?', '#'])
+        {
+            return Err(bad());
+        }
+        let mut new = Self::at(settings, host, host)?;
+        new.base = OnceLock::from(format!("{scheme}://{rest}"));
+        new.scopes = Mutex::new(vec![format!("repository:{}:pull", reference.path())]);
+        reference.path().clone_into(&mut new.repository);
+        new.login = false;
+        Ok(new)
+    }
+
+    fn at(settings: &Settings, domain: &str, host: &str) -> Result<Self> {
+        let mut settings = settings.clone();
+        settings.insecure |= insecure::named(&settings.insecure_hosts, host);
         Ok(Self {
-            settings: settings.clone(),
-            agent: agent(settings, &host)?,
+            agent: agent(&settings, host)?,
+            settings,
             domain: domain.to_owned(),
-            host,
+            host: host.to_owned(),
             repository: String::new(),
             scopes: Mutex::default(),
             base: OnceLock::new(),

@@ -68,7 +68,14 @@ fn pick(images: Vec<Stored>, needle: &str, fits: impl Fn(&Stored) -> bool) -> Re
     if ids.len() > 1 {
         return Err(Error::Ambiguous { what: "image", name: needle.to_owned() });
     }
-    fitting.into_iter().next().ok_or_else(|| missing(needle))
+    // The same image under several manifests is one to whoever asks by id.
+    let mut all = fitting.into_iter();
+    let mut first = all.next().ok_or_else(|| missing(needle))?;
+    for other in all {
+        first.names.extend(other.names);
+        first.repo_digests.extend(other.repo_digests);
+    }
+    Ok(first)
 }
 
 fn missing(needle: &str) -> Error {

@@ -144,16 +144,12 @@ impl Store {
             &config_what,
         )?;
         let layers: u64 = manifest.layers.iter().fold(0, |n, l| n.saturating_add(l.size));
+        let platform = config.platform();
         Ok(Facts {
             manifest: Descriptor::new(&manifest.media_type, at.digest, at.size),
             config: manifest.config.digest,
             created: config.created,
-            platform: Platform {
-                architecture: config.architecture,
-                os: config.os,
-                variant: config.variant,
-                os_version: String::new(),
-            },
+            platform,
             diff_ids: config.rootfs.diff_ids,
             packed: layers,
             unpacked: None,

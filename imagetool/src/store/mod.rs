@@ -12,6 +12,7 @@ mod image;
 mod index;
 mod lease;
 mod names;
+mod removal;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -25,7 +26,7 @@ pub use blob::BlobWriter;
 pub use gc::Collected;
 pub use image::Stored;
 pub use lease::Lease;
-pub use names::Removed;
+pub use removal::{Removal, Removed, Users};
 
 /// How the names of files on their way into place begin.
 const BORN: &str = "file-";

@@ -1,7 +1,7 @@
 //! Verbs on images.
 
 use super::verbs::verbs;
-use crate::command::image::{import, inspect, load, ls, prune, pull, push, rm, save, tag};
+use crate::command::image::{history, import, inspect, load, ls, prune, pull, push, rm, save, tag};
 
 verbs! {
     /// Verbs that stand alone and in `image`.
@@ -18,6 +18,8 @@ verbs! {
         Load(load::Load),
         /// Make an image of a tar of files
         Import(import::Import),
+        /// Show how an image was made
+        History(history::History),
     }
 }
 

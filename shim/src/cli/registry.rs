@@ -1,7 +1,7 @@
 //! Verbs on registries, and lists of images there.
 
 use super::verbs::verbs;
-use crate::command::registry::{login, logout};
+use crate::command::registry::{login, logout, search};
 
 verbs! {
     /// Verbs that stand alone.
@@ -10,5 +10,7 @@ verbs! {
         Login(login::Login),
         /// Log out from a registry
         Logout(logout::Logout),
+        /// Look for images on Docker Hub, or in another registry
+        Search(search::Search),
     }
 }

@@ -2,7 +2,6 @@
 
 use dhow_image::manifest::{Descriptor, OCI_CONFIG, OCI_MANIFEST};
 use dhow_image::platform::Platform;
-use dhow_image::pull::Pulled;
 use dhow_image::reference::Reference;
 use dhow_image::snapshot::Layers;
 use dhow_image::store::{Store, Stored};
@@ -10,60 +9,12 @@ use serde_json::json;
 
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::options::{Flags, Pull};
-use crate::output::Output;
-use crate::output::progress::{Lines, Stream};
 
 /// The embedded image's name: a registry of its own that exists nowhere, so
 /// that nothing pulled can be mistaken for it.
 pub const HELLO: &str = "dhow.local/hello:latest";
 
 static LAYER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello.tar"));
-
-/// The image that `typed` names, pulled as `--pull` says.
-pub fn find_or_pull(
-    host: &Host,
-    typed: &str,
-    (flags, when): (&Flags, Pull),
-    out: &mut Output,
-) -> Result<Stored> {
-    let store = host.images()?;
-    if when != Pull::Always {
-        match find(store, typed, flags.platform.as_deref()) {
-            Err(e) if e.kind == Kind::NotFound => {}
-            other => return other,
-        }
-        if let Some(image) = hello(store, typed)? {
-            return Ok(image);
-        }
-    }
-    let reference = reference(typed)?;
-    if when == Pull::Never {
-        return Err(Error::not_found(format!(
-            "No such image: {}; --pull never keeps it from being pulled",
-            reference.familiar()
-        )));
-    }
-    if when == Pull::Missing && !flags.quiet {
-        out.note(&format!("Unable to find image '{}' locally", reference.familiar()));
-    }
-    let stream = if flags.quiet { Stream::Nowhere } else { Stream::Stderr };
-    let pulled = pull(host, &reference, flags.platform.as_deref(), stream)?;
-    store.find(&pulled.reference.to_string()).map_err(|e| Error::engine(e.to_string()))
-}
-
-/// docker's warning about an image that this machine's processor can't run by itself.
-pub fn mismatch(image: &Stored) -> Option<String> {
-    let host = Platform::host();
-    let other = !image.platform.architecture.is_empty() && image.platform.fits(&host).is_none();
-    other.then(|| {
-        format!(
-            "WARNING: The requested image's platform ({}) does not match the detected host platform \
-             ({host}) and no specific platform was requested",
-            image.platform
-        )
-    })
-}
 
 /// The image that `typed` names in the store, or dhow's own.
 pub fn local(store: &Store, typed: &str) -> Result<Stored> {
@@ -89,60 +40,31 @@ pub fn reference(typed: &str) -> Result<Reference> {
     Ok(reference.tagged())
 }
 
-fn find(store: &Store, typed: &str, platform: Option<&str>) -> Result<Stored> {
-    let image = store.find(typed).map_err(of_image)?;
-    if let Some(wanted) = platform.map(parse_platform).transpose()?
-        && image.platform.fits(&wanted).is_none()
-    {
-        return Err(Error::not_found(format!("No such image: {typed} for {wanted}")));
-    }
-    Ok(image)
-}
-
 /// An error of the image library, by kind.
 pub fn of_image(error: dhow_image::Error) -> Error {
+    if let dhow_image::Error::NotFound { what: "image", name, hint } = &error
+        && hint.is_empty()
+    {
+        return Error::not_found(format!("No such image: {}", tagged(name)));
+    }
     let kind = match &error {
         dhow_image::Error::NotFound { .. } => Kind::NotFound,
         dhow_image::Error::Usage { .. } => Kind::Usage,
-        dhow_image::Error::InUse { .. } | dhow_image::Error::Ambiguous { .. } => Kind::Conflict,
+        dhow_image::Error::InUse { .. }
+        | dhow_image::Error::Conflict(_)
+        | dhow_image::Error::Ambiguous { .. } => Kind::Conflict,
         _ => Kind::Engine,
     };
     Error::new(kind, error.to_string())
 }
 
-fn parse_platform(text: &str) -> Result<Platform> {
-    text.parse().map_err(|e: dhow_image::Error| Error::usage(e.to_string()))
-}
-
-/// Pulls `reference`, telling of it as docker does.
-pub fn pull(
-    host: &Host,
-    reference: &Reference,
-    platform: Option<&str>,
-    stream: Stream,
-) -> Result<Pulled> {
-    use dhow_image::progress::Progress;
-    let options = dhow_image::pull::Options {
-        platform: platform.map(parse_platform).transpose()?,
-        unpack: true,
-        settings: host.registry(),
-    };
-    let lines = Lines::new(stream);
-    let what = match (reference.tag(), reference.digest()) {
-        (_, Some(digest)) => digest.to_string(),
-        (tag, None) => tag.unwrap_or("latest").to_owned(),
-    };
-    let (path, domain) = (reference.path(), reference.domain());
-    let from = if domain == "docker.io" { path.to_owned() } else { format!("{domain}/{path}") };
-    lines.message(&format!("{what}: Pulling from {from}"));
-    let pulled =
-        dhow_image::pull::pull(host.images()?, reference, &options, &lines).map_err(of_image)?;
-    lines.message(&format!("Digest: {}", pulled.digest));
-    let (id, name) = (reference.familiar(), reference.familiar_name());
-    crate::events::of_image(&host.paths, "pull", &id, &name);
-    let status = if pulled.changed { "Downloaded newer image" } else { "Image is up to date" };
-    lines.message(&format!("Status: {status} for {}", reference.familiar()));
-    Ok(pulled)
+/// A name as docker tells it: with the tag that was meant. An id stays as it is.
+fn tagged(typed: &str) -> String {
+    let id = typed.starts_with("sha256:") || typed.len() == 64;
+    match Reference::parse_normal(typed) {
+        Ok(reference) if !id => reference.tagged().familiar(),
+        _ => typed.to_owned(),
+    }
 }
 
 /// The chain ids of an image's layers, all of them unpacked.

@@ -4,6 +4,8 @@
 mod image;
 mod mounts;
 mod naming;
+pub mod platform;
+pub mod pull;
 mod support;
 
 use std::io::Write;
@@ -20,7 +22,7 @@ use crate::model::{Healthcheck, HostConfig, ImageRef, Record};
 use crate::options::{Flags, Intent, env, health, rights};
 use crate::output::Output;
 
-pub use image::{HELLO, local, name_of, of_image, pull, reference};
+pub use image::{HELLO, local, name_of, of_image, reference};
 pub use naming::id as new_id;
 
 /// How long each step took, in microseconds.
@@ -62,12 +64,7 @@ pub fn make(
         out.note(&format!("WARNING: {line}"));
     }
     let began = Instant::now();
-    let found = image::find_or_pull(host, request.image, (flags, request.intent.pull), out)?;
-    if flags.platform.is_none()
-        && let Some(line) = image::mismatch(&found)
-    {
-        out.note(&line);
-    }
+    let found = pull::find_or_pull(host, request.image, (flags, request.intent.pull), out)?;
     let chain = image::layers(host, &found)?;
     let config = found.config(host.images()?).map_err(of_image)?;
     lap(steps, "image", began);

@@ -82,6 +82,15 @@ pub fn stamp(at: Timestamp) -> String {
     zoned.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
+/// Go's RFC 3339 in the machine's zone, `Z` where that is UTC.
+pub fn rfc3339(at: Timestamp) -> String {
+    let zoned = at.to_zoned(jiff::tz::TimeZone::system());
+    if zoned.offset() == jiff::tz::Offset::UTC {
+        return zoned.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    }
+    zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

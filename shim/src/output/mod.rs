@@ -2,6 +2,7 @@
 
 mod ask;
 pub mod file;
+pub mod glob;
 pub mod human;
 mod keys;
 mod listing;
@@ -21,6 +22,16 @@ pub use listing::{Column, Format, listing};
 pub use nearest::nearest;
 pub use pretty::{compact, pretty};
 pub use template::{Data, Template, quoted, text};
+
+/// At most `width` characters, the last of them an ellipsis if there were more.
+pub fn ellipsis(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
 
 /// Asks on the terminal; anything but yes is no.
 pub fn confirm(out: &mut Output, warning: &str) -> bool {

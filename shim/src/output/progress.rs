@@ -20,9 +20,49 @@ pub enum Stream {
     Nowhere,
 }
 
+/// What is going on, for docker's words about a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Layers come.
+    Pull,
+    /// Layers go; the neighbour they may be mounted from.
+    Push(Option<String>),
+    /// Layers come out of an archive: nothing is said of each.
+    Load,
+}
+
+impl Act {
+    /// A layer is begun.
+    fn begun(&self, what: &str) -> Option<String> {
+        match self {
+            Self::Pull if what == "pulling" => Some("Pulling fs layer".into()),
+            Self::Push(_) => Some("Preparing".into()),
+            Self::Pull | Self::Load => None,
+        }
+    }
+
+    /// What came of it, as the library says it.
+    fn ended(&self, how: &str) -> Vec<String> {
+        match (self, how) {
+            (Self::Load, _) => Vec::new(),
+            (Self::Pull, "already there") => vec!["Already exists".into()],
+            (Self::Pull, "pulled and unpacked") => {
+                vec!["Download complete".into(), "Pull complete".into()]
+            }
+            (Self::Pull, "pulled") => vec!["Download complete".into()],
+            (Self::Pull, "unpacked") => vec!["Pull complete".into()],
+            (Self::Push(_), "already there") => vec!["Layer already exists".into()],
+            (Self::Push(Some(from)), "mounted") => vec![format!("Mounted from {from}")],
+            (Self::Push(_), "pushed") => vec!["Pushed".into()],
+            (_, other) => vec![other.to_owned()],
+        }
+    }
+}
+
 /// Prints the progress of an act.
 pub struct Lines {
     stream: Stream,
+    act: Act,
     terminal: bool,
     state: Mutex<State>,
 }
@@ -34,17 +74,18 @@ struct State {
     read: u64,
     open: usize,
     drawn: Option<Instant>,
+    heading: Option<String>,
 }
 
 impl Lines {
     /// Lines on `stream`.
-    pub fn new(stream: Stream) -> Self {
+    pub fn new(stream: Stream, act: Act) -> Self {
         let terminal = match stream {
             Stream::Stdout => std::io::stdout().is_terminal(),
             Stream::Stderr => std::io::stderr().is_terminal(),
             Stream::Nowhere => false,
         };
-        Self { stream, terminal, state: Mutex::default() }
+        Self { stream, act, terminal, state: Mutex::default() }
     }
 
     fn with(&self, act: impl FnOnce(&mut State)) {
@@ -62,7 +103,15 @@ impl Lines {
         };
     }
 
+    /// A line to be told before the next one, and not at all if there is none.
+    pub fn heading(&self, text: String) {
+        self.with(|state| state.heading = Some(text));
+    }
+
     fn line(&self, state: &mut State, line: &str) {
+        if let Some(heading) = state.heading.take() {
+            self.line(state, &heading);
+        }
         if state.drawn.take().is_some() {
             self.put("\r\x1b[K");
         }
@@ -84,8 +133,11 @@ impl Lines {
 }
 
 impl Progress for Lines {
-    fn start(&self, _id: &str, _what: &str, total: Option<u64>) {
+    fn start(&self, id: &str, what: &str, total: Option<u64>) {
         self.with(|state| {
+            if let Some(words) = self.act.begun(what) {
+                self.line(state, &format!("{}: {words}", short(id)));
+            }
             state.open += 1;
             state.total = state.total.saturating_add(total.unwrap_or(0));
             state.sized |= total.is_some();
@@ -103,7 +155,9 @@ impl Progress for Lines {
     fn done(&self, id: &str, how: &str) {
         self.with(|state| {
             state.open = state.open.saturating_sub(1);
-            self.line(state, &format!("{}: {how}", short(id)));
+            for words in self.act.ended(how) {
+                self.line(state, &format!("{}: {words}", short(id)));
+            }
         });
     }
 

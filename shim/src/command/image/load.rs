@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::of_image;
 use crate::output::Output;
-use crate::output::progress::{Lines, Stream};
+use crate::output::progress::{Act, Lines, Stream};
 
 /// Read images from a tar
 #[derive(Debug, Args)]
@@ -47,7 +47,8 @@ impl Load {
             None => File::Std,
         };
         let store = host.images()?;
-        let lines = Lines::new(if self.quiet { Stream::Nowhere } else { Stream::Stderr });
+        let lines =
+            Lines::new(if self.quiet { Stream::Nowhere } else { Stream::Stderr }, Act::Load);
         let progress: &dyn Progress = &lines;
         let sink = Keep::new(store, true).map_err(of_image)?;
         let mut loaded = Vec::new();

@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::of_image;
+use crate::making::{local, of_image};
+use crate::options::filters::Filters;
 use crate::options::time::moment;
-use crate::output::{Column, Format, Output, human, listing};
+use crate::output::{Column, Format, Output, glob, human, listing};
 
 /// List images
 #[derive(Debug, Args)]
@@ -47,7 +48,14 @@ const COLUMNS: [Column; 5] = [
     ("SIZE", "Size"),
 ];
 
-const MORE: [Column; 2] = [("DIGEST", "Digest"), ("CREATED AT", "CreatedAt")];
+const MORE: [Column; 6] = [
+    ("DIGEST", "Digest"),
+    ("CREATED AT", "CreatedAt"),
+    ("CONTAINERS", "Containers"),
+    ("SHARED SIZE", "SharedSize"),
+    ("UNIQUE SIZE", "UniqueSize"),
+    ("SIZE", "VirtualSize"),
+];
 
 /// One line: an image under one of its names.
 struct Row<'a> {
@@ -63,29 +71,33 @@ impl Ls {
     }
 
     fn text(&self, host: &Host) -> Result<String> {
-        let format = Format::of(self.format.as_deref(), self.quiet)?;
+        let chosen = self.chosen(host)?;
+        let format = Format::of(chosen.as_deref(), self.quiet)?;
         let store = host.images()?;
         let mut images = store.images().map_err(of_image)?;
         images.sort_by_key(|i| std::cmp::Reverse(created(i)));
-        let mut filters = Filters::parse(&self.filter, store)?;
-        filters.references.extend(self.name.clone());
+        let wanted = Wanted::parse(&self.filter, self.name.as_deref(), store)?;
         let mut rows = Vec::new();
         for image in &images {
-            if !filters.fits(store, image)? {
+            if !wanted.fits(store, image)? {
                 continue;
             }
-            let names = image.names.iter().filter(|n| filters.named(n));
-            rows.extend(names.map(|name| Row { image, name: Some(name) }));
-            if image.names.is_empty() && filters.references.is_empty() {
+            let mut names: Vec<&Reference> = Vec::new();
+            for name in &image.names {
+                if wanted.named(name)? {
+                    names.push(name);
+                }
+            }
+            names.sort();
+            rows.extend(names.into_iter().map(|name| Row { image, name: Some(name) }));
+            if image.names.is_empty() && wanted.references.is_empty() {
                 rows.push(Row { image, name: None });
             }
         }
         let now = Timestamp::now();
-        let mut shown: Vec<Map<String, Value>> = rows.iter().map(|r| self.row(r, now)).collect();
-        if format == Format::Quiet {
-            let mut seen = std::collections::HashSet::new();
-            shown.retain(|row| seen.insert(row["ID"].to_string()));
-        }
+        let digests = self.digests || chosen.is_some_and(|f| f.contains(".Digest"));
+        let shown: Vec<Map<String, Value>> =
+            rows.iter().map(|r| self.row(r, now, digests)).collect();
         let mut columns = COLUMNS.to_vec();
         if self.digests {
             columns.insert(2, ("DIGEST", "Digest"));
@@ -93,13 +105,32 @@ impl Ls {
         listing(&shown, &format, &columns, &[&COLUMNS[..], &MORE[..]].concat(), "ID")
     }
 
-    fn row(&self, row: &Row, now: Timestamp) -> Map<String, Value> {
+    /// The format that counts: typed, or config.json's where a table would be printed.
+    fn chosen(&self, host: &Host) -> Result<Option<String>> {
+        let raw = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\n\
+            created_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
+        Ok(match self.format.as_deref() {
+            Some("raw") if self.quiet => Some("image_id: {{.ID}}".to_owned()),
+            Some("raw") => Some(raw.to_owned()),
+            Some(table) if self.digests && table.starts_with("table ") => {
+                let whole = if table.contains(".Digest") { "" } else { "\t{{.Digest}}" };
+                Some(format!("{table}{whole}"))
+            }
+            Some(typed) if !typed.is_empty() => Some(typed.to_owned()),
+            _ if self.quiet => None,
+            _ => host.settings.client()?.images_format.clone().filter(|f| !f.is_empty()),
+        })
+    }
+
+    fn row(&self, row: &Row, now: Timestamp, digests: bool) -> Map<String, Value> {
         const NONE: &str = "<none>";
         let image = row.image;
         let id = image.id();
         let at = created(image);
         let digest =
             image.repo_digests.iter().find(|d| row.name.is_none_or(|n| n.name() == d.name()));
+        // As docker: a tag's digest is told only where it is asked for.
+        let digest = digest.filter(|_| digests || row.name.is_none());
         let digest = digest.and_then(|d| d.digest()).map(ToString::to_string);
         let of_digest = || image.repo_digests.first().map(Reference::familiar_name);
         let repository = row.name.map(Reference::familiar_name).or_else(of_digest);
@@ -115,7 +146,7 @@ impl Ls {
             ("Size", human::short_size(image.size).into()),
             ("Tag", or_none(row.name.and_then(Reference::tag).map(str::to_owned))),
             ("UniqueSize", "N/A".into()),
-            ("VirtualSize", human::short_size(image.size).into()),
+            ("VirtualSize", human::size(image.size).into()),
         ];
         fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
     }
@@ -125,120 +156,64 @@ fn created(image: &Stored) -> Timestamp {
     image.created.as_deref().and_then(|text| text.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// `--filter`, parsed: every key must fit, references are alternatives.
-#[derive(Default)]
-struct Filters {
+/// `--filter`, with the images it names found: every key must fit, references are alternatives.
+struct Wanted {
+    filters: Filters,
     dangling: Option<bool>,
-    labels: Vec<String>,
     references: Vec<String>,
     before: Option<Timestamp>,
     since: Option<Timestamp>,
 }
 
-impl Filters {
-    fn parse(typed: &[String], store: &Store) -> Result<Self> {
-        let mut filters = Self::default();
-        for text in typed {
-            let (key, value) = text
-                .split_once('=')
-                .ok_or_else(|| Error::usage(format!("--filter \"{text}\": write KEY=VALUE")))?;
-            let find = || store.find(value).map(|i| created(&i)).map_err(of_image);
-            match key {
-                "dangling" => {
-                    let on = crate::cli::switch(value)
-                        .map_err(|e| Error::usage(format!("--filter \"{text}\": {e}")))?;
-                    filters.dangling = Some(on);
-                }
-                "label" => filters.labels.push(value.to_owned()),
-                "reference" => filters.references.push(value.to_owned()),
-                "before" => filters.before = Some(find()?),
-                "since" => filters.since = Some(find()?),
-                "until" => {
-                    filters.before = Some(moment("--filter until", value, Timestamp::now())?);
-                }
-                other => {
-                    return Err(Error::usage(format!(
-                        "invalid filter '{other}'; use dangling, label, reference, before, since or until"
-                    )));
-                }
-            }
+impl Wanted {
+    fn parse(typed: &[String], name: Option<&str>, store: &Store) -> Result<Self> {
+        let known = ["dangling", "label", "reference", "before", "since", "until"];
+        let filters = Filters::parse(typed, &known)?;
+        let time = |needle: &String| local(store, needle).map(|i| created(&i));
+        let times = |key| filters.values(key).iter().map(time).collect::<Result<Vec<_>>>();
+        let (mut before, since) = (times("before")?, times("since")?);
+        for text in filters.values("until") {
+            before.push(moment("--filter until", text, Timestamp::now())?);
         }
-        Ok(filters)
+        let mut references = filters.values("reference").to_vec();
+        references.extend(name.map(str::to_owned));
+        let (before, since) = (before.into_iter().min(), since.into_iter().max());
+        Ok(Self { dangling: filters.switch("dangling")?, filters, references, before, since })
     }
 
     fn fits(&self, store: &Store, image: &Stored) -> Result<bool> {
         let at = created(image);
-        if self.dangling.is_some_and(|wanted| wanted != image.names.is_empty())
+        let nameless = image.names.is_empty();
+        // As docker: what is known by its digest alone is neither dangling nor not.
+        let hidden = match self.dangling {
+            Some(true) => !nameless,
+            Some(false) => nameless && image.repo_digests.is_empty(),
+            None => false,
+        };
+        if hidden
             || self.before.is_some_and(|before| at >= before)
             || self.since.is_some_and(|since| at <= since)
         {
             return Ok(false);
         }
-        if self.labels.is_empty() {
+        if !self.filters.has("label") {
             return Ok(true);
         }
         let labels = image.config(store).map_err(of_image)?.config.labels;
-        Ok(self.labels.iter().all(|wanted| match wanted.split_once('=') {
-            Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
-            None => labels.contains_key(wanted),
-        }))
+        Ok(self.filters.labels("label", &labels))
     }
 
-    fn named(&self, name: &Reference) -> bool {
-        let fits = |pattern: &String| {
-            let tagged = pattern.rsplit('/').next().is_some_and(|last| last.contains(':'));
-            let texts = if tagged {
-                [name.familiar(), name.to_string()]
-            } else {
-                [name.familiar_name(), name.name()]
-            };
-            texts.iter().any(|text| matches(pattern.as_bytes(), text.as_bytes()))
-        };
-        self.references.is_empty() || self.references.iter().any(fits)
-    }
-}
-
-/// Shell patterns: `*` and `?` stop at a slash, as Go's path.Match.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star = None;
-    while t < text.len() {
-        if p < pattern.len() && pattern[p] == b'*' {
-            star = Some((p, t));
-            p += 1;
-        } else if p < pattern.len()
-            && (pattern[p] == text[t] || pattern[p] == b'?' && text[t] != b'/')
-        {
-            p += 1;
-            t += 1;
-        } else if let Some((at, from)) = star.filter(|(_, from)| text[*from] != b'/') {
-            star = Some((at, from + 1));
-            p = at + 1;
-            t = from + 1;
-        } else {
-            return false;
+    fn named(&self, name: &Reference) -> Result<bool> {
+        let mut fits = self.references.is_empty();
+        for pattern in &self.references {
+            // DIFFERS: the full name is looked at, too: docker.io/library/busybox.
+            let texts = [name.familiar(), name.familiar_name(), name.to_string(), name.name()];
+            for text in texts {
+                fits |= glob::matches(pattern, &text).map_err(|glob::Malformed| {
+                    Error::usage(format!("syntax error in pattern \"{pattern}\""))
+                })?;
+            }
         }
-    }
-    pattern[p..].iter().all(|b| *b == b'*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_stop_at_slashes() {
-        for (pattern, text, want) in [
-            ("busybox", "busybox", true),
-            ("busy*", "busybox", true),
-            ("*box", "busybox", true),
-            ("b?sybox", "busybox", true),
-            ("*", "a/b", false),
-            ("*/b", "a/b", true),
-            ("*:latest", "busybox:latest", true),
-            ("", "a", false),
-        ] {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), want, "{pattern} {text}");
-        }
+        Ok(fits)
     }
 }

@@ -1,5 +1,6 @@
 //! Verbs of images.
 
+pub mod history;
 pub mod import;
 pub mod inspect;
 pub mod load;

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use clap::Args;
 use dhow_image::digest::Digest;
+use dhow_image::store::{Removal, Users};
 
 use crate::error::Result;
 use crate::events;
@@ -46,13 +47,15 @@ impl Prune {
             images.insert(found.record.image.id);
         }
         let store = host.images()?;
+        let nobody = Users::default();
         let (mut lines, mut freed) = (String::new(), 0);
         for image in store.images().map_err(of_image)? {
             let id = image.id().to_string();
             if images.contains(&id) || !self.all && !image.names.is_empty() {
                 continue;
             }
-            let removed = store.remove(&id, true, &layers).map_err(of_image)?;
+            let how = Removal { force: true, users: &nobody, in_use: &layers };
+            let removed = store.remove(&id, how).map_err(of_image)?;
             events::of_removed(&host.paths, &id, &removed);
             freed += removed.freed;
             lines.extend(removed.untagged.iter().map(|n| format!("untagged: {n}\n")));

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use clap::Args;
 use dhow_image::digest::Digest;
-use dhow_image::reference::Reference;
+use dhow_image::platform::Platform;
+use dhow_image::store::{Removal, Users};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::{name_of, of_image};
+use crate::making::{name_of, of_image, platform};
 use crate::monitor;
 use crate::output::Output;
 
@@ -20,6 +21,12 @@ pub struct Rm {
     /// In spite of stopped containers or several names
     #[arg(short, long)]
     pub force: bool,
+    /// Leave untagged parents in place (an image here has none)
+    #[arg(long)]
+    pub no_prune: bool,
+    /// os/arch[/variant]
+    #[arg(long, value_delimiter = ',')]
+    pub platform: Vec<String>,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<String>,
@@ -28,9 +35,13 @@ pub struct Rm {
 impl Rm {
     /// Prints what was untagged and deleted.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
+        let wanted = match platform::parse_all(&self.platform) {
+            Ok(wanted) => wanted,
+            Err(e) => return out.end(Err(e)),
+        };
         let mut worst = Exit::OK;
         for needle in &self.images {
-            match self.remove(host, needle) {
+            match self.remove(host, needle, &wanted) {
                 Ok(lines) => out.text(&lines),
                 Err(e) => {
                     out.error(&e);
@@ -43,33 +54,25 @@ impl Rm {
         worst.and(out.exit())
     }
 
-    fn remove(&self, host: &Host, needle: &str) -> Result<String> {
+    fn remove(&self, host: &Host, needle: &str, wanted: &[Platform]) -> Result<String> {
         let store = host.images()?;
         let needle = name_of(store, needle);
         let image = store.find(needle).map_err(of_image)?;
-        let mut in_use = HashSet::new();
-        let typed = Reference::parse_normal(needle).map(Reference::tagged).ok();
-        let by_id = !image.names.iter().any(|n| typed.as_ref() == Some(n));
+        platform::check_any(&image, needle, wanted)?;
+        let (mut in_use, mut users) = (HashSet::new(), Users::default());
+        let id = image.id().to_string();
         for found in host.containers.list()? {
             let record = &found.record;
             in_use.extend(record.chains().filter_map(|chain| chain.parse::<Digest>().ok()));
-            if record.image.id != image.id().to_string() || !by_id && image.names.len() > 1 {
-                continue; // a name among several may go: the image stays
-            }
-            let alive = monitor::state(host, record)?.status.is_alive();
-            if alive || !self.force {
-                let (what, how) = if alive {
-                    ("running", "cannot be forced")
-                } else {
-                    ("stopped", "must be forced")
-                };
-                return Err(Error::conflict(format!(
-                    "conflict: unable to remove {needle} ({how}) - image is being used by {what} container {}",
-                    record.short_id()
-                )));
+            let mounted = record.mounts.iter().any(|m| m.kind == "image" && m.source == id);
+            if record.image.id == id || mounted {
+                let alive = monitor::state(host, record)?.status.is_alive();
+                let user = if alive { &mut users.running } else { &mut users.stopped };
+                user.get_or_insert_with(|| record.short_id().to_owned());
             }
         }
-        let removed = store.remove(needle, self.force, &in_use).map_err(of_image)?;
+        let how = Removal { force: self.force, users: &users, in_use: &in_use };
+        let removed = store.remove(needle, how).map_err(of_image)?;
         events::of_removed(&host.paths, &image.id().to_string(), &removed);
         let mut lines = String::new();
         lines.extend(removed.untagged.iter().map(|name| format!("Untagged: {name}\n")));

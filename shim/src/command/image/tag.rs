@@ -1,8 +1,9 @@
 //! `dhow tag`.
 
 use clap::Args;
+use dhow_image::reference::Reference;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
@@ -29,7 +30,16 @@ impl Tag {
 
     fn perform(&self, host: &Host) -> Result<()> {
         let store = host.images()?;
-        let target = making::reference(&self.target)?;
+        let target = &self.target;
+        let parsed = Reference::parse_normal(target).map_err(|e| {
+            Error::usage(format!(
+                "Error parsing reference: \"{target}\" is not a valid repository/tag: {e}"
+            ))
+        })?;
+        if parsed.digest().is_some() {
+            return Err(Error::usage("refusing to create a tag with a digest reference"));
+        }
+        let target = parsed.tagged();
         let image = making::local(store, &self.source)?;
         store.tag(&image, &target).map_err(of_image)?;
         events::of_image(&host.paths, "tag", &image.id().to_string(), &target.familiar());

@@ -73,7 +73,7 @@ impl Login {
         }
         let (user, password) = self.complete(&server, password, &default, out)?;
         let known = Credentials::Basic { user: user.clone(), password };
-        let accepted = verify(&host.registry(), &server, &known).map_err(of_image)?;
+        let accepted = verify(&host.registry()?, &server, &known).map_err(of_image)?;
         Ok(keep(host, &server, &user, &accepted, out)?)
     }
 
@@ -171,7 +171,7 @@ fn existing(host: &Host, server: &Server, known: &Credentials, out: &mut Output)
     let whose = if user.is_empty() { String::new() } else { format!(" [Username: {user}]") };
     out.note(&format!("Authenticating with existing credentials...{whose}"));
     out.note("To log in as somebody else, run 'dhow logout' first.");
-    match verify(&host.registry(), server, known) {
+    match verify(&host.registry()?, server, known) {
         Ok(accepted) => {
             if accepted != *known {
                 keep(host, server, user, &accepted, out)?;

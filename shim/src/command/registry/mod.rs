@@ -2,6 +2,7 @@
 
 pub mod login;
 pub mod logout;
+pub mod search;
 
 use dhow_image::registry::{Credentials, Logins};
 
