@@ -2,6 +2,7 @@
 
 mod boot;
 mod crash;
+mod diff;
 mod docker;
 mod events;
 mod exec;

@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod at;
+mod compare;
 pub mod compress;
 pub mod entry;
 mod extract;
@@ -27,6 +28,7 @@ pub mod whiteout;
 
 pub use apply::{Applied, Owner, Sink, apply};
 pub use at::RootDir;
+pub use compare::{Change, ChangeKind, changes};
 pub use entry::{Entries, Limits};
 pub use extract::extract;
 pub use journal::Journal;

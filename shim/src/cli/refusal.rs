@@ -106,8 +106,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("stack", SWARM),
     ("swarm", SWARM),
     ("context", CONTEXT),
-    ("diff", LATER),
-    ("container diff", LATER),
     ("manifest", LATER),
     ("network", NETWORK),
     ("plugin", PLUGIN),

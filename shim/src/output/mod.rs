@@ -48,10 +48,16 @@ pub struct Output {
 }
 
 impl Output {
-    /// Text to stdout, as it is. A reader that went away ends the program quietly.
+    /// Text to stdout, as it is.
     pub fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    /// Bytes to stdout: names of files needn't be text. A reader that went away ends the program
+    /// quietly.
+    pub fn bytes(&mut self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(bytes).and_then(|()| out.flush()) {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
                 std::process::exit(Exit::signal(libc::SIGPIPE).0.into());
             }

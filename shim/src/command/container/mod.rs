@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod cp;
 pub mod create;
+pub mod diff;
 pub mod exec;
 pub mod export;
 pub mod inspect;
