@@ -13,6 +13,7 @@ mod flags_cdi;
 mod flags_limits;
 mod flags_mounts;
 mod flags_spaces;
+mod flags_volumes;
 mod frame;
 mod health;
 mod hello;

@@ -4,6 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -21,8 +22,9 @@ const DEEPEST: usize = 128;
 
 /// Fills each empty volume that asks for it. A symlink at the mount point leads
 /// inside the root only (CVE-2022-23648).
-pub fn volumes(root: &RootDir, record: &Record) -> Result<()> {
-    for mount in record.mounts.iter().filter(|m| m.copy_up) {
+/// `sources` are where the record's mounts come from, one for each.
+pub fn volumes(root: &RootDir, record: &Record, sources: &[PathBuf]) -> Result<()> {
+    for (mount, data) in record.mounts.iter().zip(sources).filter(|(m, _)| m.copy_up) {
         let Ok(source) = root.at(&mount.destination, OFlag::O_RDONLY | OFlag::O_DIRECTORY) else {
             continue; // the image has nothing there
         };
@@ -34,8 +36,10 @@ pub fn volumes(root: &RootDir, record: &Record) -> Result<()> {
                 e.desc()
             ))
         };
-        let target =
-            openat(AT_FDCWD, mount.source.as_str(), DIRECTORY, Mode::empty()).map_err(fail)?;
+        let target = match openat(AT_FDCWD, data, DIRECTORY, Mode::empty()) {
+            Err(Errno::ENOTDIR) => continue, // a file of the volume: it is what it is
+            other => other.map_err(fail)?,
+        };
         if is_empty(&target).map_err(fail)? {
             tree(source.as_fd(), target.as_fd(), 0).map_err(fail)?;
             let stat = nix::sys::stat::fstat(&source).map_err(fail)?;
@@ -171,7 +175,7 @@ mod tests {
             copy_up: true,
             ..MountPoint::default()
         }];
-        volumes(&dir, &record).unwrap();
+        volumes(&dir, &record, &[volume.path().into()]).unwrap();
         let copied = volume.path().join("sub/tool");
         assert_eq!(std::fs::metadata(&copied).unwrap().permissions().mode() & 0o7777, 0o4755);
         assert_eq!(std::fs::read_to_string(volume.path().join("link")).unwrap(), "tool");
@@ -179,7 +183,7 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         record.mounts[0].destination = "/evil".into();
         record.mounts[0].source = empty.path().to_str().unwrap().into();
-        volumes(&dir, &record).unwrap();
+        volumes(&dir, &record, &[empty.path().into()]).unwrap();
         assert!(std::fs::read_dir(empty.path()).unwrap().next().is_none());
     }
 }

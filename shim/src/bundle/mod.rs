@@ -14,6 +14,7 @@ pub(crate) mod etc;
 mod init;
 mod joining;
 mod linux;
+pub mod local;
 mod mounts;
 mod process;
 mod propagation;
@@ -37,7 +38,7 @@ pub use joining::Shares;
 pub use propagation::{is_shared, unescape};
 pub use root::RootDir;
 pub use seccomp::profile as seccomp_profile;
-pub use sources::mounts_more;
+pub use sources::{mounts_more, of_view};
 
 /// Settles what needs the mounted root (user, working directory, command,
 /// volumes' first contents) and writes bundle/config.json and the files bound
@@ -48,7 +49,7 @@ pub fn prepare(host: &Host, record: &Record) -> Result<Shares> {
     let shares = Shares::of(host, record)?;
     let sources = sources::settle(host, record)?;
     shm::provide(host, record)?;
-    copy_up::volumes(&root, record)?;
+    copy_up::volumes(&root, record, &sources)?;
     etc::write(host, record)?;
     if init::wanted(&record.host_config) {
         init::write(host, record)?;

@@ -130,7 +130,8 @@ fn point(point: &MountPoint, source: PathBuf) -> Mount {
     let propagation = if point.propagation.is_empty() { "rprivate" } else { &point.propagation };
     let mut options = vec![recursion, propagation];
     match (point.rw, point.depth) {
-        (true, _) => options.push("rw"),
+        // Not "rw": that would make writable what is mounted read-only on the host.
+        (true, _) => {}
         (false, Depth::Alone | Depth::Writable) => options.push("ro"),
         // "ro" alone leaves the mounts below the source writable.
         (false, _) => options.extend(["ro", "rro"]),

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
 
-use super::{RootDir, propagation};
+use super::{RootDir, local, propagation};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::{MountPoint, Record};
@@ -31,8 +31,33 @@ pub fn settle(host: &Host, record: &Record) -> Result<Vec<PathBuf>> {
         sources.push(match point.kind.as_str() {
             "bind" => bind(point)?,
             "image" => image(host, point, &place)?,
-            "volume" => volume(host, point, &place)?,
+            "volume" => {
+                if point.mounted {
+                    local::acquire(host, record, point)?;
+                }
+                volume(host, point, &place)?
+            }
             _ => PathBuf::new(),
+        });
+    }
+    Ok(sources)
+}
+
+/// As [`settle`], for a look from outside: nothing is made on the host, and what is mounted is so
+/// in this process's own mount namespace.
+pub fn of_view(host: &Host, record: &Record) -> Result<Vec<PathBuf>> {
+    let mut sources = Vec::new();
+    for (n, point) in record.mounts.iter().enumerate() {
+        let place = host.paths.container(&record.id).join("mounts").join(n.to_string());
+        sources.push(match point.kind.as_str() {
+            "image" => image(host, point, &place)?,
+            "volume" => {
+                if point.mounted {
+                    local::look(host, point)?;
+                }
+                volume(host, point, &place)?
+            }
+            _ => PathBuf::from(&point.source),
         });
     }
     Ok(sources)

@@ -5,6 +5,7 @@ use crate::host::Host;
 use crate::model::{Depth, Mount, MountPoint};
 use crate::options::Intent;
 use crate::options::mounts::{Volume, from};
+use crate::store::VolumeSpec;
 
 use super::naming;
 
@@ -50,7 +51,7 @@ pub fn settle(
         let target = crate::options::mounts::clean(path);
         harmless(&target)?;
         if free(&points, &target) {
-            points.push(named(host, None, &target, made)?);
+            points.push(named(host, None, &target, &VolumeSpec::default(), made)?);
         }
     }
     Ok(points)
@@ -86,12 +87,16 @@ fn of_volume(
     let rw = !volume.read_only;
     let mode = volume.mode.clone();
     let Some(source) = volume.source.as_deref() else {
-        return Ok(MountPoint { mode, rw, ..named(host, None, &volume.target, made)? });
+        return Ok(MountPoint {
+            mode,
+            rw,
+            ..named(host, None, &volume.target, &VolumeSpec::default(), made)?
+        });
     };
     if !volume.is_bind() {
         crate::options::mounts::local_driver("--volume-driver", driver)?;
         let copy_up = !volume.no_copy;
-        let point = named(host, Some(source), &volume.target, made)?;
+        let point = named(host, Some(source), &volume.target, &VolumeSpec::default(), made)?;
         return Ok(MountPoint {
             mode: if mode.is_empty() { "z".into() } else { mode },
             rw,
@@ -124,10 +129,11 @@ fn named(
     host: &Host,
     name: Option<&str>,
     target: &str,
+    spec: &VolumeSpec,
     made: &mut Vec<String>,
 ) -> Result<MountPoint> {
     let fresh = naming::id()?;
-    let volume = host.volumes.ensure(name.unwrap_or(&fresh))?;
+    let volume = host.volumes.create(name.unwrap_or(&fresh), spec)?;
     // As docker, a failure leaves a named volume: another container may have it by now.
     if name.is_none() {
         made.push(volume.name.clone());
@@ -138,6 +144,7 @@ fn named(
         name: volume.name,
         destination: target.to_owned(),
         driver: "local".into(),
+        mounted: !volume.spec.options.is_empty(),
         rw: true,
         anonymous: name.is_none(),
         copy_up: true,
@@ -174,10 +181,8 @@ fn of_mount(host: &Host, mount: &Mount, made: &mut Vec<String>) -> Result<MountP
             let name = Some(mount.source.as_str()).filter(|s| !s.is_empty());
             let options = mount.volume_options.clone().unwrap_or_default();
             let driver = options.driver_config.unwrap_or_default();
-            if !driver.options.is_empty() || !options.labels.is_empty() {
-                return Err(Error::conflict("volume-opt and volume-label are not in this version"));
-            }
-            let point = named(host, name, &mount.target, made)?;
+            let spec = VolumeSpec { labels: options.labels, options: driver.options };
+            let point = named(host, name, &mount.target, &spec, made)?;
             let copy_up = !options.no_copy;
             Ok(MountPoint { mode: "z".into(), rw, copy_up, subpath: options.subpath, ..point })
         }

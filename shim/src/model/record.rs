@@ -101,6 +101,9 @@ pub struct MountPoint {
     /// The image's files at `destination` are copied into the volume while it is empty.
     #[serde(rename = "dhow.copy_up", skip_serializing_if = "std::ops::Not::not")]
     pub copy_up: bool,
+    /// The volume's options name what is mounted on its directory.
+    #[serde(rename = "dhow.mounted", skip_serializing_if = "std::ops::Not::not")]
+    pub mounted: bool,
     /// This part of the volume or image, in place of its root.
     #[serde(rename = "dhow.subpath", skip_serializing_if = "String::is_empty")]
     pub subpath: String,

@@ -34,7 +34,9 @@ struct Overlay<'a> {
 /// mount namespace: then nobody but us unmounts them.
 pub fn is_of_host(record: &Record) -> bool {
     let shared = |m: &MountPoint| crate::bundle::is_shared(&m.propagation);
-    record.host_config.ipc_mode == "shareable" || record.mounts.iter().any(shared)
+    record.host_config.ipc_mode == "shareable"
+        || record.mounts.iter().any(shared)
+        || crate::bundle::local::any(record)
 }
 
 /// Enters a mount namespace of our own.
@@ -155,7 +157,7 @@ pub fn unmount(host: &Host, record: &Record) -> Result<()> {
             Err(e) => return Err(Error::io("unmount", target, e.desc())),
         }
     }
-    Ok(())
+    crate::bundle::local::release(host, record)
 }
 
 /// Mount points below `dir`, in the order in which they were made.

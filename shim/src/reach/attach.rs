@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use dhow_kernel::mount::{Tree, move_mount, open_tree};
@@ -13,7 +14,7 @@ use super::view::harmless;
 use crate::bundle::{RootDir, etc};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::model::{MountPoint, Record};
+use crate::model::{Depth, MountPoint, Record};
 
 /// Something to be mounted.
 struct Point {
@@ -32,8 +33,9 @@ pub fn all(
     make: bool,
 ) -> Result<()> {
     let mut points = Vec::new();
-    for mount in record.mounts.iter().filter(|m| m.kind != "tmpfs") {
-        points.push(of_host(mount)?);
+    let sources = crate::bundle::of_view(host, record)?;
+    for (mount, source) in record.mounts.iter().zip(&sources).filter(|(m, _)| m.kind != "tmpfs") {
+        points.push(of_host(mount, source)?);
     }
     for (destination, tree) in live {
         let read_only = record.mounts.iter().any(|m| m.destination == destination && !m.rw);
@@ -48,7 +50,7 @@ pub fn all(
                 rw: true,
                 ..MountPoint::default()
             };
-            points.push(of_host(&mount)?);
+            points.push(of_host(&mount, &source)?);
         }
     }
     // As the bundle has them: fewer parts first.
@@ -61,14 +63,13 @@ pub fn all(
     })
 }
 
-fn of_host(mount: &MountPoint) -> Result<Point> {
+fn of_host(mount: &MountPoint, source: &Path) -> Result<Point> {
     let fail = |e: Errno| {
         let why = format!("bind source path of {}: {}", mount.destination, e.desc());
         Error::engine(format!("{}: {why}", mount.source))
     };
-    let alone = mount.mode.split(',').any(|o| o == "norecurse");
-    let tree = if alone { Tree::Clone } else { Tree::CloneRecursive };
-    let source = CString::new(mount.source.as_str()).map_err(|_| fail(Errno::EINVAL))?;
+    let tree = if mount.depth == Depth::Alone { Tree::Clone } else { Tree::CloneRecursive };
+    let source = CString::new(source.as_os_str().as_bytes()).map_err(|_| fail(Errno::EINVAL))?;
     let tree = open_tree(AT_FDCWD, &source, tree).map_err(fail)?;
     Ok(Point { destination: mount.destination.clone(), tree, read_only: !mount.rw })
 }

@@ -97,7 +97,8 @@ fn make(host: &Host, record: &Record, hold: &Hold<'_>) -> Result<Made, Stop> {
         Hold::Still(still) => {
             rootfs::mount_overlay(host, record, still.fresh)?;
             if still.fresh {
-                copy_up::volumes(&RootDir::open(&target)?, record)?;
+                let sources = crate::bundle::of_view(host, record)?;
+                copy_up::volumes(&RootDir::open(&target)?, record, &sources)?;
             }
         }
     }
