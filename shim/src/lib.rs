@@ -12,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod exit;
 pub mod host;
+pub mod logging;
 pub mod making;
 pub mod model;
 pub mod monitor;

@@ -23,6 +23,7 @@ mod init;
 mod killed;
 mod lifecycle;
 mod limits;
+mod logging;
 mod login;
 mod logs;
 mod peers;

@@ -47,8 +47,10 @@ struct Cli {
 /// The whole program.
 pub fn main() -> ExitCode {
     // Before anything else: a monitor has no options, and no memory to waste on them.
-    if std::env::args_os().nth(1).is_some_and(|a| a == crate::monitor::ARGUMENT) {
-        return crate::monitor::main();
+    match std::env::args_os().nth(1) {
+        Some(what) if what == crate::monitor::ARGUMENT => return crate::monitor::main(),
+        Some(what) if what == crate::logging::ARGUMENT => return crate::logging::compress_main(),
+        _ => {}
     }
     let mut out = Output::default();
     let exit = match parse() {

@@ -134,6 +134,8 @@ fn record(
     joined(host, &mut host_config)?;
     let cdi_dirs = devices(host, &host_config)?;
     host_config.binds = binds(&intent.volumes);
+    let daemon = host.settings.daemon()?;
+    host_config.log_config = crate::logging::settle(host_config.log_config, daemon)?;
     if host_config.init.is_none() && host.settings.daemon()?.init {
         host_config.init = Some(true);
     }

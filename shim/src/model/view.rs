@@ -22,7 +22,8 @@ pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
         .rev()
         .map(|chain| host.paths.layer_fs(chain).display().to_string())
         .collect();
-    let logged = record.host_config.log_config.kind != "none";
+    // As docker: the files of the driver local are nobody's business.
+    let logged = matches!(record.host_config.log_config.kind.as_str(), "" | "json-file");
     let mut value = json!({
         "Id": record.id,
         "Created": record.created,

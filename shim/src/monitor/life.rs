@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use super::birth::{Birth, Born};
 use super::living::Life;
 use super::lock::Lock;
-use super::log::{Limits, Writer};
 use super::oom::Counter;
 use super::peer::Peer;
 use super::process;
@@ -23,9 +22,10 @@ use super::restart::{self, Ending};
 use super::server::Server;
 use super::stdio::{self, Streams};
 use super::task::{Purpose, Task};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit::Exit;
 use crate::host::{Host, Paths};
+use crate::logging::{self, Writer};
 use crate::model::{State, Status};
 use crate::settings::Settings;
 
@@ -124,13 +124,8 @@ fn server(birth: &Birth<'_>, listener: UnixListener, log: Option<Writer>) -> Ser
 }
 
 fn open_log(birth: &Birth<'_>) -> Result<Option<Writer>> {
-    let config = &birth.record.host_config.log_config;
-    if config.kind == "none" {
-        return Ok(None);
-    }
     let path = birth.host.paths.log(&birth.record.id);
-    let limits = Limits::of(&config.config)?;
-    Writer::open(&path, limits).map(Some).map_err(|e| Error::io("open log", &path, e))
+    logging::open(birth.record, &path, &birth.dir.join(super::LOST))
 }
 
 /// Stays with the container through all its lives.

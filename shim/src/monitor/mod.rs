@@ -24,7 +24,6 @@ mod hold;
 mod life;
 mod living;
 mod lock;
-pub mod log;
 mod logs;
 mod oom;
 mod outlet;
@@ -70,6 +69,8 @@ pub use terminal::{DetachKeys, size as terminal_size};
 pub use update::update;
 pub use watch::Watch;
 
+/// What of the log was lost, in RUN/monitors/ID.
+const LOST: &str = "log.lost";
 /// The monitor's socket in RUN/monitors/ID.
 const ATTACH: &str = "attach.sock";
 

@@ -11,11 +11,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::living::{Answer, Life};
-use super::log::{Stream, Writer};
 use super::peer::Peer;
 use super::protocol::{Exited, Failed, Frame, Role, Stopping, VERSION};
 use super::stdio::Streams;
 use crate::error::{Error, Result};
+use crate::logging::{Stream, Writer};
 
 /// A client that has so many bytes unread holds the container's output back, as docker's does.
 const BEHIND: usize = 256 * 1024;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
+use crate::logging::Look;
 use crate::monitor::{self, LogOptions};
 use crate::options::time::moment;
 use crate::output::Output;
@@ -64,10 +65,12 @@ impl Logs {
         let options = LogOptions {
             follow: self.follow,
             tail,
-            since: at("--since", &self.since)?,
-            until: at("--until", &self.until)?,
-            timestamps: self.timestamps,
-            details: self.details,
+            look: Look {
+                since: at("--since", &self.since)?,
+                until: at("--until", &self.until)?,
+                timestamps: self.timestamps,
+                details: self.details,
+            },
         };
         let record = host.containers.find(&self.container)?.record;
         monitor::logs(host, &record, &options, &mut std::io::stdout(), &mut std::io::stderr())
