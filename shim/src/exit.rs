@@ -60,6 +60,9 @@ impl Exit {
 pub fn kind_of_runtime_text(text: &str) -> Kind {
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|w| text.contains(w));
+    if has(&["chdir to "]) && has(&["no such file or directory"]) {
+        return Kind::NoCommand; // `exec -w` of what is not there
+    }
     // A missing device, rootfs or mount source says "no such file" as well: only exec's counts.
     if !has(&["exec", "executable"]) {
         return Kind::Engine;
@@ -102,6 +105,7 @@ mod tests {
             ("executable file `x` not found in $PATH: No such file or directory", Kind::NoCommand),
             ("exec /x: exec format error", Kind::NotExecutable),
             ("exec: \"/etc\": permission denied", Kind::NotExecutable),
+            ("chdir to cwd (\"/x\") failed: no such file or directory", Kind::NoCommand),
             ("mount /a: no such file or directory", Kind::Engine),
         ] {
             assert_eq!(kind_of_runtime_text(text), kind, "{text}");

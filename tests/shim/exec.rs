@@ -60,3 +60,118 @@ fn exec_on_a_terminal() {
     assert_eq!(t.wait(), 12);
     w.dhow(["rm", "-f", &name]).ok();
 }
+
+#[test]
+fn exec_detached_with_a_terminal_has_one_and_is_listed_while_it_runs() {
+    let w = World::new();
+    let name = running(&w);
+    let ids = || super::lifecycle::field(&w, &name, "/ExecIDs");
+    assert!(ids().is_null());
+    let script = "tty >/tty; yes | head -c 300000; echo $$ >/written; exec sleep 1000";
+    w.dhow(["exec", "-d", "-t", &name, "sh", "-c", script]).ok().out_is("");
+    // Nobody looks at the terminal, and it does not fill up.
+    e2e::until("it has written", || w.dhow(["exec", &name, "ls", "/written"]).code == 0);
+    w.dhow(["exec", &name, "cat", "/tty"]).ok().out_is("/dev/pts/0");
+    let listed = ids();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(listed[0].as_str().unwrap().len(), 64);
+    w.dhow(["exec", &name, "sh", "-c", "kill $(cat /written)"]).ok();
+    e2e::until("none is listed", || ids().is_null());
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+#[test]
+fn exec_detached_fails_at_once_when_the_command_is_not_there() {
+    let w = World::new();
+    let name = running(&w);
+    w.dhow(["exec", "-d", &name, "no-such-command"]).code(1).err_has("not found");
+    w.dhow(["exec", "-d", &name, "false"]).ok();
+    w.dhow(["exec", "-w", "/no/such", &name, "true"]).code(127);
+    w.dhow(["rm", "-f", &name]).ok();
+    w.dhow(["create", "--name", &name, "busybox", "true"]).ok();
+    w.dhow(["exec", "-d", &name, "true"]).code(1).err_has("is not running");
+    w.dhow(["rm", &name]).ok();
+}
+
+#[test]
+fn many_that_leave_children_behind_cost_neither_descriptors_nor_memory() {
+    let w = World::new();
+    w.pull("busybox");
+    let name = w.id("c");
+    let run = ["run", "-d", "--name", &name, "--pids-limit", "-1", "busybox", "sleep", "1000"];
+    let id = w.dhow(run).ok().out();
+    let monitor = super::streams::monitor(&w, &id);
+    let descriptors = || std::fs::read_dir(format!("/proc/{monitor}/fd")).unwrap().count();
+    let memory = || {
+        let text = std::fs::read_to_string(format!("/proc/{monitor}/statm")).unwrap();
+        text.split(' ').nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let exec = |flags: &[&str]| {
+        let command = [&*name, "sh", "-c", "sleep 500 & exit 0"];
+        w.dhow_cmd(["exec"].iter().chain(flags).chain(&command)).limit(20).run().ok();
+    };
+    let mine = || super::lifecycle::field(&w, &name, "/ExecIDs").is_null();
+    (0..5).for_each(|_| ["-d", "-dt"].iter().for_each(|flags| exec(&[flags])));
+    e2e::until("they have ended", mine);
+    let (files, pages) = (descriptors(), memory());
+    for _ in 0..25 {
+        for flags in [&[][..], &["-i"], &["-d"], &["-d", "-t"]] {
+            exec(flags);
+        }
+    }
+    e2e::until("they have ended", mine);
+    assert!(descriptors() <= files, "{files} descriptors before, {} after", descriptors());
+    assert!(memory() <= pages + 16, "{pages} pages before, {} after", memory());
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+#[test]
+fn exec_privileged_has_all_capabilities_and_signals_show_in_the_code() {
+    let w = World::new();
+    let name = running(&w);
+    let effective = |flags: &[&str]| {
+        let command = [&*name, "grep", "CapEff", "/proc/self/status"];
+        let line = w.dhow(["exec"].iter().chain(flags).chain(&command)).ok().out();
+        u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap().count_ones()
+    };
+    assert_eq!(effective(&[]), 14);
+    assert!(effective(&["--privileged"]) > 35);
+    assert_eq!(effective(&["--privileged", "-u", "1"]), 0);
+    w.dhow(["exec", &name, "sh", "-c", "kill -9 $$"]).code(137);
+    std::fs::write(w.path("vars"), "# no\nA=file\nB=file\n").unwrap();
+    let vars = ["exec", "--env-file", "vars", "-e", "B=flag", &name, "sh", "-c", "echo $A $B"];
+    w.dhow(vars).ok().out_is("file flag");
+    w.dhow(["exec", "--env-file", "nowhere", &name, "true"]).code(1).err_has("nowhere");
+    w.dhow(["exec", "-u", "nobody-here", &name, "true"]).code(1).err_has("nobody-here");
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+#[test]
+fn exec_is_left_by_keys_of_one_s_own() {
+    let w = World::new();
+    let name = running(&w);
+    let mut t = w.dhow_pty(["exec", "-it", "--detach-keys", "ctrl-x,q", &name, "sh"]);
+    t.expect("# ");
+    t.send("\x18q");
+    t.expect("read escape sequence");
+    assert_eq!(t.wait(), 1);
+    let bad = ["exec", "--detach-keys", "abc", &name, "true"];
+    w.dhow(bad).code(1).err_has("Invalid escape keys (abc) provided");
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+#[test]
+fn exec_into_what_is_paused_is_refused() {
+    let w = World::new();
+    let name = running(&w);
+    if w.dhow(["pause", &name]).code == 0 {
+        w.dhow(["exec", &name, "true"])
+            .code(1)
+            .err_has("is paused, unpause the container before exec");
+        w.dhow(["attach", &name]).code(1).err_has("You cannot attach to a paused container");
+        w.dhow(["start", &name]).code(1).err_has("cannot start a paused container");
+        w.dhow(["unpause", &name]).ok();
+        w.dhow(["exec", &name, "true"]).ok();
+    }
+    w.dhow(["rm", "-f", &name]).ok();
+}

@@ -1,5 +1,6 @@
 //! dhow: docker's command line.
 
+mod attach;
 mod boot;
 mod crash;
 mod diff;

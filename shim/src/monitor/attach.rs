@@ -160,8 +160,7 @@ struct Foreground<'a> {
 /// Joins our streams to the container behind `line` until it ends or the user leaves.
 pub fn follow(host: &Host, record: &Record, how: &Attach, line: Line) -> Result<Ended> {
     let tty = record.config.tty;
-    let keys = how.detach_keys.as_deref().or(record.detach_keys.as_deref());
-    let keys = DetachKeys::parse(keys)?;
+    let keys = DetachKeys::of(host, how.detach_keys.as_deref(), record, tty)?;
     let outlet = |fd| Outlet::of(fd).map_err(|e| Error::engine(format!("open our output: {e}")));
     let signals = match (tty, how.sig_proxy) {
         (true, _) => Some(Signals::take(&TERMINAL)?),
@@ -196,13 +195,21 @@ pub fn follow(host: &Host, record: &Record, how: &Attach, line: Line) -> Result<
     drop(foreground);
     if ended == Ended::Detached {
         events::of_container(&host.paths, record, "detach", &[]);
-        eprintln_quietly("read escape sequence");
+        tell_left();
     }
     Ok(ended)
 }
 
-fn eprintln_quietly(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+/// docker's words when the keys that leave were typed.
+pub fn tell_left() {
+    let _ = writeln!(std::io::stderr(), "read escape sequence");
+}
+
+/// A size that is not ours first: who sees the same again draws nothing anew.
+pub fn nudge(line: &mut Line) {
+    if let Some((rows, columns)) = terminal::size() {
+        line.send(&Frame::Resize(rows.saturating_add(1), columns.saturating_add(1)));
+    }
 }
 
 /// What `how` asks of the monitor.

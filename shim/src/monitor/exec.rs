@@ -53,8 +53,7 @@ pub struct Exec {
 
 /// Runs `exec` in the container and, unless it is detached, waits for it.
 pub fn exec(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
-    let keys = exec.detach_keys.as_deref().or(record.detach_keys.as_deref());
-    let keys = DetachKeys::parse(keys)?;
+    let keys = DetachKeys::of(host, exec.detach_keys.as_deref(), record, exec.tty)?;
     let state = state(host, record)?;
     may_run(record, &state)?;
     let id = crate::making::new_id()?;
@@ -78,8 +77,9 @@ pub fn exec(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
     } else {
         with_streams(&runtime, &files, exec, begun)
     }?;
-    if let Ended::Exited(code) = ended {
-        told("exec_die", Some(code));
+    match ended {
+        Ended::Exited(code) => told("exec_die", Some(code)),
+        Ended::Detached => super::attach::tell_left(),
     }
     Ok(ended)
 }

@@ -59,7 +59,8 @@ fn run() -> Option<()> {
     match task.purpose {
         Purpose::Start { role, size } => {
             let held = Held { lock, listener };
-            start(birth, held, Peer::new(socket, role).ok()?, size)
+            let dir = host.paths.container(&record.id);
+            start(birth, held, Peer::new(socket, role, &dir).ok()?, size)
         }
         Purpose::Adopt => adopt(birth, Held { lock, listener }),
     }
@@ -120,7 +121,8 @@ fn adopt(mut birth: Birth<'_>, held: Held) -> Option<()> {
 
 fn server(birth: &Birth<'_>, listener: UnixListener, log: Option<Writer>) -> Server {
     let config = &birth.record.config;
-    Server::new(listener, config.tty, config.stdin_once, log)
+    let dir = birth.host.paths.container(&birth.record.id);
+    Server::new(listener, dir, config.tty, config.stdin_once, log)
 }
 
 fn open_log(birth: &Birth<'_>) -> Result<Option<Writer>> {

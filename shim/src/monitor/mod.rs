@@ -10,6 +10,7 @@
 //! way to ask how a container is: it puts right what a killed monitor left.
 
 mod attach;
+mod backlog;
 mod beside;
 mod birth;
 mod boot;
@@ -111,15 +112,21 @@ pub enum Condition {
 
 /// Joins our streams to a container that runs.
 pub fn attach(host: &Host, record: &Record, how: &Attach) -> Result<Ended> {
-    DetachKeys::parse(how.detach_keys.as_deref())?;
-    if let (Some(line), _) = attach::Line::of_living(host, record, attach::role_of(how))? {
-        events::of_container(&host.paths, record, "attach", &[]);
-        return attach::follow(host, record, how, line);
-    }
-    Err(Error::conflict(format!(
-        "You cannot attach to a stopped container, start it first: dhow start {}",
-        record.name
-    )))
+    DetachKeys::of(host, how.detach_keys.as_deref(), record, record.config.tty)?;
+    let (line, state) = attach::Line::of_living(host, record, attach::role_of(how))?;
+    let why = match (line, state.status) {
+        (Some(_), Status::Paused) => "paused container, unpause it first",
+        (Some(_), Status::Restarting) => "restarting container, wait until it is running",
+        (Some(mut line), _) => {
+            if record.config.tty {
+                attach::nudge(&mut line);
+            }
+            events::of_container(&host.paths, record, "attach", &[]);
+            return attach::follow(host, record, how, line);
+        }
+        (None, _) => "stopped container, start it first",
+    };
+    Err(Error::conflict(format!("You cannot attach to a {why}")))
 }
 
 /// Removes a container that does not run: its records, its files, and its locks.

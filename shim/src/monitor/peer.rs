@@ -3,7 +3,9 @@
 use std::io::{ErrorKind, Read, Result, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
+use super::backlog::Backlog;
 use super::protocol::{Decoder, Frame, Malformed, Role};
 
 /// A client, what it came for, and what it has not yet read.
@@ -16,55 +18,62 @@ pub struct Peer {
     pub gone: bool,
     stream: UnixStream,
     decoder: Decoder,
-    out: Vec<u8>,
-    sent: usize,
+    backlog: Backlog,
 }
 
 impl Peer {
-    /// The client behind `stream`, who came for `role`.
-    pub fn new(stream: UnixStream, role: Role) -> Result<Self> {
-        Ok(Self { role: Some(role), ..Self::stranger(stream)? })
+    /// The client behind `stream`, who came for `role`; what it is slow to read waits in `dir`.
+    pub fn new(stream: UnixStream, role: Role, dir: &Path) -> Result<Self> {
+        Ok(Self { role: Some(role), ..Self::stranger(stream, dir)? })
     }
 
     /// The client behind `stream`, who has not yet said what for.
-    pub fn stranger(stream: UnixStream) -> Result<Self> {
+    pub fn stranger(stream: UnixStream, dir: &Path) -> Result<Self> {
         stream.set_nonblocking(true)?;
-        let (decoder, out) = (Decoder::default(), Vec::new());
-        Ok(Self { number: 0, role: None, gone: false, stream, decoder, out, sent: 0 })
+        let (decoder, backlog) = (Decoder::default(), Backlog::within(dir));
+        Ok(Self { number: 0, role: None, gone: false, stream, decoder, backlog })
     }
 
-    /// Bytes it has not yet read.
-    pub fn pending(&self) -> usize {
-        self.out.len() - self.sent
+    /// It has not yet read all.
+    pub fn waits(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// No more can wait for it.
+    pub fn is_full(&self) -> bool {
+        self.backlog.is_full()
     }
 
     /// Sends `frame`, now or when there is room.
     pub fn send(&mut self, frame: &Frame) {
-        frame.encode(&mut self.out);
+        self.backlog.push(&frame.to_bytes());
         self.flush();
     }
 
-    /// Sends output, now or when there is room.
-    pub fn send_output(&mut self, stderr: bool, bytes: &[u8]) {
-        super::protocol::encode_output(stderr, bytes, &mut self.out);
+    /// Sends encoded frames, now or when there is room.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.backlog.push(bytes);
         self.flush();
     }
 
     /// Sends what waits, as far as there is room.
     pub fn flush(&mut self) {
-        while self.pending() > 0 {
-            match self.stream.write(&self.out[self.sent..]) {
-                Ok(n) => self.sent += n,
+        loop {
+            let next = self.backlog.next();
+            if next.is_empty() {
+                return;
+            }
+            match self.stream.write(next) {
+                Ok(n) => self.backlog.advance(n),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => {
                     self.gone = true;
-                    break;
+                    self.backlog.clear();
+                    return;
                 }
             }
         }
-        self.out.clear();
-        self.sent = 0;
     }
 
     /// Reads once; the frames then come from [`Peer::next_frame`].

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,19 +13,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::living::{Answer, Life};
 use super::peer::Peer;
-use super::protocol::{Exited, Failed, Frame, Role, Stopping, VERSION};
+use super::protocol::{Exited, Failed, Frame, Role, Stopping, VERSION, encode_output};
 use super::stdio::Streams;
 use crate::error::{Error, Result};
 use crate::logging::{Stream, Writer};
 
-/// A client that has so many bytes unread holds the container's output back, as docker's does.
-const BEHIND: usize = 256 * 1024;
 /// More than this is not drained after the end: somebody else is still writing.
 const DRAIN: usize = 4 << 20;
 
 /// Everything a monitor serves.
 pub struct Server {
     listener: UnixListener,
+    /// Where a slow client's output waits.
+    dir: PathBuf,
     peers: Vec<Peer>,
     next_number: u64,
     streams: Streams,
@@ -67,12 +68,14 @@ impl Server {
     /// A server without streams and clients.
     pub fn new(
         listener: UnixListener,
+        dir: PathBuf,
         terminal: bool,
         stdin_once: bool,
         log: Option<Writer>,
     ) -> Self {
         Self {
             listener,
+            dir,
             next_number: 0,
             peers: Vec::new(),
             streams: Streams::none(),
@@ -193,7 +196,7 @@ impl Server {
         }
         self.streams = Streams::none();
         loop {
-            self.peers.retain(|peer| !peer.gone && peer.pending() > 0);
+            self.peers.retain(|peer| !peer.gone && peer.waits());
             if self.peers.is_empty() {
                 return Ok(());
             }
@@ -230,7 +233,7 @@ impl Server {
         }
         set.push((Source::Listener, PollFd::new(self.listener.as_fd(), read)));
         for (at, peer) in self.peers.iter().enumerate() {
-            let wanted = if peer.pending() > 0 { read | write } else { read };
+            let wanted = if peer.waits() { read | write } else { read };
             set.push((Source::Peer(at), PollFd::new(peer.as_fd(), wanted)));
         }
         let (sources, mut fds): (Vec<_>, Vec<_>) = set.into_iter().unzip();
@@ -251,7 +254,7 @@ impl Server {
     }
 
     fn is_behind(&self) -> bool {
-        self.peers.iter().any(|peer| peer.pending() > BEHIND)
+        self.peers.iter().any(Peer::is_full)
     }
 
     fn output(&self, stream: Stream) -> Option<&File> {
@@ -286,17 +289,22 @@ impl Server {
             self.trouble.get_or_insert(format!("write the log: {e}"));
         }
         let stderr = stream == Stream::Stderr;
-        for peer in &mut self.peers {
-            if peer.role.is_some_and(|role| if stderr { role.stderr } else { role.stdout }) {
-                peer.send_output(stderr, bytes);
+        let wants = |peer: &&mut Peer| {
+            peer.role.is_some_and(|role| if stderr { role.stderr } else { role.stdout })
+        };
+        let mut encoded = Vec::new();
+        for peer in self.peers.iter_mut().filter(wants) {
+            if encoded.is_empty() {
+                encode_output(stderr, bytes, &mut encoded);
             }
+            peer.send_bytes(&encoded);
         }
         n
     }
 
     fn accept(&mut self) {
         while let Ok((stream, _)) = self.listener.accept() {
-            if let Ok(peer) = Peer::stranger(stream) {
+            if let Ok(peer) = Peer::stranger(stream, &self.dir) {
                 self.welcome(peer);
             }
         }

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::model::Record;
+use crate::model::{Record, Status};
 
 /// How to start.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,8 @@ impl Running<'_> {
 /// Starts `record`'s container.
 pub fn start<'a>(host: &'a Host, record: &'a Record, how: Start) -> Result<Running<'a>> {
     if let Some(attach) = &how.attach {
-        terminal::DetachKeys::parse(attach.detach_keys.as_deref())?; // before anything is made
+        let keys = attach.detach_keys.as_deref();
+        terminal::DetachKeys::of(host, keys, record, record.config.tty)?; // before anything is made
     }
     let lock = lock(host, record)?;
     let role = how.attach.as_ref().map(role_of).unwrap_or_default();
@@ -96,7 +97,12 @@ impl From<Failed> for Error {
 
 /// Starts `record`'s container in the background, unless it runs.
 pub fn ensure(host: &Host, record: &Record) -> Result<()> {
-    let alive = || -> Result<bool> { Ok(state(host, record)?.status.is_alive()) };
+    let alive = || match state(host, record)?.status {
+        Status::Paused => {
+            Err(Error::conflict("cannot start a paused container, try unpause instead"))
+        }
+        status => Ok(status.is_alive()),
+    };
     if alive()? {
         return Ok(());
     }

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
 use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::model::Record;
 
 /// The terminal on stdin in raw mode; dropped, it is as it was.
 pub struct Raw {
@@ -48,12 +50,21 @@ pub struct DetachKeys {
 }
 
 impl DetachKeys {
+    /// What was typed, else what the container was run with, else the user's `detachKeys`.
+    pub fn of(host: &Host, typed: Option<&str>, record: &Record, tty: bool) -> Result<Self> {
+        let chosen = typed.or(record.detach_keys.as_deref());
+        match chosen {
+            None if tty => Self::parse(host.settings.client()?.detach_keys.as_deref()),
+            chosen => Self::parse(chosen),
+        }
+    }
+
     /// `ctrl-p,ctrl-q`, `a,b`, …; nothing or empty means docker's default.
     pub fn parse(text: Option<&str>) -> Result<Self> {
         let text = text.filter(|text| !text.is_empty()).unwrap_or("ctrl-p,ctrl-q");
         let sequence = text.split(',').map(key).collect::<Option<_>>().ok_or_else(|| {
             Error::usage(format!(
-                "--detach-keys \"{text}\": expected letters or ctrl-LETTER, separated by commas"
+                "Invalid escape keys ({text}) provided; write letters or ctrl-LETTER, with commas between"
             ))
         })?;
         Ok(Self { sequence, matched: 0 })

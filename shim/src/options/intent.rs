@@ -76,7 +76,7 @@ fn config(flags: &Flags, image: &str, command: &[String], detached: bool) -> Res
         attach_stderr: stderr,
         tty: flags.tty,
         open_stdin: flags.interactive,
-        stdin_once: flags.interactive && !detached,
+        stdin_once: flags.interactive && stdin,
         env: env::collect(&flags.env_file, &flags.env, caller)?,
         cmd: (!command.is_empty()).then(|| command.to_vec()),
         image: image.to_owned(),

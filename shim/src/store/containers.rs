@@ -226,12 +226,22 @@ impl Containers {
 
     /// Gives the container another name.
     pub fn rename(&self, record: &Record, name: &str) -> Result<()> {
-        check_name(name)?;
+        if name.is_empty() {
+            return Err(Error::usage("Neither old nor new names may be empty"));
+        }
+        let why =
+            |e: Error| Error::new(e.kind, format!("Error when allocating new name: {}", e.message));
+        check_name(name).map_err(why)?;
         let _lock = self.lock()?;
-        self.take_name(name, &record.id)?;
-        // The newest: its limits may have changed since the caller read it.
-        let newest = self.record(&record.id)?.unwrap_or_else(|| record.clone());
-        let renamed = Record { name: name.to_owned(), ..newest };
+        let current = self.record(&record.id)?;
+        let record = current.as_ref().ok_or_else(|| self.unknown(&record.name))?;
+        if record.name == name {
+            return Err(Error::usage(
+                "Renaming a container with the same name as its current name",
+            ));
+        }
+        self.take_name(name, &record.id).map_err(why)?;
+        let renamed = Record { name: name.to_owned(), ..record.clone() };
         let path = self.dir(&record.id).join("container.json");
         if let Err(e) = write_atomic(&path, &encode(&renamed)?, Sync::Yes) {
             let _ = std::fs::remove_file(self.name_link(name));

@@ -29,11 +29,11 @@ pub struct Attach {
 }
 
 impl Attach {
-    /// The container's exit code, or 0 when the user left.
+    /// The container's exit code. DOCKER: 1 when the user left, where `run` and `start` say 0.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
         match self.perform(host) {
             Ok(Ended::Exited(code)) => Exit::container(code),
-            Ok(Ended::Detached) => Exit::OK,
+            Ok(Ended::Detached) => Exit::FAILED,
             Err(e) => {
                 out.error(&e);
                 Exit::of_verb(e.kind)
@@ -43,6 +43,7 @@ impl Attach {
 
     fn perform(&self, host: &Host) -> Result<Ended> {
         let record = host.containers.find(&self.container)?.record;
+        monitor::DetachKeys::parse(self.detach_keys.as_deref())?;
         let stdin = !self.no_stdin && record.config.open_stdin;
         if stdin && record.config.tty && !std::io::stdin().is_terminal() {
             return Err(Error::usage("the input device is not a TTY; use --no-stdin"));

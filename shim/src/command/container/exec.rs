@@ -56,6 +56,8 @@ impl Exec {
             Err(e) => {
                 out.error(&e);
                 match Exit::of_run(e.kind) {
+                    // DOCKER: nobody stays for what was to run by itself.
+                    _ if self.detach => Exit::of_verb(e.kind),
                     Exit::ENGINE => Exit::of_verb(e.kind),
                     other => other,
                 }
@@ -86,7 +88,7 @@ impl Exec {
         };
         Ok(match monitor::exec(host, &record, &exec)? {
             Ended::Exited(code) => Exit::container(code),
-            Ended::Detached => Exit::OK,
+            Ended::Detached => Exit::FAILED, // DOCKER: as attach
         })
     }
 }
