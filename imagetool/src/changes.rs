@@ -1,5 +1,7 @@
 //! `--change`: a few Dockerfile instructions upon an image's config.
 
+mod health;
+
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 
@@ -23,8 +25,11 @@ fn one(config: &mut RunConfig, text: &str) -> Result<()> {
         "ENV" => {
             for (name, value) in pairs(rest).map_err(bad)? {
                 let prefix = format!("{name}=");
-                config.env.retain(|v| !v.starts_with(&prefix));
-                config.env.push(prefix + &value);
+                let new = format!("{prefix}{value}");
+                match config.env.iter_mut().find(|v| v.starts_with(&prefix)) {
+                    Some(old) => *old = new,
+                    None => config.env.push(new),
+                }
             }
         }
         "LABEL" => config.labels.extend(pairs(rest).map_err(bad)?),
@@ -39,12 +44,13 @@ fn one(config: &mut RunConfig, text: &str) -> Result<()> {
             config.volumes.extend(list);
         }
         "WORKDIR" => config.working_dir = within(&config.working_dir, rest),
+        "HEALTHCHECK" => config.healthcheck = Some(health::parse(rest).map_err(|e| bad(&e))?),
         "STOPSIGNAL" => rest.clone_into(&mut config.stop_signal),
         "ONBUILD" => config.on_build.push(rest.to_owned()),
         _ => {
-            let known =
-                "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR";
-            return Err(bad(&format!("{word} is none of {known}")));
+            let known = "CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, \
+                USER, VOLUME, WORKDIR";
+            return Err(bad(&format!("{word} is not a valid change command; use {known}")));
         }
     }
     Ok(())
@@ -157,7 +163,7 @@ mod tests {
         ]);
         assert_eq!(c.cmd.unwrap(), ["a", "b c"]);
         assert_eq!(c.entrypoint.unwrap(), ["/bin/sh", "-c", "echo hi"]);
-        assert_eq!(c.env, ["B=2 3", "C=x y", "D=e f", "A=two words"]);
+        assert_eq!(c.env, ["A=two words", "B=2 3", "C=x y", "D=e f"]);
         let ports: Vec<_> = c.exposed_ports.into_iter().collect();
         assert_eq!(ports, ["53/udp", "80/tcp", "8000/tcp", "8001/tcp"]);
         assert_eq!((c.labels["k"].as_str(), c.user.as_str()), ("v", "app:1"));
@@ -180,7 +186,12 @@ mod tests {
         ] {
             assert!(apply(&mut c, &[bad]).is_err(), "{bad}");
         }
-        assert!(apply(&mut c, &["RUN x"]).unwrap_err().to_string().contains("RUN is none of"));
+        assert!(
+            apply(&mut c, &["RUN x"])
+                .unwrap_err()
+                .to_string()
+                .contains("RUN is not a valid change command")
+        );
     }
 
     proptest! {

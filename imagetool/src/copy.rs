@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{self, Descriptor, Index, MAX_CONFIG, Manifest, Parsed};
 use crate::platform::Platform;
 use crate::progress::Progress;
+use crate::reference::Reference;
 use crate::sink::{Layer, Part, Sink};
 use crate::snapshot::side_by_side;
 use crate::source::{Document, Source};
@@ -38,7 +39,7 @@ pub fn copy(
     let copying = Copying { source, sink, progress };
     let mut root = source.root()?;
     let title = format!("manifest {}", root.at.digest);
-    for _ in 0..MAX_DEPTH {
+    for depth in 0..MAX_DEPTH {
         match (manifest::parse(&root.bytes, &root.at.media_type, &title)?, choice) {
             (Parsed::Index(index), Choice::One(platform)) => {
                 let wanted = platform.clone().unwrap_or_else(Platform::host);
@@ -50,6 +51,10 @@ pub fn copy(
             }
             (Parsed::Manifest(m), _) => {
                 let top = Document { at: typed(root.at, &m.media_type), bytes: root.bytes };
+                // What a list says of its images is believed; what stands alone is asked itself.
+                if let (0, Choice::One(Some(wanted))) = (depth, choice) {
+                    copying.check(&top, &m, wanted)?;
+                }
                 copying.image(&top, &m, true)?;
                 return Ok(top.at);
             }
@@ -85,6 +90,23 @@ impl Copying<'_> {
         }
         let at = typed(document.at.clone(), &index.media_type);
         self.sink.document(&Document { bytes: document.bytes.clone(), at }, top)
+    }
+
+    /// That an image is for a platform.
+    fn check(&self, document: &Document, manifest: &Manifest, wanted: &Platform) -> Result<()> {
+        let Some((_, config)) = self.config(document, manifest)? else { return Ok(()) };
+        let have = config.platform();
+        if have.architecture.is_empty() || have.fits(wanted).is_some() {
+            return Ok(());
+        }
+        let names = self.source.names();
+        let name =
+            names.first().map_or_else(|| document.at.digest.to_string(), Reference::familiar);
+        Err(Error::NotFound {
+            what: "manifest",
+            name: format!("{name} for {wanted}"),
+            hint: format!("it has {have}"),
+        })
     }
 
     fn image(&self, document: &Document, manifest: &Manifest, top: bool) -> Result<()> {

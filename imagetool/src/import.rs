@@ -8,6 +8,7 @@ use crate::changes;
 use crate::config::{History, ImageConfig, RootFs};
 use crate::digest::{ChainId, Digest};
 use crate::error::{Error, Result};
+use crate::layer::foreign;
 use crate::manifest::{
     Compression, Descriptor, Manifest, OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD,
     OCI_MANIFEST,
@@ -41,13 +42,13 @@ pub struct Imported {
     pub lost: Vec<String>,
 }
 
-/// Imports a tar stream, plain or compressed by gzip or zstd. The bytes are kept as they
-/// come, hashed, and unpacked, all while they stream.
+/// Imports a tar stream, plain or compressed. The bytes are kept as they come (but for bzip2
+/// and xz, which no layer has), hashed, and unpacked, all while they stream.
 pub fn import(store: &Store, tar: impl Read, options: &Options) -> Result<Imported> {
     let mut image = config(options)?;
     let lease = store.lease()?;
     let layers = Layers::open(store.root());
-    let mut tee = Tee { from: tar, blob: lease.blob()?, head: Vec::new() };
+    let mut tee = Tee { from: foreign::peel(tar)?, blob: lease.blob()?, head: Vec::new() };
     let unpacked = layers.start_unknown(&lease)?.run(&mut tee)?;
     let media_type = match Compression::sniff(&tee.head) {
         Compression::None => OCI_LAYER,

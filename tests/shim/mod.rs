@@ -1,6 +1,7 @@
 //! dhow: docker's command line.
 
 mod attach;
+mod archives;
 mod boot;
 mod crash;
 mod diff;

@@ -1,4 +1,4 @@
-//! `dhow-image import FILE|- [NAME]`: a tar of a root becomes an image; prints its id.
+//! `dhow-image import FILE|URL|- [NAME]`: a tar of a root becomes an image; prints its id.
 
 use std::fs::File;
 use std::io;
@@ -7,15 +7,17 @@ use clap::Args;
 use dhow_image::import::{Options, import};
 use dhow_image::platform::Platform;
 use dhow_image::reference::Reference;
+use dhow_image::registry::download;
 use dhow_image::{Error, Result};
 use serde_json::json;
 
+use crate::cli::RegistryFlags;
 use crate::context::Context;
 
 /// Flags of `import`.
 #[derive(Args)]
 pub struct Import {
-    /// A tar, plain or compressed by gzip or zstd; `-` is stdin
+    /// A tar, plain or compressed: a file, a URL, or `-` for stdin
     file: String,
     /// The image's name
     name: Option<String>,
@@ -28,6 +30,8 @@ pub struct Import {
     /// What it runs on: OS/ARCH[/VARIANT]
     #[arg(long)]
     platform: Option<String>,
+    #[command(flatten)]
+    registry: RegistryFlags,
 }
 
 impl Import {
@@ -45,8 +49,8 @@ impl Import {
         let done = match self.file.as_str() {
             "-" => import(&store, io::stdin().lock(), &options)?,
             url if url.starts_with("http://") || url.starts_with("https://") => {
-                let hint = format!("curl -L {url} | dhow-image import -");
-                return Err(Error::unsupported("an import from a URL", hint));
+                let settings = cx.settings(&self.registry)?;
+                import(&store, download(&settings, url)?, &options)?
             }
             path => {
                 let file = File::open(path).map_err(Error::at("open", path))?;

@@ -10,6 +10,7 @@ mod compare;
 pub mod compress;
 pub mod entry;
 mod extract;
+pub(crate) mod foreign;
 mod header;
 mod holes;
 pub mod journal;

@@ -7,6 +7,7 @@
 mod auth;
 mod blob;
 pub mod credentials;
+mod download;
 mod helper;
 mod insecure;
 mod logins;
@@ -35,6 +36,7 @@ use crate::reference::Reference;
 
 pub use blob::BlobReader;
 pub use credentials::{Credentials, Keyring};
+pub use download::download;
 pub use logins::{Kept, Logins, Server, verify};
 pub use search::{Found, search, split_term};
 pub use upload::{Open, Pushed};

@@ -14,6 +14,7 @@ use super::files::{Files, missing};
 use crate::digest::{Algorithm, Digest, Hashing};
 use crate::error::{Error, Result};
 use crate::layer::compress::{Compression, inflate};
+use crate::layer::foreign;
 
 /// Members up to this size are kept in memory, as long as all of them are under `MAX_KEPT`.
 const SMALL: u64 = 256 << 10;
@@ -65,7 +66,8 @@ impl Tarball {
 
     /// Reads a tar from a stream, compressed or not, to its end.
     pub fn read(stream: impl Read, title: &str, spool: &Path) -> Result<Self> {
-        let (_, plain) = inflate(stream).map_err(|e| Error::invalid(title, e))?;
+        let (_, plain) =
+            foreign::peel(stream).and_then(inflate).map_err(|e| Error::invalid(title, e))?;
         let mut new = Self::empty(title.to_owned());
         let mut kept = 0;
         let allowance = Allowance::default();

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{name_of, of_image};
-use crate::model::view;
+use crate::model::{picture, view};
 use crate::output::{Output, Template, pretty};
 
 /// Show all about containers, images or volumes, as JSON
@@ -58,7 +58,7 @@ impl Inspect {
 
 fn image(host: &Host, needle: &str) -> Result<Value> {
     let store = host.images()?;
-    view::image(store, &store.find(name_of(store, needle)).map_err(of_image)?)
+    picture::image(store, &store.find(name_of(store, needle)).map_err(of_image)?)
 }
 
 fn unless_missing(error: Error, next: impl FnOnce() -> Result<Value>) -> Result<Value> {

@@ -4,6 +4,7 @@ mod config;
 mod health;
 mod host_config;
 mod mount;
+pub mod picture;
 mod record;
 mod state;
 pub mod view;

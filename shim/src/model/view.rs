@@ -1,13 +1,10 @@
 //! What `inspect` shows: docker's keys over dhow's records.
 
-use dhow_image::reference::Reference;
-use dhow_image::store::{Store, Stored};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::making::of_image;
 use crate::model::{Record, State, Status};
 use crate::store::{Volume, size_of};
 
@@ -130,33 +127,6 @@ fn network(record: &Record) -> Value {
     }
     json!({"SandboxID": "", "SandboxKey": "", "Ports": {}, "IPAddress": "", "Gateway": "",
         "MacAddress": "", "Networks": networks})
-}
-
-/// docker's `image inspect`.
-pub fn image(store: &Store, image: &Stored) -> Result<Value> {
-    let config = image.config(store).map_err(of_image)?;
-    let layers: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
-    let tags: Vec<String> = image.names.iter().map(Reference::familiar).collect();
-    let digests: Vec<String> = image.repo_digests.iter().map(Reference::familiar).collect();
-    Ok(json!({
-        "Id": image.id(),
-        "RepoTags": tags,
-        "RepoDigests": digests,
-        "Parent": "",
-        "Comment": config.history.last().map(|h| h.comment.clone()).unwrap_or_default(),
-        "Created": image.created,
-        "DockerVersion": "",
-        "Author": config.author,
-        "Config": of(&config.config)?,
-        "Architecture": config.architecture,
-        "Variant": config.variant,
-        "Os": config.os,
-        "Size": image.size,
-        "GraphDriver": {"Name": "overlay2", "Data": null},
-        "RootFS": {"Type": "layers", "Layers": layers},
-        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
-        "Descriptor": of(&image.root)?,
-    }))
 }
 
 /// docker's `volume inspect`.

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use clap::Args;
 use dhow_image::import::{Options, import};
-use dhow_image::platform::Platform;
+use dhow_image::registry::download;
 
 use crate::error::{Error, Result};
 use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::{of_image, reference};
+use crate::making::{of_image, platform, reference};
 use crate::output::Output;
 
 /// Make an image of a tar of files
@@ -26,8 +26,8 @@ pub struct Import {
     /// os/arch[/variant]
     #[arg(long)]
     pub platform: Option<String>,
-    /// A tar, plain or compressed; - is stdin
-    #[arg(value_name = "FILE|-")]
+    /// A tar, plain or compressed: a file, a URL, or - for stdin
+    #[arg(value_name = "FILE|URL|-")]
     pub file: String,
     /// The image's name
     #[arg(value_name = "REPOSITORY[:TAG]")]
@@ -42,21 +42,27 @@ impl Import {
     }
 
     fn perform(&self, host: &Host, out: &mut Output) -> Result<()> {
-        let platform = self.platform.as_deref().map(str::parse::<Platform>).transpose();
+        let file = &self.file;
+        let url = file.starts_with("http://") || file.starts_with("https://");
+        let name = self.name.as_deref().map(reference).transpose()?;
+        if name.as_ref().is_some_and(|name| name.digest().is_some()) {
+            return Err(Error::usage("cannot import digest reference"));
+        }
+        // As docker: what comes out of a file is not told by the file's name.
+        let source = if url { file } else { "-" };
         let options = Options {
-            name: self.name.as_deref().map(reference).transpose()?,
+            name,
             changes: self.change.clone(),
-            message: self.message.clone().unwrap_or_else(|| format!("Imported from {}", self.file)),
-            platform: platform.map_err(of_image)?,
+            message: self.message.clone().unwrap_or_else(|| format!("Imported from {source}")),
+            platform: platform::parse(self.platform.as_deref())?,
         };
         let store = host.images()?;
-        let file = &self.file;
         let done = if file == "-" {
             import(store, std::io::stdin().lock(), &options)
-        } else if file.starts_with("http://") || file.starts_with("https://") {
-            return Err(Error::usage(format!(
-                "import from a URL is not supported; use: curl -L {file} | dhow import -"
-            )));
+        } else if url {
+            let settings = host.registry()?;
+            out.line(&format!("Downloading from {file}"));
+            download(&settings, file).and_then(|from| import(store, from, &options))
         } else {
             let path = Path::new(file);
             let opened = File::open(path).map_err(|e| Error::io("open", path, e))?;

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::of_image;
+use crate::making::{of_image, platform};
 use crate::output::Output;
 use crate::output::progress::{Act, Lines, Stream};
 
@@ -24,6 +24,9 @@ pub struct Load {
     /// From this file instead of stdin
     #[arg(short, long, value_name = "FILE")]
     pub input: Option<PathBuf>,
+    /// os/arch[/variant] of an archive that has several
+    #[arg(long, value_delimiter = ',')]
+    pub platform: Vec<String>,
     /// No progress
     #[arg(short, long)]
     pub quiet: bool,
@@ -46,6 +49,13 @@ impl Load {
             }
             None => File::Std,
         };
+        let wanted = platform::parse_all(&self.platform)?;
+        if wanted.len() > 1 {
+            return Err(Error::usage(
+                "an image in the store has one platform; give --platform once",
+            ));
+        }
+        let choice = Choice::One(wanted.into_iter().next());
         let store = host.images()?;
         let lines =
             Lines::new(if self.quiet { Stream::Nowhere } else { Stream::Stderr }, Act::Load);
@@ -54,7 +64,7 @@ impl Load {
         let mut loaded = Vec::new();
         let stdin = || Box::new(std::io::stdin()) as Box<dyn std::io::Read + Send>;
         each(&file, stdin, sink.spool(), |source, names| {
-            let root = copy(source, &sink, &Choice::One(None), progress)?;
+            let root = copy(source, &sink, &choice, progress)?;
             sink.publish(names)?;
             let image = store.find(&root.digest.to_string())?;
             let id = image.id().to_string();

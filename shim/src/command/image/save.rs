@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dhow_image::copy::{Choice, copy};
+use dhow_image::platform::Platform;
 use dhow_image::progress::Silent;
 use dhow_image::reference::Reference;
 use dhow_image::registry::Settings;
@@ -13,11 +14,11 @@ use dhow_image::source::{Inputs, with};
 use dhow_image::store::Stored;
 use dhow_image::transport::Place;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::{local, of_image};
+use crate::making::{local, of_image, platform};
 use crate::output::{Output, file};
 
 /// Write images as a tar
@@ -26,6 +27,9 @@ pub struct Save {
     /// To this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// os/arch[/variant]
+    #[arg(long, value_delimiter = ',')]
+    pub platform: Vec<String>,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<String>,
@@ -64,20 +68,49 @@ impl Save {
         })
     }
 
-    /// Each image once, with those of its names that were typed.
+    /// Each image once, with those of its names that were typed. A repository without a tag
+    /// means all its tags, as in docker.
     fn grouped(&self, host: &Host) -> Result<Vec<(Stored, Vec<Reference>)>> {
         let store = host.images()?;
+        let wanted = platform::parse_all(&self.platform)?;
+        let known = store.images().map_err(of_image)?;
         let mut all: Vec<(Stored, Vec<Reference>)> = Vec::new();
+        let mut add = |image: &Stored, name: Option<Reference>| match all
+            .iter_mut()
+            .find(|(i, _)| i.root.digest == image.root.digest)
+        {
+            Some((_, names)) => names.extend(name.filter(|n| !names.contains(n))),
+            None => all.push((image.clone(), name.into_iter().collect())),
+        };
         for needle in &self.images {
+            let typed = Reference::parse_normal(needle).ok();
+            let bare = typed.as_ref().filter(|t| t.tag().is_none() && t.digest().is_none());
+            let mut found = false;
+            for image in known.iter().filter(|_| bare.is_some()) {
+                for name in
+                    image.names.iter().filter(|n| bare.is_some_and(|b| b.name() == n.name()))
+                {
+                    add(image, Some(name.clone()));
+                    found = true;
+                }
+            }
+            if found {
+                continue;
+            }
             let image = local(store, needle)?;
-            let name = Reference::parse_normal(needle).ok().map(Reference::tagged);
-            let typed = name.filter(|n| image.names.contains(n));
+            let name = typed.map(Reference::tagged).filter(|n| image.names.contains(n));
             // `hello` is short for a name that docker's rules would not make of it.
             let short = image.names.first().filter(|n| n.to_string() == crate::making::HELLO);
-            let name = typed.or_else(|| short.cloned());
-            match all.iter_mut().find(|(i, _)| i.root.digest == image.root.digest) {
-                Some((_, names)) => names.extend(name),
-                None => all.push((image, name.into_iter().collect())),
+            add(&image, name.or_else(|| short.cloned()));
+        }
+        for (image, _) in &all {
+            let fits = |wanted: &Platform| image.platform.fits(wanted).is_some();
+            if let (Some(first), false) = (wanted.first(), wanted.iter().any(fits)) {
+                return Err(Error::not_found(format!(
+                    "no suitable export target found for platform {first}: {} is for {}",
+                    image.title(),
+                    image.platform
+                )));
             }
         }
         Ok(all)
