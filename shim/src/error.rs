@@ -16,6 +16,8 @@ pub enum Kind {
     Usage,
     /// A flag's value is malformed: a usage error that is 125 in every verb.
     Flag,
+    /// The template of `version` or `info` makes no sense (64).
+    Template,
     /// The container's command was found but can't be executed (126).
     NotExecutable,
     /// The container's command was not found (127).

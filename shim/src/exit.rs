@@ -11,6 +11,8 @@ impl Exit {
     pub const OK: Self = Self(0);
     /// A verb failed.
     pub const FAILED: Self = Self(1);
+    /// `version`, `info`: the template makes no sense.
+    pub const TEMPLATE: Self = Self(64);
     /// `run`, `create`, `start -a`, `exec`: the engine failed before the container's code ran.
     pub const ENGINE: Self = Self(125);
     /// The container's command can't be executed.
@@ -44,6 +46,7 @@ impl Exit {
     pub const fn of_verb(kind: Kind) -> Self {
         match kind {
             Kind::Flag => Self::ENGINE,
+            Kind::Template => Self::TEMPLATE,
             _ => Self::FAILED,
         }
     }

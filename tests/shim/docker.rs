@@ -34,5 +34,5 @@ macro_rules! play {
 }
 
 play! {
-    ps
+    ps system volume
 }

@@ -1,7 +1,7 @@
 //! dhow: docker's command line.
 
-mod attach;
 mod archives;
+mod attach;
 mod boot;
 mod crash;
 mod diff;

@@ -158,16 +158,20 @@ impl Store {
 
     /// The bytes of a chain of unpacked layers; `None` unless all are unpacked.
     pub(super) fn unpacked_size(&self, diff_ids: &[DiffId]) -> Option<u64> {
+        Digest::chain(diff_ids)
+            .iter()
+            .try_fold(0u64, |sum, chain| Some(sum.saturating_add(self.layer_size(chain)?)))
+    }
+
+    /// The bytes of one unpacked layer.
+    pub fn layer_size(&self, chain: &ChainId) -> Option<u64> {
         #[derive(Deserialize)]
         struct Record {
             size: u64,
         }
-        let layers = self.root().join("layers");
-        Digest::chain(diff_ids).iter().try_fold(0u64, |sum, chain| {
-            let bytes = std::fs::read(layers.join(chain.hex()).join("layer.json")).ok()?;
-            let record: Record = serde_json::from_slice(&bytes).ok()?;
-            Some(sum.saturating_add(record.size))
-        })
+        let record = self.root().join("layers").join(chain.hex()).join("layer.json");
+        let record: Record = serde_json::from_slice(&std::fs::read(record).ok()?).ok()?;
+        Some(record.size)
     }
 }
 

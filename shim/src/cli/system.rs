@@ -1,7 +1,7 @@
 //! Verbs on the machine.
 
 use super::verbs::verbs;
-use crate::command::system::{events, info, start, stop, unit};
+use crate::command::system::{df, events, info, prune, start, stop, unit};
 
 verbs! {
     /// Verbs that stand alone and in `system`.
@@ -18,6 +18,10 @@ verbs! {
     SystemGroup {
         #[command(flatten)]
         Verb(SystemVerb),
+        /// Show how much space what takes
+        Df(df::Df),
+        /// Remove what nothing uses
+        Prune(prune::Prune),
         /// Start what its restart policy wants to run (at boot)
         Start(start::Start),
         /// Stop all containers; what its policy wants runs again after `system start`

@@ -1,7 +1,7 @@
 //! Verbs on volumes.
 
 use super::verbs::verbs;
-use crate::command::volume::{create, inspect, ls, rm};
+use crate::command::volume::{create, inspect, ls, prune, rm};
 
 verbs! {
     /// All of `volume`.
@@ -13,6 +13,8 @@ verbs! {
         Ls(ls::Ls),
         /// Show all about volumes, as JSON
         Inspect(inspect::Inspect),
+        /// Remove volumes that no container holds
+        Prune(prune::Prune),
         /// Remove volumes
         #[command(visible_alias = "remove")]
         Rm(rm::Rm),

@@ -15,6 +15,7 @@ pub mod prune;
 pub mod rename;
 pub mod restart;
 pub mod rm;
+pub mod row;
 pub mod run;
 pub mod start;
 pub mod stats;

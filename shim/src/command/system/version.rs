@@ -6,7 +6,12 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::output::{Output, Template};
+use crate::machine;
+use crate::output::{Output, compact};
+
+/// The version of docker's API whose shapes `inspect` and its kin have.
+pub const API: &str = "1.51";
+const OLDEST_API: &str = "1.24";
 
 /// Show versions
 #[derive(Debug, Args)]
@@ -26,58 +31,110 @@ impl Version {
     fn text(&self, host: &Host) -> Result<String> {
         let value = value(host);
         match self.format.as_deref() {
-            Some("json") => Ok(value.to_string()),
-            Some(template) => Template::parse(template)?.render(&value),
-            None => {
-                let client = &value["Client"];
-                let text = |key: &str| client[key].as_str().unwrap_or_default().to_owned();
-                let runtime = &value["Server"]["Components"][1];
-                Ok(format!(
-                    "dhow\n Version:    {}\n OS/Arch:    {}/{}\n Kernel:     {}\n Runtime:    {} ({})",
-                    text("Version"),
-                    text("Os"),
-                    text("Arch"),
-                    value["Server"]["KernelVersion"].as_str().unwrap_or_default(),
-                    host.default_runtime().display(),
-                    runtime["Version"].as_str().unwrap_or_default(),
-                ))
-            }
+            Some("json") => Ok(compact(&value)),
+            None | Some("") => Ok(plain(&value)),
+            Some(text) => super::template(text)?.render(&with_go_names(value)),
         }
     }
 }
 
-/// Go's name of this machine's architecture.
-pub fn arch() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
+/// The commit this was built from, when it was told.
+pub fn commit() -> &'static str {
+    option_env!("DHOW_COMMIT").unwrap_or_default()
 }
 
+/// docker's keys. There is no Go here, and no time of the build: the same source gives the same bytes.
 fn value(host: &Host) -> Value {
     let version = env!("CARGO_PKG_VERSION");
-    let kernel = kernel();
-    let both = json!({"Version": version, "ApiVersion": "1.52", "Os": "linux", "Arch": arch()});
-    let mut server = both.clone();
-    server["KernelVersion"] = kernel.into();
-    server["Components"] = json!([
-        {"Name": "dhow", "Version": version},
-        {"Name": "runtime", "Version": runtime(host)},
-    ]);
-    json!({"Client": both, "Server": server})
+    let (kernel, arch) = (machine::kernel(), machine::arch());
+    let runtime = runtime(host);
+    json!({
+        "Client": {
+            "Version": version, "ApiVersion": API, "DefaultAPIVersion": API,
+            "GitCommit": commit(), "GoVersion": "", "Os": "linux", "Arch": arch,
+            "BuildTime": "", "Context": "default",
+        },
+        "Server": {
+            "Platform": {"Name": "dhow, no daemon"},
+            "Components": [
+                {"Name": "Engine", "Version": version, "Details": {
+                    "ApiVersion": API, "Arch": arch, "BuildTime": "", "Experimental": "false",
+                    "GitCommit": commit(), "GoVersion": "", "KernelVersion": kernel,
+                    "MinAPIVersion": OLDEST_API, "Os": "linux",
+                }},
+                {"Name": runtime.name, "Version": runtime.version, "Details": {"GitCommit": runtime.commit}},
+            ],
+            "Version": version, "ApiVersion": API, "MinAPIVersion": OLDEST_API,
+            "GitCommit": commit(), "GoVersion": "", "Os": "linux", "Arch": arch,
+            "KernelVersion": kernel, "BuildTime": "",
+        },
+    })
 }
 
-/// The running kernel's release.
-pub fn kernel() -> String {
-    let name = nix::sys::utsname::uname();
-    name.map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default()
+/// Templates name fields as Go does, which for one key is not as JSON has it.
+fn with_go_names(mut value: Value) -> Value {
+    for part in ["Client", "Server"] {
+        let api = value[part]["ApiVersion"].clone();
+        value[part]["APIVersion"] = api;
+    }
+    value
 }
 
-/// The first line of `RUNTIME --version`.
-fn runtime(host: &Host) -> String {
-    let output = std::process::Command::new(host.default_runtime()).arg("--version").output();
-    let Ok(output) = output else { return "not found".to_owned() };
+fn plain(value: &Value) -> String {
+    let (client, server) = (&value["Client"], &value["Server"]);
+    let text = |of: &Value, key: &str| of[key].as_str().unwrap_or_default().to_owned();
+    let place = format!("{}/{}", text(client, "Os"), text(client, "Arch"));
+    let oldest = text(server, "MinAPIVersion");
+    let runtime = &server["Components"][1];
+    let mut lines = vec!["Client:".to_owned()];
+    let mut row = |indent: &str, name: &str, text: String| {
+        if !text.is_empty() {
+            lines.push(format!("{indent}{:<18} {text}", format!("{name}:")));
+        }
+    };
+    row(" ", "Version", text(client, "Version"));
+    row(" ", "API version", API.to_owned());
+    row(" ", "Git commit", text(client, "GitCommit"));
+    row(" ", "OS/Arch", place.clone());
+    row(" ", "Context", "default".to_owned());
+    lines.extend([String::new(), "Server: dhow, no daemon".to_owned(), " Engine:".to_owned()]);
+    let mut row = |name: &str, text: String| {
+        if !text.is_empty() {
+            lines.push(format!("  {:<17} {text}", format!("{name}:")));
+        }
+    };
+    row("Version", text(server, "Version"));
+    row("API version", format!("{API} (minimum version {oldest})"));
+    row("Git commit", text(server, "GitCommit"));
+    row("OS/Arch", place);
+    row("Experimental", "false".to_owned());
+    lines.push(format!(" {}:", text(runtime, "Name")));
+    lines.push(format!("  {:<17} {}", "Version:", text(runtime, "Version")));
+    lines.push(format!("  {:<17} {}", "GitCommit:", text(&runtime["Details"], "GitCommit")));
+    lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
+}
+
+/// What the default runtime says of itself.
+pub struct RuntimeVersion {
+    /// Its program's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The commit it was built from.
+    pub commit: String,
+}
+
+/// `RUNTIME --version`, read as runc and crun word it.
+pub fn runtime(host: &Host) -> RuntimeVersion {
+    let program = host.default_runtime();
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let output = std::process::Command::new(program).arg("--version").output();
+    let Ok(output) = output else {
+        return RuntimeVersion { name, version: "not found".to_owned(), commit: String::new() };
+    };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().next().unwrap_or("unknown").to_owned()
+    let first = text.lines().next().unwrap_or_default();
+    let version = first.rsplit(' ').next().unwrap_or_default().to_owned();
+    let commit = text.lines().find_map(|line| line.strip_prefix("commit: ")).unwrap_or_default();
+    RuntimeVersion { name, version, commit: commit.to_owned() }
 }

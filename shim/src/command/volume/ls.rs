@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit::Exit;
 use crate::host::Host;
+use crate::options::filters::{Filters, Pattern};
 use crate::output::{Column, Format, Output, listing};
 use crate::store::{Volume, volumes_in_use};
 
@@ -50,12 +51,27 @@ impl Ls {
             (typed, _) => typed.clone(),
         };
         let format = Format::of(typed.as_deref(), self.quiet)?;
-        let filters = Filters::parse(&self.filter)?;
-        let used = if filters.dangling.is_some() { volumes_in_use(host)? } else { HashSet::new() };
-        let mut found = host.volumes.list();
-        found.retain(|volume| filters.fit(volume, &used));
+        format.check(&[&COLUMNS[..], &MORE[..]].concat())?;
+        let found = self.found(host)?;
         let rows: Vec<_> = found.iter().map(row).collect();
         listing(&rows, &format, &COLUMNS, &[&COLUMNS[..], &MORE[..]].concat(), "Name")
+    }
+}
+
+impl Ls {
+    fn found(&self, host: &Host) -> Result<Vec<Volume>> {
+        let filters = Filters::parse(&self.filter, &["dangling", "driver", "label", "name"])?;
+        let dangling = filters.switch("dangling")?;
+        let used = if dangling.is_some() { volumes_in_use(host)? } else { HashSet::new() };
+        let names: Vec<Pattern> = filters.values("name").iter().map(|n| Pattern::new(n)).collect();
+        let mut found = host.volumes.list();
+        found.retain(|volume| {
+            dangling.is_none_or(|wanted| wanted != used.contains(&volume.name))
+                && filters.any("driver", |driver| driver == "local")
+                && filters.labels("label", &volume.spec.labels)
+                && (names.is_empty() || names.iter().any(|name| name.fits(&volume.name)))
+        });
+        Ok(found)
     }
 }
 
@@ -75,69 +91,4 @@ fn row(volume: &Volume) -> Map<String, Value> {
         ("__labels", serde_json::to_value(&volume.spec.labels).unwrap_or_default()),
     ];
     fields.into_iter().map(|(k, v): (&str, Value)| (k.to_owned(), v)).collect()
-}
-
-/// `--filter`, parsed: values of one key are alternatives, keys and labels add up.
-#[derive(Default)]
-struct Filters {
-    dangling: Option<bool>,
-    drivers: Vec<String>,
-    labels: Vec<String>,
-    names: Vec<String>,
-}
-
-impl Filters {
-    fn parse(typed: &[String]) -> Result<Self> {
-        let mut filters = Self::default();
-        for text in typed {
-            let (key, value) = text.split_once('=').ok_or_else(|| {
-                Error::usage(format!("invalid argument \"{text}\" for \"-f, --filter\" flag: invalid filter '{text}'; write KEY=VALUE"))
-            })?;
-            let value = value.trim().to_owned();
-            match key.trim().to_lowercase().as_str() {
-                "dangling" => {
-                    let on = crate::cli::switch(&value);
-                    let fault = |_| {
-                        Error::usage(format!(
-                            "invalid filter 'dangling=[{value}]'; use true or false"
-                        ))
-                    };
-                    filters.dangling = Some(on.map_err(fault)?);
-                }
-                "driver" => filters.drivers.push(value),
-                "label" => filters.labels.push(value),
-                "name" => filters.names.push(value),
-                other => {
-                    return Err(Error::usage(format!(
-                        "invalid filter '{other}'; use dangling, driver, label or name"
-                    )));
-                }
-            }
-        }
-        Ok(filters)
-    }
-
-    fn fit(&self, volume: &Volume, used: &HashSet<String>) -> bool {
-        let any = |wanted: &[String], fits: &dyn Fn(&str) -> bool| {
-            wanted.is_empty() || wanted.iter().any(|w| fits(w))
-        };
-        let labels = &volume.spec.labels;
-        self.dangling.is_none_or(|wanted| wanted != used.contains(&volume.name))
-            && any(&self.drivers, &|driver| driver == "local")
-            && any(&self.names, &|name| is_like(&volume.name, name))
-            && self.labels.iter().all(|wanted| match wanted.split_once('=') {
-                Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
-                None => labels.contains_key(wanted),
-            })
-    }
-}
-
-/// A part of the name; `^` and `$` bind it to the ends.
-fn is_like(name: &str, wanted: &str) -> bool {
-    match (wanted.strip_prefix('^'), wanted.strip_suffix('$')) {
-        (Some(whole), Some(_)) => name == whole.trim_end_matches('$'),
-        (Some(start), None) => name.starts_with(start),
-        (None, Some(end)) => name.ends_with(end),
-        (None, None) => name.contains(wanted),
-    }
 }
