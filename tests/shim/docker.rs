@@ -34,5 +34,5 @@ macro_rules! play {
 }
 
 play! {
-    ps system volume
+    events limits logs ps system volume
 }

@@ -127,7 +127,7 @@ fn events_end_at_until_and_say_what_they_cannot_read() {
     let soon = w.dhow(["events", "--since", "soon"]).code(1);
     soon.err_has("failed to parse value as time or duration: \"soon\"");
     w.dhow(["events", "--filter", "bad"])
-        .code(1)
+        .code(125)
         .err_has("bad format of filter (expected name=value)");
     w.dhow(["events", "--format", "{{.Foo", "--until", "0"]).code(64);
     w.dhow(["system", "events", "--until", "0", "--filter", "type=network"]).ok().out_is("");

@@ -19,10 +19,13 @@ impl Filter {
     pub fn parse(typed: &[String]) -> Result<Self> {
         let pair = |text: &String| -> Result<(String, String)> {
             let (key, value) = text.split_once('=').ok_or_else(|| {
-                Error::usage(format!(
-                    "invalid argument \"{text}\" for \"-f, --filter\" flag: \
+                Error::new(
+                    crate::Kind::Flag,
+                    format!(
+                        "invalid argument \"{text}\" for \"-f, --filter\" flag: \
                      bad format of filter (expected name=value)"
-                ))
+                    ),
+                )
             })?;
             Ok((key.trim().to_lowercase(), value.trim().to_owned()))
         };

@@ -16,6 +16,9 @@ use crate::host::Host;
 use crate::model::{Record, RestartPolicy, Status};
 use crate::options::rights;
 
+/// So long the end of a killed container is waited for; one in the kernel's hands may never come.
+const KILLED: Duration = Duration::from_secs(10);
+
 /// Sends `signal` to the container's first process.
 pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     let state = state(host, record)?;
@@ -31,6 +34,10 @@ pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     send(host, &init, signal, record)?;
     if state.status == Status::Paused {
         let _ = freeze(host, record, false); // it would not hear; it may have ended by itself
+    }
+    // As docker: SIGKILL is not said to be sent before the end has come of it.
+    if signal == libc::SIGKILL && ended_within(&init, Some(KILLED))? {
+        wait(host, record, Condition::NotRunning)?;
     }
     Ok(())
 }
@@ -62,6 +69,13 @@ pub fn not_running(record: &Record) -> Error {
 
 /// Freezes all processes of the container, or thaws them.
 pub fn freeze(host: &Host, record: &Record, freeze: bool) -> Result<()> {
+    let runs = is_active(&state(host, record)?);
+    if !runs && freeze {
+        return Err(not_running(record));
+    }
+    if !runs {
+        return Err(Error::conflict(format!("Container {} is not paused", record.name)));
+    }
     Line::ask(host, record, Frame::Freeze(freeze))
 }
 

@@ -77,7 +77,7 @@ pub fn named<'a>(parent: &str, key: &'a str) -> &'a str {
 
 /// docker's order: parent, and its keys.
 #[rustfmt::skip]
-const ORDER: [(&str, &[&str]); 17] = [
+const ORDER: [(&str, &[&str]); 18] = [
     ("", &[
         "Id", "Created", "RepoTags", "RepoDigests", "Parent", "Comment", "DockerVersion", "Author",
         "Path", "Args", "State", "Image", "ResolvConfPath", "HostnamePath", "HostsPath", "LogPath",
@@ -86,6 +86,7 @@ const ORDER: [(&str, &[&str]); 17] = [
         "Mounts", "Config", "NetworkSettings", "Architecture", "Variant", "Os", "Size", "RootFS",
         "Metadata",
     ]),
+    ("Actor", &["ID", "Attributes"]),
     ("State", &[
         "Status", "Running", "Paused", "Restarting", "OOMKilled", "Dead", "Pid", "ExitCode",
         "Error", "StartedAt", "FinishedAt", "Health",

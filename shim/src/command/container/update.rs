@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::monitor;
@@ -74,8 +74,9 @@ impl Update {
     }
 
     fn change(&self) -> Result<Change> {
-        let bytes = |flag, text: &Option<String>| match text {
-            Some(text) => size::bytes(flag, text),
+        let flag = |e: Error| Error::new(Kind::Flag, e.message);
+        let bytes = |name, text: &Option<String>| match text {
+            Some(text) => size::bytes(name, text).map_err(flag),
             None => Ok(0),
         };
         let text = |typed: &Option<String>| typed.clone().unwrap_or_default();
@@ -86,13 +87,13 @@ impl Update {
             cpu_realtime_period: self.cpu_rt_period.unwrap_or(0),
             cpu_realtime_runtime: self.cpu_rt_runtime.unwrap_or(0),
             cpu_shares: self.cpu_shares.unwrap_or(0),
-            nano_cpus: self.cpus.as_deref().map_or(Ok(0), size::nano_cpus)?,
+            nano_cpus: self.cpus.as_deref().map_or(Ok(0), size::nano_cpus).map_err(flag)?,
             cpuset_cpus: text(&self.cpuset_cpus),
             cpuset_mems: text(&self.cpuset_mems),
             memory: bytes("--memory", &self.memory)?,
             memory_reservation: bytes("--memory-reservation", &self.memory_reservation)?,
             memory_swap: match &self.memory_swap {
-                Some(text) => size::bytes_or_unlimited("--memory-swap", text)?,
+                Some(text) => size::bytes_or_unlimited("--memory-swap", text).map_err(flag)?,
                 None => 0,
             },
             pids_limit: self.pids_limit,

@@ -4,7 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::error::{Error, Result};
-use crate::events::{Filter, Look, Span, read};
+use crate::events::{Event, Filter, Look, Span, read};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::options::time::moment;
@@ -37,11 +37,21 @@ impl Events {
                 return Exit::FORMAT;
             }
         };
-        let result = self.perform(host, &look, out);
-        out.end(result)
+        let mut bad_format = false;
+        let result =
+            self.perform(host, out, |event| look.show(event).inspect_err(|_| bad_format = true));
+        match out.end(result) {
+            Exit::FAILED if bad_format => Exit::FORMAT,
+            other => other,
+        }
     }
 
-    fn perform(&self, host: &Host, look: &Look, out: &mut Output) -> Result<()> {
+    fn perform(
+        &self,
+        host: &Host,
+        out: &mut Output,
+        mut show: impl FnMut(&Event) -> Result<String>,
+    ) -> Result<()> {
         let filter = Filter::parse(&self.filter)?;
         let now = Timestamp::now();
         let at = |flag: &str, text: &Option<String>| -> Result<Option<Timestamp>> {
@@ -60,7 +70,7 @@ impl Events {
         }
         read(&host.paths, span, |event| {
             if filter.fits(event) {
-                out.text(&look.show(event)?);
+                out.text(&show(event)?);
             }
             Ok(())
         })
