@@ -11,7 +11,7 @@ impl Exit {
     pub const OK: Self = Self(0);
     /// A verb failed.
     pub const FAILED: Self = Self(1);
-    /// `version`, `info`: the template makes no sense.
+    /// `inspect`, `version`, `info`: the template makes no sense.
     pub const TEMPLATE: Self = Self(64);
     /// `run`, `create`, `start -a`, `exec`: the engine failed before the container's code ran.
     pub const ENGINE: Self = Self(125);

@@ -34,5 +34,14 @@ macro_rules! play {
 }
 
 play! {
-    events limits logs ps system volume
+    errors
+    events
+    images
+    inspect
+    limits
+    logs
+    ps
+    system
+    templates
+    volume
 }

@@ -43,8 +43,8 @@ fn inspect_takes_templates_and_begins_with_the_id() {
     let state = "{{.State.Status}} {{index .Config.Env 0}} {{json .HostConfig.NetworkMode}}";
     w.dhow(["inspect", "-f", state, "one"]).ok().out_is("created A=1 \"none\"");
     w.dhow(["inspect", "-f", "{{.Nope}}", "one"]).code(1).err_has("Nope");
-    w.dhow(["inspect", "-f", "{{.State", "one"]).code(1).err_has("template");
-    w.dhow(["inspect", "one", "none"]).code(1).out_has("\"Id\"").err_has("no such object: none");
+    w.dhow(["inspect", "-f", "{{.State", "one"]).code(64).err_has("template");
+    w.dhow(["inspect", "one", "none"]).code(1).out_has("\"Id\"").err_has("No such object: none");
     w.dhow(["rm", "one"]).ok();
 }
 

@@ -45,11 +45,20 @@ pub fn linux(record: &Record, security: &rights::Security, shares: &Shares) -> R
         .set_masked_paths(None)
         .set_readonly_paths(None);
     if !host.privileged && !security.systempaths_unconfined {
-        let masked = MASKED.iter().chain(&[POWERCAP]).map(|p| (*p).to_owned()).collect();
-        linux.set_masked_paths(Some(masked));
-        linux.set_readonly_paths(Some(READ_ONLY.iter().map(|p| (*p).to_owned()).collect()));
+        linux.set_masked_paths(Some(masked_paths()));
+        linux.set_readonly_paths(Some(read_only_paths()));
     }
     Ok(linux)
+}
+
+/// What no container sees, unless it is privileged.
+pub fn masked_paths() -> Vec<String> {
+    MASKED.iter().chain(&[POWERCAP]).map(|p| (*p).to_owned()).collect()
+}
+
+/// What no container writes to, unless it is privileged.
+pub fn read_only_paths() -> Vec<String> {
+    READ_ONLY.iter().map(|p| (*p).to_owned()).collect()
 }
 
 /// One name directly under the root of each hierarchy: nothing to share, nothing left behind.

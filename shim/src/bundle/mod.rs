@@ -35,6 +35,7 @@ use crate::options::rights;
 use crate::store::{Sync, make_dir, write_atomic};
 
 pub use joining::Shares;
+pub use linux::{masked_paths, read_only_paths};
 pub use propagation::{is_shared, unescape};
 pub use root::RootDir;
 pub use seccomp::profile as seccomp_profile;

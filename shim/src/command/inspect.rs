@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{name_of, of_image};
 use crate::model::{picture, view};
-use crate::output::{Output, Template, pretty};
+use crate::output::{Output, Template, compact, pretty};
 
 /// Show all about containers, images or volumes, as JSON
 #[derive(Debug, Args)]
@@ -27,33 +27,64 @@ pub struct Inspect {
     pub names: Vec<String>,
 }
 
+/// What docker has kinds of.
+const KINDS: [&str; 10] = [
+    "config",
+    "container",
+    "image",
+    "network",
+    "node",
+    "plugin",
+    "secret",
+    "service",
+    "task",
+    "volume",
+];
+
 impl Inspect {
     /// An array of what was found; errors for the rest.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
         let kind = self.kind.as_deref().unwrap_or_default();
-        if !matches!(kind, "" | "container" | "image" | "volume") {
-            return out.end(Err(Error::usage(format!(
-                "--type {kind} is not supported; use container, image or volume"
-            ))));
+        if !kind.is_empty() && !KINDS.contains(&kind) {
+            let kinds = KINDS.map(|k| format!("\"{k}\"")).join(", ");
+            let wrong = format!("unknown type: \"{kind}\": must be one of {kinds}");
+            return out.end(Err(Error::usage(wrong)));
         }
         show(out, &self.names, self.format.as_deref(), |needle| match kind {
             "container" => self.container(host, needle),
             "image" => image(host, needle),
-            "volume" => view::volume(&host.volumes.find(needle)?),
-            _ => self
+            "volume" => volume(host, needle),
+            "" => self
                 .container(host, needle)
-                .or_else(|e| unless_missing(e, || image(host, needle)))
-                .or_else(|e| unless_missing(e, || view::volume(&host.volumes.find(needle)?)))
+                .or_else(|e| {
+                    unless_missing(e, || image(host, needle).inspect(|_| self.no_size("image")))
+                })
+                .or_else(|e| {
+                    unless_missing(e, || volume(host, needle).inspect(|_| self.no_size("volume")))
+                })
                 .map_err(|e| match e.kind {
-                    Kind::NotFound => Error::not_found(format!("no such object: {needle}")),
+                    Kind::NotFound => Error::not_found(format!("No such object: {needle}")),
                     _ => e,
                 }),
+            other => Err(Error::not_found(format!(
+                "{other} {needle} not found: dhow has none of that kind"
+            ))),
         })
+    }
+
+    fn no_size(&self, kind: &str) {
+        if self.size {
+            Output::default().note(&format!("WARNING: --size ignored for {kind}"));
+        }
     }
 
     fn container(&self, host: &Host, needle: &str) -> Result<Value> {
         view::container(host, &host.containers.find(needle)?.record, self.size)
     }
+}
+
+fn volume(host: &Host, needle: &str) -> Result<Value> {
+    view::volume(&host.volumes.find(needle)?)
 }
 
 fn image(host: &Host, needle: &str) -> Result<Value> {
@@ -73,9 +104,13 @@ pub fn show(
     format: Option<&str>,
     find: impl Fn(&str) -> Result<Value>,
 ) -> Exit {
+    let format = format.filter(|f| !f.is_empty());
     let template = match format.filter(|f| *f != "json").map(Template::parse).transpose() {
         Ok(template) => template,
-        Err(e) => return out.end(Err(e)),
+        Err(e) => {
+            out.error(&Error::usage(e.message.replace("failed to parse template", WRONG)));
+            return Exit::TEMPLATE;
+        }
     };
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for needle in needles {
@@ -86,14 +121,21 @@ pub fn show(
     }
     match (&template, format) {
         (Some(template), _) => {
+            let mut text = String::new();
             for value in &found {
                 match template.render(value) {
-                    Ok(text) => out.line(&text),
-                    Err(e) => errors.push(e),
+                    Ok(line) => text += &(line + "\n"),
+                    Err(e) => {
+                        let why = e.message.replace("failed to execute template", WRONG);
+                        errors.insert(0, Error::usage(why));
+                        break;
+                    }
                 }
             }
+            // As docker: nothing to show is an empty line.
+            out.text(if text.is_empty() { "\n" } else { &text });
         }
-        (None, Some(_)) => out.line(&Value::Array(found).to_string()),
+        (None, Some(_)) => out.line(&compact(&Value::Array(found))),
         (None, None) => out.line(&pretty(&Value::Array(found))),
     }
     let mut exit = out.exit();
@@ -103,3 +145,6 @@ pub fn show(
     }
     exit
 }
+
+/// docker's words for a template that can't be parsed or filled in here.
+const WRONG: &str = "template parsing error";

@@ -22,12 +22,16 @@ pub fn image(store: &Store, image: &Stored) -> Result<Value> {
         all
     };
     let version = config.extra.get("docker_version").and_then(Value::as_str).unwrap_or_default();
+    let comment = match config.extra.get("comment").and_then(Value::as_str) {
+        Some(comment) if !comment.is_empty() => comment.to_owned(),
+        _ => config.history.last().map(|h| h.comment.clone()).unwrap_or_default(),
+    };
     let mut value = json!({
         "Id": image.id(),
         "RepoTags": sorted(&image.names),
         "RepoDigests": sorted(&image.repo_digests),
         "Parent": "",
-        "Comment": config.history.last().map(|h| h.comment.clone()).unwrap_or_default(),
+        "Comment": comment,
         "Created": image.created.clone().unwrap_or_default(),
         "DockerVersion": version,
         "Author": config.author,
@@ -83,6 +87,10 @@ fn directories(store: &Store, image: &Stored) -> Value {
     if !paths.is_empty() {
         data.insert("LowerDir".into(), paths.join(":").into());
     }
+    // docker names these two as well; they are there while the image is mounted, here never.
+    let beside = |name: &str| shown(&Path::new(&top).with_file_name(name));
+    data.insert("MergedDir".into(), beside("merged").into());
+    data.insert("WorkDir".into(), beside("work").into());
     data.insert("UpperDir".into(), top.into());
     Value::Object(data)
 }

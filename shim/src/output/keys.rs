@@ -1,7 +1,7 @@
 //! What docker's Go types know of JSON's keys: their order, which of them are maps or lists, and
 //! which are left out of JSON when they are empty.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A field that JSON leaves out, as it is then.
 #[derive(Debug, Clone, Copy)]
@@ -65,26 +65,59 @@ pub fn item(key: &str) -> &'static str {
         "Ports" | "PortBindings" => "PortBinding",
         "Mounts" => "Mount",
         "Log" => "HealthLog",
+        "Devices" => "Devices",
+        "Ulimits" => "Ulimits",
         "" => "",
         _ => "Item",
     }
 }
 
+/// Whether a number is a time.Duration.
+pub fn is_duration(key: &str) -> bool {
+    matches!(key, "Interval" | "Timeout" | "StartPeriod" | "StartInterval")
+}
+
+/// What an object is that no key tells apart.
+pub fn object<'a>(key: &'a str, map: &Map<String, Value>, typed: bool) -> &'a str {
+    match key {
+        "" if map.contains_key("RepoTags") && typed => "Image",
+        "" if map.contains_key("RepoTags") => "SentImage",
+        "" if map.contains_key("Mountpoint") => "Volume",
+        key => key,
+    }
+}
+
 /// A key's own name where its parent gives it another meaning.
 pub fn named<'a>(parent: &str, key: &'a str) -> &'a str {
-    if parent == "LogConfig" && key == "Config" { "LogOptions" } else { key }
+    match (parent, key) {
+        ("LogConfig", "Config") => "LogOptions",
+        ("Image", "Config") => "ImageConfig",
+        ("SentImage", "Config") => "SentImageConfig",
+        ("SentImageConfig", "Healthcheck") => "SentHealthcheck",
+        _ => key,
+    }
 }
+
+#[rustfmt::skip]
+const IMAGE: [&str; 17] = [
+    "Id", "RepoTags", "RepoDigests", "Parent", "Comment", "Created", "DockerVersion", "Author",
+    "Architecture", "Variant", "Os", "Size", "GraphDriver", "RootFS", "Metadata", "Config", "Descriptor",
+];
 
 /// docker's order: parent, and its keys.
 #[rustfmt::skip]
-const ORDER: [(&str, &[&str]); 18] = [
+const ORDER: [(&str, &[&str]); 21] = [
     ("", &[
-        "Id", "Created", "RepoTags", "RepoDigests", "Parent", "Comment", "DockerVersion", "Author",
-        "Path", "Args", "State", "Image", "ResolvConfPath", "HostnamePath", "HostsPath", "LogPath",
-        "CreatedAt", "Name", "RestartCount", "Driver", "Platform", "MountLabel", "ProcessLabel",
-        "AppArmorProfile", "ExecIDs", "HostConfig", "GraphDriver", "SizeRw", "SizeRootFs",
-        "Mounts", "Config", "NetworkSettings", "Architecture", "Variant", "Os", "Size", "RootFS",
-        "Metadata",
+        "Id", "Created", "Path", "Args", "State", "Image", "ResolvConfPath", "HostnamePath", "HostsPath",
+        "LogPath", "Name", "RestartCount", "Driver", "Platform", "MountLabel", "ProcessLabel",
+        "AppArmorProfile", "ExecIDs", "HostConfig", "GraphDriver", "SizeRw", "SizeRootFs", "Mounts",
+        "Config", "NetworkSettings",
+    ]),
+    ("Image", &IMAGE),
+    ("SentImage", &IMAGE),
+    ("ImageConfig", &[
+        "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels",
+        "StopSignal", "ArgsEscaped", "Healthcheck", "OnBuild", "Shell",
     ]),
     ("Actor", &["ID", "Attributes"]),
     ("State", &[
@@ -147,7 +180,23 @@ pub fn place(parent: &str, key: &str) -> usize {
 /// What JSON leaves out below `parent` when it is empty.
 pub fn left_out(parent: &str) -> &'static [(&'static str, Empty)] {
     match parent {
+        "" => &[("SizeRw", Empty::Nil), ("SizeRootFs", Empty::Nil)],
+        "Image" => &[("Variant", Empty::Text)],
         "State" => &[("Health", Empty::Nil)],
+        "ImageConfig" => &[
+            ("User", Empty::Text),
+            ("ExposedPorts", Empty::Nil),
+            ("Env", Empty::Nil),
+            ("Entrypoint", Empty::Nil),
+            ("Cmd", Empty::Nil),
+            ("Volumes", Empty::Nil),
+            ("WorkingDir", Empty::Text),
+            ("Labels", Empty::Nil),
+            ("StopSignal", Empty::Text),
+            ("Healthcheck", Empty::Nil),
+            ("OnBuild", Empty::Nil),
+            ("Shell", Empty::Nil),
+        ],
         "Config" => &[
             ("ExposedPorts", Empty::Nil),
             ("Healthcheck", Empty::Nil),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::Result;
-use crate::output::{Template, table, text};
+use crate::output::{Data, Template, table, text};
 
 /// A column: its heading, and the field of a row it shows.
 pub type Column = (&'static str, &'static str);
@@ -80,10 +80,7 @@ pub fn listing(
         }
         Format::Json => {
             for row in rows {
-                let shown = row.iter().filter(|(k, _)| !k.starts_with("__"));
-                let shown: Map<String, Value> =
-                    shown.map(|(k, v)| (k.clone(), v.clone())).collect();
-                out.push_str(&Value::Object(shown).to_string());
+                out.push_str(&Data::row(row).json());
                 out.push('\n');
             }
         }

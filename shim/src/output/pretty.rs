@@ -10,7 +10,7 @@ pub fn pretty(value: &Value) -> String {
     let mut bytes = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    match Data::of(value).serialize(&mut serializer) {
+    match Data::sent(value).serialize(&mut serializer) {
         Ok(()) => String::from_utf8(bytes).unwrap_or_default(),
         Err(_) => value.to_string(),
     }
@@ -18,7 +18,7 @@ pub fn pretty(value: &Value) -> String {
 
 /// On one line, keys in docker's order as well.
 pub fn compact(value: &Value) -> String {
-    Data::of(value).json()
+    Data::sent(value).json()
 }
 
 #[cfg(test)]

@@ -182,7 +182,9 @@ fn spoken(line: &str) -> Option<String> {
     for speaker in ["docker: ", "dhow: ", "Error response from daemon: ", "Error: ", "error: "] {
         line = line.strip_prefix(speaker).unwrap_or(line);
     }
-    let hint = ["See 'docker", "Run 'docker", "Usage:  docker"].iter().any(|h| line.starts_with(h));
+    let hint = ["See 'docker", "Run 'docker", "SRun 'docker", "Usage:  docker"]
+        .iter()
+        .any(|h| line.starts_with(h));
     // Each calls itself by its own name.
     let line = line.replace("'docker ", "'dhow ").replace("\"docker ", "\"dhow ");
     (!line.is_empty() && !hint).then_some(line)

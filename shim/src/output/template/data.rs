@@ -27,6 +27,8 @@ pub enum Data {
     Text(String),
     /// A slice; `true` for one that is nil.
     List(Vec<Data>, bool),
+    /// A time.Duration, in nanoseconds.
+    Duration(i64),
     /// A map; `true` for one that is nil.
     Map(BTreeMap<String, Data>, bool),
     /// A struct.
@@ -44,69 +46,64 @@ pub struct Field {
     pub left_out: bool,
 }
 
+/// The last field of a struct that is a list's row.
+const ROW: &str = "__row";
+
 impl Data {
-    /// What `inspect` shows.
+    /// What `inspect` shows, as docker's types have it.
     pub fn of(value: &Value) -> Self {
-        Self::at(value, "")
+        Self::at(value, "", true)
+    }
+
+    /// What `inspect` shows, as docker's daemon sends it.
+    pub fn sent(value: &Value) -> Self {
+        Self::at(value, "", false)
     }
 
     /// A row of a list: its fields stay in the alphabet's order.
     pub fn row(fields: &Map<String, Value>) -> Self {
         let field = |(name, value): (&String, &Value)| Field {
             name: name.clone(),
-            value: Self::at(value, name),
+            value: Self::at(value, name, true),
             left_out: name.starts_with("__"),
         };
-        Self::Struct(fields.iter().map(field).collect())
+        let mark = Field { name: ROW.to_owned(), value: Self::Nil, left_out: true };
+        Self::Struct(fields.iter().map(field).chain([mark]).collect())
     }
 
     /// The value of `key`.
-    fn at(value: &Value, key: &str) -> Self {
+    fn at(value: &Value, key: &str, typed: bool) -> Self {
+        let item = |v: &Value| Self::at(v, keys::item(key), typed);
         match value {
             Value::Null if keys::is_list(key) => Self::List(Vec::new(), true),
             Value::Null if keys::is_map(key) => Self::Map(BTreeMap::new(), true),
             Value::Null => Self::Nil,
             Value::Bool(b) => Self::Bool(*b),
             Value::Number(n) => match (n.as_i64(), n.as_u64()) {
+                (Some(n), _) if keys::is_duration(key) => Self::Duration(n),
                 (Some(n), _) => Self::Int(n),
                 (_, Some(n)) => Self::Big(n),
                 _ => Self::Float(n.as_f64().unwrap_or_default()),
             },
             Value::String(s) => Self::Text(s.clone()),
-            Value::Array(list) => {
-                Self::List(list.iter().map(|v| Self::at(v, keys::item(key))).collect(), false)
-            }
+            Value::Array(list) => Self::List(list.iter().map(item).collect(), false),
             Value::Object(map) if keys::is_map(key) => {
-                let of = |(k, v): (&String, &Value)| (k.clone(), Self::at(v, keys::item(key)));
-                Self::Map(map.iter().map(of).collect(), false)
+                Self::Map(map.iter().map(|(k, v)| (k.clone(), item(v))).collect(), false)
             }
-            Value::Object(map) => {
-                let mut fields: Vec<Field> = map
-                    .iter()
-                    .map(|(k, v)| Field {
-                        name: k.clone(),
-                        value: Self::at(v, keys::named(key, k)),
-                        left_out: k.starts_with("__"),
-                    })
-                    .collect();
-                fields.sort_by_key(|f| keys::place(key, &f.name));
-                for (name, empty) in keys::left_out(key) {
-                    if !map.contains_key(*name) {
-                        fields.push(Field {
-                            name: (*name).to_owned(),
-                            value: Self::at(&empty.value(), name),
-                            left_out: true,
-                        });
-                    }
-                }
-                Self::Struct(fields)
-            }
+            Value::Object(map) => Self::Struct(fields(map, keys::object(key, map, typed), typed)),
         }
     }
 
     /// As JSON, on one line.
     pub fn json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        let text = serde_json::to_string(self).unwrap_or_default();
+        match self {
+            // docker makes rows with Go's own encoder, which minds HTML.
+            Self::Struct(fields) if fields.last().is_some_and(|f| f.name == ROW) => {
+                text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+            }
+            _ => text,
+        }
     }
 
     /// Go's truth: not empty, not zero; a struct is always true.
@@ -114,7 +111,7 @@ impl Data {
         match self {
             Self::NoValue | Self::Nil => false,
             Self::Bool(b) => *b,
-            Self::Int(n) => *n != 0,
+            Self::Int(n) | Self::Duration(n) => *n != 0,
             Self::Big(_) | Self::Struct(_) => true,
             Self::Float(n) => *n != 0.0,
             Self::Text(s) => !s.is_empty(),
@@ -134,7 +131,8 @@ impl Data {
             Self::Map(map, _) => Ok(map.get(name).cloned().unwrap_or(Self::NoValue)),
             Self::Struct(fields) => {
                 let found = fields.iter().find(|f| f.name == name && !name.starts_with("__"));
-                let missing = || format!("can't evaluate field {name}");
+                let missing =
+                    || format!("can't evaluate field {name}: map has no entry for key \"{name}\"");
                 found.map(|f| f.value.clone()).ok_or_else(missing)
             }
             Self::Nil => Err(format!("nil pointer evaluating field {name}")),
@@ -149,6 +147,7 @@ impl Data {
             Self::NoValue | Self::Nil => "<nil>",
             Self::Bool(_) => "bool",
             Self::Int(_) => "int",
+            Self::Duration(_) => "time.Duration",
             Self::Big(_) => "uint64",
             Self::Float(_) => "float64",
             Self::Text(_) => "string",
@@ -162,6 +161,25 @@ impl Data {
     }
 }
 
+/// In docker's order, with those that JSON leaves out.
+fn fields(map: &Map<String, Value>, parent: &str, typed: bool) -> Vec<Field> {
+    let field = |name: &str, value: &Value, left_out| Field {
+        name: name.to_owned(),
+        value: Data::at(value, keys::named(parent, name), typed),
+        left_out,
+    };
+    let left_out = keys::left_out(parent);
+    let is_empty = |name: &str, value: &Value| {
+        left_out.iter().any(|(known, empty)| *known == name && empty.value() == *value)
+    };
+    let there = map.iter().map(|(k, v)| field(k, v, is_empty(k, v)));
+    let missing = left_out.iter().filter(|(name, _)| !map.contains_key(*name));
+    let mut all: Vec<Field> =
+        there.chain(missing.map(|(name, empty)| field(name, &empty.value(), true))).collect();
+    all.sort_by_key(|f| keys::place(parent, &f.name));
+    all
+}
+
 impl Serialize for Data {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -169,7 +187,7 @@ impl Serialize for Data {
                 serializer.serialize_unit()
             }
             Self::Bool(b) => serializer.serialize_bool(*b),
-            Self::Int(n) => serializer.serialize_i64(*n),
+            Self::Int(n) | Self::Duration(n) => serializer.serialize_i64(*n),
             Self::Big(n) => serializer.serialize_u64(*n),
             Self::Float(n) => serializer.serialize_f64(*n),
             Self::Text(s) => serializer.serialize_str(s),

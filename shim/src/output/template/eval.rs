@@ -148,7 +148,7 @@ impl Run<'_> {
 
     /// Another template, which sees nothing of this one's variables.
     fn call(&mut self, name: &str, given: Option<&Pipeline>, dot: &Data) -> Result<(), String> {
-        let value = given.map_or(Ok(Data::Nil), |p| self.pipeline(p, dot))?;
+        let value = given.map_or(Ok(Data::NoValue), |p| self.pipeline(p, dot))?;
         let template = self.template;
         let nodes = template.defined.get(name);
         let nodes = nodes.ok_or_else(|| format!("template \"{name}\" not defined"))?;

@@ -166,16 +166,17 @@ fn shown(value: &Data, verb: char, spec: Spec) -> String {
         Data::NoValue | Data::Nil => return format!("%!{verb}(<nil>)"),
         Data::Bool(b) if matches!(verb, 't' | 'v') => Some(b.to_string()),
         Data::Bool(_) => None,
-        Data::Int(n) => return number(verb, *n < 0, n.unsigned_abs(), spec, value),
+        Data::Duration(n) if matches!(verb, 'v' | 's') => Some(duration(*n)),
+        Data::Int(n) | Data::Duration(n) => {
+            return number(verb, *n < 0, n.unsigned_abs(), spec, value);
+        }
         Data::Big(n) => return number(verb, false, *n, spec, value),
         Data::Float(n) => float(verb, *n, spec),
         Data::Text(s) => words(verb, s, spec),
         Data::List(..) | Data::Map(..) | Data::Struct(_) => return nested(value, verb, spec),
     };
     match text {
-        Some(text) => {
-            pad(text, Spec { zero: spec.zero && matches!(value, Data::Float(_)), ..spec })
-        }
+        Some(text) => pad(text, spec),
         None => unfit(verb, value),
     }
 }
@@ -329,6 +330,7 @@ fn words(verb: char, text: &str, spec: Spec) -> Option<String> {
         'v' if spec.go => quoted(text, '"'),
         's' | 'v' => cut(text),
         'q' if spec.sharp && !text.contains('`') => format!("`{}`", cut(text)),
+        'q' if spec.plus => ascii(&quoted(&cut(text), '"')),
         'q' => quoted(&cut(text), '"'),
         'x' | 'X' => {
             let bytes = &text.as_bytes()[..spec.precision.unwrap_or(text.len()).min(text.len())];
@@ -349,6 +351,44 @@ fn words(verb: char, text: &str, spec: Spec) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// Go's time.Duration: `1h0m5s`, `1.5s`, `20ms`.
+fn duration(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let n = nanoseconds.unsigned_abs();
+    let decimals = |n: u64, unit: u64, name: &str| {
+        let fraction = format!("{:0width$}", n % unit, width = unit.ilog10() as usize);
+        let fraction = fraction.trim_end_matches('0');
+        let dot = if fraction.is_empty() { "" } else { "." };
+        format!("{}{dot}{fraction}{name}", n / unit)
+    };
+    let text = match n {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{n}ns"),
+        1_000..1_000_000 => decimals(n, 1_000, "µs"),
+        1_000_000..1_000_000_000 => decimals(n, 1_000_000, "ms"),
+        _ => {
+            let (minutes, rest) = (n / 60_000_000_000, n % 60_000_000_000);
+            let seconds = decimals(rest, 1_000_000_000, "s");
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => seconds,
+                (0, minutes) => format!("{minutes}m{seconds}"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+            }
+        }
+    };
+    sign.to_owned() + &text
+}
+
+/// `%+q`: nothing but ASCII.
+fn ascii(text: &str) -> String {
+    let escape = |c: char| match c as u32 {
+        n if n < 0x80 => c.to_string(),
+        n if n < 0x1_0000 => format!("\\u{n:04x}"),
+        n => format!("\\U{n:08x}"),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// Go's strconv.Quote.
@@ -388,6 +428,21 @@ mod tests {
 
     fn text(s: &str) -> Data {
         Data::Text(s.to_owned())
+    }
+
+    #[test]
+    fn durations_as_go_prints_them() {
+        for (n, want) in [
+            (0, "0s"),
+            (1_500, "1.5µs"),
+            (20_000_000, "20ms"),
+            (1_500_000_000, "1.5s"),
+            (30_000_000_000, "30s"),
+            (3_605_000_000_000, "1h0m5s"),
+            (-60_000_000_000, "-1m0s"),
+        ] {
+            assert_eq!(plain(&Data::Duration(n)), want);
+        }
     }
 
     /// Each as Go 1.24 printed it.

@@ -289,7 +289,7 @@ fn same(a: &Data, b: &Data) -> Result<bool, String> {
 fn order(a: &Data, b: &Data) -> Result<Ordering, String> {
     match (a, b) {
         (Data::Text(a), Data::Text(b)) => Ok(a.cmp(b)),
-        (Data::Int(a), Data::Int(b)) => Ok(a.cmp(b)),
+        (Data::Int(a) | Data::Duration(a), Data::Int(b) | Data::Duration(b)) => Ok(a.cmp(b)),
         (Data::Big(a), Data::Big(b)) => Ok(a.cmp(b)),
         (Data::Int(_), Data::Big(_)) => Ok(Ordering::Less),
         (Data::Big(_), Data::Int(_)) => Ok(Ordering::Greater),

@@ -8,6 +8,7 @@ mod format;
 mod funcs;
 mod lex;
 mod parse;
+mod scope;
 
 use serde_json::{Map, Value};
 
@@ -28,6 +29,9 @@ impl Template {
     pub fn parse(text: &str) -> Result<Self> {
         let pieces = lex::pieces(text).map_err(|e| unparsed(&e))?;
         let (nodes, defined) = parse::parse(pieces).map_err(|e| unparsed(&e))?;
+        for nodes in defined.values().chain([&nodes]) {
+            scope::check(nodes).map_err(|e| unparsed(&e))?;
+        }
         Ok(Self { nodes, defined })
     }
 
@@ -140,7 +144,7 @@ mod tests {
             "{{else}}",
             "{{join .Name}}",
             "{{|}}",
-            "{{.Name |}}",
+            "{{| .Name}}",
             "{{(.Name}}",
             "{{1 2}}",
             "{{break}}",

@@ -272,7 +272,10 @@ fn commands(rest: &mut &[Token], depth: usize) -> Result<Pipeline, String> {
     loop {
         match rest.first() {
             None | Some(Token::Close(_)) => {
-                all.push(command(words)?);
+                // Go minds a `|` with nothing before it, and not one with nothing after it.
+                if !words.is_empty() || all.is_empty() {
+                    all.push(command(words)?);
+                }
                 return Ok(Pipeline(all));
             }
             Some(Token::Pipe) => {
@@ -287,8 +290,6 @@ fn commands(rest: &mut &[Token], depth: usize) -> Result<Pipeline, String> {
 fn command(words: Vec<Operand>) -> Result<Command, String> {
     match words.first() {
         None => Err(MISSING.into()),
-        Some(Operand::Function(_) | Operand::Field(_)) => Ok(Command(words)),
-        Some(_) if words.len() > 1 => Err("can't give argument to non-function".into()),
         Some(_) => Ok(Command(words)),
     }
 }

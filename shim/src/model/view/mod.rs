@@ -1,7 +1,10 @@
 //! What `inspect` shows: docker's keys over dhow's records.
 
+mod host_config;
+mod network;
+
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -12,6 +15,8 @@ use crate::store::{Volume, size_of};
 pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
     let state = crate::monitor::state(host, record)?;
     let file = |name: &str| host.paths.container(&record.id).join(name).display().to_string();
+    // As docker, which makes them at the first start.
+    let made = |path: String| if state.started_at.is_some() { path } else { String::new() };
     let log = host.paths.log(&record.id);
     let lower: Vec<String> = record
         .layers
@@ -28,10 +33,10 @@ pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
         "Args": record.args,
         "State": state_of(&state),
         "Image": record.image.id,
-        "ResolvConfPath": file("resolv.conf"),
-        "HostnamePath": file("hostname"),
-        "HostsPath": file("hosts"),
-        "LogPath": if logged { log.display().to_string() } else { String::new() },
+        "ResolvConfPath": made(file("resolv.conf")),
+        "HostnamePath": made(file("hostname")),
+        "HostsPath": made(file("hosts")),
+        "LogPath": if logged { made(log.display().to_string()) } else { String::new() },
         "Name": format!("/{}", record.name),
         "RestartCount": state.restart_count,
         "Driver": "overlay2",
@@ -40,7 +45,7 @@ pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": execs(host, record),
-        "HostConfig": of(&record.host_config)?,
+        "HostConfig": host_config::host_config(record)?,
         "GraphDriver": {
             "Name": "overlay2",
             "Data": {
@@ -52,9 +57,8 @@ pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
             },
         },
         "Mounts": mounts(record)?,
-        "Config": of(&record.config)?,
-        "NetworkSettings": network(record),
-        "ImageManifestDescriptor": {"digest": record.image.manifest},
+        "Config": config(record)?,
+        "NetworkSettings": network::settings(record),
     });
     if size {
         value["SizeRw"] = size_of(&host.paths.container(&record.id).join("upper")).into();
@@ -67,6 +71,16 @@ pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
 
 fn of(value: &impl serde::Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|e| Error::engine(format!("encode: {e}")))
+}
+
+/// docker keeps an image's shell to the image, and a container's ONBUILD empty.
+fn config(record: &Record) -> Result<Value> {
+    let mut value = of(&record.config)?;
+    if let Value::Object(map) = &mut value {
+        map.remove("Shell");
+        map.insert("OnBuild".to_owned(), Value::Null);
+    }
+    Ok(value)
 }
 
 /// Ids of what `exec` runs in it just now; docker says null for none.
@@ -114,19 +128,6 @@ fn state_of(state: &State) -> Value {
         value["Health"] = json!(health);
     }
     value
-}
-
-fn network(record: &Record) -> Value {
-    let mut networks = Map::new();
-    let mode = record.host_config.network_mode.as_str();
-    if matches!(mode, "none" | "host") {
-        let empty = json!({"IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "",
-            "NetworkID": "", "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0,
-            "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": null});
-        networks.insert(mode.to_owned(), empty);
-    }
-    json!({"SandboxID": "", "SandboxKey": "", "Ports": {}, "IPAddress": "", "Gateway": "",
-        "MacAddress": "", "Networks": networks})
 }
 
 /// docker's `volume inspect`.
