@@ -67,6 +67,8 @@ pub struct Host {
     /// config.json and daemon.json, read when first asked for.
     pub settings: settings::Settings,
     runtime: PathBuf,
+    /// `runtime` was named for this call, whatever daemon.json says.
+    is_named: bool,
     images: OnceLock<Store>,
 }
 
@@ -77,6 +79,7 @@ impl Host {
         settings: settings::Settings,
         runtime: Option<&Path>,
     ) -> Result<Self> {
+        let is_named = runtime.is_some();
         let runtime = match runtime {
             Some(path) => search(path)?,
             None => default_runtime(),
@@ -87,13 +90,33 @@ impl Host {
             paths,
             settings,
             runtime,
+            is_named,
             images: OnceLock::new(),
         })
     }
 
-    /// The runtime program new containers get.
-    pub fn default_runtime(&self) -> &Path {
-        &self.runtime
+    /// The runtime of a new container: what `--runtime` names, else DHOW_RUNTIME, else
+    /// daemon.json's default, else dhow's own. A name is one of daemon.json's, or a program's.
+    pub fn runtime_for(&self, named: Option<&str>) -> Result<RuntimeProgram> {
+        let daemon = self.settings.daemon()?;
+        let usual =
+            daemon.default_runtime.as_deref().filter(|name| !self.is_named && !name.is_empty());
+        let Some(name) = named.or(usual) else {
+            let (path, name) = (self.runtime.clone(), file_name(&self.runtime));
+            return Ok(RuntimeProgram { name, path, arguments: Vec::new() });
+        };
+        let Some(entry) = daemon.runtimes.get(name) else {
+            let path = search(Path::new(name))?;
+            return Ok(RuntimeProgram { name: file_name(&path), path, arguments: Vec::new() });
+        };
+        let Some(path) = entry.path.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
+            return Err(Error::usage(format!(
+                "runtime {name}: daemon.json gives it no path but containerd's \"{}\", which dhow can't call; give a path",
+                entry.runtime_type.as_deref().unwrap_or_default()
+            )));
+        };
+        let arguments = entry.runtime_args.clone();
+        Ok(RuntimeProgram { name: name.to_owned(), path: search(path)?, arguments })
     }
 
     /// The runtime program that made or will make this container.
@@ -132,6 +155,21 @@ impl Host {
             ..registry::Settings::default()
         })
     }
+}
+
+/// A runtime, and how it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeProgram {
+    /// What it is called by.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What stands before its verb.
+    pub arguments: Vec<String>,
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// A runtime typed as a name is searched in PATH; typed with a slash it is taken as it is.

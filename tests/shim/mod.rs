@@ -31,6 +31,7 @@ mod logs;
 mod peers;
 mod registries;
 mod restart;
+mod settings;
 mod streams;
 mod terminal;
 mod tour;

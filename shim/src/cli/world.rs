@@ -63,7 +63,7 @@ impl Globals {
                 ("root", host.paths.root.display().to_string()),
                 ("run", host.paths.run.display().to_string()),
                 ("config", file.unwrap_or_default()),
-                ("runtime", host.default_runtime().display().to_string()),
+                ("runtime", host.runtime_for(None)?.path.display().to_string()),
             ] {
                 out.note(&format!("level=debug msg=\"{what} {path}\""));
             }

@@ -216,6 +216,7 @@ mod tests {
             },
             host_config: HostConfig { log_config, ..HostConfig::default() },
             mounts: vec![],
+            runtime_args: Vec::new(),
             detach_keys: None,
             cdi_dirs: vec![],
         }

@@ -139,11 +139,8 @@ fn record(
     if host_config.init.is_none() && host.settings.daemon()?.init {
         host_config.init = Some(true);
     }
-    let runtime = match &flags.runtime {
-        Some(name) => crate::host::search(Path::new(name))?,
-        None => host.default_runtime().to_owned(),
-    };
-    host_config.runtime = runtime.display().to_string();
+    let runtime = host.runtime_for(flags.runtime.as_deref())?;
+    host_config.runtime = runtime.path.display().to_string();
     config.hostname = hostname(host, &config.hostname, &host_config, &id)?;
     let argv = [config.entrypoint.clone(), config.cmd.clone()];
     let mut argv = argv.into_iter().flatten().flatten();
@@ -179,6 +176,7 @@ fn record(
         host_config,
         mounts: points,
         cdi_dirs,
+        runtime_args: runtime.arguments,
         detach_keys: flags.detach_keys.clone(),
     })
 }

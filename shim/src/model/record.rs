@@ -35,6 +35,9 @@ pub struct Record {
     /// Where the files of the devices asked for by CDI name lie.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cdi_dirs: Vec<PathBuf>,
+    /// What stands before the verb when the runtime is called, of daemon.json's `runtimes`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runtime_args: Vec<String>,
     /// Keys that leave the container, as typed; unset means ctrl-p,ctrl-q.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detach_keys: Option<String>,

@@ -38,7 +38,8 @@ impl Backlog {
 
     /// Nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.sent == self.first.len() && self.rest.is_none()
+        let on_disk = self.rest.as_ref().is_some_and(|rest| rest.read < rest.written);
+        self.sent == self.first.len() && !on_disk
     }
 
     /// There is no room for more: on disk, or in memory where there is no disk.

@@ -11,6 +11,7 @@ use crate::model::Record;
 /// The runtime of one container.
 pub struct Runtime<'a> {
     program: &'a Path,
+    arguments: &'a [String],
     root: PathBuf,
     log: PathBuf,
     id: &'a str,
@@ -50,6 +51,7 @@ impl<'a> Runtime<'a> {
     pub fn of(host: &'a Host, record: &'a Record, log: PathBuf) -> Self {
         Self {
             program: host.runtime_of(record),
+            arguments: &record.runtime_args,
             root: host.paths.runtime_root(),
             log,
             id: &record.id,
@@ -139,7 +141,7 @@ impl<'a> Runtime<'a> {
 
     fn call(&self, verb: &str) -> Command {
         let mut call = Command::new(self.program);
-        call.arg("--root").arg(&self.root).arg("--log").arg(&self.log);
+        call.args(self.arguments).arg("--root").arg(&self.root).arg("--log").arg(&self.log);
         call.args(["--log-format", "json", verb]);
         call
     }

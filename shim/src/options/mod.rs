@@ -3,6 +3,7 @@
 
 mod change;
 pub mod containers;
+mod defaults;
 pub mod devices;
 pub mod env;
 pub mod filters;
@@ -19,6 +20,7 @@ mod stopping;
 pub mod time;
 
 pub use change::Change;
+pub use defaults::fill;
 pub use flags::{Files, Flags, Isolation, Limits, Pull};
 pub use health::HealthFlags;
 pub use intent::{Intent, intend};

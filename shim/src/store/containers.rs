@@ -373,6 +373,7 @@ mod tests {
             host_config: HostConfig { auto_remove: true, ..HostConfig::default() },
             mounts: vec![],
             cdi_dirs: vec![],
+            runtime_args: Vec::new(),
             detach_keys: None,
         }
     }

@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{Request, Steps, make};
-use crate::options::{Flags, intend};
+use crate::options::{Flags, fill, intend};
 use crate::output::Output;
 
 /// Make a container without starting it
@@ -29,7 +29,7 @@ pub struct Create {
 
 impl Create {
     /// Prints the id.
-    pub fn run(self, host: &Host, out: &mut Output) -> Exit {
+    pub fn run(mut self, host: &Host, out: &mut Output) -> Exit {
         match self.perform(host, out) {
             Ok(id) => {
                 out.line(&id);
@@ -43,7 +43,8 @@ impl Create {
         }
     }
 
-    fn perform(&self, host: &Host, out: &mut Output) -> Result<String> {
+    fn perform(&mut self, host: &Host, out: &mut Output) -> Result<String> {
+        fill(&mut self.flags, host.settings.client()?, host.settings.daemon()?);
         let Some((image, command)) = self.words.split_first() else {
             return Err(Error::usage("\"dhow create\" requires at least 1 argument"));
         };

@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::making::{self, Request, Steps, lap, make};
 use crate::model::Record;
 use crate::monitor::{self, Attach, Ended, Start};
-use crate::options::{Flags, intend};
+use crate::options::{Flags, fill, intend};
 use crate::output::Output;
 
 /// Make a container of an image and start it
@@ -41,7 +41,7 @@ pub struct Run {
 
 impl Run {
     /// The container's exit code, or 125 to 127 when it did not come to that.
-    pub fn run(self, host: &Host, out: &mut Output) -> Exit {
+    pub fn run(mut self, host: &Host, out: &mut Output) -> Exit {
         match self.perform(host, out) {
             Ok(exit) => exit,
             Err(e) => {
@@ -51,8 +51,9 @@ impl Run {
         }
     }
 
-    fn perform(&self, host: &Host, out: &mut Output) -> Result<Exit> {
+    fn perform(&mut self, host: &Host, out: &mut Output) -> Result<Exit> {
         let began = Instant::now();
+        fill(&mut self.flags, host.settings.client()?, host.settings.daemon()?);
         let mut steps = Steps::new();
         let Some((image, command)) = self.words.split_first() else {
             return Err(Error::usage("\"dhow run\" requires at least 1 argument"));

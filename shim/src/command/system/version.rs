@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::host::Host;
+use crate::host::{Host, RuntimeProgram};
 use crate::machine;
 use crate::output::{Output, compact};
 
@@ -29,7 +29,7 @@ impl Version {
     }
 
     fn text(&self, host: &Host) -> Result<String> {
-        let value = value(host);
+        let value = value(host)?;
         match self.format.as_deref() {
             Some("json") => Ok(compact(&value)),
             None | Some("") => Ok(plain(&value)),
@@ -44,11 +44,11 @@ pub fn commit() -> &'static str {
 }
 
 /// docker's keys. There is no Go here, and no time of the build: the same source gives the same bytes.
-fn value(host: &Host) -> Value {
+fn value(host: &Host) -> Result<Value> {
     let version = env!("CARGO_PKG_VERSION");
     let (kernel, arch) = (machine::kernel(), machine::arch());
-    let runtime = runtime(host);
-    json!({
+    let runtime = runtime(host)?;
+    Ok(json!({
         "Client": {
             "Version": version, "ApiVersion": API, "DefaultAPIVersion": API,
             "GitCommit": commit(), "GoVersion": "", "Os": "linux", "Arch": arch,
@@ -68,7 +68,7 @@ fn value(host: &Host) -> Value {
             "GitCommit": commit(), "GoVersion": "", "Os": "linux", "Arch": arch,
             "KernelVersion": kernel, "BuildTime": "",
         },
-    })
+    }))
 }
 
 /// Templates name fields as Go does, which for one key is not as JSON has it.
@@ -125,16 +125,15 @@ pub struct RuntimeVersion {
 }
 
 /// `RUNTIME --version`, read as runc and crun word it.
-pub fn runtime(host: &Host) -> RuntimeVersion {
-    let program = host.default_runtime();
-    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let output = std::process::Command::new(program).arg("--version").output();
+pub fn runtime(host: &Host) -> Result<RuntimeVersion> {
+    let RuntimeProgram { name, path, .. } = host.runtime_for(None)?;
+    let output = std::process::Command::new(path).arg("--version").output();
     let Ok(output) = output else {
-        return RuntimeVersion { name, version: "not found".to_owned(), commit: String::new() };
+        return Ok(RuntimeVersion { name, version: "not found".to_owned(), commit: String::new() });
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let first = text.lines().next().unwrap_or_default();
     let version = first.rsplit(' ').next().unwrap_or_default().to_owned();
     let commit = text.lines().find_map(|line| line.strip_prefix("commit: ")).unwrap_or_default();
-    RuntimeVersion { name, version, commit: commit.to_owned() }
+    Ok(RuntimeVersion { name, version, commit: commit.to_owned() })
 }

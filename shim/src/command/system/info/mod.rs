@@ -104,7 +104,7 @@ fn machine_itself() -> Value {
 /// What dhow is and is set to. What only a daemon has is there, and empty.
 fn engine(host: &Host) -> Result<Value> {
     let daemon = host.settings.daemon()?;
-    let runtime = version::runtime(host);
+    let runtime = version::runtime(host)?;
     let mut value = json!({
         "Plugins": {
             "Volume": ["local"], "Network": ["host", "null"], "Authorization": null,
@@ -222,9 +222,8 @@ fn runtimes(host: &Host) -> Result<Value> {
             all.insert(name.to_owned(), json!({"path": path.display().to_string()}));
         }
     }
-    let default = host.default_runtime();
-    let name = default.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    all.insert(name, json!({"path": default.display().to_string()}));
+    let usual = host.runtime_for(None)?;
+    all.insert(usual.name, json!({"path": usual.path.display().to_string()}));
     for (name, entry) in &host.settings.daemon()?.runtimes {
         let mut shown = json!({"path": entry.path.as_ref().map_or_else(String::new, |p| p.display().to_string())});
         if !entry.runtime_args.is_empty() {
