@@ -161,7 +161,7 @@ impl ImageConfig {
             architecture: self.architecture.clone(),
             os: self.os.clone(),
             variant: self.variant.clone(),
-            os_version: String::new(),
+            ..Platform::default()
         }
     }
 

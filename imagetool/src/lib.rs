@@ -10,6 +10,7 @@ pub mod error;
 pub mod history;
 pub mod import;
 pub mod layer;
+pub mod lists;
 pub mod manifest;
 pub mod platform;
 pub mod progress;

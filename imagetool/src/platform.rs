@@ -22,6 +22,9 @@ pub struct Platform {
     /// Windows builds; kept for `inspect`.
     #[serde(default, rename = "os.version", skip_serializing_if = "String::is_empty")]
     pub os_version: String,
+    /// Windows again.
+    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty")]
+    pub os_features: Vec<String>,
 }
 
 /// What stands alone as an operating system, and as an architecture.
@@ -35,7 +38,7 @@ impl Platform {
     /// The platform this program was built for.
     pub fn host() -> Self {
         let (architecture, variant) = normal(std::env::consts::ARCH, "");
-        Self { architecture, os: "linux".into(), variant, os_version: String::new() }
+        Self { architecture, os: "linux".into(), variant, ..Self::default() }
     }
 
     /// Whether this machine's processor runs what was made for it, without an emulator.
@@ -127,7 +130,7 @@ impl FromStr for Platform {
             _ => return Err(Error::usage("platform", s, "write OS/ARCH[/VARIANT]")),
         };
         let (architecture, variant) = normal(arch, variant);
-        Ok(Self { architecture, os: os.into(), variant, os_version: String::new() })
+        Ok(Self { architecture, os: os.into(), variant, ..Self::default() })
     }
 }
 

@@ -28,6 +28,7 @@ mod limits;
 mod logging;
 mod login;
 mod logs;
+mod manifests;
 mod peers;
 mod registries;
 mod restart;

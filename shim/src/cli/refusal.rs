@@ -70,7 +70,6 @@ const SWARM: &str = "Swarm is daemons that keep a cluster together, and dhow has
 const CLUSTER: &str = "cluster volumes are Swarm's, and dhow has one machine; \
      use a local volume with -o type=nfs for shared files";
 const TLS: &str = "it secures the way to a daemon, and dhow has none";
-const LATER: &str = "it comes later";
 const BUILD: &str = "building images comes later; use buildah or docker build, then 'dhow load'";
 const BUILDX: &str = "builders are services beside a daemon, and dhow has neither; \
      build with buildah or docker build, then 'dhow load'";
@@ -101,7 +100,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("stack", SWARM),
     ("swarm", SWARM),
     ("context", CONTEXT),
-    ("manifest", LATER),
     ("network", NETWORK),
     ("plugin", PLUGIN),
     ("port", "published ports come with bridge networks, which this version lacks"),

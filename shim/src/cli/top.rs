@@ -2,7 +2,7 @@
 
 use super::container::{ContainerGroup, ContainerVerb};
 use super::image::{ImageGroup, ImageVerb};
-use super::registry::RegistryVerb;
+use super::registry::{ManifestGroup, RegistryVerb};
 use super::system::{SystemGroup, SystemVerb};
 use super::verbs::verbs;
 use super::volume::VolumeGroup;
@@ -44,6 +44,9 @@ verbs! {
         /// Images
         #[command(name = "image", subcommand)]
         ImageGroup(ImageGroup),
+        /// Manifest lists
+        #[command(name = "manifest", subcommand)]
+        Manifests(ManifestGroup),
         /// Volumes
         #[command(name = "volume", subcommand)]
         Volumes(VolumeGroup),

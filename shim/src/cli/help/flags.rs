@@ -65,7 +65,7 @@ pub fn type_of(arg: &Arg) -> &'static str {
         return "uint";
     }
     match (name, many) {
-        ("platform", true) => "strings",
+        ("platform" | "os-features", true) => "strings",
         (_, true) => "list",
         (_, false) => "string",
     }

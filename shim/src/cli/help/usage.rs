@@ -17,7 +17,11 @@ const SPELLED: &[(&str, &str)] = &[
     ("container commit", "CONTAINER [REPOSITORY[:TAG]]"),
     ("container cp", "CONTAINER:SRC_PATH DEST_PATH|-"),
     ("inspect", "NAME|ID [NAME|ID...]"),
+    ("manifest inspect", "[MANIFEST_LIST] MANIFEST"),
 ];
+
+/// Verbs whose flags docker's line doesn't tell of.
+const SILENT: &[&str] = &["manifest create"];
 
 /// How `dhow VERB` is called.
 pub fn usage(command: &Command, spelled: &str) -> String {
@@ -28,10 +32,12 @@ pub fn usage(command: &Command, spelled: &str) -> String {
         return format!("{spelled} COMMAND");
     }
     let mut line = spelled.to_owned();
-    if command.get_arguments().any(|a| !a.is_positional() && a.get_id() != "help") {
+    let name = canonical(spelled.strip_prefix("dhow ").unwrap_or(spelled));
+    if !SILENT.contains(&name.as_str())
+        && command.get_arguments().any(|a| !a.is_positional() && a.get_id() != "help")
+    {
         line += " [OPTIONS]";
     }
-    let name = canonical(spelled.strip_prefix("dhow ").unwrap_or(spelled));
     if let Some((_, arguments)) = SPELLED.iter().find(|(verb, _)| *verb == name) {
         return format!("{line} {arguments}");
     }
