@@ -31,6 +31,9 @@ fn monitor_killed_container_lives_and_can_be_stopped() {
     w.dhow(["ps"]).ok().out_has(&name);
     w.dhow(["stop", "-t", "1", &name]).ok();
     assert_eq!(super::lifecycle::field(&w, &name, "/State/Running"), false);
+    // Whoever took over tells of its end, once.
+    let told = w.dhow(["events", "--until", "0", "-f", "event=die", "--format", "{{.Action}}"]);
+    told.ok().out_is("die");
     w.dhow(["start", &name]).ok();
     w.dhow(["rm", "-f", &name]).ok();
 }

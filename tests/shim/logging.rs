@@ -244,6 +244,36 @@ fn journald_gets_dockers_fields_and_is_read_through_journalctl() {
 }
 
 #[test]
+fn a_full_disk_loses_records_and_never_the_container() {
+    let w = world();
+    let script = "seq 500000; echo all is said >/dev/shm/said; sleep 1000";
+    let name = w.id("c");
+    w.dhow(["create", "--name", &name, "--log-opt", "max-size=-1", "busybox", "sh", "-c", script])
+        .ok();
+    // Its own directory on a disk of 2 MiB, with what is in it already.
+    let at = dir(&w, &name);
+    let old = w.path("old");
+    w.cmd("cp").args(["-a"]).arg(&at).arg(&old).run().ok();
+    w.cmd("mount").args(["-t", "tmpfs", "-o", "size=2m", "small"]).arg(&at).run().ok();
+    w.cmd("cp").args(["-aT"]).arg(&old).arg(&at).run().ok();
+    w.dhow(["start", &name]).ok();
+    e2e::until("it has said everything, log or not", || {
+        w.dhow(["exec", &name, "cat", "/dev/shm/said"]).code == 0
+    });
+    let done = w.dhow(["logs", &name]).ok();
+    let done = done.err_has("bytes of the log were lost: No space left on device");
+    let lines = done.lines();
+    let want: Vec<String> = (1..=lines.len()).map(|n| n.to_string()).collect();
+    assert!(lines == want && lines.len() > 1000, "{} lines", lines.len());
+    w.dhow(["kill", &name]).ok();
+    e2e::until("its end is known", || field(&w, &name, "/State/Running") == false);
+    let error = field(&w, &name, "/State/Error");
+    assert!(error.as_str().unwrap().contains("write the log"), "{error}");
+    w.cmd("umount").arg(&at).run().ok();
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+#[test]
 fn following_ends_with_the_life_and_with_the_container() {
     let w = world();
     let name = w.id("c");

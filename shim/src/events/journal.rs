@@ -146,6 +146,36 @@ mod tests {
     }
 
     #[test]
+    fn a_follower_loses_and_doubles_nothing_over_rotations() {
+        let root = tempfile::tempdir().unwrap();
+        append_within(root.path(), &event("first"), 1 << 20).unwrap();
+        let mut tail = crate::store::Tail::open(&path(root.path(), 0), Some(0)).unwrap();
+        let mut got: Vec<String> = Vec::new();
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let root = root.path();
+                scope.spawn(move || {
+                    for n in 0..500 {
+                        append_within(root, &event(&format!("{writer}-{n:03}")), 48 << 10).unwrap();
+                    }
+                });
+            }
+            while got.len() < 2000 {
+                match tail.next_line().unwrap() {
+                    Some(line) => got.push(parse(line).unwrap().actor.id),
+                    None => std::thread::yield_now(),
+                }
+            }
+        });
+        assert!(tail.next_line().unwrap().is_none() && path(root.path(), 2).exists());
+        for writer in 0..4 {
+            let own = got.iter().filter(|id| id.starts_with(&format!("{writer}-")));
+            let want: Vec<String> = (0..500).map(|n| format!("{writer}-{n:03}")).collect();
+            assert!(own.eq(&want), "of writer {writer}");
+        }
+    }
+
+    #[test]
     fn the_journal_stays_small() {
         let root = tempfile::tempdir().unwrap();
         for n in 0..2000 {

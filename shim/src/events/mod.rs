@@ -13,10 +13,11 @@ mod journal;
 mod read;
 mod show;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use dhow_image::store::Removed;
+use dhow_image::store::{Removed, Store};
 
 use crate::host::Paths;
 use crate::model::{Record, State};
@@ -51,7 +52,19 @@ pub fn of_container_in(root: &Path, record: &Record, action: &str, more: &[(&str
 
 /// Appends one event of a stored image: its name and labels come with it, as docker's.
 pub fn of_image(paths: &Paths, action: &str, id: &str, name: &str) {
-    emit(paths, Kind::Image, action, id, &[("name", name)]);
+    let labels = labels_of_image(paths, id);
+    let labels = labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let all: Vec<_> = labels.chain([("name", name)]).collect();
+    emit(paths, Kind::Image, action, id, &all);
+}
+
+/// None of an image that has gone.
+fn labels_of_image(paths: &Paths, id: &str) -> BTreeMap<String, String> {
+    let config = || {
+        let store = Store::open(&paths.root).ok()?;
+        store.find(id).ok()?.config(&store).ok()
+    };
+    config().map(|config| config.config.labels.into_iter().collect()).unwrap_or_default()
 }
 
 /// Tells what the removal of the image `id` came to.

@@ -20,6 +20,9 @@ pub struct Look {
     pub details: bool,
 }
 
+/// How docker's records begin. No text in a record can: its quotes would be escaped.
+const BEGIN: &[u8] = b"{\"log\":\"";
+
 /// Whether the end of what was asked for was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
@@ -51,7 +54,12 @@ impl<'a> Printer<'a> {
             return self.entry(&entry);
         }
         self.damaged += 1;
-        Ok(Reached::More)
+        // What was torn has no newline: the next whole record follows it in the same line.
+        let next = line.windows(BEGIN.len()).rposition(|part| part == BEGIN).filter(|&at| at > 0);
+        match next.and_then(|at| decode(&line[at..])) {
+            Some(entry) => self.entry(&entry),
+            None => Ok(Reached::More),
+        }
     }
 
     /// Shows one record.
@@ -150,6 +158,9 @@ mod tests {
     fn torn_records_are_counted_and_the_rest_is_shown() {
         let look = Look { timestamps: true, details: true, ..Look::default() };
         let stderr = r#"{"log":"err\n","stream":"stderr","time":"2026-01-02T03:04:05.5Z"}"#;
+        let torn =
+            r#"{"log":"ha{"log":"whole\n","stream":"stdout","time":"2026-01-02T03:04:05.5Z"}"#;
+        assert_eq!(shown(&[torn], Look::default()).0, "whole\n");
         let (out, err) = shown(&["\0\0\n", "1767323045500000000 o one\n", stderr], look);
         assert_eq!(out, "2026-01-02T03:04:05.500000000Z  one\n");
         let want =

@@ -26,7 +26,7 @@ const VALUES: [(&str, &[&str]); 5] = [
     ("restart", &["no", "on-failure", "always", "unless-stopped"]),
     ("network", &["none", "host"]),
     ("cgroupns", &["private", "host"]),
-    ("log-driver", &["json-file", "local", "none"]),
+    ("log-driver", &["json-file", "local", "journald", "none"]),
 ];
 
 /// The candidates for the last of `words`; `names` tells what the stores have.
