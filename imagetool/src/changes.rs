@@ -7,21 +7,38 @@ use crate::error::{Error, Result};
 
 /// Applies instructions such as `CMD ["sh"]` or `ENV A=1`, in order.
 pub fn apply<S: AsRef<str>>(config: &mut RunConfig, changes: &[S]) -> Result<()> {
-    changes.iter().map(AsRef::as_ref).try_for_each(|text| one(config, text))
+    let mut commanded = false;
+    changes.iter().map(AsRef::as_ref).try_for_each(|text| one(config, text, &mut commanded))
 }
 
-fn one(config: &mut RunConfig, text: &str) -> Result<()> {
+/// `commanded`: a CMD of these very changes was seen.
+fn one(config: &mut RunConfig, text: &str, commanded: &mut bool) -> Result<()> {
     let bad = |why: &str| Error::usage("change", text, why);
     let text_end = text.trim();
     let (word, rest) = text_end.split_once(char::is_whitespace).unwrap_or((text_end, ""));
     let rest = rest.trim();
     let instruction = word.to_ascii_uppercase();
-    if rest.is_empty() && !matches!(instruction.as_str(), "CMD" | "ENTRYPOINT") {
-        return Err(bad("it says nothing"));
+    if word.is_empty() || word.starts_with('#') {
+        return Err(bad("file with no instructions"));
+    }
+    if rest.is_empty() && KNOWN.contains(&instruction.as_str()) {
+        return Err(bad(&format!("{instruction} requires at least one argument")));
     }
     match instruction.as_str() {
-        "CMD" => config.cmd = Some(command(rest)),
-        "ENTRYPOINT" => config.entrypoint = Some(command(rest)),
+        "CMD" => {
+            config.cmd = Some(command(rest));
+            *commanded = true;
+        }
+        "ENTRYPOINT" => {
+            config.entrypoint = Some(command(rest));
+            // SPEC: Dockerfile: another entrypoint has no use for the old one's arguments.
+            if !*commanded {
+                config.cmd = None;
+            }
+        }
+        "HEALTHCHECK" => {
+            config.healthcheck = Some(health::parse(rest).map_err(|why| bad(&why))?);
+        }
         "ENV" => {
             for (name, value) in pairs(rest).map_err(bad)? {
                 let prefix = format!("{name}=");
@@ -44,16 +61,34 @@ fn one(config: &mut RunConfig, text: &str) -> Result<()> {
             config.volumes.extend(list);
         }
         "WORKDIR" => config.working_dir = within(&config.working_dir, rest),
-        "HEALTHCHECK" => config.healthcheck = Some(health::parse(rest).map_err(|e| bad(&e))?),
-        "STOPSIGNAL" => rest.clone_into(&mut config.stop_signal),
+        "STOPSIGNAL" if is_signal(rest) => rest.clone_into(&mut config.stop_signal),
+        "STOPSIGNAL" => return Err(bad(&format!("invalid signal: {rest}"))),
         "ONBUILD" => config.on_build.push(rest.to_owned()),
-        _ => {
-            let known = "CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, \
-                USER, VOLUME, WORKDIR";
-            return Err(bad(&format!("{word} is not a valid change command; use {known}")));
-        }
+        _ => return Err(bad(&format!("{instruction} is not a valid change command"))),
     }
     Ok(())
+}
+
+/// What must say something; CMD and ENTRYPOINT may be emptied.
+const KNOWN: [&str; 9] =
+    ["ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"];
+
+/// A number or a name, with or without SIG.
+fn is_signal(text: &str) -> bool {
+    const NAMES: &str = " HUP INT QUIT ILL TRAP ABRT IOT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM \
+        STKFLT CHLD CLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO POLL PWR SYS \
+        UNUSED RTMIN RTMAX ";
+    if let Ok(number) = text.parse::<u32>() {
+        return (1..=64).contains(&number);
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let (base, offset) = name.split_once(['+', '-']).unwrap_or((name, "0"));
+    let real_time = base == "RTMIN" || base == "RTMAX";
+    NAMES.contains(&format!(" {base} "))
+        && !base.is_empty()
+        && offset.parse::<u32>().is_ok_and(|n| n <= 30)
+        && (real_time || base == name)
 }
 
 /// The JSON form as it is; anything else is for a shell.
@@ -149,8 +184,9 @@ mod tests {
     #[test]
     fn instructions() {
         let c = changed(&[
-            "CMD [\"a\", \"b c\"]",
             "entrypoint echo hi",
+            "CMD [\"a\", \"b c\"]",
+            "HEALTHCHECK --interval=1m30s --retries=2 CMD curl x",
             "ENV A=1 B=\"2 3\" C='x y' D=e\\ f",
             "ENV A two words",
             "EXPOSE 80 53/udp 8000-8001",
@@ -172,6 +208,19 @@ mod tests {
     }
 
     #[test]
+    fn a_new_entrypoint_takes_the_old_command_away() {
+        let old = RunConfig { cmd: Some(vec!["old".into()]), ..RunConfig::default() };
+        let of = |changes: &[&str]| {
+            let mut config = old.clone();
+            apply(&mut config, changes).unwrap();
+            config.cmd
+        };
+        assert_eq!(of(&["ENTRYPOINT [\"e\"]"]), None);
+        assert_eq!(of(&["CMD [\"new\"]", "ENTRYPOINT [\"e\"]"]).unwrap(), ["new"]);
+        assert_eq!(of(&["STOPSIGNAL rtmin+3", "STOPSIGNAL 9"]).unwrap(), ["old"]);
+    }
+
+    #[test]
     fn others_are_refused_by_name() {
         let mut c = RunConfig::default();
         for bad in [
@@ -183,15 +232,16 @@ mod tests {
             "EXPOSE 9-1",
             "EXPOSE 80/icmp",
             "LABEL a=\"b",
+            "SHELL [\"x\"]",
+            "# note",
+            "HEALTHCHECK foo",
+            "STOPSIGNAL foo",
+            "STOPSIGNAL 65",
         ] {
             assert!(apply(&mut c, &[bad]).is_err(), "{bad}");
         }
-        assert!(
-            apply(&mut c, &["RUN x"])
-                .unwrap_err()
-                .to_string()
-                .contains("RUN is not a valid change command")
-        );
+        let said = apply(&mut c, &["run x"]).unwrap_err().to_string();
+        assert!(said.contains("RUN is not a valid change command"), "{said}");
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 
 pub mod bundle;
 pub mod changes;
+pub mod commit;
 pub mod config;
 pub mod copy;
 pub mod digest;

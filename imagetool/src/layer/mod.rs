@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod at;
+mod bare;
 mod compare;
 pub mod compress;
 pub mod entry;
@@ -22,6 +23,7 @@ pub mod pax;
 pub mod seal;
 pub mod settle;
 pub mod sparse;
+pub mod squeeze;
 #[cfg(test)]
 mod tests;
 pub mod verify;

@@ -17,6 +17,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor};
 use dhow_kernel::xattr;
 
 use super::at::{RootDir, is_dir, is_whiteout, kind, names, stat_at};
+use super::bare::Mounts;
 use super::header::{Item, Writer};
 use super::holes;
 use super::name::join;
@@ -58,10 +59,14 @@ pub fn export(layers: &[RootDir], out: impl Write) -> Result<Packed> {
     Packer::new(layers, false, out).run()
 }
 
-/// Writes what an overlay upper directory changes, as a layer: its whiteouts and opaque
-/// directories take the form they have in archives.
-pub fn diff(upper: &RootDir, out: impl Write) -> Result<Packed> {
-    Packer::new(std::slice::from_ref(upper), true, out).run()
+/// Writes what an overlay upper directory (the first of `layers`; the others lie below it,
+/// topmost first) changes, as a layer: its whiteouts and opaque directories take the form they
+/// have in archives. `mounts`, paths such as `etc/hosts`, are left out where they are empty and
+/// new: something was mounted there, and nothing else.
+pub fn diff(layers: &[RootDir], mounts: &[&[u8]], out: impl Write) -> Result<Packed> {
+    let (upper, lowers) = layers.split_at(layers.len().min(1));
+    Packer { mounts: Mounts { upper, lowers, places: mounts }, ..Packer::new(upper, true, out) }
+        .run()
 }
 
 /// Writes a tree that others may be changing meanwhile: what vanishes was never there, and what
@@ -83,6 +88,8 @@ struct Packer<'a, W> {
     across: bool,
     /// Holes are left out.
     holes: bool,
+    /// What isn't written.
+    mounts: Mounts<'a>,
     out: Writer<W>,
     /// Where a file with several names was written first.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -109,6 +116,7 @@ impl<'a, W: Write> Packer<'a, W> {
             rename: None,
             across: false,
             holes: false,
+            mounts: Mounts::default(),
             out: Writer::new(out),
             links: HashMap::new(),
             buffer: vec![0; BUFFER],
@@ -170,6 +178,9 @@ impl<'a, W: Write> Packer<'a, W> {
             let whole = join(path, &base);
             // What vanishes while a live tree is read was never there.
             let Some((dir, stat)) = self.look(top, path, &base)? else { continue };
+            if self.mounts.only(&whole, &stat).map_err(|e| self.fail(top, "read", &whole, e))? {
+                continue;
+            }
             self.entry(top, &dir, &base, &whole, &stat)?;
             drop(dir); // a tree may be deep
             if is_dir(&stat) && (self.across || stat.st_dev == self.device) {

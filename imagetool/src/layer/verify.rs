@@ -94,13 +94,32 @@ pub fn pipeline<T: Send>(
     limit: u64,
     work: impl FnOnce(Plain) -> Result<T> + Send,
 ) -> Result<T> {
+    run(algorithm, limit, work, |feeder| feeder.feed(packed))
+}
+
+/// The same for bytes that are plain, whatever they look like.
+pub fn plain_pipeline<T: Send>(
+    plain: impl Read,
+    algorithm: Algorithm,
+    limit: u64,
+    work: impl FnOnce(Plain) -> Result<T> + Send,
+) -> Result<T> {
+    run(algorithm, limit, work, |feeder| feeder.pass(plain))
+}
+
+fn run<T: Send>(
+    algorithm: Algorithm,
+    limit: u64,
+    work: impl FnOnce(Plain) -> Result<T> + Send,
+    feed: impl FnOnce(Feeder),
+) -> Result<T> {
     let (plain, feeder) = pipe(algorithm, limit);
     thread::scope(|scope| {
         let worker = thread::Builder::new()
             .name("layer".into())
             .spawn_scoped(scope, move || work(plain))
             .map_err(Error::at("start a thread for", "layer"))?;
-        feeder.feed(packed);
+        feed(feeder);
         // A fault of the reader has reached the worker, and is its error then.
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -149,15 +168,16 @@ struct Feeder {
 }
 
 impl Feeder {
-    /// Reads and inflates until the end, the first fault, or until nobody takes the chunks.
+    /// [`Feeder::pass`] of what `packed` inflates to.
     fn feed(self, packed: impl Read) {
-        let mut plain = match inflate(packed) {
-            Ok((_, plain)) => plain,
-            Err(e) => {
-                let _ = self.to_work.send(Err(e.into_io()));
-                return;
-            }
-        };
+        match inflate(packed) {
+            Ok((_, plain)) => self.pass(plain),
+            Err(e) => drop(self.to_work.send(Err(e.into_io()))),
+        }
+    }
+
+    /// Reads until the end, the first fault, or until nobody takes the chunks.
+    fn pass(self, mut plain: impl Read) {
         loop {
             let bytes = match self.reuse.try_recv() {
                 Ok(spent) if !spent.is_empty() => spent,

@@ -5,6 +5,7 @@
 //! the record with it: what has a record is complete.
 
 mod commit;
+mod making;
 mod record;
 mod unpacking;
 
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 pub use commit::Step;
+pub use making::Made;
 pub use record::Record;
 pub use unpacking::{Unpacked, Unpacking};
 

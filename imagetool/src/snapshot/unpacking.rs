@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{Algorithm, DiffId, Digest};
 use crate::error::{Error, Result};
-use crate::layer::verify::{Plain, explain, pipeline};
+use crate::layer::verify::{Plain, explain, pipeline, plain_pipeline};
 use crate::layer::{Applied, Entries, Journal, Limits, RootDir, Sink, apply, seal};
 use crate::manifest::Compression;
 use crate::store::Lease;
@@ -66,6 +66,15 @@ impl Unpacking {
     /// Inflates, verifies and unpacks `packed`, which checks its own digest and size as it
     /// is read to its end. This thread reads and inflates, another makes the files.
     pub fn run(self, packed: impl Read) -> Result<Unpacked> {
+        self.work(packed, false)
+    }
+
+    /// The same for a tar that isn't compressed, even if its first name looks so.
+    pub(super) fn run_plain(self, tar: impl Read) -> Result<Unpacked> {
+        self.work(tar, true)
+    }
+
+    fn work(self, from: impl Read, plain: bool) -> Result<Unpacked> {
         let files = self.dir.path.join("fs");
         DirBuilder::new().mode(0o755).create(&files).map_err(Error::at("create", &files))?;
         let root = RootDir::open(&files)?;
@@ -82,7 +91,12 @@ impl Unpacking {
             }
         };
         let algorithm = want.map_or(Algorithm::Sha256, Digest::algorithm);
-        let (applied, diff_id) = match (pipeline(packed, algorithm, limits.bytes, work), want) {
+        let done = if plain {
+            plain_pipeline(from, algorithm, limits.bytes, work)
+        } else {
+            pipeline(from, algorithm, limits.bytes, work)
+        };
+        let (applied, diff_id) = match (done, want) {
             (Err(e), Some(want)) => return Err(explain(want, e)),
             (done, _) => done?,
         };

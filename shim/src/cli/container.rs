@@ -2,8 +2,8 @@
 
 use super::verbs::verbs;
 use crate::command::container::{
-    attach, cp, create, diff, exec, export, inspect, kill, logs, ls, pause, prune, rename, restart,
-    rm, run, start, stats, stop, top, unpause, update, wait,
+    attach, commit, cp, create, diff, exec, export, inspect, kill, logs, ls, pause, prune, rename,
+    restart, rm, run, start, stats, stop, top, unpause, update, wait,
 };
 
 verbs! {
@@ -43,6 +43,8 @@ verbs! {
         Stats(stats::Stats),
         /// Copy files between a container and the host
         Cp(cp::Cp),
+        /// Create a new image from a container's changes
+        Commit(commit::Commit),
         /// Show what a container has changed of its image's files
         Diff(diff::Diff),
         /// Write a container's files as a tar

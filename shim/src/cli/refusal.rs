@@ -90,8 +90,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("buildx", BUILDX),
     ("image build", BUILD),
     ("checkpoint", CHECKPOINT),
-    ("commit", "use 'dhow export NAME | dhow import -' until it comes"),
-    ("container commit", "use 'dhow export NAME | dhow import -' until it comes"),
     ("compose", "it comes later"),
     ("config", SWARM),
     ("node", SWARM),

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::attach::Line;
-use super::protocol::{Frame, Role, Stopping};
+use super::protocol::{Frame, Freeze, Role, Stopping};
 use super::watch::Watch;
 use super::{Condition, is_active, process, state};
 use crate::error::{Error, Result};
@@ -76,6 +76,7 @@ pub fn freeze(host: &Host, record: &Record, freeze: bool) -> Result<()> {
     if !runs {
         return Err(Error::conflict(format!("Container {} is not paused", record.name)));
     }
+    let freeze = if freeze { Freeze::Freeze } else { Freeze::Thaw };
     Line::ask(host, record, Frame::Freeze(freeze))
 }
 

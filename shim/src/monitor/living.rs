@@ -11,7 +11,7 @@ use super::birth::Birth;
 use super::children::Children;
 use super::files::Files;
 use super::health::Checks;
-use super::protocol::{ExecOrder, Failed, Frame};
+use super::protocol::{ExecOrder, Failed, Frame, Freeze};
 use super::runtime::Runtime;
 use crate::error::{Error, Result};
 use crate::events;
@@ -95,7 +95,7 @@ impl<'b, 'a> Life<'b, 'a> {
                 Ok(()) => return None,
                 Err(error) => Err(error),
             },
-            Frame::Freeze(freeze) => self.freeze(freeze),
+            Frame::Freeze(freeze) => self.freeze(freeze != Freeze::Thaw),
             _ => Err(Error::engine("the container's monitor speaks another protocol")),
         };
         Some((client, word_of(done)))

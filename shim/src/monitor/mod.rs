@@ -20,6 +20,7 @@ mod control;
 mod exec;
 
 mod files;
+mod frozen;
 mod health;
 mod hold;
 mod life;
@@ -57,6 +58,7 @@ pub use boot::{Outcome, close, revive};
 pub use control::{freeze, not_running, signal, stop, wait};
 pub use exec::{Exec, exec};
 pub use files::running as execs;
+pub use frozen::{Frozen, frozen};
 pub use hold::{Hold, Still, hold};
 pub use life::main;
 pub use logs::{LogOptions, logs};

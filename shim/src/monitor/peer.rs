@@ -14,6 +14,8 @@ pub struct Peer {
     pub number: u64,
     /// What it came for; none before its Hello.
     pub role: Option<Role>,
+    /// The container stands still for it.
+    pub holds: bool,
     /// It has closed its side, or broke the protocol.
     pub gone: bool,
     stream: UnixStream,
@@ -31,7 +33,7 @@ impl Peer {
     pub fn stranger(stream: UnixStream, dir: &Path) -> Result<Self> {
         stream.set_nonblocking(true)?;
         let (decoder, backlog) = (Decoder::default(), Backlog::within(dir));
-        Ok(Self { number: 0, role: None, gone: false, stream, decoder, backlog })
+        Ok(Self { number: 0, role: None, holds: false, gone: false, stream, decoder, backlog })
     }
 
     /// It has not yet read all.

@@ -85,6 +85,17 @@ pub enum Stopping {
     ByMachine = 1,
 }
 
+/// What becomes of a container's processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freeze {
+    /// They go on.
+    Thaw = 0,
+    /// They stand still.
+    Freeze = 1,
+    /// They stand still until this client goes, or says otherwise.
+    Hold = 2,
+}
+
 /// One more process in the container that nobody waits for; RUN/monitors/ID has its files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecOrder {
@@ -112,7 +123,7 @@ pub enum Frame {
     /// Client: run this beside the container's first process.
     Exec(ExecOrder),
     /// Client: freeze all of the container's processes, or thaw them.
-    Freeze(bool),
+    Freeze(Freeze),
     /// Monitor: the version it speaks.
     Welcome(u32),
     /// Monitor: the start succeeded.
@@ -154,7 +165,7 @@ impl Frame {
             }
             Self::Stopping(why) => raw(out, 5, &[*why as u8]),
             Self::Exec(order) => json(out, 6, order),
-            Self::Freeze(freeze) => raw(out, 7, &[u8::from(*freeze)]),
+            Self::Freeze(freeze) => raw(out, 7, &[*freeze as u8]),
             Self::Welcome(version) => raw(out, 16, &version.to_le_bytes()),
             Self::Started(started) => json(out, 17, started),
             Self::Failed(failed) => json(out, 18, failed),
@@ -184,7 +195,9 @@ impl Frame {
             (5, [0]) => Self::Stopping(Stopping::ByUser),
             (5, [1]) => Self::Stopping(Stopping::ByMachine),
             (6, json) => Self::Exec(parse(json)?),
-            (7, [freeze]) => Self::Freeze(*freeze != 0),
+            (7, [0]) => Self::Freeze(Freeze::Thaw),
+            (7, [1]) => Self::Freeze(Freeze::Freeze),
+            (7, [2]) => Self::Freeze(Freeze::Hold),
             (16, &[a, b, c, d]) => Self::Welcome(u32::from_le_bytes([a, b, c, d])),
             (17, json) => Self::Started(parse(json)?),
             (18, json) => Self::Failed(parse(json)?),
@@ -274,7 +287,8 @@ mod tests {
             prop_oneof![Just(Stopping::ByUser), Just(Stopping::ByMachine)]
                 .prop_map(Frame::Stopping),
             Just(Frame::Done),
-            any::<bool>().prop_map(Frame::Freeze),
+            (0..3_usize)
+                .prop_map(|n| { Frame::Freeze([Freeze::Thaw, Freeze::Freeze, Freeze::Hold][n]) }),
             ("[0-9a-f]{0,64}", any::<bool>(), proptest::collection::vec(".*", 0..3))
                 .prop_map(|(id, tty, args)| Frame::Exec(ExecOrder { id, tty, args })),
             any::<u32>().prop_map(Frame::Welcome),

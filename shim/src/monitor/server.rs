@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::living::{Answer, Life};
 use super::peer::Peer;
-use super::protocol::{Exited, Failed, Frame, Role, Stopping, VERSION, encode_output};
+use super::protocol::{Exited, Failed, Frame, Freeze, Role, Stopping, VERSION, encode_output};
 use super::stdio::Streams;
 use crate::error::{Error, Result};
 use crate::logging::{Stream, Writer};
@@ -122,11 +122,27 @@ impl Server {
                 }
             }
             for (client, wish) in std::mem::take(&mut self.wishes) {
+                let freeze = if let Frame::Freeze(freeze) = wish { Some(freeze) } else { None };
                 let answer = life.obey(client, wish);
+                if let (Some(freeze), Some((_, Frame::Done))) = (freeze, &answer) {
+                    self.note_freeze(client, freeze);
+                }
                 self.answer(answer);
             }
             self.answer(life.tick());
+            if self.peers.iter().any(|peer| peer.gone && peer.holds) {
+                // Who was killed while it looked leaves nothing standing still.
+                life.obey(0, Frame::Freeze(Freeze::Thaw));
+                self.note_freeze(0, Freeze::Thaw);
+            }
             self.drop_gone();
+        }
+    }
+
+    /// Somebody holds the container now, or nobody does any more.
+    fn note_freeze(&mut self, client: u64, freeze: Freeze) {
+        for peer in &mut self.peers {
+            peer.holds = freeze == Freeze::Hold && peer.number == client;
         }
     }
 

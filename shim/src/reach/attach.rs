@@ -44,12 +44,8 @@ pub fn all(
     for (name, target) in etc::FILES {
         let source = etc::path(host, record, name);
         if source.exists() && !record.mounts.iter().any(|m| m.destination == target) {
-            let mount = MountPoint {
-                source: source.display().to_string(),
-                destination: target.into(),
-                rw: true,
-                ..MountPoint::default()
-            };
+            let mount =
+                MountPoint { destination: target.into(), rw: true, ..MountPoint::default() };
             points.push(of_host(&mount, &source)?);
         }
     }
@@ -65,13 +61,18 @@ pub fn all(
 
 fn of_host(mount: &MountPoint, source: &Path) -> Result<Point> {
     let fail = |e: Errno| {
-        let why = format!("bind source path of {}: {}", mount.destination, e.desc());
-        Error::engine(format!("{}: {why}", mount.source))
+        let why = format!("source path of {}: {}", mount.destination, e.desc());
+        Error::engine(format!("{}: {why}", source.display()))
     };
     let tree = if mount.depth == Depth::Alone { Tree::Clone } else { Tree::CloneRecursive };
-    let source = CString::new(source.as_os_str().as_bytes()).map_err(|_| fail(Errno::EINVAL))?;
-    let tree = open_tree(AT_FDCWD, &source, tree).map_err(fail)?;
-    Ok(Point { destination: mount.destination.clone(), tree, read_only: !mount.rw })
+    let path = CString::new(source.as_os_str().as_bytes()).map_err(|_| fail(Errno::EINVAL))?;
+    let tree = open_tree(AT_FDCWD, &path, tree).map_err(fail)?;
+    // What lies below a bind may have been left writable.
+    if !mount.rw && mount.depth == Depth::Writable {
+        harmless(tree.as_fd(), true, false).map_err(fail)?;
+    }
+    let read_only = !mount.rw && mount.depth != Depth::Writable;
+    Ok(Point { destination: mount.destination.clone(), tree, read_only })
 }
 
 fn put(root: &RootDir, point: &Point, make: bool) -> nix::Result<()> {

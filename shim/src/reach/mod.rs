@@ -26,6 +26,25 @@ use crate::model::Record;
 
 pub use view::View;
 
+/// What docker puts below every container for mounts to stand on; it shows none of it, and no
+/// image is made of it.
+pub const MOUNT_POINTS: [&[u8]; 14] = [
+    b"dev",
+    b"dev/console",
+    b"dev/mqueue",
+    b"dev/pts",
+    b"dev/shm",
+    b"etc",
+    b"etc/hostname",
+    b"etc/hosts",
+    b"etc/resolv.conf",
+    b"proc",
+    b"sys",
+    b"sys/fs",
+    b"sys/fs/cgroup",
+    b"run/secrets",
+];
+
 /// The directories that a container's root consists of: its own changes, then its image's
 /// layers, topmost first. They are copies of mounts: read-only, and no device in them opens.
 pub fn layers(host: &Host, record: &Record) -> Result<Vec<RootDir>> {

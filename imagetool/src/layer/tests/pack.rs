@@ -15,7 +15,7 @@ fn exported(layers: &[PathBuf]) -> Vec<u8> {
 
 fn difference(upper: &Path) -> Vec<u8> {
     let mut out = Vec::new();
-    diff(&RootDir::open(upper).unwrap(), &mut out).unwrap();
+    diff(&[RootDir::open(upper).unwrap()], &[], &mut out).unwrap();
     out
 }
 

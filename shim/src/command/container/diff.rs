@@ -10,25 +10,6 @@ use crate::making::of_image;
 use crate::output::Output;
 use crate::reach;
 
-/// What docker puts below every container for mounts to stand on; it shows none of it, and
-/// neither do we.
-const MOUNT_POINTS: [&[u8]; 14] = [
-    b"/dev",
-    b"/dev/console",
-    b"/dev/mqueue",
-    b"/dev/pts",
-    b"/dev/shm",
-    b"/etc",
-    b"/etc/hostname",
-    b"/etc/hosts",
-    b"/etc/resolv.conf",
-    b"/proc",
-    b"/sys",
-    b"/sys/fs",
-    b"/sys/fs/cgroup",
-    b"/run/secrets",
-];
-
 /// Show what a container has changed of its image's files
 ///
 /// A line each: A added, C changed, D deleted.
@@ -75,7 +56,7 @@ fn shown(all: Vec<Change>) -> Vec<Change> {
         };
         let ours = change.kind == ChangeKind::Added
             && change.hollow
-            && MOUNT_POINTS.contains(&change.path.as_slice());
+            && reach::MOUNT_POINTS.contains(&&change.path[1..]);
         let empty = change.kind == ChangeKind::Within
             && !kept.last().is_some_and(|last| within(&last.path));
         if !ours && !empty {

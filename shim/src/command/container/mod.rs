@@ -1,6 +1,7 @@
 //! Verbs of containers.
 
 pub mod attach;
+pub mod commit;
 pub mod cp;
 pub mod create;
 pub mod diff;
