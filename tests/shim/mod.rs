@@ -7,6 +7,7 @@ mod commit;
 mod crash;
 mod diff;
 mod docker;
+mod ends;
 mod events;
 mod exec;
 mod exit;

@@ -58,13 +58,16 @@ impl Line {
                 return Ok((None, state));
             }
             if let Some(line) = Self::connect(host, &record.id, role)? {
-                return Ok((Some(line), state));
+                // Between the look and the call another life may have begun: the line is of that.
+                let now = host.containers.state(&record.id)?;
+                if now.started_at == state.started_at {
+                    return Ok((Some(line), state));
+                }
+                continue;
             }
             // It ends just now; or somebody else has just taken its lock to put things right,
             // and will listen before anything else.
-            if Lock::is_ending(host, &record.id) {
-                drop(Lock::take(host, &record.id)?);
-            }
+            Lock::wait_ending(host, &record.id);
             std::thread::yield_now();
         }
     }

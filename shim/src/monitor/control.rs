@@ -13,7 +13,7 @@ use super::{Condition, is_active, process, state};
 use crate::error::{Error, Result};
 use crate::events;
 use crate::host::Host;
-use crate::model::{Record, RestartPolicy, Status};
+use crate::model::{Record, RestartPolicy, State, Status};
 use crate::options::rights;
 
 /// So long the end of a killed container is waited for; one in the kernel's hands may never come.
@@ -25,7 +25,10 @@ pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     let stops = rights::signal(&record.config.stop_signal).unwrap_or(libc::SIGTERM);
     let ends = matches!(signal, libc::SIGKILL | libc::SIGTERM | libc::SIGINT) || signal == stops;
     if ends && record.host_config.restart_policy != RestartPolicy::default() {
-        announce(host, record, Stopping::ByUser)?;
+        // The monitor hears first that the user wants the end: its policy then starts nothing again.
+        if let (Some(mut line), _) = Line::of_living(host, record, Role::default())? {
+            line.send(&Frame::Stopping(Stopping::ByUser));
+        }
         if state.status == Status::Restarting {
             return Ok(()); // DOCKER: between two lives, that there be no other is all there is to do
         }
@@ -37,15 +40,7 @@ pub fn signal(host: &Host, record: &Record, signal: i32) -> Result<()> {
     }
     // As docker: SIGKILL is not said to be sent before the end has come of it.
     if signal == libc::SIGKILL && ended_within(&init, Some(KILLED))? {
-        wait(host, record, Condition::NotRunning)?;
-    }
-    Ok(())
-}
-
-/// The monitor hears first that somebody wants the end: its policy then starts nothing again.
-fn announce(host: &Host, record: &Record, why: Stopping) -> Result<()> {
-    if let Some(mut line) = Line::connect(host, &record.id, Role::default())? {
-        line.send(&Frame::Stopping(why));
+        wait_life(host, record, &state)?;
     }
     Ok(())
 }
@@ -93,22 +88,38 @@ pub(super) fn end(
     signal: i32,
     patience: Option<Duration>,
 ) -> Result<()> {
-    let state = state(host, record)?;
-    if !is_active(&state) {
+    let (Some(mut line), before) = Line::of_living(host, record, Role::default())? else {
         return Ok(());
-    }
-    announce(host, record, why)?;
-    if let Some(init) = process::open(&state)?
+    };
+    line.send(&Frame::Stopping(why));
+    if let Some(init) = process::open(&before)?
         && send(host, &init, signal, record).is_ok()
     {
-        if state.status == Status::Paused {
+        if before.status == Status::Paused {
             let _ = freeze(host, record, false);
         }
         if !ended_within(&init, patience)? {
             let _ = send(host, &init, libc::SIGKILL, record);
         }
     }
-    wait(host, record, Condition::NotRunning).map(drop)
+    if line.wait_exited().is_some() {
+        return Ok(());
+    }
+    wait_life(host, record, &before)
+}
+
+/// Waits for the end of the life that `before` tells of: another may have begun since.
+fn wait_life(host: &Host, record: &Record, before: &State) -> Result<()> {
+    loop {
+        let (line, now) = Line::of_living(host, record, Role::default())?;
+        let Some(mut line) = line.filter(|_| now.started_at == before.started_at) else {
+            return Ok(());
+        };
+        // Nothing is said when the monitor was killed: then the next look puts things right.
+        if line.wait_exited().is_some() {
+            return Ok(());
+        }
+    }
 }
 
 /// Waits for a process's end; false when `patience` ran out first.

@@ -47,9 +47,7 @@ pub fn hold<'a>(host: &'a Host, record: &'a Record) -> Result<Hold<'a>> {
                 lock.mark_ending();
                 return Ok(still(Some(lock), now.started_at.is_none()));
             }
-        } else if Lock::is_ending(host, &record.id) {
-            drop(Lock::take(host, &record.id)?);
-        } else {
+        } else if !Lock::wait_ending(host, &record.id) {
             // It is being started: its monitor answers when that is done.
             drop(Line::connect(host, &record.id, Role::default())?);
         }

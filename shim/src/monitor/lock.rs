@@ -5,9 +5,14 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
+use super::attach::Line;
+use super::protocol::Role;
+use super::{is_active, process, state};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::model::Record;
 use crate::store::make_dir;
 
 /// The right to speak for a container. It goes with the descriptor: a monitor
@@ -25,11 +30,31 @@ impl Lock {
         })
     }
 
-    /// Waits for the lock.
-    pub fn take(host: &Host, id: &str) -> Result<Self> {
-        let dir = host.paths.monitor(id);
-        Self::acquire(&dir, |file| file.lock().map(|()| true))?
-            .ok_or_else(|| Error::io("lock", &dir, "held by another process"))
+    /// The lock of a container that does not run; nothing when it does.
+    pub fn of_idle(host: &Host, record: &Record) -> Result<Option<Self>> {
+        let mut looked_again = false;
+        loop {
+            if is_active(&state(host, record)?) {
+                return Ok(None);
+            }
+            if let Some(lock) = Self::try_take(host, &record.id)? {
+                // What was read without the lock may have changed before it was taken; and a full
+                // disk may tell of an older life: its process has the last word.
+                let now = host.containers.state(&record.id)?;
+                if process::open(&now)?.is_none() {
+                    return Ok(Some(lock));
+                }
+                drop(lock);
+                if std::mem::replace(&mut looked_again, true) {
+                    return Ok(None);
+                }
+            }
+            if !Self::wait_ending(host, &record.id) {
+                // Somebody else is starting it: its monitor answers when that is done.
+                drop(Line::connect(host, &record.id, Role::default())?);
+                std::thread::yield_now();
+            }
+        }
     }
 
     /// Says that its holder is about to let go: who waits from here on waits a moment only.
@@ -37,9 +62,19 @@ impl Lock {
         let _ = (&self.0).write_all(b"ending\n");
     }
 
-    /// Its holder has said that it is about to let go, or has done so.
-    pub fn is_ending(host: &Host, id: &str) -> bool {
-        std::fs::read(host.paths.monitor(id).join("lock")).map_or(true, |text| !text.is_empty())
+    /// Waits while its holder is about to let go; true when it was, and has done so.
+    ///
+    /// Never by flock(2) itself: whoever takes it next may hold it for a container's whole life.
+    pub fn wait_ending(host: &Host, id: &str) -> bool {
+        let path = host.paths.monitor(id).join("lock");
+        loop {
+            let Ok(file) = File::open(&path) else { return true };
+            let marked = file.metadata().is_ok_and(|meta| meta.len() > 0);
+            if !marked || file.try_lock().is_ok() {
+                return marked;
+            }
+            std::thread::sleep(Duration::from_millis(1)); // what is left to it is to remove files
+        }
     }
 
     fn acquire(dir: &Path, lock: impl Fn(&File) -> std::io::Result<bool>) -> Result<Option<Self>> {

@@ -133,14 +133,7 @@ pub fn attach(host: &Host, record: &Record, how: &Attach) -> Result<Ended> {
 
 /// Removes a container that does not run: its records, its files, and its locks.
 pub fn remove(host: &Host, record: &Record) -> Result<()> {
-    if is_active(&state(host, record)?) {
-        return Err(running(record));
-    }
-    let lock = lock::Lock::take(host, &record.id)?;
-    // With the lock in hand only its process can say so: a full disk may tell of an older life.
-    if process::open(&host.containers.state(&record.id)?)?.is_some() {
-        return Err(running(record));
-    }
+    let lock = lock::Lock::of_idle(host, record)?.ok_or_else(|| running(record))?;
     lock.mark_ending();
     rootfs::sweep(host, record)?;
     let removed = host.containers.remove(record);
@@ -150,7 +143,11 @@ pub fn remove(host: &Host, record: &Record) -> Result<()> {
 }
 
 fn running(record: &Record) -> Error {
-    Error::conflict(format!("container {} is running; stop it first, or -f", record.name))
+    Error::conflict(format!(
+        "cannot remove container \"{}\": container is running: stop the container before \
+         removing or force remove",
+        record.name
+    ))
 }
 
 /// `--rm` at the end: nobody is there to hear of a failure, and `dhow rm` can still do it.

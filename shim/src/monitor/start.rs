@@ -4,9 +4,9 @@ use std::os::unix::net::UnixStream;
 
 use super::attach::{Line, follow, role_of};
 use super::lock::Lock;
-use super::protocol::{Failed, Frame, Role, Step};
+use super::protocol::{Failed, Frame, Step};
 use super::task::{Purpose, Task};
-use super::{Attach, Ended, is_active, process, socket, state, terminal};
+use super::{Attach, Ended, socket, state, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::events;
 use crate::exit::Exit;
@@ -114,23 +114,6 @@ pub fn ensure(host: &Host, record: &Record) -> Result<()> {
 
 /// The lock of a container that does not run.
 fn lock(host: &Host, record: &Record) -> Result<Lock> {
-    loop {
-        if is_active(&state(host, record)?) {
-            return Err(Error::conflict(format!("container {} is already running", record.name)));
-        }
-        if let Some(lock) = Lock::try_take(host, &record.id)? {
-            // What was read without the lock may have changed before it was taken.
-            if process::open(&host.containers.state(&record.id)?)?.is_none() {
-                return Ok(lock);
-            }
-            drop(lock);
-        }
-        if Lock::is_ending(host, &record.id) {
-            drop(Lock::take(host, &record.id)?); // its last monitor is about to go
-        } else {
-            // Somebody else is starting it: its monitor answers when that is done.
-            drop(Line::connect(host, &record.id, Role::default())?);
-            std::thread::yield_now();
-        }
-    }
+    Lock::of_idle(host, record)?
+        .ok_or_else(|| Error::conflict(format!("container {} is already running", record.name)))
 }

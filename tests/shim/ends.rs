@@ -1,0 +1,221 @@
+//! How containers come to their end: stop, restart, kill, wait, rm, and ten of each at once.
+
+use std::time::{Duration, Instant};
+
+use e2e::{Done, World};
+
+use super::lifecycle::field;
+
+const DEAF: &str = "trap '' TERM; touch /ready; while :; do sleep 0.05; done";
+
+fn world() -> World {
+    let w = World::new();
+    w.pull("busybox");
+    w
+}
+
+/// Runs `script` with these flags of `run -d`, and waits until it made /ready.
+fn ready(w: &World, short: &str, flags: &[&str], script: &str) -> String {
+    let name = w.id(short);
+    let run = [&["run", "-d", "--name", &name], flags, &["busybox", "sh", "-c", script]].concat();
+    w.dhow(run).ok();
+    e2e::until("it is ready", || w.dhow(["exec", &name, "ls", "/ready"]).code == 0);
+    name
+}
+
+fn code(w: &World, name: &str) -> i64 {
+    field(w, name, "/State/ExitCode").as_i64().unwrap()
+}
+
+fn took(act: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    act();
+    began.elapsed()
+}
+
+/// The same ten times at once.
+fn at_once(w: &World, args: &[&str]) -> Vec<Done> {
+    std::thread::scope(|s| {
+        let all: Vec<_> = (0..10).map(|_| s.spawn(|| w.dhow_cmd(args).limit(30).run())).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn stop_takes_signal_and_time_from_the_flag_then_the_container() {
+    let w = world();
+    let script = "trap 'exit 4' USR1; trap 'exit 5' USR2; trap '' TERM; touch /ready; \
+                  while :; do sleep 0.05; done";
+    let name = ready(&w, "c", &["--stop-signal", "USR1", "--stop-timeout", "60"], script);
+    w.dhow(["stop", &name]).ok().out_is(&name);
+    assert_eq!(code(&w, &name), 4);
+    w.dhow(["start", &name]).ok();
+    e2e::until("it is ready", || w.dhow(["exec", &name, "ls", "/ready"]).code == 0);
+    w.dhow(["stop", "-s", "SIGUSR2", &name]).ok();
+    assert_eq!(code(&w, &name), 5);
+    w.dhow(["rm", &name]).ok();
+    let deaf = ready(&w, "deaf", &["--stop-timeout", "1"], DEAF);
+    let time = took(|| drop(w.dhow(["stop", &deaf]).ok()));
+    assert!(time >= Duration::from_secs(1) && time < Duration::from_secs(9), "{time:?}");
+    assert_eq!(code(&w, &deaf), 137);
+    // Stopping what has ended is fine.
+    w.dhow(["stop", &deaf]).ok().out_is(&deaf);
+    w.dhow(["stop", "-s", "WHAT", &deaf]).code(1).err_has("invalid signal: WHAT");
+    w.dhow(["stop", "no-such", &deaf]).code(1).out_is(&deaf).err_has("No such container: no-such");
+    w.dhow(["rm", &deaf]).ok();
+    w.dhow(["run", "--stop-signal", "WHAT", "busybox"]).code(125).err_has("invalid signal: WHAT");
+}
+
+#[test]
+fn an_image_s_stop_signal_is_the_container_s() {
+    let w = world();
+    let tar = w.path("files.tar");
+    let name = w.id("from");
+    w.dhow(["create", "--name", &name, "busybox", "true"]).ok();
+    w.dhow(["export", "-o", tar.to_str().unwrap(), &name]).ok();
+    w.dhow(["rm", &name]).ok();
+    let import = ["import", "-c", "STOPSIGNAL SIGUSR1", tar.to_str().unwrap(), "polite"];
+    w.dhow(import).ok();
+    let script = "trap 'exit 6' USR1; touch /ready; while :; do sleep 0.05; done";
+    w.dhow(["run", "-d", "--name", &name, "polite", "/bin/sh", "-c", script]).ok();
+    e2e::until("it is ready", || w.dhow(["exec", &name, "ls", "/ready"]).code == 0);
+    w.dhow(["stop", "-t", "60", &name]).ok();
+    assert_eq!(code(&w, &name), 6);
+    w.dhow(["rm", &name]).ok();
+}
+
+#[test]
+fn restart_stops_and_starts_whatever_it_was() {
+    let w = world();
+    let script = "echo life; trap 'exit 0' USR1; touch /ready; while :; do sleep 0.05; done";
+    let name = ready(&w, "c", &[], script);
+    let pid = field(&w, &name, "/State/Pid");
+    w.dhow(["restart", "-s", "USR1", "-t", "60", &name]).ok().out_is(&name);
+    assert_ne!(field(&w, &name, "/State/Pid"), pid);
+    w.dhow(["stop", "-t", "0", &name]).ok();
+    w.dhow(["restart", &name]).ok();
+    assert_eq!(field(&w, &name, "/State/Running"), true);
+    e2e::until("it said so", || w.dhow(["logs", &name]).ok().lines().len() == 3);
+    w.dhow(["restart", "-t", "0", "no-such"]).code(1).err_has("No such container: no-such");
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+#[test]
+fn wait_waits_for_several_and_prints_each_code() {
+    let w = world();
+    let (a, b) = (w.id("a"), w.id("b"));
+    w.dhow(["run", "-d", "--name", &a, "busybox", "sh", "-c", "sleep 0.5; exit 3"]).ok();
+    w.dhow(["run", "-d", "--name", &b, "busybox", "sh", "-c", "sleep 0.2; exit 4"]).ok();
+    w.dhow(["wait", &a, &b]).ok().out_is("3\n4");
+    w.dhow(["wait", &a, "no-such"]).code(1).out_is("3").err_has("No such container: no-such");
+    w.dhow(["rm", &a, &b]).ok();
+    w.dhow(["create", "--name", &a, "busybox", "true"]).ok();
+    w.dhow(["wait", &a]).ok().out_is("0");
+    w.dhow(["rm", &a]).ok();
+}
+
+#[test]
+fn rename_in_docker_s_words() {
+    let w = world();
+    let (a, b) = (w.id("a"), w.id("b"));
+    w.dhow(["run", "-d", "--name", &a, "busybox", "sleep", "1000"]).ok();
+    w.dhow(["create", "--name", &b, "busybox", "true"]).ok();
+    let taken = format!("Conflict. The container name \"/{b}\" is already in use by container");
+    w.dhow(["rename", &a, &b]).code(1).err_has("Error when allocating new name: ").err_has(&taken);
+    w.dhow(["rename", &a, &a])
+        .code(1)
+        .err_has("Renaming a container with the same name as its current name");
+    w.dhow(["rename", &a, "a/b"]).code(1).err_has("only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
+    w.dhow(["rename", &a, ""]).code(1).err_has("Neither old nor new names may be empty");
+    w.dhow(["rename", "no-such", &a]).code(1).err_has("No such container: no-such");
+    let c = w.id("c");
+    w.dhow(["rename", &a, &c]).ok().out_is("");
+    assert_eq!(field(&w, &c, "/State/Running"), true);
+    w.dhow(["exec", &a, "true"]).code(1);
+    w.dhow(["exec", &c, "true"]).ok();
+    // The old name is free.
+    w.dhow(["rename", &b, &a]).ok();
+    w.dhow(["rm", "-f", &a, &c]).ok();
+}
+
+#[test]
+fn rm_refuses_what_runs_and_takes_volumes_along() {
+    let w = world();
+    let name = w.id("c");
+    w.dhow(["run", "-d", "-v", "/data", "--name", &name, "busybox", "sleep", "1000"]).ok();
+    let volume = field(&w, &name, "/Mounts/0/Name").as_str().unwrap().to_owned();
+    let refusal = format!(
+        "cannot remove container \"{name}\": container is running: stop the container before \
+         removing or force remove"
+    );
+    w.dhow(["rm", &name]).code(1).err_has(&refusal);
+    w.dhow(["rm", "-l", &name]).refused();
+    w.dhow(["rm", "-f", "-v", &name, "no-such"])
+        .ok()
+        .out_is(&name)
+        .err_has("No such container: no-such");
+    w.dhow(["volume", "inspect", &volume]).code(1);
+    w.dhow(["run", "-d", "-v", "/data", "--name", &name, "busybox", "true"]).ok();
+    let volume = field(&w, &name, "/Mounts/0/Name").as_str().unwrap().to_owned();
+    w.dhow(["wait", &name]).ok();
+    w.dhow(["rm", &name]).ok();
+    w.dhow(["volume", "inspect", &volume]).ok();
+    w.dhow(["rm", "no-such"]).code(1).err_has("No such container: no-such");
+}
+
+#[test]
+fn ten_at_once_on_one_name() {
+    let w = world();
+    let name = w.id("c");
+    let made = at_once(&w, &["run", "-d", "--name", &name, "busybox", "sleep", "1000"]);
+    assert_eq!(made.iter().filter(|done| done.code == 0).count(), 1);
+    let taken = format!("Conflict. The container name \"/{name}\" is already in use by container");
+    for done in made {
+        if done.code != 0 {
+            done.code(125).err_has(&taken);
+        }
+    }
+    assert_eq!(w.dhow(["ps", "-aq"]).ok().lines().len(), 1, "the others left nothing");
+    for verb in [&["stop", "-t", "0"][..], &["start"], &["restart", "-t", "0"], &["start"]] {
+        for done in at_once(&w, &[verb, &[&*name]].concat()) {
+            let fine = done.code == 0 && done.out() == name;
+            // Who restarts may find that another has just started it.
+            assert!(fine || verb[0] == "restart", "{done}");
+        }
+    }
+    assert_eq!(field(&w, &name, "/State/Running"), true);
+    let removed = at_once(&w, &["rm", "-f", &name]);
+    assert!(removed.iter().any(|done| done.code == 0 && done.out() == name));
+    for done in removed {
+        let late =
+            done.err().contains("No such container") || done.err().contains("already in progress");
+        assert!(done.out() == name || late, "{done}");
+    }
+    w.dhow(["ps", "-aq"]).ok().out_is("");
+    let (a, b) = (w.id("a"), w.id("b"));
+    w.dhow(["create", "--name", &a, "busybox", "true"]).ok();
+    let renamed = at_once(&w, &["rename", &a, &b]);
+    assert_eq!(renamed.iter().filter(|done| done.code == 0).count(), 1);
+    w.dhow(["rm", &b]).ok().out_is(&b);
+}
+
+#[test]
+fn what_the_caller_ignores_the_container_does_not() {
+    let w = world();
+    let name = w.id("c");
+    let ignoring = ["sh", "-c", "trap '' HUP INT QUIT TERM USR1 PIPE CHLD; exec \"$@\"", "sh"];
+    let low = |done: Done| {
+        let text = done.ok().out();
+        let line = text.lines().find(|line| line.starts_with("SigIgn")).unwrap().to_owned();
+        u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap() & 0x7fff_ffff
+    };
+    let status = ["busybox", "cat", "/proc/self/status"];
+    let run = w.dhow_cmd([&["run", "--rm"][..], &status].concat());
+    assert_eq!(low(run.under(ignoring).run()), 0);
+    let run = w.dhow_cmd(["run", "-d", "--name", &name, "busybox", "sleep", "1000"]);
+    run.under(ignoring).run().ok();
+    assert_eq!(low(w.dhow(["exec", &name, "cat", "/proc/1/status"])), 0);
+    let exec = w.dhow_cmd(["exec", &name, "cat", "/proc/self/status"]);
+    assert_eq!(low(exec.under(ignoring).run()), 0);
+    w.dhow(["rm", "-f", &name]).ok();
+}
