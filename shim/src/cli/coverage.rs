@@ -96,7 +96,7 @@ pub struct Counts {
     pub flags: [usize; 2],
 }
 
-fn count(root: &Command, docker: &Docker, faults: &mut Vec<String>) -> Counts {
+pub fn count(root: &Command, docker: &Docker, faults: &mut Vec<String>) -> Counts {
     let mut counts = Counts { commands: [0; 2], flags: [0; 2] };
     for entry in &docker.commands {
         let canonical = refusal::canonical(&entry.command);

@@ -6,6 +6,8 @@ mod container;
 mod coverage;
 mod help;
 mod image;
+#[cfg(test)]
+mod page;
 mod refusal;
 mod registry;
 mod switch;

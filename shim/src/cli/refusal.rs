@@ -35,7 +35,11 @@ const RUN: &[(&str, &str, &str)] = &[
     ("--io-maxiops", "", WINDOWS),
     ("--kernel-memory", "", "the kernel has dropped it"),
     ("--disable-content-trust", "", "docker's content trust was removed"),
-    ("--use-api-socket", "", "there is no daemon, so no socket"),
+    (
+        "--use-api-socket",
+        "",
+        "there is no daemon, so no socket to mount; mount dhow and its --root with --volume",
+    ),
 ];
 
 /// Flags of other verbs: the verb as its group spells it, long name, short, reason.
@@ -48,10 +52,15 @@ const OTHERS: &[(&str, &str, &str, &str)] = &[
     ("container update", "--kernel-memory", "", "the kernel has dropped it"),
     ("container start", "--checkpoint", "", CHECKPOINT),
     ("container start", "--checkpoint-dir", "", CHECKPOINT),
-    ("container rm", "--link", "-l", "there are no links"),
+    ("container rm", "--link", "-l", "links come with bridge networks, which this version lacks"),
     ("image pull", "--disable-content-trust", "", "docker's content trust was removed"),
     ("image push", "--disable-content-trust", "", "docker's content trust was removed"),
-    ("image ls", "--tree", "", "docker's experiment"),
+    (
+        "image ls",
+        "--tree",
+        "",
+        "it shows the platforms of an image, which docker calls experimental; see 'dhow image inspect'",
+    ),
     ("volume ls", "--cluster", "", CLUSTER),
     ("volume create", "--availability", "", CLUSTER),
     ("volume create", "--group", "", CLUSTER),
@@ -104,7 +113,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("container port", "published ports come with bridge networks, which this version lacks"),
     ("system dial-stdio", "there is no daemon to dial"),
     ("volume update", CLUSTER),
-    ("trust", "docker's content trust was removed"),
+    ("trust", "docker has removed content trust; compare digests, or use cosign"),
 ];
 
 /// Why this flag of this verb is refused; nothing when docker hasn't it either.

@@ -39,10 +39,6 @@ pub struct Daemon {
     pub seccomp_profile: Option<String>,
     /// Folders of CDI specs.
     pub cdi_spec_dirs: Vec<PathBuf>,
-    /// How many layers are fetched side by side.
-    pub max_concurrent_downloads: Option<usize>,
-    /// How many layers are sent side by side.
-    pub max_concurrent_uploads: Option<usize>,
     /// Labels of the machine, told by `info`.
     pub labels: Vec<String>,
 }
