@@ -99,8 +99,12 @@ impl Writer {
 
     fn rotate(&mut self) -> Result<()> {
         if self.files <= 1 {
-            self.file.set_len(0)?;
-            self.size = 0;
+            // Another file under the name: who follows the old one reads it to its end.
+            let fresh = rotated(&self.path, 1);
+            let _ = std::fs::remove_file(&fresh);
+            let file = append_to(&fresh)?;
+            std::fs::rename(&fresh, &self.path)?;
+            (self.file, self.size) = (file, 0);
             return Ok(());
         }
         if self.compress && compress::is_at_work(&rotated(&self.path, 1)) {
@@ -182,8 +186,12 @@ mod tests {
     fn with_one_file_a_full_one_is_emptied() {
         let dir = tempfile::tempdir().unwrap();
         let mut log = writer(dir.path(), "json-file", &[("max-size", "200")]);
+        let mut follower = Tail::open(&dir.path().join("log"), None).unwrap();
         for n in 0..9 {
             log.write(Stream::Stdout, format!("line {n}\n").as_bytes()).unwrap();
+            assert!(
+                follower.next_line().unwrap().is_some() && follower.next_line().unwrap().is_none()
+            );
         }
         assert_eq!(texts(dir.path()).last().unwrap(), "line 8\n");
         assert!(texts(dir.path()).len() < 4 && !rotated(&dir.path().join("log"), 1).exists());

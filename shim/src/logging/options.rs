@@ -1,4 +1,5 @@
-//! `--log-driver` and `--log-opt` → what they mean; refusals in docker's words.
+//! `--log-driver` and `--log-opt` → what they mean; refusals in docker's words, and of docker's
+//! kind: its daemon finds them, so `create` ends with 1.
 
 use regex_lite::Regex;
 
@@ -36,10 +37,10 @@ impl Driver {
             "local" => Ok(Self::Local),
             "journald" => Ok(Self::Journald),
             "none" => Ok(Self::None),
-            known if ELSEWHERE.contains(&known) => Err(Error::usage(format!(
+            known if ELSEWHERE.contains(&known) => Err(Error::engine(format!(
                 "log driver {known} is not supported, as it sends to a service elsewhere; {have}"
             ))),
-            other => Err(Error::usage(format!(
+            other => Err(Error::engine(format!(
                 "error looking up logging plugin {other}: plugin \"{other}\" not found; {have}"
             ))),
         }
@@ -56,7 +57,7 @@ impl Driver {
     }
 
     fn unknown(self, key: &str) -> Error {
-        Error::usage(match self {
+        Error::engine(match self {
             Self::Local => format!("unknown log opt '{key}' for log driver local"),
             Self::Journald => format!("unknown log opt '{key}' for journald log driver"),
             _ => format!("unknown log opt '{key}' for json-file log driver"),
@@ -122,7 +123,7 @@ impl Settings {
 
 fn regex(typed: Option<&str>) -> Result<Option<Regex>> {
     let parse = |text: &str| {
-        Regex::new(text).map_err(|_| Error::usage(format!("error parsing regexp: `{text}`")))
+        Regex::new(text).map_err(|_| Error::engine(format!("error parsing regexp: `{text}`")))
     };
     typed.filter(|text| !text.is_empty()).map(parse).transpose()
 }
@@ -130,7 +131,7 @@ fn regex(typed: Option<&str>) -> Result<Option<Regex>> {
 /// DIFFERS: docker keeps everything until the disk is full; without a word 5 × 16 MiB are kept here.
 fn files<'a>(driver: Driver, get: impl Fn(&str) -> Option<&'a str>) -> Result<(u64, u32, bool)> {
     let local = driver == Driver::Local;
-    let bad = |why: String| Err(Error::usage(why));
+    let bad = |why: String| Err(Error::engine(why));
     let whole = if local { 20 << 20 } else { 16 << 20 };
     let size = match get("max-size") {
         None => whole,
@@ -174,20 +175,20 @@ fn files<'a>(driver: Driver, get: impl Fn(&str) -> Option<&'a str>) -> Result<(u
 fn buffer(mode: Option<&str>, most: Option<&str>) -> Result<Option<usize>> {
     match (mode, most) {
         (None | Some("" | "blocking"), None) => Ok(None),
-        (None | Some("" | "blocking"), Some(_)) => Err(Error::usage(
+        (None | Some("" | "blocking"), Some(_)) => Err(Error::engine(
             "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
         )),
         (Some("non-blocking"), None) => Ok(Some(1 << 20)),
         (Some("non-blocking"), Some(text)) => {
             let bytes = crate::options::size::bytes("max-buffer-size", text).map_err(|_| {
-                Error::usage(format!(
+                Error::engine(format!(
                     "error parsing option max-buffer-size: invalid size: '{text}'"
                 ))
             })?;
             Ok(Some(bytes as usize))
         }
         (Some(other), _) => {
-            Err(Error::usage(format!("logger: logging mode not supported: {other}")))
+            Err(Error::engine(format!("logger: logging mode not supported: {other}")))
         }
     }
 }

@@ -53,7 +53,8 @@ impl Logs {
     fn perform(&self, host: &Host) -> Result<()> {
         let now = Timestamp::now();
         let at = |flag: &str, text: &Option<String>| -> Result<Option<Timestamp>> {
-            text.as_deref().map(|text| moment(flag, text, now)).transpose()
+            let what = format!("invalid value for \"{flag}\"");
+            text.as_deref().map(|text| moment(&what, text, now)).transpose()
         };
         let tail = match self.tail.as_str() {
             "all" => None,
@@ -66,8 +67,8 @@ impl Logs {
             follow: self.follow,
             tail,
             look: Look {
-                since: at("--since", &self.since)?,
-                until: at("--until", &self.until)?,
+                since: at("since", &self.since)?,
+                until: at("until", &self.until)?,
                 timestamps: self.timestamps,
                 details: self.details,
             },
