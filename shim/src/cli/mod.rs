@@ -110,10 +110,12 @@ mod tests {
         ]) else {
             panic!("run does not parse")
         };
-        assert!(run.flags.interactive && run.flags.tty && run.detach && !run.flags.rm);
-        assert_eq!(run.words, ["busybox", "ls", "-l", "--rm"]);
-        assert_eq!(run.flags.env, ["A=1", "B"]);
-        assert_eq!(run.flags.isolation.hostname.as_deref(), Some("name"));
+        assert!(
+            run.order.flags.interactive && run.order.flags.tty && run.detach && !run.order.flags.rm
+        );
+        assert_eq!(run.order.words, ["busybox", "ls", "-l", "--rm"]);
+        assert_eq!(run.order.flags.env, ["A=1", "B"]);
+        assert_eq!(run.order.flags.isolation.hostname.as_deref(), Some("name"));
         assert!(parse(&["run", "--nope", "busybox"]).is_err());
         assert!(parse(&["ps", "-aq"]).is_ok());
         assert!(parse(&["save", "x", "-o", "y"]).is_ok());
@@ -127,6 +129,6 @@ mod tests {
         let matches = command.try_get_matches_from(args).unwrap();
         let cli = Cli::from_arg_matches(&matches).unwrap();
         let Some(Verb::Container(ContainerVerb::Run(run))) = cli.verb else { panic!() };
-        assert!(run.flags.interactive && !run.flags.tty && run.flags.rm);
+        assert!(run.order.flags.interactive && !run.order.flags.tty && run.order.flags.rm);
     }
 }

@@ -1,6 +1,7 @@
 //! Making a container: intent and image → a record in the store. `run` and
 //! `create` do the same until here.
 
+mod cidfile;
 mod image;
 mod mounts;
 mod naming;
@@ -8,8 +9,6 @@ pub mod platform;
 pub mod pull;
 mod support;
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -48,15 +47,8 @@ pub fn make(
     steps: &mut Steps,
 ) -> Result<Record> {
     let flags = request.flags;
-    let cidfile = flags.cidfile.as_deref().map(Path::new);
-    if let Some(path) = cidfile
-        && path.exists()
-    {
-        return Err(Error::conflict(format!(
-            "container ID file found, make sure the other container isn't running or delete {}",
-            path.display()
-        )));
-    }
+    let cidfile = flags.cidfile.as_deref().filter(|path| !path.is_empty());
+    let cidfile = cidfile.map(|path| cidfile::CidFile::create(Path::new(path))).transpose()?;
     if let Some(name) = &flags.name {
         host.containers.free_name(name)?;
     }
@@ -73,8 +65,8 @@ pub fn make(
     let made = record(host, request, &found, config.config, chain, &mut volumes)
         .and_then(|record| keep(host, record, flags.name.is_none()))
         .and_then(|record| {
-            if let Some(path) = cidfile {
-                write_cid(path, &record.id).inspect_err(|_| {
+            if let Some(file) = cidfile {
+                file.keep(&record.id).inspect_err(|_| {
                     let _ = host.containers.remove(&record);
                 })?;
             }
@@ -105,16 +97,6 @@ fn keep(host: &Host, mut record: Record, made_up: bool) -> Result<Record> {
         }
     }
     Ok(record)
-}
-
-fn write_cid(path: &Path, id: &str) -> Result<()> {
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(path)
-        .and_then(|mut file| file.write_all(id.as_bytes()))
-        .map_err(|e| Error::io("--cidfile", path, e))
 }
 
 fn record(

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::Intent;
 use crate::error::{Error, Result};
 
 use super::HealthFlags;
@@ -129,6 +130,30 @@ pub struct Flags {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub limits: Limits,
+}
+
+/// The command line of `run` and `create` after their own flags.
+#[derive(Debug, Args)]
+pub struct Order {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub flags: Flags,
+    /// Image, and what it runs in place of its own command
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG...]")]
+    pub words: Vec<String>,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::HelpShort)]
+    pub help: (),
+}
+
+impl Order {
+    /// The image as typed, the command after it, and what is meant by it all.
+    pub fn understood(&self, verb: &str, detached: bool) -> Result<(&str, &[String], Intent)> {
+        let Some((image, command)) = self.words.split_first() else {
+            return Err(Error::usage(format!("\"dhow {verb}\" requires at least 1 argument")));
+        };
+        Ok((image, command, super::intend(&self.flags, image, command, detached)?))
+    }
 }
 
 /// What the container sees of files and devices.

@@ -21,7 +21,7 @@ pub mod time;
 
 pub use change::Change;
 pub use defaults::fill;
-pub use flags::{Files, Flags, Isolation, Limits, Pull};
+pub use flags::{Files, Flags, Isolation, Limits, Order, Pull};
 pub use health::HealthFlags;
 pub use intent::{Intent, intend};
 pub use stopping::Stopping;

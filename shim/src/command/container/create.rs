@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{Request, Steps, make};
-use crate::options::{Flags, fill, intend};
+use crate::options::{Order, fill};
 use crate::output::Output;
 
 /// Make a container without starting it
@@ -18,13 +18,7 @@ use crate::output::Output;
 pub struct Create {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub flags: Flags,
-    /// Image, and what it runs in place of its own command
-    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG...]")]
-    pub words: Vec<String>,
-    /// Print help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    pub help: (),
+    pub order: Order,
 }
 
 impl Create {
@@ -44,12 +38,9 @@ impl Create {
     }
 
     fn perform(&mut self, host: &Host, out: &mut Output) -> Result<String> {
-        fill(&mut self.flags, host.settings.client()?, host.settings.daemon()?);
-        let Some((image, command)) = self.words.split_first() else {
-            return Err(Error::usage("\"dhow create\" requires at least 1 argument"));
-        };
-        let intent = intend(&self.flags, image, command, false)?;
-        let request = Request { flags: &self.flags, image, command, intent };
+        fill(&mut self.order.flags, host.settings.client()?, host.settings.daemon()?);
+        let (image, command, intent) = self.order.understood("create", false)?;
+        let request = Request { flags: &self.order.flags, image, command, intent };
         Ok(make(host, request, out, &mut Steps::new())?.id)
     }
 }

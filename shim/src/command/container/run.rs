@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::making::{self, Request, Steps, lap, make};
 use crate::model::Record;
 use crate::monitor::{self, Attach, Ended, Start};
-use crate::options::{Flags, fill, intend};
+use crate::options::{Order, fill};
 use crate::output::Output;
 
 /// Make a container of an image and start it
@@ -30,13 +30,7 @@ pub struct Run {
     pub sig_proxy: SigProxy,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub flags: Flags,
-    /// Image, and what it runs in place of its own command
-    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG...]")]
-    pub words: Vec<String>,
-    /// Print help
-    #[arg(long, action = clap::ArgAction::HelpShort)]
-    pub help: (),
+    pub order: Order,
 }
 
 impl Run {
@@ -53,27 +47,24 @@ impl Run {
 
     fn perform(&mut self, host: &Host, out: &mut Output) -> Result<Exit> {
         let began = Instant::now();
-        fill(&mut self.flags, host.settings.client()?, host.settings.daemon()?);
+        fill(&mut self.order.flags, host.settings.client()?, host.settings.daemon()?);
         let mut steps = Steps::new();
-        let Some((image, command)) = self.words.split_first() else {
-            return Err(Error::usage("\"dhow run\" requires at least 1 argument"));
-        };
-        let intent = intend(&self.flags, image, command, self.detach)?;
+        let (image, command, intent) = self.order.understood("run", self.detach)?;
         let config = &intent.config;
         if config.tty && config.attach_stdin && !std::io::stdin().is_terminal() {
             out.error(&Error::usage("the input device is not a TTY; leave -t away"));
             return Ok(Exit::FAILED);
         }
-        monitor::DetachKeys::parse(self.flags.detach_keys.as_deref())?;
+        monitor::DetachKeys::parse(self.order.flags.detach_keys.as_deref())?;
         lap(&mut steps, "options", began);
         let attach = (!self.detach).then(|| Attach {
             stdin: config.attach_stdin,
             stdout: config.attach_stdout,
             stderr: config.attach_stderr,
-            detach_keys: self.flags.detach_keys.clone(),
+            detach_keys: self.order.flags.detach_keys.clone(),
             sig_proxy: self.sig_proxy.sig_proxy,
         });
-        let request = Request { flags: &self.flags, image, command, intent };
+        let request = Request { flags: &self.order.flags, image, command, intent };
         let record = make(host, request, out, &mut steps)?;
         let begun = Instant::now();
         let started = monitor::start(host, &record, Start { attach });
@@ -81,6 +72,8 @@ impl Run {
             if record.host_config.auto_remove {
                 // The failure is told; what can't be removed now, `dhow rm` can.
                 let _ = crate::store::discard(host, &record, true);
+                // It would keep the next container with this --cidfile from being made.
+                let _ = self.order.flags.cidfile.as_ref().map(std::fs::remove_file);
             }
         })?;
         lap(&mut steps, "start", begun);
