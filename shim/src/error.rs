@@ -59,7 +59,7 @@ impl Error {
     }
     /// docker's words for a flag's value that can't be read.
     pub fn argument(flag: &str, text: &str, why: &str) -> Self {
-        Self::usage(format!("invalid argument \"{text}\" for \"{flag}\" flag: {why}"))
+        Self::new(Kind::Flag, format!("invalid argument {text:?} for \"{flag}\" flag: {why}"))
     }
     /// `what` on `path` failed for an operating system's reason.
     pub fn io(what: &str, path: &std::path::Path, cause: impl fmt::Display) -> Self {

@@ -36,11 +36,13 @@ macro_rules! play {
 play! {
     errors
     events
+    flags
     images
     inspect
     limits
     logs
     ps
+    refused_flags
     system
     templates
     volume

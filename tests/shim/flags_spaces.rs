@@ -126,7 +126,7 @@ fn rights_are_what_the_security_options_say() {
     assert!(!say(&w, &["--security-opt", "systempaths=unconfined"], paths).contains("Read-only"));
     w.dhow(["run", "--rm", "--security-opt", "seccomp=/nope", "busybox"])
         .code(125)
-        .err_has("opening seccomp profile (/nope) failed: no such file or directory");
+        .err_has("opening seccomp profile (/nope) failed: open /nope: no such file or directory");
     w.dhow(["run", "--rm", "--security-opt", "label=what", "busybox"])
         .code(125)
         .err_has("invalid --security-opt");

@@ -16,6 +16,7 @@ mod flags;
 mod flags_cdi;
 mod flags_limits;
 mod flags_mounts;
+mod flags_settings;
 mod flags_spaces;
 mod flags_volumes;
 mod frame;

@@ -10,6 +10,7 @@ use oci_spec::runtime::{
 
 use crate::error::{Error, Result};
 use crate::model::{HostConfig, ThrottleDevice};
+use crate::options::rights::plain;
 
 /// The block I/O part, when there is any.
 pub fn limits(host: &HostConfig) -> Result<Option<LinuxBlockIo>> {
@@ -47,7 +48,8 @@ fn throttles(devices: Option<&[ThrottleDevice]>) -> Result<Option<Vec<LinuxThrot
 
 fn number(path: &str) -> Result<(i64, i64)> {
     let at = Path::new(path);
-    let meta = std::fs::metadata(at).map_err(|e| Error::io("block device", at, e))?;
+    let meta =
+        std::fs::metadata(at).map_err(|e| Error::engine(format!("stat {path}: {}", plain(&e))))?;
     if !meta.file_type().is_block_device() {
         return Err(Error::io("block device", at, "is none; 'lsblk' lists them"));
     }

@@ -13,7 +13,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstatat, mkdirat, mk
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
-use crate::bundle::RootDir;
+use crate::bundle::{RootDir, etc};
 use crate::error::{Error, Result};
 use crate::model::Record;
 
@@ -42,8 +42,25 @@ pub fn volumes(root: &RootDir, record: &Record, sources: &[PathBuf]) -> Result<(
         };
         if is_empty(&target).map_err(fail)? {
             tree(source.as_fd(), target.as_fd(), 0).map_err(fail)?;
+            places(&mount.destination, target.as_fd()).map_err(fail)?;
             let stat = nix::sys::stat::fstat(&source).map_err(fail)?;
             give(target.as_fd(), ".", &stat).map_err(fail)?;
+        }
+    }
+    Ok(())
+}
+
+/// docker's images have the files that are bound over /etc's, so that a volume there does, too:
+/// in one that is mounted read-only nobody could make them.
+fn places(destination: &str, target: BorrowedFd) -> Result<(), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    for (_, path) in etc::FILES {
+        let Some((_, name)) = path.rsplit_once('/').filter(|(dir, _)| *dir == destination) else {
+            continue;
+        };
+        match openat(target, name, flags, Mode::from_bits_truncate(0o755)) {
+            Ok(_) | Err(Errno::EEXIST) => {}
+            Err(e) => return Err(e),
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 
 use crate::error::{Error, Result};
 use crate::model::{Device, HostConfig};
+use crate::options::rights::plain;
 
 /// docker's default rules; null, zero, full, random, urandom, tty, ptmx and terminals.
 const DEFAULT: [&str; 10] = [
@@ -52,7 +53,7 @@ fn add(
     rules: &mut Vec<LinuxDeviceCgroup>,
 ) -> Result<()> {
     let source = Path::new(&device.path_on_host);
-    let meta = std::fs::metadata(source).map_err(|e| not_a_device(source, e))?;
+    let meta = std::fs::metadata(source).map_err(|e| not_a_device(source, plain(&e)))?;
     let mut found = Vec::new();
     if meta.is_dir() {
         walk(source, &mut found);

@@ -78,17 +78,26 @@ fn account(record: &Record, root: &RootDir) -> Result<Account> {
 pub fn lookup(root: &RootDir, user: &str, more: &[String]) -> Result<Account> {
     let dir =
         dhow_image::layer::RootDir::open(root.path()).map_err(|e| Error::engine(e.to_string()))?;
-    let found =
-        dhow_image::bundle::user::resolve(&dir, user).map_err(|e| Error::engine(e.to_string()))?;
+    let found = dhow_image::bundle::user::resolve(&dir, user).map_err(unknown)?;
     let mut groups = found.additional_gids;
     for name in more {
-        let gid = dhow_image::bundle::user::group(&dir, name)
-            .map_err(|e| Error::engine(format!("--group-add: {e}")))?;
+        let gid = dhow_image::bundle::user::group(&dir, name).map_err(unknown)?;
         if !groups.contains(&gid) {
             groups.push(gid);
         }
     }
     Ok(Account { uid: found.uid, gid: found.gid, groups, home: found.home })
+}
+
+/// Who isn't there, in docker's words.
+fn unknown(error: dhow_image::Error) -> Error {
+    let dhow_image::Error::NotFound { what, name, .. } = &error else {
+        return Error::engine(error.to_string());
+    };
+    let table = if *what == "user" { "passwd" } else { "group" };
+    Error::engine(format!(
+        "unable to find {what} {name}: no matching entries in {table} file; a number needs no entry"
+    ))
 }
 
 /// CVE-2022-29162 and its kind: the inheritable and ambient sets stay empty.

@@ -218,7 +218,7 @@ mod tests {
             mounts: vec![],
             runtime_args: Vec::new(),
             detach_keys: None,
-            cdi_dirs: vec![],
+            ..Record::default()
         }
     }
 

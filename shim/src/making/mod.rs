@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub command: &'a [String],
     /// Flags, understood.
     pub intent: Intent,
+    /// It is to be started at once: what a start would lack is told before anything is made.
+    pub now: bool,
 }
 
 /// Makes the container and keeps its record; on failure nothing is left.
@@ -114,7 +116,7 @@ fn record(
     let mut config = merged(&intent, image, request.image)?;
     let mut host_config = intent.host_config.clone();
     joined(host, &mut host_config)?;
-    let cdi_dirs = devices(host, &host_config)?;
+    let cdi_dirs = devices(host, &host_config, request.now)?;
     host_config.binds = binds(&intent.volumes);
     let daemon = host.settings.daemon()?;
     host_config.log_config = crate::logging::settle(host_config.log_config, daemon)?;
@@ -173,14 +175,16 @@ fn joined(host: &Host, config: &mut HostConfig) -> Result<()> {
     Ok(())
 }
 
-/// Where the files of CDI devices lie, when some are asked for; all of those are there.
-fn devices(host: &Host, config: &HostConfig) -> Result<Vec<PathBuf>> {
+/// Where the files of CDI devices lie, when some are asked for.
+fn devices(host: &Host, config: &HostConfig, now: bool) -> Result<Vec<PathBuf>> {
     let Some(requests) = config.device_requests.as_deref() else { return Ok(Vec::new()) };
     let mut directories = host.settings.daemon()?.cdi_spec_dirs.clone();
     if directories.is_empty() {
         directories = crate::bundle::cdi::DIRECTORIES.map(PathBuf::from).into();
     }
-    crate::bundle::cdi::check(&directories, requests)?;
+    if now {
+        crate::bundle::cdi::check(&directories, requests)?;
+    }
     Ok(directories)
 }
 

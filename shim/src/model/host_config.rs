@@ -233,5 +233,5 @@ pub struct DeviceRequest {
     /// `[["gpu"]]`
     pub capabilities: Option<Vec<Vec<String>>>,
     /// Options of the driver.
-    pub options: BTreeMap<String, String>,
+    pub options: Option<BTreeMap<String, String>>,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Config, HostConfig};
 
 /// A container as it was created. Only its name (and, later, its limits) change afterwards.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Version of this form; a newer one is refused.
     pub version: u32,
@@ -64,7 +64,7 @@ impl Record {
 }
 
 /// What a container was made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRef {
     /// The full normal name, or the id when it was named by id.
     pub reference: String,

@@ -107,7 +107,8 @@ fn key_of(entry: &str) -> &str {
 pub fn labels(files: &[String], flags: &[String]) -> Result<BTreeMap<String, String>> {
     let mut all = Vec::new();
     for file in files {
-        all.extend(lines("--label-file", file)?);
+        // As docker: a bare key of a file says nothing.
+        all.extend(lines("--label-file", file)?.into_iter().filter(|line| line.contains('=')));
     }
     if let Some(bad) = flags.iter().find(|f| f.is_empty() || f.starts_with('=')) {
         let why = format!("invalid label '{bad}': empty name");

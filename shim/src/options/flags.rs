@@ -182,7 +182,7 @@ pub struct Files {
     #[arg(long, value_name = "KEY=VALUE")]
     pub storage_opt: Vec<String>,
     /// Size of /dev/shm (64m)
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     pub shm_size: Option<String>,
     /// A host device, HOST[:CONTAINER[:rwm]], or a CDI name VENDOR/CLASS=NAME
     #[arg(long, value_name = "DEVICE")]
@@ -251,13 +251,13 @@ pub struct Isolation {
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Memory (b, k, m, g)
-    #[arg(short, long, value_name = "SIZE")]
+    #[arg(short, long, value_name = "SIZE", allow_negative_numbers = true)]
     pub memory: Option<String>,
     /// Memory and swap together (-1: any amount of swap)
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     pub memory_swap: Option<String>,
     /// Soft memory limit
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     pub memory_reservation: Option<String>,
     /// 0-100, how willingly memory is swapped (cgroup v1)
     #[arg(long, value_name = "N", allow_negative_numbers = true)]

@@ -13,7 +13,7 @@ pub fn gpus(text: &str) -> Result<DeviceRequest> {
     let bad = |why: String| Error::argument("--gpus", text, &why);
     let mut request = DeviceRequest::default();
     let mut seen = Vec::new();
-    for field in csv(text).map_err(|e| bad(e.into()))? {
+    for field in csv(text).map_err(bad)? {
         let (key, value) = field.split_once('=').unwrap_or(("count", &field));
         let once = if field.contains('=') { key } else { &field };
         if seen.iter().any(|s| s == once) {
@@ -32,8 +32,8 @@ pub fn gpus(text: &str) -> Result<DeviceRequest> {
                 request.capabilities = Some(vec![words().chain(["gpu".to_owned()]).collect()]);
             }
             "options" => {
-                let options: Vec<String> = csv(value).map_err(|e| bad(e.into()))?;
-                request.options = env::pairs("--gpus", &options)?;
+                let options: Vec<String> = csv(value).map_err(bad)?;
+                request.options = Some(env::pairs("--gpus", &options)?);
             }
             _ => return Err(bad(format!("unexpected key '{key}' in '{field}'"))),
         }
@@ -44,6 +44,7 @@ pub fn gpus(text: &str) -> Result<DeviceRequest> {
     if request.device_ids.is_some() && request.count != 0 {
         return Err(bad("cannot set both Count and DeviceIDs on device request".into()));
     }
+    request.options.get_or_insert_default();
     request.capabilities.get_or_insert_with(|| vec![vec!["gpu".to_owned()]]);
     Ok(request)
 }

@@ -47,8 +47,11 @@ pub fn intend(flags: &Flags, image: &str, command: &[String], detached: bool) ->
         entrypoint_given: flags.entrypoint.is_some(),
         ..Intent::default()
     };
-    for text in &flags.files.volume {
-        intent.volumes.push(mounts::volume(text, &cwd)?);
+    for (n, text) in flags.files.volume.iter().enumerate() {
+        // As docker: the same words twice are one volume.
+        if !flags.files.volume[..n].contains(text) {
+            intent.volumes.push(mounts::volume(text, &cwd)?);
+        }
     }
     intent.host_config = host_config(flags, &cwd)?;
     targets_differ(&intent)?;
@@ -92,11 +95,6 @@ fn config(flags: &Flags, image: &str, command: &[String], detached: bool) -> Res
 
 fn attached(flags: &Flags, detached: bool) -> Result<(bool, bool, bool)> {
     if detached {
-        if !flags.attach.is_empty() {
-            return Err(Error::usage(
-                "conflicting options: cannot specify both --attach and --detach",
-            ));
-        }
         return Ok((false, false, false));
     }
     if flags.attach.is_empty() {
@@ -137,7 +135,7 @@ fn host_config(flags: &Flags, cwd: &Path) -> Result<HostConfig> {
         auto_remove: flags.rm,
         init: flags.init,
         container_id_file: flags.cidfile.clone().unwrap_or_default(),
-        annotations: env::pairs("--annotation", &flags.annotation)?,
+        annotations: annotations(&flags.annotation)?,
         group_add: some(flags.group_add.clone()),
         ..HostConfig::default()
     };
@@ -145,6 +143,15 @@ fn host_config(flags: &Flags, cwd: &Path) -> Result<HostConfig> {
     isolate(&flags.isolation, &mut host)?;
     files(flags, cwd, &mut host)?;
     Ok(host)
+}
+
+fn annotations(entries: &[String]) -> Result<std::collections::BTreeMap<String, String>> {
+    if entries.iter().any(|e| e.is_empty() || e.starts_with('=')) {
+        return Err(Error::conflict(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        ));
+    }
+    env::pairs("--annotation", entries)
 }
 
 fn isolate(flags: &Isolation, host: &mut HostConfig) -> Result<()> {

@@ -45,6 +45,9 @@ fn memory(flags: &Limits, host: &mut HostConfig) -> Result<()> {
         Some(text) => size::bytes_or_unlimited("--memory-swap", text)?,
         None => 0,
     };
+    if host.memory > 0 && host.memory_swap == 0 {
+        host.memory_swap = host.memory.saturating_mul(2); // as docker, when only memory was said
+    }
     host.memory_swappiness = flags.memory_swappiness.filter(|n| *n != -1);
     if let Some(n) = host.memory_swappiness.filter(|n| !(0..=100).contains(n)) {
         return Err(Error::usage(format!(
@@ -148,7 +151,9 @@ fn processors(host: &HostConfig) -> Result<()> {
             continue;
         }
         let wanted = list(text).ok_or_else(|| {
-            Error::conflict(format!("Invalid value {text} for cpuset {key}; write it as 0-2,4"))
+            Error::conflict(format!(
+                "Invalid value {text} for cpuset {key}: invalid format: {text}; write it as 0-2,4"
+            ))
         })?;
         let Ok(online) = std::fs::read_to_string(file) else { continue };
         let there = list(online.trim()).unwrap_or_default();
@@ -228,26 +233,38 @@ pub fn ulimit(text: &str) -> Result<Ulimit> {
 /// `no`, `on-failure[:N]`, `always`, `unless-stopped`.
 pub fn restart(text: &str, rm: bool) -> Result<RestartPolicy> {
     let (name, count) = text.split_once(':').map_or((text, None), |(n, c)| (n, Some(c)));
-    let maximum_retry_count = match (name, count) {
-        ("on-failure", Some(n)) => n.parse().map_err(|_| {
-            Error::usage(format!("--restart \"{text}\": maximum retry count must be a number"))
-        })?,
-        ("no" | "" | "on-failure" | "always" | "unless-stopped", None) => 0,
-        (_, Some(_)) => {
-            return Err(Error::usage(format!(
-                "--restart \"{text}\": only on-failure takes a retry count"
-            )));
+    if name.is_empty() && count.is_some() {
+        return Err(Error::usage("invalid restart policy format: no policy provided before colon"));
+    }
+    let count: Option<i64> = match count.filter(|c| !c.is_empty()).map(str::parse) {
+        Some(Err(_)) => {
+            return Err(Error::usage(
+                "invalid restart policy format: maximum retry count must be an integer",
+            ));
         }
-        _ => {
-            return Err(Error::usage(format!(
-                "--restart \"{text}\": use no, on-failure[:N], always or unless-stopped"
-            )));
-        }
+        Some(Ok(n)) => Some(n),
+        None => None,
     };
-    let name = if name.is_empty() { "no" } else { name };
-    if rm && name != "no" {
+    if rm && !matches!(name, "" | "no") {
         return Err(Error::usage("conflicting options: cannot specify both --restart and --rm"));
     }
+    let invalid = |why: &str| Err(Error::conflict(format!("invalid restart policy: {why}")));
+    match (name, count) {
+        ("on-failure", Some(n)) if n < 0 => {
+            return invalid("maximum retry count cannot be negative");
+        }
+        ("on-failure", _) | ("" | "no" | "always" | "unless-stopped", None | Some(0)) => {}
+        ("" | "no" | "always" | "unless-stopped", Some(_)) => {
+            return invalid("maximum retry count can only be used with 'on-failure'");
+        }
+        _ => {
+            return invalid(&format!(
+                "unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            ));
+        }
+    }
+    let maximum_retry_count = u32::try_from(count.unwrap_or(0)).unwrap_or(u32::MAX);
+    let name = if name.is_empty() { "no" } else { name };
     Ok(RestartPolicy { name: name.to_owned(), maximum_retry_count })
 }
 

@@ -6,7 +6,13 @@ use crate::error::{Error, Result};
 /// `512m`, `1.5g`, `64MiB`, `100` → bytes; units are powers of 1024.
 pub fn bytes(flag: &str, text: &str) -> Result<i64> {
     parse_bytes(text).ok_or_else(|| {
-        let why = format!("invalid size: '{text}'; write a number and b, k, m or g, as 512m");
+        let end = text.rfind(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' '));
+        let (number, unit) = text.split_at(end.map_or(0, |at| at + 1));
+        let what = match number.trim_end().parse::<f64>() {
+            Ok(n) if n >= 0.0 => format!("invalid suffix: '{unit}'"),
+            _ => format!("invalid size: '{text}'"),
+        };
+        let why = format!("{what}; write a number and b, k, m or g, as 512m");
         Error::argument(flag, text, &why)
     })
 }

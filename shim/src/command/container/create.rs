@@ -40,7 +40,7 @@ impl Create {
     fn perform(&mut self, host: &Host, out: &mut Output) -> Result<String> {
         fill(&mut self.order.flags, host.settings.client()?, host.settings.daemon()?);
         let (image, command, intent) = self.order.understood("create", false)?;
-        let request = Request { flags: &self.order.flags, image, command, intent };
+        let request = Request { flags: &self.order.flags, image, command, intent, now: false };
         Ok(make(host, request, out, &mut Steps::new())?.id)
     }
 }

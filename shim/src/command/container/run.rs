@@ -49,6 +49,11 @@ impl Run {
         let began = Instant::now();
         fill(&mut self.order.flags, host.settings.client()?, host.settings.daemon()?);
         let mut steps = Steps::new();
+        if self.detach && !self.order.flags.attach.is_empty() {
+            let why = "conflicting options: cannot specify both --attach and --detach";
+            out.error(&Error::usage(why));
+            return Ok(Exit::FAILED); // as docker's
+        }
         let (image, command, intent) = self.order.understood("run", self.detach)?;
         let config = &intent.config;
         if config.tty && config.attach_stdin && !std::io::stdin().is_terminal() {
@@ -64,7 +69,7 @@ impl Run {
             detach_keys: self.order.flags.detach_keys.clone(),
             sig_proxy: self.sig_proxy.sig_proxy,
         });
-        let request = Request { flags: &self.order.flags, image, command, intent };
+        let request = Request { flags: &self.order.flags, image, command, intent, now: true };
         let record = make(host, request, out, &mut steps)?;
         let begun = Instant::now();
         let started = monitor::start(host, &record, Start { attach });

@@ -99,6 +99,9 @@ fn mounts(record: &Record) -> Result<Vec<Value>> {
         let mut value = of(mount)?;
         if let Value::Object(map) = &mut value {
             map.retain(|key, _| !key.starts_with("dhow."));
+            if mount.kind == "tmpfs" {
+                map.insert("Mode".into(), "".into()); // its options stand in HostConfig
+            }
         }
         all.push(value);
     }

@@ -86,29 +86,27 @@ pub fn storage(entries: &[String]) -> Result<BTreeMap<String, String>> {
 }
 
 /// One line of CSV: a field in double quotes may hold commas, `""` is a quote.
-pub fn csv(text: &str) -> Result<Vec<String>, &'static str> {
+pub fn csv(text: &str) -> Result<Vec<String>, String> {
     let mut fields = vec![String::new()];
-    let mut chars = text.chars().peekable();
+    let mut chars = text.char_indices().peekable();
     let mut quoted = false;
-    while let Some(c) = chars.next() {
-        let field = fields.last_mut().ok_or("empty")?;
+    let bad =
+        |column: usize, why: &str| Err(format!("parse error on line 1, column {column}: {why}"));
+    while let Some((at, c)) = chars.next() {
+        let Some(field) = fields.last_mut() else { continue };
         match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
+            '"' if quoted && chars.next_if(|(_, next)| *next == '"').is_some() => field.push('"'),
             '"' if quoted => quoted = false,
             '"' if field.is_empty() => quoted = true,
-            '"' => return Err("parse error on line 1: bare \" in non-quoted-field"),
+            '"' => return bad(at + 1, "bare \" in non-quoted field"),
             ',' if !quoted => fields.push(String::new()),
             other => field.push(other),
         }
     }
     if quoted {
-        Err("parse error on line 1: extraneous or missing \" in quoted-field")
-    } else {
-        Ok(fields)
+        return bad(text.len() + 1, "extraneous or missing \" in quoted-field");
     }
+    Ok(fields)
 }
 
 #[cfg(test)]
