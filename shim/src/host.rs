@@ -106,7 +106,13 @@ impl Host {
             return Ok(RuntimeProgram { name, path, arguments: Vec::new() });
         };
         let Some(entry) = daemon.runtimes.get(name) else {
-            let path = search(Path::new(name))?;
+            if matches!(name, "io.containerd.runc.v2" | "io.containerd.runtime.v1.linux") {
+                let (path, name) = (self.runtime.clone(), file_name(&self.runtime));
+                return Ok(RuntimeProgram { name, path, arguments: Vec::new() });
+            }
+            let path = search(Path::new(name)).map_err(|e| {
+                Error::conflict(format!("unknown or invalid runtime name: {name}; {}", e.message))
+            })?;
             return Ok(RuntimeProgram { name: file_name(&path), path, arguments: Vec::new() });
         };
         let Some(path) = entry.path.as_deref().filter(|path| !path.as_os_str().is_empty()) else {

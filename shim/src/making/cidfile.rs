@@ -21,7 +21,7 @@ impl CidFile {
         let made = File::options().write(true).create_new(true).mode(0o644).open(path);
         let file = made.map_err(|e| {
             let place = path.display();
-            Error::usage(if e.kind() == std::io::ErrorKind::AlreadyExists {
+            Error::conflict(if e.kind() == std::io::ErrorKind::AlreadyExists {
                 format!(
                     "container ID file found, make sure the other container isn't running or delete {place}"
                 )
