@@ -3,10 +3,12 @@
 //! Its bytes lie in `ROOT/tmp/partial/ALGORITHM-HEX`. A pull that was interrupted leaves
 //! them; the next one hashes them again, and asks the registry for the rest only.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stopped;
@@ -55,12 +57,13 @@ impl Kept {
 impl<'a> Fetch<'a> {
     pub(super) fn new(
         client: &'a Client,
-        lease: &Lease,
+        claims: &Claims,
         blob: &'a Descriptor,
         progress: &'a dyn Progress,
         stop: &'a AtomicBool,
     ) -> Result<Self> {
-        let (file, path) = open(lease, &blob.digest)?;
+        let what = || Error::invalid(format!("blob {}", blob.digest), "it is not claimed");
+        let (file, path) = claims.take(&blob.digest).ok_or_else(what)?;
         let mut had = file.metadata().map_err(Error::at("read", &path))?.len();
         if had > blob.size {
             file.set_len(0).map_err(Error::at("truncate", &path))?;
@@ -170,16 +173,93 @@ fn path_of(lease: &Lease, digest: &Digest) -> PathBuf {
     lease.store().tmp().join("partial").join(name)
 }
 
-/// The partial file, locked; one of our own if another pull is at work on it.
-fn open(lease: &Lease, digest: &Digest) -> Result<(File, PathBuf)> {
-    make_dir(&lease.store().tmp().join("partial"))?;
-    let path = path_of(lease, digest);
-    let file = open_at(&path)?;
-    if file.try_lock().is_ok() && same(&file, &path) {
-        return Ok((file, path));
+/// The partial files of the blobs that lack, each locked.
+#[derive(Default)]
+pub(super) struct Claims(Mutex<HashMap<Digest, (File, PathBuf)>>);
+
+impl Claims {
+    /// Claims what lacks. Where another pull is at work on a blob, it is waited for: its lock
+    /// ends with it, however it ends, and what it got is then there, or gone on with.
+    ///
+    /// Nobody waits while he holds something, so nobody waits for ever.
+    pub(super) fn of(lease: &Lease, blobs: &[Descriptor], progress: &dyn Progress) -> Result<Self> {
+        make_dir(&lease.store().tmp().join("partial"))?;
+        let mut digests: Vec<&Digest> = blobs.iter().map(|b| &b.digest).collect();
+        digests.sort();
+        digests.dedup();
+        let mut told = HashSet::new();
+        loop {
+            let mut held = HashMap::new();
+            let mut busy = None;
+            for digest in &digests {
+                match claim(lease, digest)? {
+                    Claim::Have => {}
+                    Claim::Mine(file, path) => drop(held.insert((*digest).clone(), (file, path))),
+                    Claim::Busy(file, path) => {
+                        busy = Some((digest, file, path));
+                        break;
+                    }
+                }
+            }
+            let Some((digest, file, path)) = busy else { return Ok(Self(Mutex::new(held))) };
+            drop(held);
+            if told.insert(digest) {
+                progress.message(&format!("{}: Waiting", digest.short()));
+            }
+            file.lock().map_err(Error::at("lock", path))?;
+        }
     }
-    let own = lease.dir().join(digest.hex());
-    Ok((open_at(&own)?, own))
+
+    /// Lets go of what nobody has taken.
+    pub(super) fn clear(&self) {
+        let left =
+            std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        for (file, path) in left.into_values() {
+            if file.metadata().is_ok_and(|m| m.len() == 0) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    fn take(&self, digest: &Digest) -> Option<(File, PathBuf)> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(digest)
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+enum Claim {
+    /// The blob is there.
+    Have,
+    /// Its partial file is ours.
+    Mine(File, PathBuf),
+    /// It is another's.
+    Busy(File, PathBuf),
+}
+
+fn claim(lease: &Lease, digest: &Digest) -> Result<Claim> {
+    let path = path_of(lease, digest);
+    loop {
+        if lease.store().has_blob(digest) {
+            return Ok(Claim::Have);
+        }
+        let file = open_at(&path)?;
+        if file.try_lock().is_err() {
+            return Ok(Claim::Busy(file, path));
+        }
+        // It may have become a blob between the look and the lock: then this one is of no use.
+        if !same(&file, &path) {
+            continue;
+        }
+        if !lease.store().has_blob(digest) {
+            return Ok(Claim::Mine(file, path));
+        }
+        let _ = fs::remove_file(&path);
+    }
 }
 
 /// Whether the path still leads to the file: it may have become a blob before we locked it.

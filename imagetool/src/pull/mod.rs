@@ -19,7 +19,7 @@ use crate::reference::Reference;
 use crate::registry::{Access, Client, Settings};
 use crate::snapshot::{Layers, Step, Unpacked, side_by_side};
 use crate::store::{Lease, Store};
-use fetch::{Fetch, Kept};
+use fetch::{Claims, Fetch, Kept};
 
 /// How to pull.
 #[derive(Clone, Debug)]
@@ -124,9 +124,11 @@ fn from(
     let diff_ids = config.rootfs.diff_ids;
     let chain = Digest::chain(&diff_ids);
     lease.hold(&chain)?;
+    let claims = Claims::of(&lease, &plan.manifest.layers, progress)?;
     let pull = Pull {
         client,
         lease: &lease,
+        claims,
         layers: Layers::open(store.root()),
         unpack: options.unpack,
         progress,
@@ -233,6 +235,7 @@ fn config(client: &Client, lease: &Lease, plan: &Plan) -> Result<ImageConfig> {
 struct Pull<'a> {
     client: &'a Client,
     lease: &'a Lease,
+    claims: Claims,
     layers: Layers,
     unpack: bool,
     progress: &'a dyn Progress,
@@ -271,6 +274,7 @@ impl Pull<'_> {
         let mut done = done.inspect_err(|e| {
             // Room is wanted more than a shorter next pull.
             if e.is_full() {
+                self.claims.clear();
                 for job in &first {
                     fetch::discard(self.lease, &job.blob.digest);
                 }
@@ -331,7 +335,7 @@ impl Pull<'_> {
             return Ok(done);
         }
         self.progress.start(id, "pulling", Some(job.blob.size));
-        let mut fetch = Fetch::new(self.client, self.lease, job.blob, self.progress, &self.stop)?;
+        let mut fetch = Fetch::new(self.client, &self.claims, job.blob, self.progress, &self.stop)?;
         let mut done = self.fetched(&mut fetch, job, unpack);
         if fetch.restart(&done) {
             // What an earlier pull had left behind was not what it should be.

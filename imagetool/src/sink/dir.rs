@@ -1,10 +1,10 @@
 //! `dir:`, skopeo's own form; see [the reading side](crate::source).
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::layout::{born, keep, persist};
+use super::births::Births;
+use super::layout::{keep, replace};
 use super::{Part, Sink};
 use crate::error::{Error, Result};
 use crate::source::{DIR_VERSION, Document};
@@ -13,6 +13,7 @@ use crate::store::sync_dir;
 /// Writes one image into a directory of its own.
 pub struct Dir {
     dir: PathBuf,
+    births: Births,
 }
 
 impl Dir {
@@ -24,34 +25,36 @@ impl Dir {
             let (name, by) = (dir.display().to_string(), "files that are no dir: image".into());
             return Err(Error::InUse { what: "directory", name, by });
         }
-        let new = Self { dir: dir.to_owned() };
-        new.write("version", format!("{DIR_VERSION}1.1\n").as_bytes())?;
-        Ok(new)
+        // What is locked must not be replaced under those who hold it.
+        if !dir.join("version").exists() {
+            replace(dir, "version", format!("{DIR_VERSION}1.1\n").as_bytes())?;
+        }
+        let births = Births::begin(dir, "version", "manifest.json")?;
+        Ok(Self { dir: dir.to_owned(), births })
     }
 
     /// All is written; its names are brought to disk.
     pub fn finish(&self) -> Result<()> {
+        self.births.keep();
         sync_dir(&self.dir)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let to = self.dir.join(name);
-        let mut file = born(&self.dir)?;
-        file.write_all(bytes).map_err(Error::at("write", &to))?;
-        persist(file, &to)
     }
 }
 
 impl Sink for Dir {
     fn put(&self, part: Part<'_>) -> Result<&'static str> {
-        keep(&self.dir, &self.dir.join(part.blob.digest.hex()), &part)
+        keep(&self.births, &self.dir.join(part.blob.digest.hex()), &part, &self.dir)
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {
         if top {
-            return self.write("manifest.json", &document.bytes);
+            return replace(&self.dir, "manifest.json", &document.bytes);
         }
         let name = format!("{}.manifest.json", document.at.digest.hex());
-        self.write(&name, &document.bytes)
+        let fresh = !self.dir.join(&name).exists();
+        replace(&self.dir, &name, &document.bytes)?;
+        if fresh {
+            self.births.born(&self.dir.join(name));
+        }
+        Ok(())
     }
 }

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::births::Births;
 use super::{Part, Sink};
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Index, REF_NAME};
 use crate::source::Document;
@@ -16,18 +17,19 @@ use crate::store::sync_dir;
 pub struct LayoutDir {
     dir: PathBuf,
     root: Mutex<Option<Descriptor>>,
+    births: Births,
 }
 
 impl LayoutDir {
     /// Makes the directory and its `oci-layout`, if need be.
     pub fn open(dir: &Path) -> Result<Self> {
-        let new = Self { dir: dir.to_owned(), root: Mutex::new(None) };
         let blobs = dir.join("blobs/sha256");
         fs::create_dir_all(&blobs).map_err(Error::at("create", &blobs))?;
         if !dir.join("oci-layout").exists() {
-            new.replace("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+            replace(dir, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
-        Ok(new)
+        let births = Births::begin(dir, "oci-layout", "index.json")?;
+        Ok(Self { dir: dir.to_owned(), root: Mutex::new(None), births })
     }
 
     /// Enters the image in the index, under a name if there is one; whoever had it loses it.
@@ -51,20 +53,22 @@ impl LayoutDir {
         root.annotations.extend(name.map(|n| (REF_NAME.to_owned(), n.to_owned())));
         index.manifests.push(root);
         let bytes = serde_json::to_vec(&index).map_err(|e| Error::invalid("index.json", e))?;
-        self.replace("index.json", &bytes)?;
+        replace(&self.dir, "index.json", &bytes)?;
+        self.births.keep();
         sync_dir(&self.dir)
-    }
-
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.dir.join(name);
-        let mut file = born(&self.dir)?;
-        file.write_all(bytes).map_err(Error::at("write", &path))?;
-        persist(file, &path)
     }
 
     fn blob(&self, digest: &Digest) -> PathBuf {
         self.dir.join(crate::source::blob_name(digest))
     }
+}
+
+/// Puts a file into a directory in one step.
+pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = dir.join(name);
+    let mut file = born(dir)?;
+    file.write_all(bytes).map_err(Error::at("write", &path))?;
+    persist(file, &path)
 }
 
 /// A new file beside what it will become part of.
@@ -87,28 +91,59 @@ pub(super) fn persist(file: tempfile::NamedTempFile, to: &Path) -> Result<()> {
     file.persist(to).map(drop).map_err(|e| Error::io("create", to, e.error))
 }
 
-/// Writes a blob to its place, unless one of its size is there: a digest is its name.
-pub(super) fn keep(dir: &Path, to: &Path, part: &Part<'_>) -> Result<&'static str> {
-    if fs::metadata(to).is_ok_and(|m| m.len() == part.blob.size) {
+/// Writes a blob to its place, unless it is there: by its bytes, not by its name alone. One
+/// that isn't what its name says is put right.
+pub(super) fn keep(
+    births: &Births,
+    to: &Path,
+    part: &Part<'_>,
+    dir: &Path,
+) -> Result<&'static str> {
+    if is_there(to, part.blob) {
         return Ok("already there");
     }
+    let fresh = !to.exists();
     let mut file = born(dir)?;
     let mut from = (part.open)()?;
     super::pour(&mut from, &mut file, to)?;
     persist(file, to)?;
+    if fresh {
+        births.born(to);
+    }
     Ok("written")
+}
+
+fn is_there(path: &Path, blob: &Descriptor) -> bool {
+    let Ok(mut file) = fs::File::open(path) else { return false };
+    if !file.metadata().is_ok_and(|m| m.len() == blob.size) {
+        return false;
+    }
+    let mut hash = Hasher::new(blob.digest.algorithm());
+    let mut buf = vec![0; 256 << 10];
+    loop {
+        match io::Read::read(&mut file, &mut buf) {
+            Ok(0) => return hash.finish() == blob.digest,
+            Ok(n) => hash.update(&buf[..n]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
 }
 
 impl Sink for LayoutDir {
     fn put(&self, part: Part<'_>) -> Result<&'static str> {
-        keep(&self.dir, &self.blob(&part.blob.digest), &part)
+        keep(&self.births, &self.blob(&part.blob.digest), &part, &self.dir)
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {
         let to = self.blob(&document.at.digest);
+        let fresh = !to.exists();
         let mut file = born(&self.dir)?;
         file.write_all(&document.bytes).map_err(Error::at("write", &to))?;
         persist(file, &to)?;
+        if fresh {
+            self.births.born(&to);
+        }
         if top {
             let mut root = self.root.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             *root = Some(document.at.clone());

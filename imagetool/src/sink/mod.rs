@@ -2,6 +2,7 @@
 //! each kind has its own way to end (`publish`, `finish`), after which it is visible.
 
 mod archive;
+mod births;
 mod dir;
 mod layout;
 mod open;
