@@ -98,7 +98,7 @@ fn config_and_history_are_those_docker_writes() {
     let w = world();
     let flags = ["--label", "a=b", "-e", "X=1", "-w", "/tmp", "-u", "5", "--stop-signal", "9"];
     let health = ["--health-cmd", "true", "--health-interval", "1h"];
-    let create = ["create", "--name", "cc", "-h", "hh"];
+    let create = ["create", "--name", "cc", "-h", "hh", "-v", "/vol"];
     let words = create.iter().chain(&flags).chain(&health);
     w.dhow(words.chain(&["busybox", "sleep", "1000"])).ok();
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -123,7 +123,7 @@ fn config_and_history_are_those_docker_writes() {
         "Cmd": ["a", "b"], "Env": ["X=1", path, "Y=2"], "ExposedPorts": {"80/tcp": {}},
         "Healthcheck": {"Interval": 5_000_000_000_u64, "Test": ["CMD-SHELL", "foo bar"]},
         "Labels": {"a": "b", "l": "m"}, "OnBuild": ["RUN x"], "StopSignal": "SIGINT", "User": "7",
-        "Volumes": {"/v2": {}}, "WorkingDir": "/tmp/sub",
+        "Volumes": {"/v2": {}, "/vol": {}}, "WorkingDir": "/tmp/sub",
     });
     for (key, value) in config.as_object().unwrap() {
         assert_eq!(&two["Config"][key], value, "{key}");
@@ -147,7 +147,7 @@ fn config_and_history_are_those_docker_writes() {
         w.dhow(words).ok();
         assert_eq!(image(&w, "x")["Config"][key], value, "{changes:?}");
     }
-    w.dhow(["rm", "cc"]).ok();
+    w.dhow(["rm", "-v", "cc"]).ok();
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_container_that_fights_is_committed_without_anything_of_the_host() {
     let run = ["run", "-d", "--name", &name, "-v", &volume, "busybox", "sh", "-c", &script];
     w.dhow(run).ok();
     e2e::until("it swaps", || w.dhow(["logs", &name]).out().contains("swapping"));
-    for round in 0..15 {
+    for round in 0..9 {
         let image = format!("fight:{round}");
         let how = if round % 3 == 0 { "--pause" } else { "--no-pause" };
         w.dhow_cmd(["commit", how, &name, &image]).limit(60).run().ok();

@@ -488,6 +488,43 @@ fn special_files_of_a_running_container_are_copied_and_not_opened() {
     w.dhow(["rm", "-f", &name]).ok();
 }
 
+/// Between two lives of a restart policy nobody has the root mounted, and its files are there still.
+#[test]
+fn a_container_that_fails_again_and_again_can_be_looked_into_and_mended() {
+    let w = world();
+    let name = w.id("c");
+    let script = "date +%s%N >> /tries; cat /fix; test -e /fix && sleep 1000; exit 1";
+    let run = ["run", "-d", "--restart", "always", "--name", &name, "busybox", "sh", "-c", script];
+    w.dhow(run).ok();
+    for n in 0..3 {
+        e2e::until("it has tried", || {
+            cp(&w, &[&format!("{name}:/tries"), &format!("tries{n}")]).code == 0
+        });
+    }
+    fs::write(w.path("fix"), "mended\n").unwrap();
+    cp(&w, &["fix", &format!("{name}:/fix")]).ok();
+    e2e::until("it stays", || w.dhow(["logs", &name]).out().contains("mended"));
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+#[test]
+fn verbs_on_files_are_told_as_docker_tells_them() {
+    let w = world();
+    fs::write(w.path("f"), "x").unwrap();
+    w.dhow(["create", "--name", "cc", "busybox"]).ok();
+    cp(&w, &["f", "cc:/f"]).ok();
+    cp(&w, &["cc:/f", "g"]).ok();
+    w.dhow(["export", "-o", "x.tar", "cc"]).ok();
+    let id = w.dhow(["commit", "-m", "why", "cc", "made"]).ok().out();
+    let events = w.dhow(["events", "--since", "1h", "--until", "0s", "--filter", "container=cc"]);
+    let told = events.ok().out();
+    for part in ["extract-to-dir", "archive-path", "export", "comment=why", "imageRef=made"] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+    assert!(told.contains(&format!("imageID={id}")), "{told}");
+    w.dhow(["rm", "cc"]).ok();
+}
+
 /// A start of a container whose files are being copied waits, and both come right.
 #[test]
 fn a_stopped_container_is_not_started_under_a_copy() {

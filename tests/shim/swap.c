@@ -24,7 +24,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	for (;;) {
 		syscall(SYS_renameat2, AT_FDCWD, argv[1], AT_FDCWD, argv[2], RENAME_EXCHANGE);
-		if (fd >= 0 && lseek(fd, 0, SEEK_END) < (64 << 20) && write(fd, more, sizeof more) < 0)
+		if (fd >= 0 && lseek(fd, 0, SEEK_END) < (8 << 20) && write(fd, more, sizeof more) < 0)
 			return 1;
 	}
 }

@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use dhow_image::layer::{Owner, RootDir};
+use dhow_kernel::mount::{Tree, open_tree};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
@@ -16,6 +17,7 @@ use super::path;
 use super::rules::Target;
 use super::stream::{Into, Source, Words};
 use crate::error::{Error, Result};
+use crate::reach;
 
 /// Links that one destination may lead over.
 const MOST_LINKS: usize = 10;
@@ -52,7 +54,7 @@ pub fn source(typed: &[u8], follow: bool) -> Result<Source> {
     let name = path::base(&full).to_vec();
     let bytes = real.into_os_string().into_vec();
     let (dir, base) = if meta.is_dir() { (bytes.clone(), Vec::new()) } else { path::split(&bytes) };
-    let root = opened(of(&dir))?;
+    let root = unarmed(opened(of(&dir))?);
     Ok(Source { root, base, own_name: name.clone(), name, is_dir: meta.is_dir() })
 }
 
@@ -61,6 +63,17 @@ fn opened(dir: &Path) -> Result<RootDir> {
     let fd: OwnedFd = open(dir, flags, Mode::empty())
         .map_err(|e| Error::usage(format!("open {}: {}", dir.display(), e.desc())))?;
     Ok(RootDir::from_fd(fd, dir))
+}
+
+/// The same directory with nothing in it that opens as a device: a container may share it, and
+/// put one where a file was a moment ago. Who may not mount reads it as it is.
+fn unarmed(dir: RootDir) -> RootDir {
+    let copy = open_tree(dir.as_fd(), c"", Tree::CloneRecursive)
+        .and_then(|copy| reach::harmless(copy.as_fd(), true, true).map(|()| copy));
+    match copy {
+        Ok(copy) => RootDir::from_fd(copy, dir.path()),
+        Err(_) => dir,
+    }
 }
 
 /// Where a copy on the host shall be.

@@ -224,8 +224,10 @@ fn merged(intent: &Intent, image: RunConfig, typed: &str) -> Result<crate::model
     let ports: std::collections::BTreeMap<_, _> =
         image.exposed_ports.into_iter().map(|p| (p, unit())).collect();
     config.exposed_ports = (!ports.is_empty()).then_some(ports);
+    // docker counts `-v /path` among them, so that an image committed from it has it too.
+    let own = intent.volumes.iter().filter(|v| v.source.is_none()).map(|v| v.target.clone());
     let volumes: std::collections::BTreeMap<_, _> =
-        image.volumes.into_iter().map(|p| (p, unit())).collect();
+        image.volumes.into_iter().chain(own).map(|p| (p, unit())).collect();
     config.volumes = (!volumes.is_empty()).then_some(volumes);
     let check = image.healthcheck.map(|h| Healthcheck {
         test: h.test,

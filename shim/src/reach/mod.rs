@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::Record;
 
-pub use view::View;
+pub use view::{View, harmless};
 
 /// What docker puts below every container for mounts to stand on; it shows none of it, and no
 /// image is made of it.
@@ -59,6 +59,6 @@ fn read_only(dir: &Path) -> Result<RootDir> {
     let plain = open(dir, flags, Mode::empty()).map_err(fail)?;
     // A container that lives may put a device where we are about to open a file.
     let mount = open_tree(plain.as_fd(), c"", Tree::Clone).map_err(fail)?;
-    view::harmless(mount.as_fd(), true, false).map_err(fail)?;
+    harmless(mount.as_fd(), true, false).map_err(fail)?;
     Ok(RootDir::from_fd(mount, dir))
 }

@@ -110,7 +110,7 @@ fn make(host: &Host, record: &Record, hold: &Hold<'_>) -> Result<Made, Stop> {
 }
 
 /// Nothing in the view is executed or opened as a device, whatever lies there.
-pub(super) fn harmless(mount: BorrowedFd<'_>, read_only: bool, recursive: bool) -> nix::Result<()> {
+pub fn harmless(mount: BorrowedFd<'_>, read_only: bool, recursive: bool) -> nix::Result<()> {
     let mut set = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     if read_only {
         set |= libc::MOUNT_ATTR_RDONLY;
