@@ -204,6 +204,14 @@ impl fmt::Display for Error {
                 write!(f, "invalid reference format: {why} (in {input:?})")
             }
             Self::Usage { what, input, why } => write!(f, "invalid {what} {input:?}: {why}"),
+            // runc's words, which docker passes on.
+            Self::NotFound { what: what @ ("user" | "group"), name, .. } => {
+                let table = if *what == "user" { "passwd" } else { "group" };
+                write!(
+                    f,
+                    "unable to find {what} {name}: no matching entries in {table} file of the image; a number needs none"
+                )
+            }
             Self::NotFound { what, name, hint } if hint.is_empty() => {
                 write!(f, "no such {what}: {name}")
             }

@@ -39,6 +39,7 @@ play! {
     flags
     images
     inspect
+    life
     limits
     logs
     ps

@@ -33,7 +33,7 @@ pub use switch::{SigProxy, switch};
 #[derive(Debug, Parser)]
 #[command(
     name = "dhow",
-    version,
+    version = concat!("version ", env!("CARGO_PKG_VERSION")),
     disable_help_subcommand = true,
     disable_version_flag = true,
     args_override_self = true,
@@ -74,7 +74,8 @@ fn parse() -> Result<Cli, clap::Error> {
 
 fn dispatch(cli: Cli, out: &mut Output) -> Exit {
     let Some(verb) = cli.verb else {
-        out.text(&help::page(&definition(), &[], help::width()));
+        // As docker: asked for with --help, it goes to stdout.
+        out.note(help::page(&definition(), &[], help::width()).trim_end());
         return out.exit();
     };
     match cli.globals.host(out) {

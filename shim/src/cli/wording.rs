@@ -20,10 +20,13 @@ pub fn tell(error: &clap::Error, out: &mut Output) -> Exit {
             let _ = error.print();
             return Exit::OK;
         }
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-        | ErrorKind::MissingSubcommand => {
+        ErrorKind::DisplayHelp => {
             out.text(&help::page(&root, &typed.verb, help::width()));
+            return out.exit();
+        }
+        // Nobody asked for it: as docker, to stderr.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            out.note(help::page(&root, &typed.verb, help::width()).trim_end());
             return out.exit();
         }
         _ => {}

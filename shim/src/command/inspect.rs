@@ -54,6 +54,7 @@ impl Inspect {
             "container" => self.container(host, needle),
             "image" => image(host, needle),
             "volume" => volume(host, needle),
+            "" if needle.is_empty() => self.container(host, needle),
             "" => self
                 .container(host, needle)
                 .or_else(|e| {

@@ -127,6 +127,9 @@ impl Containers {
 
     /// The container that `needle` names: full id, name, or a prefix of one id only.
     pub fn find(&self, needle: &str) -> Result<Container> {
+        if needle.is_empty() {
+            return Err(Error::usage("invalid container name or ID: value is empty"));
+        }
         let needle = needle.strip_prefix('/').unwrap_or(needle);
         if is_id(needle)
             && let Some(found) = self.load(needle)?

@@ -107,11 +107,14 @@ impl Ls {
 
     /// The format that counts: typed, or config.json's where a table would be printed.
     fn chosen(&self, host: &Host) -> Result<Option<String>> {
-        let raw = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\n\
-            created_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
+        let digest = if self.digests { "digest: {{.Digest}}\n" } else { "" };
+        let raw = format!(
+            "repository: {{{{.Repository}}}}\ntag: {{{{.Tag}}}}\n{digest}image_id: {{{{.ID}}}}\n\
+             created_at: {{{{.CreatedAt}}}}\nvirtual_size: {{{{.Size}}}}\n"
+        );
         Ok(match self.format.as_deref() {
             Some("raw") if self.quiet => Some("image_id: {{.ID}}".to_owned()),
-            Some("raw") => Some(raw.to_owned()),
+            Some("raw") => Some(raw),
             Some(table) if self.digests && table.starts_with("table ") => {
                 let whole = if table.contains(".Digest") { "" } else { "\t{{.Digest}}" };
                 Some(format!("{table}{whole}"))
