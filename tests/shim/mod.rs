@@ -36,6 +36,7 @@ mod peers;
 mod registries;
 mod restart;
 mod settings;
+mod storm;
 mod streams;
 mod terminal;
 mod tour;

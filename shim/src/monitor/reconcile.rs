@@ -4,6 +4,8 @@
 //! nobody holds. Whoever sees that takes the lock and puts things right: a
 //! container that lives gets a new monitor, one that has ended gets its last state.
 
+use std::collections::HashSet;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use super::{clear, ended, is_active, process, remove_quietly, rootfs, socket};
 use crate::error::Result;
 use crate::host::Host;
 use crate::model::{Record, State, Status};
+use crate::store::Container;
 
 /// Milliseconds that a runtime gets to come to its end; then what it made is removed under it.
 const LONGEST_CALL: u16 = 10_000;
@@ -53,6 +56,23 @@ fn sweep(host: &Host, record: &Record, lock: Lock) -> Result<()> {
     clear(host, &record.id);
     drop(lock);
     Ok(())
+}
+
+/// Clears away RUN/monitors/ID of containers that are gone: whoever removed them was killed
+/// before it came to that. `known` are containers that need not be looked at.
+pub fn forget_gone(host: &Host, known: &[Container]) {
+    let known: HashSet<&str> = known.iter().map(|c| c.record.id.as_str()).collect();
+    let all = std::fs::read_dir(host.paths.run.join("monitors")).into_iter().flatten().flatten();
+    for id in all.filter_map(|entry| entry.file_name().into_string().ok()) {
+        if known.contains(id.as_str()) || host.paths.container(&id).exists() {
+            continue;
+        }
+        // An id is never used again; but its monitor may be about to do this itself.
+        let lock = File::open(host.paths.monitor(&id).join("lock"));
+        if lock.as_ref().map_or(true, |lock| lock.try_lock().is_ok()) {
+            clear(host, &id);
+        }
+    }
 }
 
 /// The runtime that the killed monitor called may still be at work: what it makes must be seen.

@@ -91,6 +91,7 @@ impl Ls {
             container.state = crate::monitor::state(host, &container.record)?;
             found.push(container);
         }
+        crate::monitor::forget_gone(host, &found);
         let last = if self.latest { 1 } else { self.last };
         let everything = self.all || last > 0 || filters.names_a_state();
         let filters = filters.settle(host)?;
