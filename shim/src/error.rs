@@ -63,7 +63,11 @@ impl Error {
     }
     /// `what` on `path` failed for an operating system's reason.
     pub fn io(what: &str, path: &std::path::Path, cause: impl fmt::Display) -> Self {
-        Self::engine(format!("{what} {}: {cause}", path.display()))
+        let cause = cause.to_string();
+        let full =
+            ["No space left on device", "Disk quota exceeded"].iter().any(|f| cause.contains(f));
+        let hint = if full { "; 'dhow system prune' frees what nobody uses" } else { "" };
+        Self::engine(format!("{what} {}: {cause}{hint}", path.display()))
     }
 }
 

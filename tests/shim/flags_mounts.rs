@@ -180,6 +180,19 @@ fn volumes_from_has_dockers_order() {
 }
 
 #[test]
+fn a_data_container_that_never_ran_gives_its_own_images_files() {
+    let w = world();
+    w.pull("layers");
+    w.dhow(["create", "--name", "data", "-v", "kept:/bin", "busybox"]).ok();
+    // The other image has another /bin, or none.
+    w.dhow(["run", "--rm", "--volumes-from", "data", "layers", "x"]).ok();
+    let own = say(&w, &[], "ls /bin | wc -l");
+    assert_eq!(say(&w, &["-v", "kept:/k"], "ls /k | wc -l"), own);
+    w.dhow(["rm", "data"]).ok();
+    w.dhow(["volume", "rm", "kept"]).ok();
+}
+
+#[test]
 fn a_new_volume_looks_as_the_image_does_at_its_place() {
     let w = world();
     w.dhow(["create", "--name", "base", "busybox"]).ok();

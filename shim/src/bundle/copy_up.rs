@@ -4,7 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -15,37 +15,44 @@ use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
 use crate::bundle::{RootDir, etc};
 use crate::error::{Error, Result};
-use crate::model::Record;
+use crate::model::{MountPoint, Record};
 
 /// How deep a tree may be: a hostile one must not eat the stack or the descriptors.
 const DEEPEST: usize = 128;
 
-/// Fills each empty volume that asks for it. A symlink at the mount point leads
-/// inside the root only (CVE-2022-23648).
+/// Fills each empty volume that asks for it from this container's own root.
 /// `sources` are where the record's mounts come from, one for each.
 pub fn volumes(root: &RootDir, record: &Record, sources: &[PathBuf]) -> Result<()> {
-    for (mount, data) in record.mounts.iter().zip(sources).filter(|(m, _)| m.copy_up) {
-        let Ok(source) = root.at(&mount.destination, OFlag::O_RDONLY | OFlag::O_DIRECTORY) else {
-            continue; // the image has nothing there
-        };
-        let fail = |e: Errno| {
-            Error::engine(format!(
-                "volume {}: copy {} from the image: {}",
-                mount.name,
-                mount.destination,
-                e.desc()
-            ))
-        };
-        let target = match openat(AT_FDCWD, data, DIRECTORY, Mode::empty()) {
-            Err(Errno::ENOTDIR) => continue, // a file of the volume: it is what it is
-            other => other.map_err(fail)?,
-        };
-        if is_empty(&target).map_err(fail)? {
-            tree(source.as_fd(), target.as_fd(), 0).map_err(fail)?;
-            places(&mount.destination, target.as_fd()).map_err(fail)?;
-            let stat = nix::sys::stat::fstat(&source).map_err(fail)?;
-            give(target.as_fd(), ".", &stat).map_err(fail)?;
-        }
+    let own = |mount: &&MountPoint| mount.copy_up && mount.layers.is_empty();
+    let mut all = record.mounts.iter().zip(sources).filter(|(mount, _)| own(mount));
+    all.try_for_each(|(mount, data)| volume(root, mount, data))
+}
+
+/// Fills a volume at `data` that is empty. A symlink at the mount point leads inside the root
+/// only (CVE-2022-23648).
+pub fn volume(root: &RootDir, mount: &MountPoint, data: &Path) -> Result<()> {
+    let Ok(source) = root.at(&mount.destination, OFlag::O_RDONLY | OFlag::O_DIRECTORY) else {
+        return Ok(()); // the image has nothing there
+    };
+    let fail = |e: Errno| {
+        let full =
+            if e == Errno::ENOSPC { "; 'dhow system prune' frees what nobody uses" } else { "" };
+        Error::engine(format!(
+            "volume {}: copy {} from the image: {}{full}",
+            mount.name,
+            mount.destination,
+            e.desc()
+        ))
+    };
+    let target = match openat(AT_FDCWD, data, DIRECTORY, Mode::empty()) {
+        Err(Errno::ENOTDIR) => return Ok(()), // a file of the volume: it is what it is
+        other => other.map_err(fail)?,
+    };
+    if is_empty(&target).map_err(fail)? {
+        tree(source.as_fd(), target.as_fd(), 0).map_err(fail)?;
+        places(&mount.destination, target.as_fd()).map_err(fail)?;
+        let stat = nix::sys::stat::fstat(&source).map_err(fail)?;
+        give(target.as_fd(), ".", &stat).map_err(fail)?;
     }
     Ok(())
 }
@@ -152,7 +159,6 @@ fn give<P: ?Sized + nix::NixPath>(dir: BorrowedFd, name: &P, stat: &FileStat) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MountPoint, Record};
     use std::os::unix::fs::symlink;
 
     #[test]

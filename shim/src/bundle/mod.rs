@@ -51,6 +51,7 @@ pub fn prepare(host: &Host, record: &Record) -> Result<Shares> {
     let sources = sources::settle(host, record)?;
     shm::provide(host, record)?;
     copy_up::volumes(&root, record, &sources)?;
+    sources::first_contents(host, record, &sources)?;
     etc::write(host, record)?;
     if init::wanted(&record.host_config) {
         init::write(host, record)?;

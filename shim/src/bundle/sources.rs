@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
 
-use super::{RootDir, local, propagation};
+use super::{RootDir, copy_up, local, propagation};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::{MountPoint, Record};
@@ -19,7 +19,7 @@ use crate::store::make_dir;
 /// Whether dhow itself mounts something for `record` beside its root.
 pub fn mounts_more(record: &Record) -> bool {
     record.host_config.ipc_mode == "shareable"
-        || record.mounts.iter().any(|m| m.kind == "image" || !m.subpath.is_empty())
+        || record.mounts.iter().any(|m| !m.layers.is_empty() || !m.subpath.is_empty())
 }
 
 /// One source for each of the record's mounts, in order. What is mounted for it lies
@@ -41,6 +41,19 @@ pub fn settle(host: &Host, record: &Record) -> Result<Vec<PathBuf>> {
         });
     }
     Ok(sources)
+}
+
+/// Fills the volumes of a container that never ran, as its own start would: from its image.
+pub fn first_contents(host: &Host, record: &Record, sources: &[PathBuf]) -> Result<()> {
+    for (n, (point, data)) in record.mounts.iter().zip(sources).enumerate() {
+        if point.copy_up && !point.layers.is_empty() {
+            let place = host.paths.container(&record.id).join("mounts").join(format!("{n}.image"));
+            let point = MountPoint { subpath: String::new(), ..point.clone() };
+            let origin = image(host, &point, &place)?;
+            copy_up::volume(&RootDir::open(&origin)?, &point, data)?;
+        }
+    }
+    Ok(())
 }
 
 /// As [`settle`], for a look from outside: nothing is made on the host, and what is mounted is so

@@ -230,10 +230,17 @@ fn of_image(host: &Host, mount: &Mount) -> Result<MountPoint> {
 /// `CONTAINER[:ro|rw]`
 fn of_container(host: &Host, text: &str) -> Result<Vec<MountPoint>> {
     let (name, rw) = from(text)?;
-    let other = host.containers.find(name)?.record;
-    let tmpfs = |p: &MountPoint| p.kind == "tmpfs";
-    let points = other.mounts.into_iter().filter(|p| !tmpfs(p));
-    Ok(points.map(|p| MountPoint { rw: p.rw && rw, ..p }).collect())
+    let other = host.containers.find(name)?;
+    // docker fills volumes when a container is made: one that never ran has the say here.
+    let unborn = other.state.started_at.is_none();
+    let image = other.record.layers;
+    let points = other.record.mounts.into_iter().filter(|p| p.kind != "tmpfs");
+    let taken = points.map(|p| {
+        let first = unborn && p.copy_up && p.layers.is_empty();
+        let layers = if first { image.clone() } else { p.layers };
+        MountPoint { rw: p.rw && rw, layers, ..p }
+    });
+    Ok(taken.collect())
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ const GROUPS: &str = "/sys/fs/cgroup";
 pub fn discard(host: &mut HostConfig) -> Result<Vec<String>> {
     let mut told = Vec::new();
     if !host.storage_opt.is_empty() {
-        return Err(Error::conflict("--storage-opt size= is not in this version"));
+        return Err(Error::conflict(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option, and dhow \
+             sets no quotas in this version; --read-only and --tmpfs bound what is written",
+        ));
     }
     if asks(host) {
         let v2 = statfs(GROUPS).is_ok_and(|s| s.filesystem_type() == CGROUP2_SUPER_MAGIC);

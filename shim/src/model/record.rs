@@ -110,7 +110,8 @@ pub struct MountPoint {
     /// This part of the volume or image, in place of its root.
     #[serde(rename = "dhow.subpath", skip_serializing_if = "String::is_empty")]
     pub subpath: String,
-    /// Chain ids of a mounted image's layers, lowest first.
+    /// Chain ids of layers, lowest first: a mounted image's, or those that a volume's first
+    /// contents come from when they aren't the container's own.
     #[serde(rename = "dhow.layers", skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<String>,
     /// What becomes of the mounts below a bind's source.
