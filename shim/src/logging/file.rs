@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::lines::{LONGEST, Lines};
+use super::lines::{LONGEST, Lines, Message};
 use super::record::{Clock, Form, encode};
 use super::{Driver, Settings, Stream, compress};
 use crate::store::{compressed, rotated};
+
+/// Bytes that come before a rotation that could not be is tried again.
+const RETRY: u64 = 64 << 10;
 
 /// Writes a container's log.
 pub struct Writer {
@@ -19,6 +22,8 @@ pub struct Writer {
     file: File,
     size: u64,
     limit: u64,
+    /// Where it is to be rotated: at the limit, or further on where that could not be.
+    due: u64,
     files: u32,
     compress: bool,
     form: Form,
@@ -40,6 +45,7 @@ impl Writer {
             path: path.to_owned(),
             told: told.to_owned(),
             limit: settings.size,
+            due: settings.size,
             files: settings.files,
             compress: settings.compress,
             form: if local { Form::Local } else { Form::Json(attributes) },
@@ -52,27 +58,41 @@ impl Writer {
 
     /// Logs the whole lines of `bytes`, keeping an unfinished last one for later.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<()> {
-        self.clock.set(Timestamp::now());
-        let (out, form, clock) = (&mut self.out, &self.form, &mut self.clock);
-        self.lines.take(stream, bytes, |message| encode(out, form, &message, clock));
-        self.flush()
+        self.with_lines(|lines, each| lines.take(stream, bytes, each))
     }
 
     /// Logs what has no newline yet.
     pub fn finish(&mut self) -> Result<()> {
+        self.with_lines(|lines, each| lines.finish(each))
+    }
+
+    fn with_lines(
+        &mut self,
+        give: impl FnOnce(&mut Lines, &mut dyn FnMut(Message<'_>)),
+    ) -> Result<()> {
         self.clock.set(Timestamp::now());
-        let (out, form, clock) = (&mut self.out, &self.form, &mut self.clock);
-        self.lines.finish(|message| encode(out, form, &message, clock));
-        self.flush()
+        let mut lines = std::mem::take(&mut self.lines);
+        let mut done = Ok(());
+        give(&mut lines, &mut |message| {
+            let before = self.out.len();
+            encode(&mut self.out, &self.form, &message, &mut self.clock);
+            if self.size + self.out.len() as u64 > self.due {
+                let last = self.out.split_off(before);
+                let written = self.flush();
+                // What can't be rotated grows: better than what is lost.
+                let rotated = self.size > 0 && self.rotate().unwrap_or(false);
+                self.due = if rotated { self.limit } else { self.limit.max(self.size + RETRY) };
+                self.out.extend(last);
+                done = std::mem::replace(&mut done, Ok(())).and(written);
+            }
+        });
+        self.lines = lines;
+        done.and(self.flush())
     }
 
     fn flush(&mut self) -> Result<()> {
         if self.out.is_empty() {
             return Ok(());
-        }
-        if self.size > 0 && self.size + self.out.len() as u64 > self.limit {
-            // What can't be rotated grows: better than what is lost.
-            let _ = self.rotate();
         }
         let done = self.file.write_all(&self.out);
         match &done {
@@ -97,7 +117,8 @@ impl Writer {
         let _ = std::fs::write(&self.told, text);
     }
 
-    fn rotate(&mut self) -> Result<()> {
+    /// Begins another file; false where that has to wait.
+    fn rotate(&mut self) -> Result<bool> {
         if self.files <= 1 {
             // Another file under the name: who follows the old one reads it to its end.
             let fresh = rotated(&self.path, 1);
@@ -105,10 +126,10 @@ impl Writer {
             let file = append_to(&fresh)?;
             std::fs::rename(&fresh, &self.path)?;
             (self.file, self.size) = (file, 0);
-            return Ok(());
+            return Ok(true);
         }
         if self.compress && compress::is_at_work(&rotated(&self.path, 1)) {
-            return Ok(()); // this one grows meanwhile: waiting would hold the container up
+            return Ok(false); // this one grows meanwhile: waiting would hold the container up
         }
         for part in [rotated, compressed] {
             let _ = std::fs::remove_file(part(&self.path, self.files - 1));
@@ -127,9 +148,9 @@ impl Writer {
         }
         self.size = 0;
         if self.compress {
-            compress::start(&older)?;
+            let _ = compress::start(&older); // else it stays as it is
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -180,6 +201,19 @@ mod tests {
             let first: usize = kept[0].trim_start_matches("line ").trim_end().parse().unwrap();
             assert_eq!(first, 90 - kept.len());
         }
+    }
+
+    #[test]
+    fn a_burst_is_rotated_record_by_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = writer(dir.path(), "json-file", &[("max-size", "10k"), ("max-file", "3")]);
+        let burst: String = (0..5000).map(|n| n.to_string() + "\n").collect();
+        log.write(Stream::Stdout, burst.as_bytes()).unwrap();
+        for n in 0..3 {
+            let size = std::fs::metadata(rotated(&dir.path().join("log"), n)).unwrap().len();
+            assert!(size <= 10_000 && (n == 0 || size > 9_900), "{n}: {size}");
+        }
+        assert_eq!(texts(dir.path()).last().unwrap(), "4999\n");
     }
 
     #[test]

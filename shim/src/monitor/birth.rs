@@ -32,6 +32,8 @@ pub struct Birth<'a> {
     pub runtime: Runtime<'a>,
     /// What the last start consisted of.
     pub steps: Vec<Step>,
+    /// The record as it was at the end of the last life.
+    pub newest: Option<Record>,
     clock: Instant,
     own_namespace: bool,
 }
@@ -52,7 +54,12 @@ impl<'a> Birth<'a> {
         let dir = host.paths.monitor(&record.id);
         let runtime = Runtime::of(host, record, dir.join("runtime.log"));
         let (steps, clock) = (Vec::new(), Instant::now());
-        Self { host, record, state, dir, runtime, steps, clock, own_namespace: false }
+        Self { host, record, state, dir, runtime, steps, newest: None, clock, own_namespace: false }
+    }
+
+    /// The record, as new as anybody looked: a monitor's first life has that of its start.
+    pub fn newest(&self) -> &Record {
+        self.newest.as_ref().unwrap_or(self.record)
     }
 
     fn step(&mut self, name: &str) {
@@ -74,11 +81,8 @@ impl<'a> Birth<'a> {
         }
         rootfs::mount_overlay(host, record, self.state.started_at.is_none())?;
         self.step("mount");
-        // The record of a monitor's first life is new; later ones have what `update` changed.
-        let newest = (self.state.restart_count > 0).then(|| host.containers.record(&record.id));
-        let newest = newest.transpose()?.flatten();
         // What it shares with others is held until the runtime has joined it.
-        let shares = crate::bundle::prepare(host, newest.as_ref().unwrap_or(record))?;
+        let shares = crate::bundle::prepare(host, self.newest())?;
         self.step("bundle");
         let (pid, streams) = if record.config.tty {
             self.create_with_terminal(size)?
@@ -156,7 +160,7 @@ impl<'a> Birth<'a> {
     /// Tells of the end of a life of such a length, if there was one; its state is on disk.
     pub fn tell_end(&self, lasted: Option<Duration>) {
         if let Some(lasted) = lasted {
-            events::of_end(&self.host.paths, self.record, &self.state, lasted);
+            events::of_end(&self.host.paths, self.newest(), &self.state, lasted);
         }
     }
 

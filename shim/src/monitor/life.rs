@@ -148,10 +148,9 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
             pause,
         };
         let lasted = ending.lasted;
-        // `update` may have given it another policy meanwhile.
-        let newest = birth.host.containers.record(&birth.record.id).ok().flatten();
-        let policy = &newest.as_ref().unwrap_or(birth.record).host_config.restart_policy;
-        pause = restart::pause(policy, &ending);
+        // `update` and `rename` may have changed it meanwhile.
+        birth.newest = birth.host.containers.record(&birth.record.id).ok().flatten();
+        pause = restart::pause(&birth.newest().host_config.restart_policy, &ending);
         born = match pause {
             None => return finish(&birth, lock, server, Some(lasted)),
             Some(pause) => match again(&mut birth, &mut server, pause, lasted) {

@@ -13,6 +13,9 @@ use flate2::read::GzDecoder;
 
 /// Bytes read at once.
 const BLOCK: usize = 64 * 1024;
+/// So often files are opened anew when they were rotated meanwhile; a killed writer may have left
+/// none under the name, for ever.
+const TRIES: u32 = 50;
 /// The longest line; what is longer is no record of ours, and is left out.
 const LONGEST: usize = 4 << 20;
 
@@ -132,6 +135,32 @@ impl Piece {
     }
 }
 
+/// The files, the youngest first, down to the one that was written as `inode` (it not included).
+///
+/// An inode is a file's as long as it is open: those of compressed files may be others' by now,
+/// so they are compared with that of a file in hand alone.
+fn pieces(path: &Path, inode: Option<u64>) -> Result<Vec<Piece>> {
+    let mut all: Vec<Piece> = Vec::new();
+    for _ in 0..TRIES {
+        all.clear();
+        for n in 0.. {
+            match Piece::open(path, n)? {
+                Some(piece) if Some(piece.inode) != inode => all.push(piece),
+                None if n == 0 => {} // between two steps of a rotation there is none
+                _ => break,
+            }
+        }
+        // Rotated while we opened them, one may be there twice: once more.
+        let first = all.first().map(|piece| piece.inode);
+        let now = found(File::open(path))?.map(|file| file.metadata()).transpose()?;
+        if first.is_none() || first == now.map(|meta| meta.ino()) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    Ok(all)
+}
+
 fn found(opened: Result<File>) -> Result<Option<File>> {
     match opened {
         Ok(file) => Ok(Some(file)),
@@ -182,20 +211,16 @@ fn seek_to_last(file: &mut File, lines: u64) -> Result<u64> {
 impl Tail {
     /// Opens what there is, so that its last `lines` lines are left to read; none means all.
     pub fn open(path: &Path, lines: Option<u64>) -> Result<Self> {
-        let mut files: VecDeque<Piece> = VecDeque::new();
         let mut wanted = lines;
-        for n in 0.. {
-            let Some(mut piece) = Piece::open(path, n)? else { break };
-            if files.iter().any(|other| other.inode == piece.inode) {
-                continue; // rotated between two of our looks
+        let mut files = VecDeque::new();
+        for mut piece in pieces(path, None)? {
+            if wanted == Some(0) && !files.is_empty() {
+                break;
             }
             if let Some(wanted) = &mut wanted {
                 *wanted -= piece.seek_to_last(*wanted)?;
             }
             files.push_front(piece);
-            if wanted == Some(0) {
-                break;
-            }
         }
         Ok(Self { path: path.to_owned(), files, line: Vec::new(), whole: false })
     }
@@ -240,16 +265,7 @@ impl Tail {
             return Ok(false);
         }
         // It was rotated away, maybe more than once; those between are younger than ours.
-        let mut younger: Vec<Piece> = Vec::new();
-        for n in 0.. {
-            let Some(piece) = Piece::open(&self.path, n)? else { break };
-            if Some(piece.inode) == current {
-                break;
-            }
-            if younger.iter().all(|other| other.inode != piece.inode) {
-                younger.push(piece);
-            }
-        }
+        let younger = pieces(&self.path, current)?;
         // Ours stays first: it may have grown between our last look and its rotation.
         let more = !younger.is_empty();
         self.files.extend(younger.into_iter().rev());
@@ -315,6 +331,27 @@ mod tests {
         std::fs::write(&path, "4\n").unwrap();
         assert_eq!(all(&mut tail), "2\n3\n4\n");
         assert_eq!(all(&mut tail), "");
+    }
+
+    #[test]
+    fn a_compressed_file_may_have_had_the_inode_of_a_younger_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(&path, "2\n").unwrap();
+        let inode = std::fs::metadata(&path).unwrap().ino().to_le_bytes();
+        let to = File::create(compressed(&path, 1)).unwrap();
+        let mut to = GzBuilder::new().extra(inode.to_vec()).write(to, Compression::fast());
+        to.write_all(b"1\n").unwrap();
+        to.finish().unwrap();
+        assert_eq!(all(&mut Tail::open(&path, None).unwrap()), "1\n2\n");
+    }
+
+    #[test]
+    fn what_a_killed_rotation_left_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(rotated(&path, 1), "1\n").unwrap();
+        assert_eq!(all(&mut Tail::open(&path, None).unwrap()), "1\n");
     }
 
     #[test]

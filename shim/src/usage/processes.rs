@@ -52,6 +52,9 @@ fn of_ps(ps: &std::path::Path, options: &[&str], pids: &BTreeSet<i32>) -> Result
     let call = |last: Option<String>| {
         let mut call = Command::new(ps);
         call.args(options).args(last).stdin(Stdio::null());
+        // The caller's COLUMNS or PS_FORMAT would have ps say something else.
+        let zone = std::env::var_os("TZ").map(|zone| ("TZ", zone));
+        call.env_clear().env("LC_ALL", "C").envs(zone);
         call.output().map_err(|e| Error::io("run", ps, e))
     };
     let mut done = call(Some(format!("-q{}", all.join(","))))?;
