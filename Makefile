@@ -54,6 +54,8 @@ conformance-full: all
 # Man pages and completions, into target/pages.
 pages:
 	$(CARGO) run --locked -p dhow-runtime --example pages -- target/pages
+	$(CARGO) run --locked -p dhow-image --example image-pages -- target/pages
+	$(CARGO) run --locked -p dhow --example dhow-pages -- target/pages
 
 fmt:
 	$(CARGO) fmt --all

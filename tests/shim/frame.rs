@@ -146,3 +146,44 @@ fn a_shell_is_told_commands_flags_and_names() {
     w.dhow(["rm", "harbour"]).ok();
     w.dhow(["volume", "rm", "hold"]).ok();
 }
+
+#[test]
+fn flags_that_docker_takes_and_drops_are_taken_and_told() {
+    let w = World::new();
+    w.pull("busybox");
+    w.dhow([
+        "run",
+        "--rm",
+        "--disable-content-trust=false",
+        "--kernel-memory",
+        "1g",
+        "busybox",
+        "echo",
+        "up",
+    ])
+    .ok()
+    .out_is("up")
+    .err_has("Flag --disable-content-trust has been deprecated, support for")
+    .err_has("Flag --kernel-memory has been deprecated, and no longer supported by the kernel");
+    let run = ["run", "--rm", "busybox", "echo", "--kernel-memory"];
+    let quiet = w.dhow(run).ok().out_is("--kernel-memory").err();
+    assert!(quiet.is_empty(), "the container's own words: {quiet}");
+    w.dhow(["create", "--name", "one", "busybox"]).ok();
+    w.dhow(["stop", "--time=1", "one"])
+        .ok()
+        .err_has("Flag --time has been deprecated, use --timeout instead");
+    w.dhow(["rm", "one"]).ok();
+}
+
+#[test]
+fn help_fits_the_terminal_and_has_no_colour_of_its_own() {
+    let w = World::new();
+    let mut t = w.dhow_pty(["run", "--help"]);
+    t.expect("Usage:  dhow run [OPTIONS] IMAGE [COMMAND] [ARG...]");
+    t.expect("--workdir string");
+    assert_eq!(t.wait(), 0);
+    let mut t = w.dhow_pty(["--nope"]);
+    t.expect("dhow: unknown flag: --nope");
+    t.expect("See 'dhow --help'.");
+    assert_eq!(t.wait(), 125);
+}

@@ -4,6 +4,7 @@ mod completion;
 mod container;
 #[cfg(test)]
 mod coverage;
+mod deprecated;
 mod help;
 mod image;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::output::Output;
 use top::Verb;
 use world::Globals;
 
+pub use completion::{Shell, script};
 pub use switch::{SigProxy, switch};
 
 /// docker's command line without a daemon.
@@ -55,7 +57,7 @@ pub fn main() -> ExitCode {
         _ => {}
     }
     let mut out = Output::default();
-    let exit = match parse() {
+    let exit = match parse(&out) {
         Ok(cli) => dispatch(cli, &mut out),
         Err(error) => wording::tell(&error, &mut out),
     };
@@ -63,12 +65,19 @@ pub fn main() -> ExitCode {
 }
 
 /// clap's derive, with Go's `--flag=false` for switches where somebody wrote one.
-fn parse() -> Result<Cli, clap::Error> {
+fn parse(out: &Output) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
+    let outdated = std::env::args().any(|a| deprecated::may_be(&a));
+    if outdated {
+        command = deprecated::with(command);
+    }
     if std::env::args().any(|a| switch::has_value(&a)) {
         command = switch::with_values(command);
     }
     let matches = command.try_get_matches()?;
+    if outdated {
+        deprecated::tell(&matches, out);
+    }
     Cli::from_arg_matches(&matches)
 }
 
@@ -89,7 +98,7 @@ fn dispatch(cli: Cli, out: &mut Output) -> Exit {
 
 /// The definition of the whole command line.
 pub fn definition() -> clap::Command {
-    Cli::command()
+    deprecated::with(Cli::command())
 }
 
 #[cfg(test)]

@@ -33,8 +33,6 @@ const RUN: &[(&str, &str, &str)] = &[
     ("--cpu-percent", "", WINDOWS),
     ("--io-maxbandwidth", "", WINDOWS),
     ("--io-maxiops", "", WINDOWS),
-    ("--kernel-memory", "", "the kernel has dropped it"),
-    ("--disable-content-trust", "", "docker's content trust was removed"),
     (
         "--use-api-socket",
         "",
@@ -49,12 +47,9 @@ const OTHERS: &[(&str, &str, &str, &str)] = &[
     ("", "--tlscert", "", TLS),
     ("", "--tlskey", "", TLS),
     ("", "--tlsverify", "", TLS),
-    ("container update", "--kernel-memory", "", "the kernel has dropped it"),
     ("container start", "--checkpoint", "", CHECKPOINT),
     ("container start", "--checkpoint-dir", "", CHECKPOINT),
     ("container rm", "--link", "-l", "links come with bridge networks, which this version lacks"),
-    ("image pull", "--disable-content-trust", "", "docker's content trust was removed"),
-    ("image push", "--disable-content-trust", "", "docker's content trust was removed"),
     (
         "image ls",
         "--tree",

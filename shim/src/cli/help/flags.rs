@@ -16,6 +16,7 @@ const TYPES: &[(&str, &str)] = &[
     ("health-start-interval", "duration"),
     ("health-start-period", "duration"),
     ("health-timeout", "duration"),
+    ("kernel-memory", "bytes"),
     ("last", "int"),
     ("limit", "int"),
     ("memory", "bytes"),
@@ -33,8 +34,13 @@ const TYPES: &[(&str, &str)] = &[
 ];
 
 /// What holds without the flag, where the definition has no value for that.
-const DEFAULTS: &[(&str, &str)] =
-    &[("last", "-1"), ("memory-swappiness", "-1"), ("log-level", "info"), ("context", "default")];
+const DEFAULTS: &[(&str, &str)] = &[
+    ("disable-content-trust", "true"),
+    ("last", "-1"),
+    ("memory-swappiness", "-1"),
+    ("log-level", "info"),
+    ("context", "default"),
+];
 
 /// Whether the flag takes true, false or nothing.
 pub fn is_bool(arg: &Arg) -> bool {
