@@ -3,6 +3,7 @@
 mod archives;
 mod attach;
 mod boot;
+mod cgroup;
 mod commit;
 mod crash;
 mod diff;

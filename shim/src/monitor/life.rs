@@ -47,6 +47,7 @@ fn run() -> Option<()> {
     let (task, lock, listener) = Task::receive(&mut socket)?;
     let _ = nix::sys::prctl::set_name(c"dhow-monitor"); // it was exec'ed as /proc/self/exe
     let _ = nix::unistd::setsid();
+    super::cgroup::leave_v1();
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     // Before the runtime's create: the container's first process must become our child.
@@ -165,7 +166,7 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
 fn serve(birth: &mut Birth<'_>, server: &mut Server, born: Born) -> Option<(i32, bool)> {
     server.join(born.streams);
     let init = born.init.try_clone().ok()?;
-    server.serve(&mut Life::new(birth, born.init).ok()?).ok()?;
+    server.serve(&mut Life::new(birth, born.init, server.is_watched()).ok()?).ok()?;
     let code = if std::mem::take(&mut server.orphan) {
         super::reconcile::code_of_orphan(&birth.state, init.as_fd())
     } else {

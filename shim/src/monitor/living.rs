@@ -25,7 +25,12 @@ pub struct Life<'b, 'a> {
     children: Children,
     checks: Option<Checks>,
     execs: Vec<Detached>,
+    /// When the caller's cgroup v2 is left.
+    leaving: Option<Instant>,
 }
+
+/// A short life doesn't pay for leaving the caller's cgroup, unless its caller has gone already.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// A process that nobody waits for.
 struct Detached {
@@ -40,11 +45,12 @@ struct Detached {
 pub type Answer = (u64, Frame);
 
 impl<'b, 'a> Life<'b, 'a> {
-    /// The life that `birth` has begun, of the process `init`.
-    pub fn new(birth: &'b mut Birth<'a>, init: OwnedFd) -> Result<Self> {
+    /// The life that `birth` has begun, of the process `init`; `watched` by who started it.
+    pub fn new(birth: &'b mut Birth<'a>, init: OwnedFd, watched: bool) -> Result<Self> {
         let children = Children::beside(birth.state.pid)?;
         let checks = Checks::of(birth);
-        Ok(Self { birth, init, children, checks, execs: Vec::new() })
+        let leaving = Some(Instant::now() + if watched { SHORT } else { Duration::ZERO });
+        Ok(Self { birth, init, children, checks, execs: Vec::new(), leaving })
     }
 
     /// The container's first process.
@@ -60,7 +66,8 @@ impl<'b, 'a> Life<'b, 'a> {
     /// So long there is nothing to do, if nothing else happens.
     pub fn idle_time(&self) -> Option<Duration> {
         let checks = self.checks.as_ref().filter(|_| self.birth.state.status != Status::Paused);
-        checks.map(|c| c.due().saturating_duration_since(Instant::now()))
+        let due = checks.map(Checks::due).into_iter().chain(self.leaving).min();
+        due.map(|due| due.saturating_duration_since(Instant::now()))
     }
 
     /// What processes beside the first one write.
@@ -103,6 +110,10 @@ impl<'b, 'a> Life<'b, 'a> {
 
     /// Does what is due.
     pub fn tick(&mut self) -> Vec<Answer> {
+        if self.leaving.is_some_and(|due| Instant::now() >= due) {
+            self.leaving = None;
+            super::cgroup::leave_v2();
+        }
         let paused = self.birth.state.status == Status::Paused;
         if let Some(checks) = &mut self.checks
             && checks.tick(paused, self.birth, &mut self.children)

@@ -14,6 +14,7 @@ mod backlog;
 mod beside;
 mod birth;
 mod boot;
+mod cgroup;
 mod children;
 mod command;
 mod control;

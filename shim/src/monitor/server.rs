@@ -97,6 +97,11 @@ impl Server {
         self.input = Input::default();
     }
 
+    /// Somebody is here.
+    pub fn is_watched(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
     /// Serves this client, too.
     pub fn welcome(&mut self, mut peer: Peer) {
         self.next_number += 1;
