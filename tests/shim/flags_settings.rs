@@ -45,6 +45,14 @@ fn daemon_jsons_defaults_hold_where_no_flag_says_otherwise() {
 }
 
 #[test]
+fn users_that_daemon_json_has_mapped_are_not_forgotten() {
+    let w = world("{\"userns-remap\": \"default\"}");
+    w.dhow(["run", "--rm", "busybox", "true"]).code(125).err_has("--userns host");
+    assert_eq!(say(&w, &["--userns", "host"], "echo as root"), "as root");
+    w.dhow(["ps", "-aq"]).ok().out_is("");
+}
+
+#[test]
 fn runtimes_have_names_and_arguments() {
     let w = world("{}");
     let runtime = program("dhow-runtime").display().to_string();

@@ -54,6 +54,7 @@ pub fn make(
     if let Some(name) = &flags.name {
         host.containers.free_name(name)?;
     }
+    support::remapped(host, &request.intent.host_config)?;
     for line in support::discard(&mut request.intent.host_config)? {
         out.note(&format!("WARNING: {line}"));
     }

@@ -8,6 +8,7 @@ use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use crate::error::{Error, Result};
+use crate::host::Host;
 use crate::model::{HostConfig, ThrottleDevice};
 
 const GROUPS: &str = "/sys/fs/cgroup";
@@ -34,6 +35,19 @@ pub fn discard(host: &mut HostConfig) -> Result<Vec<String>> {
         }
     }
     Ok(told)
+}
+
+/// Where daemon.json keeps root out of containers, a container with root in it is none that
+/// anybody asked for.
+pub fn remapped(host: &Host, config: &HostConfig) -> Result<()> {
+    let remap = host.settings.daemon()?.userns_remap.as_deref().filter(|who| !who.is_empty());
+    match remap.filter(|_| config.userns_mode != "host") {
+        Some(who) => Err(Error::conflict(format!(
+            "daemon.json has \"userns-remap\": \"{who}\", and dhow maps no users in this version; \
+             --userns host runs the container without"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Most containers ask for nothing that a kernel may lack.

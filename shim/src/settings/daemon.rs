@@ -37,6 +37,8 @@ pub struct Daemon {
     pub no_new_privileges: bool,
     /// `--security-opt seccomp=` of new containers: a file, or `unconfined`.
     pub seccomp_profile: Option<String>,
+    /// Whose ids containers' root has; dhow can't yet, and says so.
+    pub userns_remap: Option<String>,
     /// Folders of CDI specs.
     pub cdi_spec_dirs: Vec<PathBuf>,
     /// Labels of the machine, told by `info`.
