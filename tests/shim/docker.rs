@@ -36,6 +36,7 @@ macro_rules! play {
 play! {
     errors
     events
+    files
     flags
     images
     inspect

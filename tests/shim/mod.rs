@@ -13,6 +13,7 @@ mod events;
 mod exec;
 mod exit;
 mod files;
+mod files_hostile;
 mod flags;
 mod flags_cdi;
 mod flags_limits;

@@ -17,7 +17,7 @@ pub fn write(
         let mut stdout = std::io::stdout();
         if stdout.is_terminal() {
             return Err(Error::usage(
-                "cowardly refusing to write to a terminal; use -o FILE or redirect",
+                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
             ));
         }
         fill(&mut stdout)?;
@@ -28,6 +28,12 @@ pub fn write(
         let mut file =
             OpenOptions::new().write(true).open(path).map_err(|e| Error::io("open", path, e))?;
         return fill(&mut file);
+    }
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    if let Some(dir) = parent.filter(|dir| !dir.is_dir()) {
+        let dir = dir.display();
+        let why = format!("invalid output path: stat {dir}: no such file or directory");
+        return Err(Error::usage(format!("{why}; make it first")));
     }
     let part = beside(path);
     let mut file = OpenOptions::new()

@@ -8,7 +8,7 @@ use std::path::Path;
 use dhow_kernel::mount::{Tree, move_mount, open_tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat, umask};
 
 use super::view::harmless;
 use crate::bundle::{RootDir, etc};
@@ -33,6 +33,7 @@ pub fn all(
     make: bool,
 ) -> Result<()> {
     let mut points = Vec::new();
+    record.mounts.iter().filter(|m| m.make_source).try_for_each(make_source)?;
     let sources = crate::bundle::of_view(host, record)?;
     for (mount, source) in record.mounts.iter().zip(&sources).filter(|(m, _)| m.kind != "tmpfs") {
         points.push(of_host(mount, source)?);
@@ -56,6 +57,20 @@ pub fn all(
             let why = format!("mount on it in the view of the container: {}", e.desc());
             Error::engine(format!("{}: {why}", point.destination))
         })
+    })
+}
+
+/// As its start would, and as docker's `cp` does: who copies to such a mount writes to the host.
+fn make_source(mount: &MountPoint) -> Result<()> {
+    let source = Path::new(&mount.source);
+    if std::fs::metadata(source).is_ok() {
+        return Ok(());
+    }
+    // The thread's own by now: whatever the caller's is, the container's users must get in.
+    umask(Mode::from_bits_truncate(0o022));
+    std::fs::create_dir_all(source).map_err(|e| {
+        let source = source.display();
+        Error::engine(format!("error while creating mount source path '{source}': {e}"))
     })
 }
 
