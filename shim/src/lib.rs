@@ -17,6 +17,7 @@ pub mod machine;
 pub mod making;
 pub mod model;
 pub mod monitor;
+pub mod mounted;
 pub mod options;
 pub mod output;
 pub mod pruning;

@@ -116,3 +116,42 @@ fn a_killed_monitors_volume_is_unmounted_by_the_next_command() {
     w.dhow(["rm", "one"]).ok();
     w.dhow(["volume", "rm", "memory"]).ok();
 }
+
+/// What a start that was killed has left mounted is the host's: removing goes around it.
+#[test]
+fn what_is_mounted_in_it_outlives_a_volume_and_a_container() {
+    let w = world();
+    let there = w.path("there");
+    fs::create_dir(&there).unwrap();
+    fs::write(there.join("precious"), "mine").unwrap();
+    let device = format!("device={}", there.display());
+    w.dhow(["volume", "create", "-o", "o=bind", "-o", &device, "bound"]).ok();
+    w.dhow(["create", "--name", "one", "busybox"]).ok();
+    let id = w.dhow(["inspect", "-f", "{{.Id}}", "one"]).ok().out();
+    let within = w.root().join("containers").join(id).join("mounts");
+    fs::create_dir(&within).unwrap();
+    for place in [w.root().join("volumes/bound/_data"), within] {
+        w.cmd("mount").arg("--bind").arg(&there).arg(place).run().ok();
+    }
+    w.dhow(["volume", "rm", "bound"]).ok();
+    w.dhow(["rm", "one"]).ok();
+    assert_eq!(mounts(&w), Vec::<String>::new());
+    assert_eq!(fs::read_to_string(there.join("precious")).unwrap(), "mine");
+}
+
+/// A volume that another container may hold is nobody's to remove.
+#[test]
+fn rm_v_keeps_volumes_while_a_record_cannot_be_read() {
+    let w = world();
+    for name in ["one", "two"] {
+        w.dhow(["create", "--name", name, "-v", "/data", "busybox"]).ok();
+    }
+    let id = w.dhow(["inspect", "-f", "{{.Id}}", "two"]).ok().out();
+    let record = w.root().join("containers").join(id).join("container.json");
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "{").unwrap();
+    w.dhow(["rm", "-v", "one"]);
+    assert_eq!(w.dhow(["volume", "ls", "-q"]).ok().out().lines().count(), 2);
+    fs::write(&record, whole).unwrap();
+    w.dhow(["rm", "-v", "two"]).ok();
+}

@@ -15,6 +15,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::{MountPoint, Record};
+use crate::mounted;
 use crate::store::make_dir;
 
 /// Whether any of its volumes has to be mounted.
@@ -25,11 +26,10 @@ pub fn any(record: &Record) -> bool {
 /// Mounts the volume of `point` for `record`, unless another container has done so.
 pub fn acquire(host: &Host, record: &Record, point: &MountPoint) -> Result<()> {
     let users = Users::of(host, &point.name)?;
-    if !is_mounted(Path::new(&point.source)) {
-        mount_volume(host, point)?;
-    }
+    // Named first: who is killed in between leaves a name without a mount, which is swept.
     let name = users.dir.join(&record.id);
-    File::create(&name).map(drop).map_err(|e| Error::io("write", &name, e))
+    File::create(&name).map_err(|e| Error::io("write", &name, e))?;
+    look(host, point).inspect_err(|_| drop(std::fs::remove_file(&name)))
 }
 
 /// Unmounts the volumes that nobody but `record` had; not having any is fine.
@@ -46,9 +46,9 @@ pub fn release(host: &Host, record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// Mounts it in this process's own mount namespace, when it isn't there already.
+/// Mounts it in this process's mount namespace, when it isn't there already.
 pub fn look(host: &Host, point: &MountPoint) -> Result<()> {
-    if is_mounted(Path::new(&point.source)) { Ok(()) } else { mount_volume(host, point) }
+    if mounted::at(Path::new(&point.source))? { Ok(()) } else { mount_volume(host, point) }
 }
 
 /// Who has a volume mounted; locked while it is looked at.
@@ -73,12 +73,6 @@ impl Users {
         let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
         entries.filter(|e| e.file_name() != "lock").count() == 0
     }
-}
-
-fn is_mounted(place: &Path) -> bool {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut places = table.lines().filter_map(|line| line.split(' ').nth(4));
-    places.any(|p| Path::new(&super::unescape(p)) == place)
 }
 
 fn mount_volume(host: &Host, point: &MountPoint) -> Result<()> {

@@ -36,7 +36,7 @@ use crate::store::{Sync, make_dir, write_atomic};
 
 pub use joining::Shares;
 pub use linux::{masked_paths, read_only_paths};
-pub use propagation::{is_shared, unescape};
+pub use propagation::is_shared;
 pub use root::RootDir;
 pub use seccomp::profile as seccomp_profile;
 pub use sources::{mounts_more, of_view};

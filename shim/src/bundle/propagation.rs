@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::mounted;
 
 /// Whether mounts made in the container are to be seen on the host.
 pub fn is_shared(mode: &str) -> bool {
@@ -16,9 +17,7 @@ pub fn check(source: &Path, mode: &str) -> Result<()> {
         return Ok(());
     }
     let real = std::fs::canonicalize(source).map_err(|e| Error::io("find", source, e))?;
-    let table = "/proc/self/mountinfo";
-    let text = std::fs::read_to_string(table).map_err(|e| Error::io("read", table.as_ref(), e))?;
-    let Some((place, tags)) = mount_of(&text, &real) else { return Ok(()) };
+    let Some((place, tags)) = mount_of(&mounted::table()?, &real) else { return Ok(()) };
     let has = |tag: &str| tags.iter().any(|t| t.starts_with(tag));
     if has("shared:") || slave && has("master:") {
         return Ok(());
@@ -32,13 +31,14 @@ pub fn check(source: &Path, mode: &str) -> Result<()> {
 }
 
 /// The mount that `path` lies on, and its optional fields (proc_pid_mountinfo(5)).
-fn mount_of(table: &str, path: &Path) -> Option<(PathBuf, Vec<String>)> {
+fn mount_of(table: &[u8], path: &Path) -> Option<(PathBuf, Vec<String>)> {
     let mut best: Option<(PathBuf, Vec<String>)> = None;
-    for line in table.lines() {
-        let mut fields = line.split(' ').skip(4);
+    for line in table.split(|&b| b == b'\n') {
+        let mut fields = line.split(|&b| b == b' ').skip(4);
         let Some(place) = fields.next() else { continue };
-        let place = PathBuf::from(unescape(place));
-        let tags = fields.skip(1).take_while(|f| *f != "-").map(str::to_owned).collect();
+        let place = mounted::unescape(place);
+        let fields = fields.map(String::from_utf8_lossy).map(std::borrow::Cow::into_owned);
+        let tags = fields.skip(1).take_while(|f| f != "-").collect();
         // The last of those at the same place is the one on top.
         let deeper = best.as_ref().is_none_or(|(b, _)| place.starts_with(b));
         if path.starts_with(&place) && deeper {
@@ -48,26 +48,13 @@ fn mount_of(table: &str, path: &Path) -> Option<(PathBuf, Vec<String>)> {
     best
 }
 
-/// `\040` is a space.
-pub fn unescape(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let code = tail.get(..3).and_then(|d| std::str::from_utf8(d).ok());
-        let code = code.and_then(|d| u8::from_str_radix(d, 8).ok()).filter(|_| byte == b'\\');
-        out.push(code.unwrap_or(byte));
-        rest = if code.is_some() { &tail[3..] } else { tail };
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_deepest_and_topmost_mount_counts() {
-        let table = "1 0 8:1 / / rw shared:1 - ext4 a rw\n\
+        let table = b"1 0 8:1 / / rw shared:1 - ext4 a rw\n\
             2 1 8:1 / /a\\040b rw - tmpfs b rw\n\
             3 1 8:1 / /a\\040b rw master:2 - tmpfs c rw\n";
         assert_eq!(mount_of(table, Path::new("/x")).unwrap().1, ["shared:1"]);

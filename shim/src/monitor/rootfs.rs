@@ -149,7 +149,7 @@ fn mount_classic(overlay: &Overlay<'_>, target: &Path) -> nix::Result<()> {
 pub fn unmount(host: &Host, record: &Record) -> Result<()> {
     let mut targets = vec![host.paths.rootfs(&record.id)];
     if is_of_host(record) || crate::bundle::mounts_more(record) {
-        targets.extend(mounted_below(&host.paths.container(&record.id)));
+        targets.extend(crate::mounted::below(&host.paths.container(&record.id))?);
     }
     for target in targets.iter().rev() {
         match umount2(target, MntFlags::MNT_DETACH) {
@@ -158,16 +158,6 @@ pub fn unmount(host: &Host, record: &Record) -> Result<()> {
         }
     }
     crate::bundle::local::release(host, record)
-}
-
-/// Mount points below `dir`, in the order in which they were made.
-fn mounted_below(dir: &Path) -> Vec<PathBuf> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let places = table.lines().filter_map(|line| line.split(' ').nth(4));
-    places
-        .map(|p| PathBuf::from(crate::bundle::unescape(p)))
-        .filter(|p| p.starts_with(dir))
-        .collect()
 }
 
 /// Unmounts what a killed monitor left in the host's mount namespace.

@@ -277,6 +277,7 @@ impl Containers {
         let _dying = {
             let _lock = self.lock()?;
             let dying = lock_dir(&dir);
+            crate::mounted::clear(&dir)?;
             match std::fs::rename(&dir, &grave) {
                 Ok(()) => events::of_container_in(&self.root, record, "destroy", &[]),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -314,7 +315,9 @@ fn lock_dir(path: &Path) -> Option<Flock<File>> {
 fn sweep(dead: Vec<(PathBuf, Flock<File>)>) {
     for (path, _lock) in dead {
         // What can't be removed now is tried again by the next.
-        let _ = std::fs::remove_dir_all(path);
+        if crate::mounted::clear(&path).is_ok() {
+            let _ = std::fs::remove_dir_all(path);
+        }
     }
 }
 

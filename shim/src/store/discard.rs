@@ -38,9 +38,9 @@ pub fn holders(host: &Host, name: &str) -> Result<Vec<String>> {
     Ok(host.containers.list()?.into_iter().filter(holds).map(|c| c.record.id).collect())
 }
 
-/// Whether a container holds the volume called `name` (`--volumes-from` shares them).
+/// Whether a container holds the volume called `name` (`--volumes-from` shares them), or may.
 pub fn in_use(host: &Host, name: &str) -> bool {
-    let all = host.containers.list().unwrap_or_default();
+    let Ok(all) = host.containers.list() else { return true };
     all.iter().any(|c| c.record.mounts.iter().any(|m| m.kind == "volume" && m.name == name))
 }
 

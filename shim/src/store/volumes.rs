@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::events;
+use crate::mounted;
 
 use super::file::{Sync, make_dir, write_atomic};
 
@@ -143,6 +144,7 @@ impl Volumes {
         check_name(name)?;
         let (dir, tmp) = (self.dir.join(name), self.root().join("tmp"));
         make_dir(&tmp)?;
+        mounted::clear(&dir)?;
         let grave = tmp.join(format!("{GRAVE}{name}.{}", std::process::id()));
         match std::fs::rename(&dir, &grave) {
             Ok(()) => {
@@ -162,7 +164,7 @@ impl Volumes {
             let ours = name.starts_with(BIRTH) || name.starts_with(GRAVE);
             let pid = name.rsplit('.').next().and_then(|pid| pid.parse::<u32>().ok());
             let alive = pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
-            if ours && !alive {
+            if ours && !alive && mounted::clear(&entry.path()).is_ok() {
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }
