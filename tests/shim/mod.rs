@@ -22,6 +22,7 @@ mod flags_settings;
 mod flags_spaces;
 mod flags_volumes;
 mod frame;
+mod full;
 mod health;
 mod hello;
 mod hostile;
