@@ -43,6 +43,7 @@ play! {
     life
     limits
     logs
+    more
     ps
     refused_flags
     system

@@ -93,7 +93,7 @@ pub fn merge(user: Option<Healthcheck>, image: Option<Healthcheck>) -> Result<Op
         ("StartInterval", merged.start_interval),
     ] {
         if value != 0 && value < SHORTEST {
-            return Err(Error::usage(format!("{name} in Healthcheck cannot be less than 1ms")));
+            return Err(Error::conflict(format!("{name} in Healthcheck cannot be less than 1ms")));
         }
     }
     if merged.retries < 0 {

@@ -35,7 +35,7 @@ pub fn intend(flags: &Flags, image: &str, command: &[String], detached: bool) ->
     if let Some(text) = flags.platform.as_deref().filter(|t| !t.is_empty())
         && text.parse::<dhow_image::platform::Platform>().is_err()
     {
-        return Err(Error::usage(format!(
+        return Err(Error::conflict(format!(
             "error parsing specified platform: \"{text}\": cannot parse platform specifier: \
              invalid argument; write it as linux/arm64"
         )));
@@ -162,7 +162,9 @@ fn isolate(flags: &Isolation, host: &mut HostConfig) -> Result<()> {
     host.network_mode = rights::network(flags.network.as_deref())?;
     host.pid_mode = mode(&flags.pid, own_or_host, true, "--pid: invalid PID mode")?;
     let ipc = &["none", "private", "shareable", "host"];
-    host.ipc_mode = mode(&flags.ipc, ipc, true, "--ipc: invalid IPC mode")?;
+    // The only one of them that docker leaves to its daemon.
+    host.ipc_mode =
+        mode(&flags.ipc, ipc, true, "invalid IPC mode").map_err(|e| Error::conflict(e.message))?;
     host.uts_mode = mode(&flags.uts, own_or_host, false, "--uts: invalid UTS mode")?;
     let userns = "--userns: invalid USER mode";
     host.userns_mode = mode(&flags.userns, &["host"], false, userns)?;

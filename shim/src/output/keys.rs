@@ -67,6 +67,7 @@ pub fn item(key: &str) -> &'static str {
         "Log" => "HealthLog",
         "Devices" => "Devices",
         "Ulimits" => "Ulimits",
+        "DeviceRequests" => "DeviceRequests",
         "" => "",
         _ => "Item",
     }
@@ -106,7 +107,7 @@ const IMAGE: [&str; 17] = [
 
 /// docker's order: parent, and its keys.
 #[rustfmt::skip]
-const ORDER: [(&str, &[&str]); 21] = [
+const ORDER: [(&str, &[&str]); 26] = [
     ("", &[
         "Id", "Created", "Path", "Args", "State", "Image", "ResolvConfPath", "HostnamePath", "HostsPath",
         "LogPath", "Name", "RestartCount", "Driver", "Platform", "MountLabel", "ProcessLabel",
@@ -169,6 +170,13 @@ const ORDER: [(&str, &[&str]); 21] = [
     ("PortBinding", &["HostIp", "HostPort"]),
     ("Devices", &["PathOnHost", "PathInContainer", "CgroupPermissions"]),
     ("Ulimits", &["Name", "Hard", "Soft"]),
+    ("DeviceRequests", &["Driver", "Count", "DeviceIDs", "Capabilities", "Options"]),
+    ("BindOptions", &[
+        "Propagation", "NonRecursive", "CreateMountpoint", "ReadOnlyNonRecursive", "ReadOnlyForceRecursive",
+    ]),
+    ("VolumeOptions", &["NoCopy", "Labels", "Subpath", "DriverConfig"]),
+    ("TmpfsOptions", &["SizeBytes", "Mode", "Options"]),
+    ("DriverConfig", &["Name", "Options"]),
 ];
 
 /// Where a key stands among those of its parent; strangers come last, by name.

@@ -40,7 +40,7 @@ pub fn row(
         ("LocalVolumes", volumes.to_string().into()),
         ("Mounts", mounts.join(",").into()),
         ("Names", record.name.clone().into()),
-        ("Networks", record.host_config.network_mode.clone().into()),
+        ("Networks", network_of(record).into()),
         ("Platform", Value::Null),
         ("Ports", "".into()),
         ("RunningFor", human::ago(record.created, now).into()),
@@ -50,6 +50,12 @@ pub fn row(
         ("__labels", serde_json::to_value(&record.config.labels).unwrap_or_default()),
     ];
     fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+}
+
+/// None of its own for one in another's.
+fn network_of(record: &Record) -> &str {
+    let mode = record.host_config.network_mode.as_str();
+    if mode.starts_with("container:") { "" } else { mode }
 }
 
 /// docker's way to tell words with spaces apart.

@@ -21,6 +21,24 @@ pub fn host_config(record: &Record) -> Result<Value> {
         map.insert("MaskedPaths".to_owned(), json!(masked_paths()));
         map.insert("ReadonlyPaths".to_owned(), json!(read_only_paths()));
     }
+    if let Some(Value::Array(options)) = map.get_mut("SecurityOpt") {
+        let before = options.len();
+        options.retain(|o| *o != json!("systempaths=unconfined"));
+        if options.len() < before {
+            map.insert("MaskedPaths".to_owned(), json!([]));
+            map.insert("ReadonlyPaths".to_owned(), json!([]));
+        }
+    } else if host.privileged || host.pid_mode == "host" || host.ipc_mode == "host" {
+        map.insert("SecurityOpt".to_owned(), json!(["label=disable"]));
+    }
+    for key in ["CapAdd", "CapDrop"] {
+        if let Some(Value::Array(capabilities)) = map.get_mut(key) {
+            capabilities.sort_by_key(ToString::to_string);
+        }
+    }
+    if map.get("PidsLimit").and_then(Value::as_i64).is_some_and(|n| n <= 0) {
+        map.insert("PidsLimit".to_owned(), Value::Null);
+    }
     // As much swap as memory, unless said otherwise.
     if map.get("MemorySwap") == Some(&json!(0))
         && let Some(memory) = map.get("Memory").and_then(Value::as_i64).filter(|m| *m > 0)
