@@ -79,6 +79,19 @@ pub fn kind_of_runtime_text(text: &str) -> Kind {
     }
 }
 
+/// What to do about a runtime's message, where that can be said.
+pub fn hint_of_runtime_text(text: &str) -> &'static str {
+    let text = text.to_ascii_lowercase();
+    if text.contains("exec format error") {
+        "; the program is for another processor, or a script without #!: \
+         pull the image with --platform, or have qemu's binfmt_misc"
+    } else if text.contains("no space left on device") {
+        "; 'dhow system prune' frees what nobody uses"
+    } else {
+        ""
+    }
+}
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.0)

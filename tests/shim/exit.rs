@@ -75,3 +75,16 @@ fn failures_of_other_verbs_are_1_and_name_the_container() {
     }
     w.dhow(["exec", "nobody-here", "true"]).code(1).err_has("nobody-here");
 }
+
+#[test]
+fn a_program_for_another_processor_says_what_to_do() {
+    let w = world();
+    let file = w.path("garbage");
+    std::fs::write(&file, b"\x7fELF\x02 of another world").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let bind = format!("{}:/x", file.display());
+    w.dhow(["run", "--rm", "-v", &bind, "busybox", "/x"])
+        .code(126)
+        .err_has("exec /x: exec format error")
+        .err_has("--platform");
+}

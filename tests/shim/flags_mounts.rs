@@ -207,3 +207,50 @@ fn a_new_volume_looks_as_the_image_does_at_its_place() {
     let own = w.root().join("volumes");
     assert_eq!(fs::metadata(own).unwrap().uid(), 0);
 }
+
+#[test]
+fn a_start_that_fails_at_any_step_leaves_nothing_mounted() {
+    let w = world();
+    fs::create_dir(w.path("top")).unwrap();
+    let top = w.path("top").display().to_string();
+    w.cmd("mount").args(["-t", "tmpfs", "top", &top]).run().ok();
+    w.cmd("mount").args(["--make-shared", &top]).run().ok();
+    let options = ["-o", "type=tmpfs", "-o", "device=tmpfs"];
+    w.dhow(["volume", "create"].iter().chain(&options).chain(&["memory"])).ok();
+    let shared = format!("{top}:/shared:rshared");
+    let all = [
+        "--ipc",
+        "shareable",
+        "-v",
+        &shared,
+        "-v",
+        "memory:/m",
+        "--mount",
+        "type=image,src=busybox,dst=/i,image-subpath=bin",
+    ];
+    let world = w.root().display().to_string();
+    for (broken, code) in [
+        (&["-u", "nobody-knows", "busybox", "true"][..], 125),
+        (&["--device", "/dev/nope", "busybox", "true"], 125),
+        (&["--mount", "src=memory,dst=/p,volume-subpath=lost", "busybox", "true"], 125),
+        (&["--device-read-bps", "/dev/nope:1mb", "busybox", "true"], 125),
+        (&["--pid", "container:gone", "busybox", "true"], 125),
+        (&["--sysctl", "net.core.somaxconn=x", "busybox", "true"], 125),
+        (&["busybox", "/etc/passwd"], 126),
+        (&["busybox", "/nope"], 127),
+    ] {
+        for keep in [&["--rm"][..], &["--name", "kept"]] {
+            let run = ["run"].iter().chain(keep).chain(&all).chain(broken).copied();
+            w.dhow(run.collect::<Vec<_>>()).code(code);
+            assert_eq!(e2e::leaks::mounts(&world), Vec::<String>::new(), "{broken:?}");
+            w.dhow(["rm", "kept"]);
+        }
+    }
+    w.cmd("umount").args([&top]).run().ok();
+    w.dhow(["ps", "-aq"]).ok().out_is("");
+    let users = w.run_dir().join("volumes/memory");
+    let left =
+        fs::read_dir(users).into_iter().flatten().flatten().filter(|e| e.file_name() != "lock");
+    assert_eq!(left.count(), 0, "nobody holds the volume");
+    w.dhow(["volume", "rm", "memory"]).ok();
+}

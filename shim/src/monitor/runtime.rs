@@ -162,7 +162,8 @@ impl<'a> Runtime<'a> {
         }
         let why = last_error(&self.log).unwrap_or_else(|| silent(status));
         let kind = crate::exit::kind_of_runtime_text(&why);
-        Err(Error::new(kind, format!("{} {verb}: {why}", self.program.display())))
+        let hint = crate::exit::hint_of_runtime_text(&why);
+        Err(Error::new(kind, format!("{} {verb}: {why}{hint}", self.program.display())))
     }
 }
 
