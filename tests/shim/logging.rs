@@ -238,6 +238,19 @@ fn journald_gets_dockers_fields_and_is_read_through_journalctl() {
         asked.contains("--lines=5") && asked.contains(&format!("CONTAINER_ID_FULL={id}")),
         "{asked}"
     );
+    // Followed: what the journal had on its way at the end is shown, and nothing twice.
+    let script = r#"case "$*" in
+*--sync*) ;;
+*--after-cursor=s=1*) echo '{"MESSAGE":"last","PRIORITY":"6","__REALTIME_TIMESTAMP":"1767323046500000","__CURSOR":"s=2"}' ;;
+*--follow*) echo '{"MESSAGE":"hi","PRIORITY":"6","__REALTIME_TIMESTAMP":"1767323045500000","__CURSOR":"s=1"}'; exec sleep 1000 ;;
+esac"#;
+    fs::write(bin.join("journalctl"), format!("#!/bin/sh\n{script}\n")).unwrap();
+    let mut follower = w.dhow_cmd(["logs", "-f", &name]).env("PATH", &path).start();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "hi");
+    w.dhow(["kill", &name]).ok();
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(follower.wait().unwrap().success() && rest == ["last"], "{rest:?}");
     let none = w.dhow_cmd(["logs", &name]).env("PATH", "/nowhere").run().code(1);
     none.err_has("this machine has no journalctl");
     w.dhow(["rm", "-f", &name]).ok();

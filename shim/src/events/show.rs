@@ -107,7 +107,9 @@ fn line(event: &Event) -> String {
     let zone = if at.offset().is_zero() { "Z".to_owned() } else { at.strftime("%:z").to_string() };
     let at = at.strftime("%Y-%m-%dT%H:%M:%S.%9f");
     let (kind, action, id) = (event.kind.as_str(), &event.action, &event.actor.id);
-    format!("{at}{zone} {kind} {action} {id}{}", attributes(&event.actor.attributes))
+    let line = format!("{at}{zone} {kind} {action} {id}{}", attributes(&event.actor.attributes));
+    // DIFFERS: labels are an image's word, and may hold what moves a terminal's cursor or ends a line.
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn attributes(all: &BTreeMap<String, String>) -> String {
@@ -136,6 +138,13 @@ mod tests {
         assert_eq!(shown(Some("{{json .}}"), Kind::Container).trim_end(), container);
         assert!(shown(Some("json"), Kind::Volume).starts_with("{\"Type\":\"volume\",\"Action\""));
         assert!(!shown(Some("json"), Kind::Image).contains("\"from\""));
+    }
+
+    #[test]
+    fn a_label_is_no_terminal_s_command_and_ends_no_line() {
+        let event = Event::new(Kind::Container, "start", "abc", &[("a", "\x1b[2Jx\ny")]);
+        let line = Look::Line.show(&event).unwrap();
+        assert!(line.ends_with(" container start abc (a= [2Jx y)\n"), "{line}");
     }
 
     #[test]

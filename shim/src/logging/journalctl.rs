@@ -29,16 +29,31 @@ const OURS: [&str; 10] = [
 pub struct Reading {
     child: Child,
     lines: BufReader<ChildStdout>,
+    /// journald's name for the last record that was read.
+    cursor: Option<String>,
 }
 
-/// Begins to read the records of the container `id`.
-pub fn read(id: &str, tail: Option<u64>, follow: bool) -> Result<Reading> {
+/// What to read.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'a> {
+    /// So many of the last records; none means all.
+    Last(Option<u64>),
+    /// As [`Part::Last`], and those to come.
+    Follow(Option<u64>),
+    /// Those after the record of this cursor.
+    After(&'a str),
+}
+
+/// Begins to read records of the container `id`.
+pub fn read(id: &str, part: Part<'_>) -> Result<Reading> {
     let mut call = Command::new("journalctl");
     call.args(["--output=json", "--all", "--quiet", "--no-pager"]);
-    call.arg(format!("--lines={}", tail.map_or_else(|| "all".to_owned(), |n| n.to_string())));
-    if follow {
-        call.arg("--follow");
-    }
+    let lines = |n: Option<u64>| n.map_or_else(|| "all".to_owned(), |n| n.to_string());
+    match part {
+        Part::Last(n) => call.arg(format!("--lines={}", lines(n))),
+        Part::Follow(n) => call.arg(format!("--lines={}", lines(n))).arg("--follow"),
+        Part::After(cursor) => call.arg(format!("--after-cursor={cursor}")),
+    };
     call.arg(format!("CONTAINER_ID_FULL={id}"));
     call.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut child = call.spawn().map_err(|e| {
@@ -47,7 +62,14 @@ pub fn read(id: &str, tail: Option<u64>, follow: bool) -> Result<Reading> {
         Error::engine(format!("the log is in systemd's journal, which journalctl reads: {why}"))
     })?;
     let stdout = child.stdout.take().ok_or_else(|| Error::engine("journalctl: no output"))?;
-    Ok(Reading { child, lines: BufReader::new(stdout) })
+    Ok(Reading { child, lines: BufReader::new(stdout), cursor: None })
+}
+
+/// Waits until journald has put away what it was sent. One too old for that has done so by itself.
+pub fn sync() {
+    let mut call = Command::new("journalctl");
+    call.arg("--sync").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _ = call.status();
 }
 
 impl Reading {
@@ -56,22 +78,28 @@ impl Reading {
         self.child.id() as i32
     }
 
+    /// journald's name for the last record that was shown.
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
     /// Shows what there is; while it follows, each record as it comes.
-    pub fn print(&mut self, printer: &mut Printer<'_>) -> std::io::Result<()> {
+    pub fn print(&mut self, printer: &mut Printer<'_>) -> std::io::Result<Reached> {
         let mut line = Vec::new();
         while self.lines.read_until(b'\n', &mut line)? > 0 {
-            let entry = entry(&line);
+            let record = record(&line);
             line.clear();
-            if let Some(entry) = entry
-                && printer.entry(&entry)? == Reached::Until
-            {
-                break;
+            if let Some((entry, cursor)) = record {
+                if printer.entry(&entry)? == Reached::Until {
+                    return Ok(Reached::Until);
+                }
+                self.cursor = cursor.or(self.cursor.take());
             }
             if self.lines.buffer().is_empty() {
                 printer.flush()?;
             }
         }
-        Ok(())
+        Ok(Reached::More)
     }
 }
 
@@ -82,8 +110,8 @@ impl Drop for Reading {
     }
 }
 
-/// One record of `journalctl --output=json`.
-fn entry(line: &[u8]) -> Option<Entry<'static>> {
+/// One record of `journalctl --output=json`, and its cursor.
+fn record(line: &[u8]) -> Option<(Entry<'static>, Option<String>)> {
     let Value::Object(fields) = serde_json::from_slice(line).ok()? else { return None };
     let text = |key: &str| fields.get(key).and_then(Value::as_str);
     let mut message = match fields.get("MESSAGE")? {
@@ -107,12 +135,10 @@ fn entry(line: &[u8]) -> Option<Entry<'static>> {
     });
     let pair = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
     let attributes: BTreeMap<String, String> = others.filter_map(pair).collect();
-    Some(Entry {
-        time: stamp.or_else(micros)?,
-        stderr: text("PRIORITY") == Some("3"),
-        text: message.into(),
-        attributes,
-    })
+    let cursor = text("__CURSOR").map(str::to_owned);
+    let stderr = text("PRIORITY") == Some("3");
+    let time = stamp.or_else(micros)?;
+    Some((Entry { time, stderr, text: message.into(), attributes }, cursor))
 }
 
 #[cfg(test)]
@@ -121,13 +147,14 @@ mod tests {
 
     #[test]
     fn records_of_journalctl_are_read() {
-        let line = br#"{"__REALTIME_TIMESTAMP":"1767323045500000","PRIORITY":"3","MESSAGE":"oops","CONTAINER_NAME":"web","COM_X":"1","_PID":"7"}"#;
-        let got = entry(line).unwrap();
+        let line = br#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1767323045500000","PRIORITY":"3","MESSAGE":"oops","CONTAINER_NAME":"web","COM_X":"1","_PID":"7"}"#;
+        let (got, cursor) = record(line).unwrap();
+        assert_eq!(cursor.as_deref(), Some("s=1"));
         assert_eq!((&*got.text, got.stderr), (&b"oops\n"[..], true));
         assert_eq!(got.time.to_string(), "2026-01-02T03:04:05.5Z");
         assert_eq!(got.attributes, [("COM_X".to_owned(), "1".to_owned())].into());
         let part = br#"{"SYSLOG_TIMESTAMP":"2026-01-02T03:04:05.5Z","PRIORITY":"6","MESSAGE":[104,255],"CONTAINER_PARTIAL_MESSAGE":"true"}"#;
-        assert_eq!(&*entry(part).unwrap().text, b"h\xff");
-        assert!(entry(b"{}").is_none() && entry(b"x").is_none());
+        assert_eq!(&*record(part).unwrap().0.text, b"h\xff");
+        assert!(record(b"{}").is_none() && record(b"x").is_none());
     }
 }

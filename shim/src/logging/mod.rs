@@ -24,7 +24,7 @@ use crate::model::{LogConfig, Record};
 use crate::settings::Daemon;
 
 pub use compress::{ARGUMENT, main as compress_main};
-pub use journalctl::read as read_journal;
+pub use journalctl::{Part, read as read_journal, sync as sync_journal};
 pub use options::{Driver, Settings};
 pub use print::{Look, Printer, Reached};
 

@@ -14,7 +14,7 @@ use super::watch::Watch;
 use super::{LOST, process};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::logging::{Driver, Look, Printer, Reached, read_journal};
+use crate::logging::{Driver, Look, Part, Printer, Reached, read_journal, sync_journal};
 use crate::model::Record;
 use crate::store::Tail;
 
@@ -138,15 +138,24 @@ fn journal(
     printer: &mut Printer<'_>,
 ) -> Result<std::io::Result<()>> {
     let living = Line::of_living(host, record, Role::default())?.0.filter(|_| options.follow);
-    let mut reading = read_journal(&record.id, options.tail, living.is_some())?;
+    let Some(mut line) = living else {
+        let mut reading = read_journal(&record.id, Part::Last(options.tail))?;
+        return Ok(reading.print(printer).map(drop));
+    };
+    let mut reading = read_journal(&record.id, Part::Follow(options.tail))?;
     let reader = process::open_pid(reading.pid())
         .map_err(|e| Error::engine(format!("open journalctl: {}", e.desc())))?;
-    if let Some(mut line) = living {
-        // It follows for ever; the container does not.
-        std::thread::spawn(move || {
-            while !matches!(line.wait_frame(), None | Some(Frame::Exited(_))) {}
-            let _ = dhow_kernel::process::pidfd_signal(reader.as_fd(), libc::SIGTERM);
-        });
+    // It follows for ever; the container does not.
+    std::thread::spawn(move || {
+        while !matches!(line.wait_frame(), None | Some(Frame::Exited(_))) {}
+        let _ = dhow_kernel::process::pidfd_signal(reader.as_fd(), libc::SIGTERM);
+    });
+    match reading.print(printer) {
+        Ok(Reached::More) => {}
+        other => return Ok(other.map(drop)),
     }
-    Ok(reading.print(printer))
+    // What was said last may have been on its way when the following was ended.
+    sync_journal();
+    let rest = reading.cursor().map_or(Part::Last(options.tail), Part::After);
+    Ok(read_journal(&record.id, rest)?.print(printer).map(drop))
 }

@@ -123,7 +123,9 @@ fn row(pid: i32) -> Option<Vec<String>> {
     let today = at.date() == now.to_zoned(TimeZone::system()).date();
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<_> = line.split(|&b| b == 0).map(String::from_utf8_lossy).collect();
-    let command = words.join(" ").trim_end().to_owned();
+    // As ps: what a process calls itself is no terminal's command.
+    let tame = |c: char| if c.is_control() { '?' } else { c };
+    let command: String = words.join(" ").trim_end().chars().map(tame).collect();
     Some(vec![
         user(uid?),
         pid.to_string(),
@@ -132,7 +134,11 @@ fn row(pid: i32) -> Option<Vec<String>> {
         at.strftime(if today { "%H:%M" } else { "%b%d" }).to_string(),
         terminal(*fields.get(3)?),
         format!("{:02}:{:02}:{:02}", cpu / 3600, cpu / 60 % 60, cpu % 60),
-        if command.is_empty() { format!("[{name}]") } else { command },
+        if command.is_empty() {
+            format!("[{}]", name.replace(char::is_control, "?"))
+        } else {
+            command
+        },
     ])
 }
 
