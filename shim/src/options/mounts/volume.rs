@@ -88,7 +88,7 @@ pub fn volume(text: &str, cwd: &Path) -> Result<Volume> {
         [_, mode] if Mode::parse(mode).is_some() => return Err(invalid(String::new())),
         [source, inside] => (Some(source), inside, ""),
         [source, inside, mode] => (Some(source), inside, mode),
-        _ => return Err(invalid(String::new())),
+        _ => return Err(unreadable("too many colons")),
     };
     let source = source.map(|source| absolute(source, cwd)).transpose()?;
     let kind =
@@ -187,7 +187,7 @@ mod tests {
             (":/b", "empty section between colons"),
             ("/a:/b:", "empty section between colons"),
             ("/a:/b:xx", "invalid mode: xx"),
-            ("/a:/b:ro:ro", "invalid volume specification: '/a:/b:ro:ro'"),
+            ("/a:/b:ro:ro", "too many colons"),
             ("/a:/b:ro,rw", "invalid mode: ro,rw"),
             ("/a:/b:nocopy", "field VolumeOptions must not be specified"),
             ("data:/b:rslave", "field BindOptions must not be specified"),
