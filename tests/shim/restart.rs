@@ -100,3 +100,26 @@ fn a_life_begun_by_the_policy_can_be_stopped_and_started() {
     assert_eq!(field(&w, &name, "/State/Status"), "exited");
     w.dhow(["rm", &name]).ok();
 }
+
+#[test]
+fn killed_together_with_its_monitor_it_lives_again_when_somebody_looks() {
+    let w = world();
+    let name = begin(&w, "always", "sleep 1000");
+    let id = field(&w, &name, "/Id").as_str().unwrap().to_owned();
+    let kill_both = || {
+        let pid = field(&w, &name, "/State/Pid").as_i64().unwrap() as i32;
+        for pid in [super::streams::monitor(&w, &id), nix::unistd::Pid::from_raw(pid)] {
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+    };
+    for lives in 1..4 {
+        kill_both();
+        e2e::until("it lives again", || {
+            field(&w, &name, "/State/Running") == true && field(&w, &name, "/RestartCount") == lives
+        });
+        e2e::until("it is worked in", || w.dhow(["exec", &name, "true"]).code == 0);
+    }
+    w.dhow(["stop", "-t", "0", &name]).ok();
+    assert_eq!(field(&w, &name, "/State/Status"), "exited");
+    w.dhow(["rm", &name]).ok();
+}

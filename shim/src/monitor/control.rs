@@ -105,6 +105,12 @@ pub(super) fn end(
     if line.wait_exited().is_some() {
         return Ok(());
     }
+    // Its monitor was killed meanwhile: the next one shall not begin another life.
+    if let (Some(mut line), now) = Line::of_living(host, record, Role::default())?
+        && now.started_at == before.started_at
+    {
+        line.send(&Frame::Stopping(why));
+    }
     wait_life(host, record, &before)
 }
 

@@ -64,6 +64,7 @@ fn run() -> Option<()> {
             start(birth, held, Peer::new(socket, role, &dir).ok()?, size)
         }
         Purpose::Adopt => adopt(birth, Held { lock, listener }),
+        Purpose::Revive => revive(birth, Held { lock, listener }),
     }
 }
 
@@ -120,6 +121,25 @@ fn adopt(mut birth: Birth<'_>, held: Held) -> Option<()> {
     live(birth, held.lock, server, Born { init, streams, oom })
 }
 
+/// Does what the killed monitor would have done next: the policy wants another life.
+fn revive(mut birth: Birth<'_>, held: Held) -> Option<()> {
+    let mut server = server(&birth, held.listener, open_log(&birth).ok()?);
+    let failure = birth.clean().unwrap_or_default();
+    // Between two lives the end of the one was told, and the other counted.
+    let lasted = if birth.state.status == Status::Restarting {
+        birth.state.restart_count = birth.state.restart_count.saturating_sub(1);
+        None
+    } else {
+        let code = super::reconcile::code_of_zombie(&birth.state).unwrap_or(-1);
+        birth.state = super::ended(std::mem::take(&mut birth.state), code, false, failure);
+        Some(super::reconcile::lasted(&birth.state))
+    };
+    match again(&mut birth, &mut server, restart::FIRST, lasted) {
+        Some(born) => live(birth, held.lock, server, born),
+        None => finish(&birth, held.lock, server, None),
+    }
+}
+
 fn server(birth: &Birth<'_>, listener: UnixListener, log: Option<Writer>) -> Server {
     let config = &birth.record.config;
     let dir = birth.host.paths.container(&birth.record.id);
@@ -154,7 +174,7 @@ fn live(mut birth: Birth<'_>, lock: Lock, mut server: Server, mut born: Born) ->
         pause = restart::pause(&birth.newest().host_config.restart_policy, &ending);
         born = match pause {
             None => return finish(&birth, lock, server, Some(lasted)),
-            Some(pause) => match again(&mut birth, &mut server, pause, lasted) {
+            Some(pause) => match again(&mut birth, &mut server, pause, Some(lasted)) {
                 Some(born) => born,
                 None => return finish(&birth, lock, server, None),
             },
@@ -181,13 +201,13 @@ fn again(
     birth: &mut Birth<'_>,
     server: &mut Server,
     pause: Duration,
-    lasted: Duration,
+    lasted: Option<Duration>,
 ) -> Option<Born> {
     birth.state.status = Status::Restarting;
     birth.state.restart_count += 1;
     birth.state.monitor_pid = std::process::id() as i32;
     let _ = birth.host.containers.write_state(birth.record, &birth.state);
-    birth.tell_end(Some(lasted));
+    birth.tell_end(lasted);
     server.part(Exited { code: birth.state.exit_code });
     if server.idle(pause) {
         birth.state.status = Status::Exited;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::lock::Lock;
+use super::restart::{self, Ending};
 use super::runtime::Runtime;
 use super::task::{Purpose, Task};
 use super::{clear, ended, is_active, process, remove_quietly, rootfs, socket};
@@ -43,7 +44,28 @@ pub fn state(host: &Host, record: &Record) -> Result<State> {
         Task::new(host, record, Purpose::Adopt).hand_over(lock, listener)?;
         return Ok(state);
     }
+    if goes_on(host, record, &state) {
+        let listener = socket::listen_for(host, &record.id)?;
+        Task::new(host, record, Purpose::Revive).hand_over(lock, listener)?;
+        return Ok(State { status: Status::Restarting, pid: 0, ..state });
+    }
     Ok(bury(host, record, state, lock))
+}
+
+/// Its policy wants another life of a container that ended unseen. After a reboot that is for
+/// `system start` to say.
+fn goes_on(host: &Host, record: &Record, state: &State) -> bool {
+    let known = state.status == Status::Restarting;
+    let ending = Ending {
+        code: if known { state.exit_code } else { code_of_zombie(state).unwrap_or(-1) },
+        lasted: Duration::ZERO,
+        restarts: state.restart_count - u32::from(known && state.restart_count > 0),
+        wanted: state.stopped_by_user,
+        pause: None,
+    };
+    process::boot_id().is_ok_and(|id| id == state.boot_id)
+        && kept_end(&host.paths.monitor(&record.id), state).is_none()
+        && restart::pause(&record.host_config.restart_policy, &ending).is_some()
 }
 
 /// Clears away what a monitor that was killed during a start left; the caller holds the lock.
@@ -136,7 +158,7 @@ fn bury(host: &Host, record: &Record, state: State, lock: Lock) -> State {
 }
 
 /// How long the life was that `state` tells of, as far as anybody knows.
-fn lasted(state: &State) -> Duration {
+pub fn lasted(state: &State) -> Duration {
     let ends = state.finished_at.zip(state.started_at);
     ends.and_then(|(end, start)| end.duration_since(start).try_into().ok()).unwrap_or_default()
 }
@@ -161,7 +183,7 @@ pub fn code_of_orphan(state: &State, init: BorrowedFd<'_>) -> i32 {
 }
 
 /// A process that nobody has waited for yet still tells its status in /proc.
-fn code_of_zombie(state: &State) -> Option<i32> {
+pub fn code_of_zombie(state: &State) -> Option<i32> {
     let same_boot = process::boot_id().is_ok_and(|id| id == state.boot_id);
     let stat =
         process::stat(state.pid).filter(|s| same_boot && s.start_time == state.start_time)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::{RestartPolicy, State};
 
 /// The first pause; each further one is twice as long.
-const FIRST: Duration = Duration::from_millis(100);
+pub const FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_mins(1);
 /// A life of this length makes the pauses short again.

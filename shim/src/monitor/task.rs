@@ -30,6 +30,8 @@ pub enum Purpose {
     },
     /// Go on for a monitor that was killed.
     Adopt,
+    /// Begin the next life of a container that has lost its monitor and its process.
+    Revive,
 }
 
 /// A monitor's task.
