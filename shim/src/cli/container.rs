@@ -55,8 +55,6 @@ verbs! {
 verbs! {
     /// What is spelled otherwise in the group, or stands there alone.
     ContainerGroup {
-        #[command(flatten)]
-        Verb(ContainerVerb),
         /// Remove containers
         #[command(visible_alias = "remove")]
         Rm(rm::Rm),
@@ -67,5 +65,8 @@ verbs! {
         Inspect(inspect::Inspect),
         /// Remove all stopped containers
         Prune(prune::Prune),
+        ;
+        #[command(flatten)]
+        Verb(ContainerVerb),
     }
 }

@@ -8,18 +8,19 @@ use crate::output::Output;
 const TRUST: &str = "support for docker content trust was removed";
 const KERNEL: &str = "and no longer supported by the kernel";
 
-/// Verb as its group spells it, flag, whether it takes a value, what docker says of it.
-const FLAGS: [(&str, &str, bool, &str); 9] = [
-    ("container run", "disable-content-trust", false, TRUST),
-    ("container run", "kernel-memory", true, KERNEL),
-    ("container create", "disable-content-trust", false, TRUST),
-    ("container create", "kernel-memory", true, KERNEL),
-    ("container update", "kernel-memory", true, KERNEL),
-    ("image pull", "disable-content-trust", false, TRUST),
-    ("image push", "disable-content-trust", false, TRUST),
+/// Verb as its group spells it, flag, whether it takes a value (nothing: the
+/// verb has it), what docker says of it.
+const FLAGS: [(&str, &str, Option<bool>, &str); 9] = [
+    ("container run", "disable-content-trust", Some(false), TRUST),
+    ("container run", "kernel-memory", Some(true), KERNEL),
+    ("container create", "disable-content-trust", Some(false), TRUST),
+    ("container create", "kernel-memory", Some(true), KERNEL),
+    ("container update", "kernel-memory", Some(true), KERNEL),
+    ("image pull", "disable-content-trust", Some(false), TRUST),
+    ("image push", "disable-content-trust", Some(false), TRUST),
     // These two are done, under another name.
-    ("container stop", "time", true, "use --timeout instead"),
-    ("container restart", "time", true, "use --timeout instead"),
+    ("container stop", "time", None, "use --timeout instead"),
+    ("container restart", "time", None, "use --timeout instead"),
 ];
 
 /// Whether an argument may be one of them: the definition is made larger only then.
@@ -37,13 +38,12 @@ fn each(command: Command, path: &str) -> Command {
     let verb = canonical(path);
     let mut command = command;
     for (_, flag, takes_value, _) in FLAGS.iter().filter(|(of, ..)| *of == verb) {
-        let known = command.get_arguments().any(|a| {
-            a.get_long() == Some(flag) || a.get_all_aliases().is_some_and(|all| all.contains(flag))
-        });
-        if !known {
-            let action = if *takes_value { ArgAction::Set } else { ArgAction::SetTrue };
-            command = command.arg(Arg::new(*flag).long(*flag).hide(true).action(action));
-        }
+        let action = match takes_value {
+            Some(true) => ArgAction::Set,
+            Some(false) => ArgAction::SetTrue,
+            None => continue,
+        };
+        command = command.arg(Arg::new(*flag).long(*flag).hide(true).action(action));
     }
     let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     names.into_iter().fold(command, |command, name| {

@@ -26,8 +26,6 @@ verbs! {
 verbs! {
     /// What is spelled otherwise in the group, or stands there alone.
     ImageGroup {
-        #[command(flatten)]
-        Verb(ImageVerb),
         /// List images
         #[command(visible_alias = "list")]
         Ls(ls::Ls),
@@ -38,5 +36,8 @@ verbs! {
         Inspect(inspect::Inspect),
         /// Remove images without a name
         Prune(prune::Prune),
+        ;
+        #[command(flatten)]
+        Verb(ImageVerb),
     }
 }

@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// clap's derive, with Go's `--flag=false` for switches where somebody wrote one.
+/// clap's derive, with Go's `--flag=false`: verbs see to that themselves.
 fn parse(out: &Output) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     let outdated = std::env::args().any(|a| deprecated::may_be(&a));
@@ -98,12 +98,15 @@ fn dispatch(cli: Cli, out: &mut Output) -> Exit {
 
 /// The definition of the whole command line.
 pub fn definition() -> clap::Command {
-    deprecated::with(Cli::command())
+    let mut all = deprecated::with(Cli::command());
+    all.build(); // what was left until it is typed
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::container::ContainerVerb;
+    use super::verbs::Lazy;
     use super::*;
 
     #[test]
@@ -115,7 +118,7 @@ mod tests {
     #[test]
     fn options_end_at_the_image_and_switches_cluster() {
         let parse = |args: &[&str]| Cli::try_parse_from([&["dhow"], args].concat());
-        let Ok(Cli { verb: Some(Verb::Container(ContainerVerb::Run(run))), .. }) = parse(&[
+        let Ok(Cli { verb: Some(Verb::Container(ContainerVerb::Run(Lazy(run)))), .. }) = parse(&[
             "run", "-itd", "-e", "A=1", "-e", "B", "-h", "name", "busybox", "ls", "-l", "--rm",
         ]) else {
             panic!("run does not parse")
@@ -138,7 +141,24 @@ mod tests {
         let args = ["dhow", "run", "-it=false", "--rm=true", "busybox", "x=true"];
         let matches = command.try_get_matches_from(args).unwrap();
         let cli = Cli::from_arg_matches(&matches).unwrap();
-        let Some(Verb::Container(ContainerVerb::Run(run))) = cli.verb else { panic!() };
+        let Some(Verb::Container(ContainerVerb::Run(Lazy(run)))) = cli.verb else { panic!() };
         assert!(run.order.flags.interactive && !run.order.flags.tty && run.order.flags.rm);
+    }
+
+    /// `--detach-keys=x` once turned `--sig-proxy` off.
+    #[test]
+    fn a_switch_that_is_on_stays_on_beside_values() {
+        let attach = |args: &[&str]| {
+            let command = switch::with_values(Cli::command());
+            let matches =
+                command.try_get_matches_from([&["dhow", "attach"], args].concat()).unwrap();
+            let cli = Cli::from_arg_matches(&matches).unwrap();
+            let Some(Verb::Container(ContainerVerb::Attach(Lazy(attach)))) = cli.verb else {
+                panic!()
+            };
+            attach.sig_proxy.sig_proxy
+        };
+        assert!(attach(&["--detach-keys=ctrl-x", "one"]));
+        assert!(!attach(&["--detach-keys=ctrl-x", "--sig-proxy=false", "one"]));
     }
 }

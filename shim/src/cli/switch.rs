@@ -11,7 +11,8 @@ pub(super) fn has_value(argument: &str) -> bool {
 pub(super) fn with_values(command: clap::Command) -> clap::Command {
     let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let command = command.mut_args(|arg| match arg.get_action() {
-        ArgAction::SetTrue => arg
+        // One that is on unless said otherwise has a default, and takes values already.
+        ArgAction::SetTrue if arg.get_default_values().is_empty() => arg
             .action(ArgAction::Set)
             .num_args(0..=1)
             .require_equals(true)

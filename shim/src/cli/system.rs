@@ -16,8 +16,6 @@ verbs! {
 verbs! {
     /// What stands in the group alone.
     SystemGroup {
-        #[command(flatten)]
-        Verb(SystemVerb),
         /// Show how much space what takes
         Df(df::Df),
         /// Remove what nothing uses
@@ -28,5 +26,8 @@ verbs! {
         Stop(stop::Stop),
         /// Print a systemd unit that does both
         Unit(unit::Unit),
+        ;
+        #[command(flatten)]
+        Verb(SystemVerb),
     }
 }

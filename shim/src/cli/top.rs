@@ -11,14 +11,10 @@ use crate::command::{container, image, inspect, system};
 verbs! {
     /// Everything that can follow `dhow`.
     Verb {
-        #[command(flatten)]
-        Container(ContainerVerb),
         /// Remove containers
         Rm(container::rm::Rm),
         /// List containers
         Ps(container::ls::Ls),
-        #[command(flatten)]
-        Image(ImageVerb),
         /// List images
         Images(image::ls::Ls),
         /// Remove images
@@ -34,6 +30,11 @@ verbs! {
         Complete(super::completion::Complete),
         /// Show versions
         Version(system::version::Version),
+        ;
+        #[command(flatten)]
+        Container(ContainerVerb),
+        #[command(flatten)]
+        Image(ImageVerb),
         #[command(flatten)]
         System(SystemVerb),
         #[command(flatten)]
