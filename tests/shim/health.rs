@@ -187,3 +187,23 @@ fn checks_go_on_when_the_monitor_is_killed() {
     e2e::until("another is made", || last() != before);
     w.dhow(["rm", "-f", &name]).ok();
 }
+
+#[test]
+fn checks_rest_while_the_container_is_paused() {
+    let w = world();
+    let name = running(&w, &["--health-cmd", "true"]);
+    becomes(&w, &name, "healthy");
+    w.dhow(["pause", &name]).ok();
+    // DOCKER: nobody checks, so nobody says that it is well.
+    assert_eq!(health(&w, &name)["Status"], "unhealthy");
+    let last = || health(&w, &name)["Log"].as_array().unwrap().last().unwrap()["End"].clone();
+    let before = last();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(last(), before);
+    w.dhow(["unpause", &name]).ok();
+    becomes(&w, &name, "healthy");
+    w.dhow(["pause", &name]).ok();
+    w.dhow_cmd(["stop", "-t", "1", &name]).limit(30).run().ok();
+    assert_eq!(field(&w, &name, "/State/Status"), "exited");
+    w.dhow(["rm", &name]).ok();
+}
