@@ -11,7 +11,11 @@ impl Store {
     /// Finds an image by name (`busybox`, `busybox:1`), `name@digest`, full or short id
     /// (of the config), or manifest digest, in docker's order: whole id, name, short id.
     pub fn find(&self, needle: &str) -> Result<Stored> {
-        find_in(self.images()?, needle)
+        let all = match super::listing::candidates(self, needle) {
+            Some(candidates) => candidates,
+            None => self.images()?,
+        };
+        find_in(all, needle)
     }
 
     /// Finds an image by its exact normal name.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::index::{name_of, repo_digest_of};
+use super::listing::{self, Stamp};
 use super::{Store, cache};
 use crate::config::ImageConfig;
 use crate::digest::{ChainId, DiffId, Digest};
@@ -98,21 +99,31 @@ impl Store {
 
     /// Every image, in the index's order. One that can't be read is left out.
     pub fn images(&self) -> Result<Vec<Stored>> {
+        let stamp = Stamp::of(self);
+        if let Some(all) = stamp.as_ref().and_then(|stamp| listing::read(self, stamp)) {
+            return Ok(all);
+        }
         let index = self.index()?;
         let mut cache = cache::Cache::read(self);
-        let mut all: Vec<Stored> = Vec::new();
+        let mut all: Vec<(Stored, bool)> = Vec::new();
         let mut at: BTreeMap<Digest, usize> = BTreeMap::new();
+        let mut whole = true;
         for entry in &index.manifests {
             if let Some(&i) = at.get(&entry.digest) {
-                all[i].names.extend(name_of(entry));
-                all[i].repo_digests.extend(repo_digest_of(entry));
+                all[i].0.names.extend(name_of(entry));
+                all[i].0.repo_digests.extend(repo_digest_of(entry));
             } else if let Ok(facts) = cache.facts(self, entry) {
                 at.insert(entry.digest.clone(), all.len());
-                all.push(stored(entry, facts));
+                all.push((stored(entry, facts), facts.unpacked.is_some()));
+            } else {
+                whole = false;
             }
         }
         cache.write(self);
-        Ok(all)
+        if let Some(stamp) = stamp.filter(|_| whole) {
+            listing::write(self, &stamp, &all);
+        }
+        Ok(all.into_iter().map(|(image, _)| image).collect())
     }
 
     /// One entry of the index, whole.

@@ -11,6 +11,7 @@ mod gc;
 mod image;
 mod index;
 mod lease;
+mod listing;
 mod names;
 mod removal;
 

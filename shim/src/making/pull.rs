@@ -22,7 +22,9 @@ pub fn find_or_pull(
     (flags, when): (&Flags, Pull),
     out: &mut Output,
 ) -> Result<Stored> {
-    let wanted = platform::parse(flags.platform.as_deref())?;
+    // As docker: `create` ends with 1 here, not with a wrong flag's 125.
+    let wanted = platform::parse(flags.platform.as_deref())
+        .map_err(|e| Error::engine(format!("error parsing specified platform: {e}")))?;
     let image = found_or_pulled(host, typed, (flags, when), wanted.as_ref(), out)?;
     platform::check(&image, typed, wanted.as_ref())?;
     platform::warn(&image, wanted.as_ref(), out);

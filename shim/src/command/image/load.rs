@@ -1,7 +1,7 @@
 //! `dhow load`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dhow_image::copy::{Choice, copy};
@@ -41,7 +41,11 @@ impl Load {
 
     fn perform(&self, host: &Host, out: &mut Output) -> Result<()> {
         let file = match &self.input {
-            Some(path) => File::Path(path.clone()),
+            Some(path) => {
+                // docker's words, before anything is made.
+                std::fs::metadata(path).map_err(|e| opened(path, &e))?;
+                File::Path(path.clone())
+            }
             None if std::io::stdin().is_terminal() => {
                 return Err(Error::usage(
                     "requested load from stdin, but stdin is a terminal; use -i FILE",
@@ -81,4 +85,13 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// `open x.tar: no such file or directory`, as Go has it.
+fn opened(path: &Path, e: &std::io::Error) -> Error {
+    let why = match e.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
+        None => e.to_string(),
+    };
+    Error::engine(format!("open {}: {why}", path.display()))
 }

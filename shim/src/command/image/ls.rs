@@ -96,8 +96,10 @@ impl Ls {
         }
         let now = Timestamp::now();
         let digests = self.digests || chosen.is_some_and(|f| f.contains(".Digest"));
+        // The plain table shows no time: a thousand times of the machine's zone are not for nothing.
+        let plain = matches!(format, Format::Table | Format::Quiet);
         let shown: Vec<Map<String, Value>> =
-            rows.iter().map(|r| self.row(r, now, digests)).collect();
+            rows.iter().map(|r| self.row(r, now, (digests, plain))).collect();
         let mut columns = COLUMNS.to_vec();
         if self.digests {
             columns.insert(2, ("DIGEST", "Digest"));
@@ -125,7 +127,7 @@ impl Ls {
         })
     }
 
-    fn row(&self, row: &Row, now: Timestamp, digests: bool) -> Map<String, Value> {
+    fn row(&self, row: &Row, now: Timestamp, (digests, plain): (bool, bool)) -> Map<String, Value> {
         const NONE: &str = "<none>";
         let image = row.image;
         let id = image.id();
@@ -140,7 +142,7 @@ impl Ls {
         let or_none = |text: Option<String>| Value::from(text.unwrap_or_else(|| NONE.to_owned()));
         let fields: [(&str, Value); 11] = [
             ("Containers", "N/A".into()),
-            ("CreatedAt", human::stamp(at).into()),
+            ("CreatedAt", if plain { "".into() } else { human::stamp(at).into() }),
             ("CreatedSince", human::ago(at, now).into()),
             ("Digest", or_none(digest)),
             ("ID", if self.no_trunc { id.to_string() } else { id.hex()[..12].to_owned() }.into()),
@@ -209,8 +211,12 @@ impl Wanted {
     fn named(&self, name: &Reference) -> Result<bool> {
         let mut fits = self.references.is_empty();
         for pattern in &self.references {
-            // DIFFERS: the full name is looked at, too: docker.io/library/busybox.
-            let texts = [name.familiar(), name.familiar_name(), name.to_string(), name.name()];
+            // DIFFERS: one that begins so is compared with the full name: docker.io/library/busybox.
+            let texts = if pattern.starts_with("docker.io/") {
+                [name.to_string(), name.name()]
+            } else {
+                [name.familiar(), name.familiar_name()]
+            };
             for text in texts {
                 fits |= glob::matches(pattern, &text).map_err(|glob::Malformed| {
                     Error::usage(format!("syntax error in pattern \"{pattern}\""))
