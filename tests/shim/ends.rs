@@ -125,7 +125,14 @@ fn rename_in_docker_s_words() {
     w.dhow(["rename", &a, &a])
         .code(1)
         .err_has("Renaming a container with the same name as its current name");
+    w.dhow(["rename", &a, &format!("/{a}")])
+        .code(1)
+        .err_has("Renaming a container with the same name as its current name");
     w.dhow(["rename", &a, "a/b"]).code(1).err_has("only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
+    let slash = format!("/{b}");
+    w.dhow(["rm", &slash]).ok().out_is(&slash);
+    w.dhow(["create", "--name", &slash, "busybox", "true"]).ok();
+    w.dhow(["inspect", "-f", "{{.Name}}", &slash]).ok().out_is(&slash);
     w.dhow(["rename", &a, ""]).code(1).err_has("Neither old nor new names may be empty");
     w.dhow(["rename", "no-such", &a]).code(1).err_has("No such container: no-such");
     let c = w.id("c");

@@ -38,7 +38,7 @@ impl std::str::FromStr for Pull {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Flags {
     /// Name of the container instead of a made-up one
-    #[arg(long)]
+    #[arg(long, value_parser = |text: &str| Ok::<_, String>(crate::store::bare_name(text).to_owned()))]
     pub name: Option<String>,
     /// Remove the container and its anonymous volumes when it ends
     #[arg(long)]

@@ -130,7 +130,7 @@ impl Containers {
         if needle.is_empty() {
             return Err(Error::usage("invalid container name or ID: value is empty"));
         }
-        let needle = needle.strip_prefix('/').unwrap_or(needle);
+        let needle = bare_name(needle);
         if is_id(needle)
             && let Some(found) = self.load(needle)?
         {
@@ -229,6 +229,7 @@ impl Containers {
 
     /// Gives the container another name.
     pub fn rename(&self, record: &Record, name: &str) -> Result<()> {
+        let name = bare_name(name);
         if name.is_empty() {
             return Err(Error::usage("Neither old nor new names may be empty"));
         }
@@ -348,6 +349,11 @@ fn decode<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io("read", path, e)),
     }
+}
+
+/// A name without the slash that docker's `inspect` shows before it, and takes back anywhere.
+pub fn bare_name(name: &str) -> &str {
+    name.strip_prefix('/').unwrap_or(name)
 }
 
 /// Refuses what may not name a container.

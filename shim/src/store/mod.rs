@@ -9,7 +9,7 @@ mod file;
 mod tail;
 mod volumes;
 
-pub use containers::{Container, Containers, check_name as check_container_name};
+pub use containers::{Container, Containers, bare_name, check_name as check_container_name};
 pub use discard::{discard, discard_volumes, holders, in_use, size_of, volumes_in_use};
 pub use file::{Lock, Sync, make_dir, write_atomic};
 pub use tail::{Tail, compressed, rotated};
