@@ -77,3 +77,18 @@ fn terminal_gone_does_not_end_the_container() {
     assert_eq!(super::lifecycle::field(&w, &name, "/State/Running"), true);
     w.dhow(["rm", "-f", &name]).ok();
 }
+
+/// An image's label, a file's name: what they hold is shown, never obeyed; a pipe gets it whole.
+#[test]
+fn a_terminal_does_not_obey_what_others_named() {
+    let w = World::new();
+    w.pull("busybox");
+    let title = "x=\u{1b}]0;owned\u{7}";
+    w.dhow(["create", "--name", "one", "--label", title, "busybox"]).ok();
+    let format = ["ps", "-a", "--format", "\u{1b}[31m{{.Labels}}\u{1b}[0m."];
+    let mut t = w.dhow_pty(format);
+    t.expect("\u{1b}[31mx=?]0;owned?\u{1b}[0m.");
+    assert_eq!(t.wait(), 0);
+    assert_eq!(w.dhow(format).ok().out(), format!("\u{1b}[31m{title}\u{1b}[0m."));
+    w.dhow(["rm", "one"]).ok();
+}

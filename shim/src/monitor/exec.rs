@@ -12,6 +12,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::process::Stdio;
 
+use nix::sys::statfs::{FsType, fstatfs};
+
 use super::attach::Line;
 use super::files::Files;
 use super::outlet::Outlet;
@@ -27,6 +29,9 @@ use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::model::{Record, State, Status};
+
+/// KERNEL: linux/magic.h; what pipe(2) makes lies there.
+const PIPEFS_MAGIC: libc::c_long = 0x5049_5045;
 
 /// A process to run in a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -216,13 +221,17 @@ fn outlet(fd: BorrowedFd<'_>) -> Result<Outlet> {
 
 /// Our stdin itself, when the container may have it: a pipe, or /dev/null.
 ///
-/// A terminal would let it take our keys for ever, and a file or socket of the host
+/// A terminal would let it take our keys for ever, and a file, socket or named pipe of the host
 /// would let it do more (reopen, chmod, truncate) than read it this once.
 fn hand_down(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     let own = File::from(fd.try_clone_to_owned().ok()?);
     let meta = own.metadata().ok()?;
     let null = meta.file_type().is_char_device() && meta.rdev() == libc::makedev(1, 3);
-    (meta.file_type().is_fifo() || null).then(|| own.into())
+    let pipe = meta.file_type().is_fifo() && {
+        let system = fstatfs(&own).ok()?.filesystem_type();
+        system == FsType(PIPEFS_MAGIC)
+    };
+    (pipe || null).then(|| own.into())
 }
 
 #[cfg(test)]
@@ -236,5 +245,10 @@ mod tests {
         assert!(hand_down(File::open("/dev/null").unwrap().as_fd()).is_some());
         assert!(hand_down(File::open("/proc/self/exe").unwrap().as_fd()).is_none());
         assert!(hand_down(File::open("/dev/zero").unwrap().as_fd()).is_none());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("named");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let named = File::options().read(true).write(true).open(&path).unwrap();
+        assert!(hand_down(named.as_fd()).is_none());
     }
 }

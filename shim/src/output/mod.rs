@@ -10,9 +10,10 @@ mod nearest;
 mod pretty;
 pub mod progress;
 pub mod table;
+mod tame;
 mod template;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -48,14 +49,24 @@ pub struct Output {
 }
 
 impl Output {
-    /// Text to stdout, as it is.
+    /// Text to stdout.
     pub fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    /// Bytes to stdout: names of files needn't be text. A reader that went away ends the program
-    /// quietly.
+    /// Bytes to stdout: names of files needn't be text. DIFFERS: docker's terminal obeys what
+    /// control characters others put there.
     pub fn bytes(&mut self, bytes: &[u8]) {
+        if std::io::stdout().is_terminal() {
+            self.control(&tame::tame(bytes));
+        } else {
+            self.control(bytes);
+        }
+    }
+
+    /// Bytes to stdout as they are, also to a terminal. A reader that went away ends the program
+    /// quietly.
+    pub fn control(&mut self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
         match out.write_all(bytes).and_then(|()| out.flush()) {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
@@ -76,7 +87,12 @@ impl Output {
 
     /// A line to stderr.
     pub fn note(&self, line: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{line}");
+        let mut to = std::io::stderr().lock();
+        if to.is_terminal() {
+            let _ = to.write_all(&tame::tame(format!("{line}\n").as_bytes()));
+        } else {
+            let _ = writeln!(to, "{line}");
+        }
     }
 
     /// An error's one line. What an image or a registry calls itself ends up in errors, so

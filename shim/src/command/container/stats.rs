@@ -81,7 +81,11 @@ impl Stats {
                 out.text(&text);
                 return Ok(());
             }
-            out.text(&if std::io::stdout().is_terminal() { redrawn(&text) } else { text });
+            if std::io::stdout().is_terminal() {
+                out.control(redrawn(&text).as_bytes());
+            } else {
+                out.text(&text);
+            }
             before = samples(&shown);
             std::thread::sleep(PERIOD);
         }
