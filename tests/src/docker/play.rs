@@ -84,7 +84,9 @@ pub fn record(group: &Group) {
     let nothing = docker(&["ps", "-aq"]).ok().out() + &docker(&["images", "-q"]).ok().out();
     assert!(nothing.is_empty(), "the dockerd at {host} is not empty: it is somebody's");
     let root = PathBuf::from(docker(&["info", "-f", "{{.DockerRootDir}}"]).ok().out());
-    let answers = catch_unwind(|| play(group, &Normal::new(&at, &[root]), &at, || cmd("sh")));
+    // Its sandboxes lie beside its data, if anywhere near.
+    let roots = [root.with_file_name("exec"), root];
+    let answers = catch_unwind(|| play(group, &Normal::new(&at, &roots), &at, || cmd("sh")));
     sweep(&docker);
     let answers = answers.unwrap_or_else(|failure| resume_unwind(failure));
     let version =
