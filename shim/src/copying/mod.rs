@@ -9,6 +9,8 @@
 //! What is typed is cut up as docker cuts it ([`path`]); where things go is decided by
 //! [`rules`], which touch nothing. Both ends are descriptors before the first byte moves:
 //! a container that exchanges what lies there meanwhile changes what it alone owns.
+//! CVE: 2018-15664, 2019-14271, 2026-41567, 2026-41568, 2026-42306: no path is resolved twice or
+//! outside of a root, nothing of a container is executed, and decompression is our own.
 
 mod inside;
 mod outside;

@@ -148,6 +148,7 @@ fn take_here(record: &Record) -> nix::Result<Taken> {
     let root = open_tree(here.as_fd(), c"", Tree::Clone)?;
     let inside = RootDir::from_fd(here, "/");
     let mut tmpfs = Vec::new();
+    // DIFFERS: docker shows what lies beneath a tmpfs, and copies to where nobody sees it.
     for mount in record.mounts.iter().filter(|m| m.kind == "tmpfs") {
         // Its parents may have been moved: then it isn't where it was asked for.
         let Ok(at) = inside.at(&mount.destination, flags) else { continue };

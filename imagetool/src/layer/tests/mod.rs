@@ -2,6 +2,7 @@
 
 mod overlay;
 mod pack;
+mod tree;
 
 use std::fs;
 use std::io::Write;
