@@ -54,6 +54,18 @@ fn slips_are_told_in_dockers_words_with_its_hint_and_exit_code() {
 }
 
 #[test]
+fn an_image_that_was_probably_meant_is_named() {
+    let w = World::new();
+    w.pull("busybox");
+    for verb in [&["rmi"][..], &["image", "inspect"], &["image", "rm"]] {
+        w.dhow([verb, &["bussybox"]].concat())
+            .code(1)
+            .err_has("No such image: bussybox:latest; did you mean \"busybox:latest\"?");
+    }
+    assert!(!w.dhow(["rmi", "nginx"]).code(1).err().contains("did you mean"));
+}
+
+#[test]
 fn what_cannot_be_without_a_daemon_is_refused_in_one_line() {
     let w = World::new();
     for (line, code, why) in [

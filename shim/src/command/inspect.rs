@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::{name_of, of_image};
+use crate::making::{find_image, name_of};
 use crate::model::{picture, view};
 use crate::output::{Output, Template, compact, pretty};
 
@@ -90,7 +90,7 @@ fn volume(host: &Host, needle: &str) -> Result<Value> {
 
 fn image(host: &Host, needle: &str) -> Result<Value> {
     let store = host.images()?;
-    picture::image(store, &store.find(name_of(store, needle)).map_err(of_image)?)
+    picture::image(store, &find_image(store, name_of(store, needle))?)
 }
 
 fn unless_missing(error: Error, next: impl FnOnce() -> Result<Value>) -> Result<Value> {

@@ -58,6 +58,22 @@ pub fn of_image(error: dhow_image::Error) -> Error {
     Error::new(kind, error.to_string())
 }
 
+/// An image of the store by name or id; when it lacks, the one that was probably meant is named.
+pub fn find(store: &Store, needle: &str) -> Result<Stored> {
+    store.find(needle).map_err(|e| {
+        let mut error = of_image(e);
+        if error.kind == Kind::NotFound {
+            let all = store.images().unwrap_or_default();
+            let names = all.iter().flat_map(|image| &image.names);
+            let typed = tagged(needle);
+            if let Some(near) = crate::output::nearest(&typed, names.map(Reference::familiar)) {
+                error.message = format!("{}; did you mean \"{near}\"?", error.message);
+            }
+        }
+        error
+    })
+}
+
 /// A name as docker tells it: with the tag that was meant. An id stays as it is.
 fn tagged(typed: &str) -> String {
     let id = typed.starts_with("sha256:") || typed.len() == 64;

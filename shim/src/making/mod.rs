@@ -21,7 +21,7 @@ use crate::model::{Healthcheck, HostConfig, ImageRef, Record};
 use crate::options::{Flags, Intent, env, health, rights};
 use crate::output::Output;
 
-pub use image::{HELLO, local, name_of, of_image, reference};
+pub use image::{HELLO, find as find_image, local, name_of, of_image, reference};
 pub use naming::id as new_id;
 
 /// How long each step took, in microseconds.

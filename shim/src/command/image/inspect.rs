@@ -5,7 +5,7 @@ use clap::Args;
 use crate::command::inspect::show;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::{name_of, of_image, platform};
+use crate::making::{find_image, name_of, platform};
 use crate::model::picture;
 use crate::output::Output;
 
@@ -32,7 +32,7 @@ impl Inspect {
         };
         show(out, &self.images, self.format.as_deref(), |needle| {
             let store = host.images()?;
-            let image = store.find(name_of(store, needle)).map_err(of_image)?;
+            let image = find_image(store, name_of(store, needle))?;
             platform::check(&image, needle, wanted.as_ref())?;
             picture::image(store, &image)
         })

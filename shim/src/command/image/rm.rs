@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::making::{name_of, of_image, platform};
+use crate::making::{find_image, name_of, of_image, platform};
 use crate::monitor;
 use crate::output::Output;
 
@@ -57,7 +57,7 @@ impl Rm {
     fn remove(&self, host: &Host, needle: &str, wanted: &[Platform]) -> Result<String> {
         let store = host.images()?;
         let needle = name_of(store, needle);
-        let image = store.find(needle).map_err(of_image)?;
+        let image = find_image(store, needle)?;
         platform::check_any(&image, needle, wanted)?;
         let (mut in_use, mut users) = (HashSet::new(), Users::default());
         let id = image.id().to_string();
