@@ -80,9 +80,10 @@ fn sweep(host: &Host, record: &Record, lock: Lock) -> Result<()> {
     Ok(())
 }
 
-/// Clears away RUN/monitors/ID of containers that are gone: whoever removed them was killed
-/// before it came to that. `known` are containers that need not be looked at.
+/// Clears away names and RUN/monitors/ID of containers that are gone: whoever removed them was
+/// killed before it came to that. `known` are containers that need not be looked at.
 pub fn forget_gone(host: &Host, known: &[Container]) {
+    host.containers.forget_names(known);
     let known: HashSet<&str> = known.iter().map(|c| c.record.id.as_str()).collect();
     let all = std::fs::read_dir(host.paths.run.join("monitors")).into_iter().flatten().flatten();
     for id in all.filter_map(|entry| entry.file_name().into_string().ok()) {

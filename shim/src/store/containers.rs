@@ -1,5 +1,6 @@
 //! Container records: ROOT/containers/ID, found by name in ROOT/names/NAME.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -271,6 +272,24 @@ impl Containers {
         Ok(record)
     }
 
+    /// Frees names that killed processes left; those of `known` need not be looked at.
+    pub fn forget_names(&self, known: &[Container]) {
+        let known: HashSet<&str> = known.iter().map(|c| c.record.name.as_str()).collect();
+        let mut others = self.names();
+        others.retain(|name| !known.contains(name.as_str()));
+        if others.is_empty() {
+            return;
+        }
+        // Looked at with the lock: a container takes its name just before it is there.
+        let Ok(_lock) = self.lock() else { return };
+        for name in others {
+            let id = self.id_of_name(&name);
+            if id.is_some_and(|id| !self.dir(&id).join("container.json").is_file()) {
+                let _ = std::fs::remove_file(self.name_link(&name));
+            }
+        }
+    }
+
     /// Removes the container's directory and frees its name; it must not be alive.
     pub fn remove(&self, record: &Record) -> Result<()> {
         let dir = self.dir(&record.id);
@@ -431,6 +450,16 @@ mod tests {
         left.sort();
         assert_eq!(left, ["container-alive", "other"]);
         drop(alive);
+    }
+
+    #[test]
+    fn names_of_no_container_are_freed_and_others_are_not() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Containers::open(root.path());
+        store.create(&record('a', "held")).unwrap();
+        std::os::unix::fs::symlink("c".repeat(64), root.path().join("names/left")).unwrap();
+        store.forget_names(&[]);
+        assert_eq!(store.names(), ["held"]);
     }
 
     #[test]
