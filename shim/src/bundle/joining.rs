@@ -1,11 +1,19 @@
 //! Namespaces of other containers, held open until the runtime has joined them.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::{Record, Status};
+use crate::monitor::Watch;
+
+/// How long another container gets to be there, when it is about to be.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Namespaces that a container shares with others. A pid in a path could be another
 /// process's by the time the runtime opens it; a descriptor of ours can't.
@@ -67,10 +75,31 @@ fn namespace(
     space: &str,
     refuse: fn(&str) -> String,
 ) -> Result<OwnedFd> {
-    let state = crate::monitor::state(host, other)?;
+    let until = Instant::now() + PATIENCE;
     let why = || Error::conflict(format!("{}; start it first", refuse(&other.name)));
-    if !matches!(state.status, Status::Running | Status::Paused) {
-        return Err(why());
+    let changes = Watch::of(&host.paths.container(&other.id))?;
+    loop {
+        let state = crate::monitor::state(host, other)?;
+        if matches!(state.status, Status::Running | Status::Paused)
+            && let Some(found) = crate::monitor::namespace(&state, space)?
+        {
+            return Ok(found);
+        }
+        // A monitor without a process is at its start (after a boot, all start side by side), or
+        // at its end: either way it is about to say so.
+        let busy = state.status != Status::Restarting && host.paths.monitor(&other.id).exists();
+        let left = until.saturating_duration_since(Instant::now());
+        if !busy {
+            return Err(why());
+        }
+        let mut fds = [PollFd::new(changes.as_fd(), PollFlags::POLLIN)];
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        let told = match poll(&mut fds, left) {
+            Err(Errno::EINTR) => continue,
+            answer => answer == Ok(1),
+        };
+        if !told || changes.wait().is_none() {
+            return Err(why());
+        }
     }
-    crate::monitor::namespace(&state, space)?.ok_or_else(why)
 }
