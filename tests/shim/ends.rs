@@ -226,3 +226,53 @@ fn what_the_caller_ignores_the_container_does_not() {
     assert_eq!(low(exec.under(ignoring).run()), 0);
     w.dhow(["rm", "-f", &name]).ok();
 }
+
+/// `rm -f` is told of a container that runs never, however often others start it.
+#[test]
+fn rm_f_wins_against_those_who_start() {
+    let w = World::new();
+    w.pull("busybox");
+    for _ in 0..6 {
+        w.dhow(["create", "--name", "one", "busybox", "true"]).ok();
+        std::thread::scope(|scope| {
+            for verb in [&["start"][..], &["restart", "-t", "0"], &["start", "-a"]] {
+                let w = &w;
+                scope.spawn(move || {
+                    let done = w.dhow([verb, &["one"]].concat());
+                    assert!(!done.err().contains("monitor"), "{done}");
+                    assert!(!done.err().contains("cannot remove"), "{done}");
+                });
+            }
+            scope.spawn(|| w.dhow(["rm", "-f", "one"]).ok());
+        });
+        w.dhow(["ps", "-aq"]).ok().out_is("");
+    }
+}
+
+/// Who comes in just as a container ends is told so, in docker's words, whatever failed first.
+#[test]
+fn who_comes_in_as_a_container_ends_is_told_so() {
+    let w = World::new();
+    w.pull("busybox");
+    let known = ["", "No such container", "is not running", "Could not find the file"];
+    for n in 0..12 {
+        let pause = format!("sleep 0.0{n}");
+        w.dhow(["run", "-d", "--rm", "--name", "one", "busybox", "sh", "-c", &pause]).ok();
+        for verb in [
+            &["exec", "one", "true"][..],
+            &["cp", "one:/bin/sh", "-"],
+            &["commit", "one", "picture"],
+            &["top", "one"],
+            &["exec", "-d", "one", "true"],
+        ] {
+            let done = w.dhow(verb);
+            let err = done.err();
+            let fits = known
+                .iter()
+                .any(|word| if word.is_empty() { err.is_empty() } else { err.contains(word) });
+            assert!(fits, "{done}");
+        }
+        w.dhow(["wait", "one"]);
+        e2e::until("it is gone", || w.dhow(["ps", "-aq"]).ok().out().is_empty());
+    }
+}

@@ -128,6 +128,11 @@ fn wait_life(host: &Host, record: &Record, before: &State) -> Result<()> {
     }
 }
 
+/// Whether a process has ended, though nobody may have waited for it yet.
+pub(super) fn has_ended(process: &OwnedFd) -> Result<bool> {
+    ended_within(process, Some(Duration::ZERO))
+}
+
 /// Waits for a process's end; false when `patience` ran out first.
 fn ended_within(process: &OwnedFd, patience: Option<Duration>) -> Result<bool> {
     let until = patience.map(|patience| Instant::now() + patience);

@@ -15,6 +15,7 @@ use std::process::Stdio;
 use nix::sys::statfs::{FsType, fstatfs};
 
 use super::attach::Line;
+use super::control::has_ended;
 use super::files::Files;
 use super::outlet::Outlet;
 use super::protocol::{ExecOrder, Frame};
@@ -58,6 +59,14 @@ pub struct Exec {
 
 /// Runs `exec` in the container and, unless it is detached, waits for it.
 pub fn exec(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
+    perform(host, record, exec).map_err(|error| {
+        // One that ended, or was frozen, under our hands fails in many ways: this is why.
+        let now = state(host, record).and_then(|state| may_run(record, &state));
+        now.err().unwrap_or(error)
+    })
+}
+
+fn perform(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
     let keys = DetachKeys::of(host, exec.detach_keys.as_deref(), record, exec.tty)?;
     let state = state(host, record)?;
     may_run(record, &state)?;
@@ -92,12 +101,16 @@ pub fn exec(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
 /// A container that runs, and that nobody has frozen.
 fn may_run(record: &Record, state: &State) -> Result<()> {
     let name = &record.name;
+    let runs = match process::open(state)? {
+        Some(init) => !has_ended(&init)?,
+        None => false,
+    };
     Err(Error::conflict(match state.status {
         Status::Paused => format!("Container {name} is paused, unpause the container before exec"),
         Status::Restarting => {
             format!("Container {name} is restarting, wait until the container is running")
         }
-        _ if process::open(state)?.is_none() => format!("container {name} is not running"),
+        _ if !runs => format!("container {name} is not running"),
         _ => return Ok(()),
     }))
 }

@@ -2,8 +2,9 @@
 //! while looking thaws it, for its monitor sees the connection go.
 
 use super::attach::Line;
+use super::control::has_ended;
 use super::protocol::{Frame, Freeze, Role};
-use super::{is_active, state};
+use super::{is_active, process, state};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::{Record, Status};
@@ -26,8 +27,12 @@ pub fn frozen(host: &Host, record: &Record) -> Result<Option<Frozen>> {
             // It ended just then.
             None | Some(Frame::Exited(_)) => return Ok(None),
             Some(Frame::Failed(failed)) => {
-                let paused = state(host, record)?.status != Status::Running;
-                return if paused { Ok(None) } else { Err(Error::from(failed)) };
+                let now = state(host, record)?;
+                let runs = match process::open(&now)? {
+                    Some(init) => now.status == Status::Running && !has_ended(&init)?,
+                    None => false,
+                };
+                return if runs { Err(Error::from(failed)) } else { Ok(None) };
             }
             Some(_) => {}
         }

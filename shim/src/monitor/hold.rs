@@ -6,7 +6,7 @@ use super::attach::Line;
 use super::lock::Lock;
 use super::protocol::Role;
 use super::{clear, is_active, process, state};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::{Record, Status};
 
@@ -42,6 +42,10 @@ pub fn hold<'a>(host: &'a Host, record: &'a Record) -> Result<Hold<'a>> {
         if let Some(lock) = Lock::try_take(host, &record.id)? {
             // What was read without the lock may have changed before it was taken.
             let now = host.containers.state(&record.id)?;
+            if host.containers.record(&record.id)?.is_none() {
+                clear(host, &record.id); // removed meanwhile; the lock's directory is ours
+                return Err(Error::not_found(format!("No such container: {}", record.name)));
+            }
             if !is_active(&now) && process::open(&now)?.is_none() {
                 // A start waits for us, then; it takes others for starts.
                 lock.mark_ending();

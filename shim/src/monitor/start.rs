@@ -75,6 +75,9 @@ fn answer<'a>(
             Some(_) => {}
             None => {
                 state(host, record)?; // sweeps what it left
+                if host.containers.record(&record.id)?.is_none() {
+                    return Err(Error::not_found(format!("No such container: {}", record.name)));
+                }
                 return Err(Error::engine(format!(
                     "the monitor of {} was killed during the start; start it again",
                     record.name

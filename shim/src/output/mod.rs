@@ -88,11 +88,10 @@ impl Output {
     /// A line to stderr.
     pub fn note(&self, line: &str) {
         let mut to = std::io::stderr().lock();
-        if to.is_terminal() {
-            let _ = to.write_all(&tame::tame(format!("{line}\n").as_bytes()));
-        } else {
-            let _ = writeln!(to, "{line}");
-        }
+        let whole = format!("{line}\n"); // one write: others' lines don't come into it
+        let tamed =
+            if to.is_terminal() { tame::tame(whole.as_bytes()) } else { whole.as_bytes().into() };
+        let _ = to.write_all(&tamed);
     }
 
     /// An error's one line. What an image or a registry calls itself ends up in errors, so

@@ -2,11 +2,16 @@
 
 use clap::Args;
 
+use crate::error::{Kind, Result};
 use crate::exit::Exit;
 use crate::host::Host;
+use crate::model::Record;
 use crate::monitor;
 use crate::output::Output;
 use crate::store::discard;
+
+/// So often a container that others start meanwhile is stopped again.
+const TRIES: u32 = 100;
 
 /// Remove containers
 #[derive(Debug, Args)]
@@ -29,13 +34,7 @@ impl Rm {
         for needle in &self.containers {
             let exit = out.each(std::slice::from_ref(needle), |needle| {
                 let record = host.containers.find(needle)?.record;
-                if self.force {
-                    monitor::stop(host, &record, libc::SIGKILL, None)?;
-                }
-                // A container made with --rm goes by itself; then there is nothing left to remove.
-                if host.containers.record(&record.id)?.is_some() {
-                    discard(host, &record, self.volumes)?;
-                }
+                self.remove(host, &record)?;
                 Ok(needle.to_owned())
             });
             // As docker: `rm -f` of what isn't there tells it and succeeds.
@@ -43,5 +42,24 @@ impl Rm {
             worst = worst.and(if gone { Exit::OK } else { exit });
         }
         worst
+    }
+
+    fn remove(&self, host: &Host, record: &Record) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            if self.force {
+                monitor::stop(host, record, libc::SIGKILL, None)?;
+            }
+            // A container made with --rm goes by itself; then there is nothing left to remove.
+            if host.containers.record(&record.id)?.is_none() {
+                return Ok(());
+            }
+            tries += 1;
+            match discard(host, record, self.volumes) {
+                // Somebody else has started it between the two.
+                Err(e) if self.force && e.kind == Kind::Conflict && tries < TRIES => {}
+                done => return done,
+            }
+        }
     }
 }
