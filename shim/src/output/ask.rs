@@ -23,16 +23,16 @@ struct Restore(Termios);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &self.0);
+        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0);
     }
 }
 
 /// Asks. A hidden answer is read key by key: with the terminal's own line editing a ctrl-c
 /// would end this program and leave the terminal without its echo.
 pub fn ask(out: &mut Output, question: &str, shown: bool) -> Result<Answer> {
-    out.text(question);
     let failed = |e: &dyn std::fmt::Display| Error::engine(format!("read from the terminal: {e}"));
     if shown {
+        out.text(question);
         let mut line = String::new();
         let n = io::stdin().read_line(&mut line).map_err(|e| failed(&e))?;
         let line = line.trim_end_matches(['\r', '\n']).to_owned();
@@ -42,7 +42,9 @@ pub fn ask(out: &mut Output, question: &str, shown: bool) -> Result<Answer> {
     let mut quiet = before.clone();
     quiet.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
     let restore = Restore(before);
-    tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &quiet).map_err(|e| failed(&e))?;
+    // Before the question, and nothing typed is thrown away: who answers at once is heard, unseen.
+    tcsetattr(io::stdin(), SetArg::TCSADRAIN, &quiet).map_err(|e| failed(&e))?;
+    out.text(question);
     let answer = hidden(&mut io::stdin().lock()).map_err(|e| failed(&e));
     drop(restore);
     out.text("\n");
