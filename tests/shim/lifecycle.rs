@@ -158,4 +158,6 @@ fn version_and_info() {
     w.dhow(["version"]).ok().out_has("Version");
     w.dhow(["info"]).ok().out_has(w.root().to_str().unwrap());
     w.dhow(["--version"]).ok();
+    let info = w.dhow_cmd(["info"]).env("HTTPS_PROXY", "http://me:hunter2@proxy:1").run().ok();
+    info.out_has("HTTPS Proxy: http://xxxxx:xxxxx@proxy:1");
 }

@@ -91,6 +91,17 @@ pub fn rfc3339(at: Timestamp) -> String {
     zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
+/// A URL with its user and password as docker masks them.
+pub fn masked(url: &str) -> String {
+    let at = url.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = url.split_at(at);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}xxxxx:xxxxx@{host}{}", &rest[end..]),
+        None => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +128,19 @@ mod tests {
             (-5, "Less than a second"),
         ] {
             assert_eq!(duration(seconds), want, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_urls_are_masked() {
+        for (url, want) in [
+            ("http://u:p@h:1/a@b", "http://xxxxx:xxxxx@h:1/a@b"),
+            ("http://u:p@q@h", "http://xxxxx:xxxxx@h"),
+            ("u:p@h:1", "xxxxx:xxxxx@h:1"),
+            ("https://h/a?b=c@d", "https://h/a?b=c@d"),
+            ("", ""),
+        ] {
+            assert_eq!(masked(url), want, "{url}");
         }
     }
 

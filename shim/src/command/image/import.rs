@@ -12,7 +12,7 @@ use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{of_image, platform, reference};
-use crate::output::Output;
+use crate::output::{Output, human};
 
 /// Make an image of a tar of files
 #[derive(Debug, Args)]
@@ -49,11 +49,13 @@ impl Import {
             return Err(Error::usage("cannot import digest reference"));
         }
         // As docker: what comes out of a file is not told by the file's name.
-        let source = if url { file } else { "-" };
+        let source = if url { human::masked(file) } else { "-".to_owned() };
+        // DIFFERS: what signs a URL is its query, and an image's history is for everybody.
+        let told = source.split('?').next().unwrap_or_default();
         let options = Options {
             name,
             changes: self.change.clone(),
-            message: self.message.clone().unwrap_or_else(|| format!("Imported from {source}")),
+            message: self.message.clone().unwrap_or_else(|| format!("Imported from {told}")),
             platform: platform::parse(self.platform.as_deref())?,
         };
         let store = host.images()?;
@@ -61,7 +63,7 @@ impl Import {
             import(store, std::io::stdin().lock(), &options)
         } else if url {
             let settings = host.registry()?;
-            out.line(&format!("Downloading from {file}"));
+            out.line(&format!("Downloading from {source}"));
             download(&settings, file).and_then(|from| import(store, from, &options))
         } else {
             let path = Path::new(file);

@@ -14,7 +14,7 @@ use crate::host::{Host, search};
 use crate::machine;
 use crate::making::of_image;
 use crate::model::Status;
-use crate::output::{Output, compact};
+use crate::output::{Output, compact, human};
 
 /// Show what dhow finds on this machine
 #[derive(Debug, Args)]
@@ -142,7 +142,7 @@ fn engine(host: &Host) -> Result<Value> {
     {
         let value_of = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let found = value_of(var).or_else(|| value_of(&var.to_uppercase())).unwrap_or_default();
-        value[key] = found.into();
+        value[key] = human::masked(&found).into();
     }
     Ok(value)
 }
