@@ -29,7 +29,9 @@ fn save_takes_several_and_a_repository_means_all_its_tags() {
     assert!(names(&w, "z.tar").is_empty());
     w.dhow(["save", "-o", "n.tar", "two", "nope"]).code(1).err_has("No such image: nope");
     assert!(!w.path("n.tar").exists());
-    w.dhow(["save", "-o", "/nonexistent/x.tar", "two"]).code(1).err_has("/nonexistent/x.tar");
+    w.dhow(["save", "-o", "/nonexistent/x.tar", "two"])
+        .code(1)
+        .err_has("invalid output path: stat /nonexistent: no such file or directory");
     let other = ["save", "--platform", "linux/s390x", "-o", "n.tar", "two"];
     w.dhow(other).code(1).err_has("no suitable export target found for platform linux/s390x");
     let mut t = w.dhow_pty(["save", "two"]);
