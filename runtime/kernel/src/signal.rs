@@ -28,6 +28,21 @@ fn reset(asking: libc::sighandler_t) {
         // signals that can't be set answer EINVAL.
         unsafe { libc::signal(number, action) };
     }
+    // KERNEL: signal(7): the C library keeps 32 and 33 to itself, refuses to set them, and has its
+    // posix_spawn(3) ignore them in the child, whose own child would never get them back.
+    for number in 32..34 {
+        // SAFETY: the kernel's struct sigaction, all zero, is the default action; 8 is the size of
+        // its mask.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                [0_u64; 4].as_ptr(),
+                std::ptr::null::<u64>(),
+                8,
+            );
+        }
+    }
     let empty = nix::sys::signal::SigSet::empty();
     let _ = empty.thread_set_mask();
 }

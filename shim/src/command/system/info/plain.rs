@@ -57,6 +57,14 @@ pub fn page(value: &Value, host: &Host) -> String {
     for option in value["SecurityOptions"].as_array().into_iter().flatten() {
         lines.extend(security(&text(option)));
     }
+    lines.extend(machine(value, host));
+    lines.join("\n")
+}
+
+/// The machine's part, and the registries'.
+fn machine(value: &Value, host: &Host) -> Vec<String> {
+    let of = |key: &str| text(&value[key]);
+    let mut lines = Vec::new();
     let mut say = |name: &str, text: String| lines.push(format!(" {name}: {text}"));
     say("Kernel Version", of("KernelVersion"));
     say("Operating System", of("OperatingSystem"));
@@ -86,7 +94,7 @@ pub fn page(value: &Value, host: &Host) -> String {
     lines.extend(nets.map(|net| format!("  {}", text(net))));
     lines.extend(list("Registry Mirrors", &value["RegistryConfig"]["Mirrors"]));
     lines.push(" Live Restore Enabled: true".to_owned());
-    lines.join("\n")
+    lines
 }
 
 /// A heading and what is under it; nothing when there is nothing.
