@@ -126,6 +126,15 @@ impl Store {
         Ok(all.into_iter().map(|(image, _)| image).collect())
     }
 
+    /// Id and names of every image, as [`Store::images`] has them.
+    pub fn names(&self) -> Result<Vec<(String, Vec<String>)>> {
+        if let Some(all) = Stamp::of(self).and_then(|stamp| listing::names(self, &stamp)) {
+            return Ok(all);
+        }
+        let names = |image: &Stored| image.names.iter().map(ToString::to_string).collect();
+        Ok(self.images()?.iter().map(|i| (i.id().to_string(), names(i))).collect())
+    }
+
     /// One entry of the index, whole.
     pub(super) fn stored(&self, entry: &Descriptor) -> Result<Stored> {
         let facts = self.gather(entry)?;

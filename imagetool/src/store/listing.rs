@@ -3,15 +3,21 @@
 //!
 //! A line an image, its fields parted by tabs. It may be deleted at any time.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+
+use memchr::memmem;
 
 use super::{Store, Stored};
 use crate::digest::Digest;
 use crate::manifest::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
+
+/// The field of a line that has the names.
+const NAMES: usize = 14;
 
 /// Changes with the form.
 const FORM: &str = "dhow-listing-1";
@@ -43,17 +49,31 @@ pub(super) fn read(store: &Store, stamp: &Stamp) -> Option<Vec<Stored>> {
     lines.map(|line| parse(store, line)).collect()
 }
 
-/// Those images that a needle may mean, if what is kept is of this index: the line of what it
-/// means holds its full name, its digest, or begins with its short id.
-pub(super) fn candidates(store: &Store, needle: &str) -> Option<Vec<Stored>> {
-    let stamp = Stamp::of(store)?;
+/// Ids and names alone, if what is kept is of this index.
+pub(super) fn names(store: &Store, stamp: &Stamp) -> Option<Vec<(String, Vec<String>)>> {
     let text = fs::read_to_string(path(store)).ok()?;
     let mut lines = text.lines();
     if lines.next()? != stamp.0 {
         return None;
     }
+    let of_line = |line: &str| {
+        let mut fields = line.split('\t');
+        let id = fields.next()?.to_owned();
+        let names = fields.nth(NAMES - 1)?;
+        Some((id, names.split_whitespace().map(str::to_owned).collect()))
+    };
+    lines.map(of_line).collect()
+}
+
+/// Those images that a needle may mean, if what is kept is of this index: the line of what it
+/// means holds its full name, its digest, or begins with its short id.
+pub(super) fn candidates(store: &Store, needle: &str) -> Option<Vec<Stored>> {
+    let stamp = Stamp::of(store)?;
+    let text = fs::read_to_string(path(store)).ok()?;
+    // From here on each line has its newline before it.
+    let text = text.strip_prefix(&stamp.0).filter(|rest| rest.starts_with('\n'))?;
     let hex = needle.strip_prefix("sha256:").unwrap_or(needle);
-    let id = format!("sha256:{hex}");
+    let id = format!("\nsha256:{hex}");
     let name = Reference::parse_normal(needle).ok().map(Reference::tagged);
     // Of `name@digest` the digest alone is looked for: a tag before it says nothing.
     let part = match name.as_ref().and_then(|name| name.digest()) {
@@ -62,11 +82,15 @@ pub(super) fn candidates(store: &Store, needle: &str) -> Option<Vec<Stored>> {
     };
     let whole = needle.parse::<Digest>().or_else(|_| Digest::from_sha256_hex(needle)).ok();
     let whole = whole.map(|digest| digest.to_string());
-    let fits = |line: &&str| {
-        line.starts_with(&id)
-            || [&part, &whole].into_iter().flatten().any(|part| line.contains(part.as_str()))
-    };
-    lines.filter(fits).map(|line| parse(store, line)).collect()
+    let found =
+        |what: &str| memmem::find_iter(text.as_bytes(), what.as_bytes()).collect::<Vec<usize>>();
+    let mut starts: BTreeSet<usize> = found(&id).into_iter().map(|at| at + 1).collect();
+    for part in [part, whole].into_iter().flatten() {
+        let start = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        starts.extend(found(&part).into_iter().map(start));
+    }
+    let line = |start: usize| text[start..].lines().next().unwrap_or_default();
+    starts.into_iter().map(|start| parse(store, line(start))).collect()
 }
 
 /// Keeps the images. What can't be kept is no error, and read from the index again.
@@ -169,6 +193,7 @@ mod tests {
             let back = parse(&store, &line(image, true).unwrap()).unwrap();
             assert_eq!(format!("{back:?}"), format!("{image:?}"));
         };
+        assert!(line(&image, true).unwrap().split('\t').nth(NAMES).unwrap().contains("/a:1 "));
         there(&image);
         (image.created, image.names, image.diff_ids) = (None, Vec::new(), Vec::new());
         there(&image);

@@ -56,9 +56,8 @@ impl Inspect {
             "volume" => volume(host, needle),
             "" if needle.is_empty() => self.container(host, needle),
             "" => self
-                .container(host, needle)
-                .or_else(|e| {
-                    unless_missing(e, || image(host, needle).inspect(|_| self.no_size("image")))
+                .container_or(host, needle, || {
+                    image(host, needle).inspect(|_| self.no_size("image"))
                 })
                 .or_else(|e| {
                     unless_missing(e, || volume(host, needle).inspect(|_| self.no_size("volume")))
@@ -76,6 +75,22 @@ impl Inspect {
     fn no_size(&self, kind: &str) {
         if self.size {
             Output::default().note(&format!("WARNING: --size ignored for {kind}"));
+        }
+    }
+
+    /// A container, or what is found where there is none.
+    fn container_or(
+        &self,
+        host: &Host,
+        needle: &str,
+        next: impl FnOnce() -> Result<Value>,
+    ) -> Result<Value> {
+        match host.containers.seek(needle) {
+            Ok(Some(found)) => {
+                view::container(host, &found.record, self.size).or_else(|e| unless_missing(e, next))
+            }
+            Ok(None) => next(),
+            Err(e) => unless_missing(e, next),
         }
     }
 

@@ -65,7 +65,7 @@ pub use life::main;
 pub use logs::{LogOptions, logs};
 pub use process::namespace;
 pub use protocol::Step;
-pub use reconcile::{forget_gone, state};
+pub use reconcile::{containers, state};
 pub use rootfs::mount_lower;
 pub use start::{Running, Start, ensure, start};
 pub use task::ARGUMENT;

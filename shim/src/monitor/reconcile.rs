@@ -52,6 +52,37 @@ pub fn state(host: &Host, record: &Record) -> Result<State> {
     Ok(bury(host, record, state, lock))
 }
 
+/// All containers as they are, newest first; `living`: of those alone that live or are between
+/// two lives. What killed processes left of others is cleared away.
+pub fn containers(host: &Host, living: bool) -> Result<Vec<Container>> {
+    // Looked at before any state: who starts meanwhile has not started yet.
+    let monitors = monitors(host);
+    let ids = host.containers.ids()?;
+    let mut found = Vec::with_capacity(if living { 0 } else { ids.len() });
+    for id in &ids {
+        let mut state = host.containers.state(id)?;
+        let rests = !is_active(&state) && !monitors.contains(id);
+        if rests && living {
+            continue;
+        }
+        let Some(record) = host.containers.record(id)? else { continue }; // just gone
+        if !rests {
+            state = self::state(host, &record)?;
+        }
+        found.push(Container { record, state });
+    }
+    found.sort_by_cached_key(|c| std::cmp::Reverse(c.record.created)); // moves each once
+    host.containers.forget_names(ids.len());
+    forget_monitors(host, &monitors, &ids);
+    Ok(found)
+}
+
+/// Whose RUN/monitors/ID is there.
+fn monitors(host: &Host) -> HashSet<String> {
+    let all = std::fs::read_dir(host.paths.run.join("monitors")).into_iter().flatten().flatten();
+    all.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
 /// Its policy wants another life of a container that ended unseen. After a reboot that is for
 /// `system start` to say.
 fn goes_on(host: &Host, record: &Record, state: &State) -> bool {
@@ -80,20 +111,18 @@ fn sweep(host: &Host, record: &Record, lock: Lock) -> Result<()> {
     Ok(())
 }
 
-/// Clears away names and RUN/monitors/ID of containers that are gone: whoever removed them was
-/// killed before it came to that. `known` are containers that need not be looked at.
-pub fn forget_gone(host: &Host, known: &[Container]) {
-    host.containers.forget_names(known);
-    let known: HashSet<&str> = known.iter().map(|c| c.record.id.as_str()).collect();
-    let all = std::fs::read_dir(host.paths.run.join("monitors")).into_iter().flatten().flatten();
-    for id in all.filter_map(|entry| entry.file_name().into_string().ok()) {
-        if known.contains(id.as_str()) || host.paths.container(&id).exists() {
+/// Clears away RUN/monitors/ID of containers that are gone: whoever removed them was killed
+/// before it came to that. `known` are containers that need not be looked at.
+fn forget_monitors(host: &Host, monitors: &HashSet<String>, known: &[String]) {
+    let known: HashSet<&String> = known.iter().collect();
+    for id in monitors.iter().filter(|id| !known.contains(id)) {
+        if host.paths.container(id).exists() {
             continue;
         }
         // An id is never used again; but its monitor may be about to do this itself.
-        let lock = File::open(host.paths.monitor(&id).join("lock"));
+        let lock = File::open(host.paths.monitor(id).join("lock"));
         if lock.as_ref().map_or(true, |lock| lock.try_lock().is_ok()) {
-            clear(host, &id);
+            clear(host, id);
         }
     }
 }

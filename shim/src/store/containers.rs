@@ -1,6 +1,5 @@
 //! Container records: ROOT/containers/ID, found by name in ROOT/names/NAME.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -128,6 +127,11 @@ impl Containers {
 
     /// The container that `needle` names: full id, name, or a prefix of one id only.
     pub fn find(&self, needle: &str) -> Result<Container> {
+        self.seek(needle)?.ok_or_else(|| self.unknown(bare_name(needle)))
+    }
+
+    /// [`Containers::find`], for who looks elsewhere when there is none.
+    pub fn seek(&self, needle: &str) -> Result<Option<Container>> {
         if needle.is_empty() {
             return Err(Error::usage("invalid container name or ID: value is empty"));
         }
@@ -135,25 +139,26 @@ impl Containers {
         if is_id(needle)
             && let Some(found) = self.load(needle)?
         {
-            return Ok(found);
+            return Ok(Some(found));
         }
         if let Some(id) = self.id_of_name(needle)
             && let Some(found) = self.load(&id)?
         {
-            return Ok(found);
+            return Ok(Some(found));
         }
-        self.find_prefix(needle)
+        self.seek_prefix(needle)
     }
 
-    fn find_prefix(&self, needle: &str) -> Result<Container> {
-        let hex = !needle.is_empty() && needle.bytes().all(|b| b"0123456789abcdef".contains(&b));
+    fn seek_prefix(&self, needle: &str) -> Result<Option<Container>> {
+        let hex =
+            !needle.is_empty() && needle.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let mut matches = Vec::new();
         if hex {
             matches.extend(self.ids()?.into_iter().filter(|id| id.starts_with(needle)));
         }
         match matches.as_slice() {
-            [id] => self.load(id)?.ok_or_else(|| self.unknown(needle)),
-            [] => Err(self.unknown(needle)),
+            [id] => self.load(id),
+            [] => Ok(None),
             many => Err(Error::conflict(format!(
                 "\"{needle}\" names {} containers; give more digits of the id",
                 many.len()
@@ -272,17 +277,16 @@ impl Containers {
         Ok(record)
     }
 
-    /// Frees names that killed processes left; those of `known` need not be looked at.
-    pub fn forget_names(&self, known: &[Container]) {
-        let known: HashSet<&str> = known.iter().map(|c| c.record.name.as_str()).collect();
-        let mut others = self.names();
-        others.retain(|name| !known.contains(name.as_str()));
-        if others.is_empty() {
+    /// Frees names that killed processes left, when there are more than `containers`: who is
+    /// there has a name all its life.
+    pub fn forget_names(&self, containers: usize) {
+        let names = self.names();
+        if names.len() <= containers {
             return;
         }
         // Looked at with the lock: a container takes its name just before it is there.
         let Ok(_lock) = self.lock() else { return };
-        for name in others {
+        for name in names {
             let id = self.id_of_name(&name);
             if id.is_some_and(|id| !self.dir(&id).join("container.json").is_file()) {
                 let _ = std::fs::remove_file(self.name_link(&name));
@@ -353,7 +357,7 @@ fn taken(name: &str, holder: &str) -> Error {
 }
 
 fn is_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b"0123456789abcdef".contains(&b))
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>> {
@@ -458,7 +462,9 @@ mod tests {
         let store = Containers::open(root.path());
         store.create(&record('a', "held")).unwrap();
         std::os::unix::fs::symlink("c".repeat(64), root.path().join("names/left")).unwrap();
-        store.forget_names(&[]);
+        store.forget_names(2);
+        assert_eq!(store.names().len(), 2);
+        store.forget_names(1);
         assert_eq!(store.names(), ["held"]);
     }
 

@@ -86,14 +86,9 @@ impl Ls {
         let format = self.shape(host, out)?;
         format.check(&[&COLUMNS[..], &MORE[..]].concat())?;
         let filters = Wanted::parse(&self.filter)?;
-        let mut found = Vec::new();
-        for mut container in host.containers.list()? {
-            container.state = crate::monitor::state(host, &container.record)?;
-            found.push(container);
-        }
-        crate::monitor::forget_gone(host, &found);
         let last = if self.latest { 1 } else { self.last };
         let everything = self.all || last > 0 || filters.names_a_state();
+        let mut found = crate::monitor::containers(host, !everything)?;
         let filters = filters.settle(host)?;
         found.retain(|c| {
             let alive = c.state.status.is_alive() || c.state.status == Status::Restarting;
@@ -112,7 +107,10 @@ impl Ls {
         if self.size {
             columns.push(("SIZE", "Size"));
         }
-        listing(&rows, &format, &columns, &[&COLUMNS[..], &MORE[..]].concat(), "ID")
+        let text = listing(&rows, &format, &columns, &[&COLUMNS[..], &MORE[..]].concat(), "ID");
+        // The program is about to end: that frees them all at once.
+        std::mem::forget((rows, found));
+        text
     }
 
     /// Here `-q` wins over a template.

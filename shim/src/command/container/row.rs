@@ -1,5 +1,8 @@
 //! A container as `ps` and `system df` show it.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
 use dhow_image::reference::Reference;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -13,7 +16,7 @@ use crate::store::Container;
 pub fn row(
     c: &Container,
     now: Timestamp,
-    images: &Names,
+    images: &Names<'_>,
     whole: bool,
     size: String,
 ) -> Map<String, Value> {
@@ -97,15 +100,27 @@ fn status(state: &State, now: Timestamp) -> String {
 }
 
 /// What images are called now: a container whose image has lost its name shows an id.
-pub struct Names(Vec<(String, Vec<String>)>);
+pub struct Names<'a> {
+    host: &'a Host,
+    all: OnceCell<HashMap<String, Vec<String>>>,
+}
 
-impl Names {
-    /// All of them.
-    pub fn of(host: &Host) -> Self {
-        let images = host.images().ok().and_then(|s| s.images().ok()).unwrap_or_default();
-        let names =
-            |i: &dhow_image::store::Stored| i.names.iter().map(ToString::to_string).collect();
-        Self(images.iter().map(|i| (i.id().to_string(), names(i))).collect())
+impl<'a> Names<'a> {
+    /// All of them, read when the first is asked for.
+    pub fn of(host: &'a Host) -> Self {
+        Self { host, all: OnceCell::new() }
+    }
+
+    fn of_image(&self, id: &str) -> Option<&Vec<String>> {
+        let read = || {
+            let names = self.host.images().ok().and_then(|s| s.names().ok()).unwrap_or_default();
+            let mut all = HashMap::with_capacity(names.len());
+            for (id, names) in names {
+                all.entry(id).or_insert(names);
+            }
+            all
+        };
+        self.all.get_or_init(read).get(id)
     }
 
     /// What was typed, while it still names the container's image; else the image's id.
@@ -115,7 +130,7 @@ impl Names {
         let short = |id: &str| hex(id).chars().take(12).collect::<String>();
         let name = Reference::parse_normal(typed).ok();
         let full = name.clone().map(|name| name.tagged().to_string());
-        let names = self.0.iter().find(|(have, _)| have == id).map(|(_, names)| names);
+        let names = self.of_image(id);
         let named = full.zip(names).is_some_and(|(full, names)| names.contains(&full));
         let prefix = hex(typed);
         let by_id = prefix.len() >= 2 && hex(id).starts_with(&prefix) && names.is_some();

@@ -75,7 +75,7 @@ impl Ls {
         let format = Format::of(chosen.as_deref(), self.quiet)?;
         let store = host.images()?;
         let mut images = store.images().map_err(of_image)?;
-        images.sort_by_key(|i| std::cmp::Reverse(created(i)));
+        images.sort_by_cached_key(|i| std::cmp::Reverse(created(i)));
         let wanted = Wanted::parse(&self.filter, self.name.as_deref(), store)?;
         let mut rows = Vec::new();
         for image in &images {
@@ -104,7 +104,11 @@ impl Ls {
         if self.digests {
             columns.insert(2, ("DIGEST", "Digest"));
         }
-        listing(&shown, &format, &columns, &[&COLUMNS[..], &MORE[..]].concat(), "ID")
+        let text = listing(&shown, &format, &columns, &[&COLUMNS[..], &MORE[..]].concat(), "ID");
+        // The program is about to end: that frees them all at once.
+        std::mem::forget((shown, rows));
+        std::mem::forget(images);
+        text
     }
 
     /// The format that counts: typed, or config.json's where a table would be printed.

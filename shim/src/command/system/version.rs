@@ -29,7 +29,8 @@ impl Version {
     }
 
     fn text(&self, host: &Host) -> Result<String> {
-        let value = value(host)?;
+        let asked = self.format.as_deref().is_none_or(tells_of_runtime);
+        let value = value(asked.then(|| runtime(host)).transpose()?);
         match self.format.as_deref() {
             Some("json") => Ok(compact(&value)),
             None | Some("") => Ok(plain(&value)),
@@ -44,11 +45,11 @@ pub fn commit() -> &'static str {
 }
 
 /// docker's keys. There is no Go here, and no time of the build: the same source gives the same bytes.
-fn value(host: &Host) -> Result<Value> {
+fn value(runtime: Option<RuntimeVersion>) -> Value {
     let version = env!("CARGO_PKG_VERSION");
     let (kernel, arch) = (machine::kernel(), machine::arch());
-    let runtime = runtime(host)?;
-    Ok(json!({
+    let runtime = runtime.unwrap_or_default();
+    json!({
         "Client": {
             "Version": version, "ApiVersion": API, "DefaultAPIVersion": API,
             "GitCommit": commit(), "GoVersion": "", "Os": "linux", "Arch": arch,
@@ -68,7 +69,21 @@ fn value(host: &Host) -> Result<Value> {
             "GitCommit": commit(), "GoVersion": "", "Os": "linux", "Arch": arch,
             "KernelVersion": kernel, "BuildTime": "",
         },
-    }))
+    })
+}
+
+/// Whether a format may show the runtime, which is asked by running it: not one that has
+/// plain fields alone, `{{.Client.Version}}`.
+fn tells_of_runtime(format: &str) -> bool {
+    let plain = |action: &str| {
+        let field = action.split("}}").next().unwrap_or_default();
+        let part = field.strip_prefix(".Client.").or_else(|| field.strip_prefix(".Server."));
+        part.is_some_and(|part| {
+            part != "Components" && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
+    };
+    let mut actions = format.split("{{").skip(1).peekable();
+    actions.peek().is_none() || !actions.all(plain)
 }
 
 /// Templates name fields as Go does, which for one key is not as JSON has it.
@@ -115,6 +130,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// What the default runtime says of itself.
+#[derive(Default)]
 pub struct RuntimeVersion {
     /// Its program's name.
     pub name: String,
@@ -136,4 +152,23 @@ pub fn runtime(host: &Host) -> Result<RuntimeVersion> {
     let version = first.rsplit(' ').next().unwrap_or_default().to_owned();
     let commit = text.lines().find_map(|line| line.strip_prefix("commit: ")).unwrap_or_default();
     Ok(RuntimeVersion { name, version, commit: commit.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_is_asked_when_it_may_be_shown() {
+        for format in ["{{.Client.Version}}", "v {{.Server.Version}} {{.Client.APIVersion}}"] {
+            assert!(!tells_of_runtime(format), "{format}");
+        }
+        for format in ["json", "{{json .}}", "{{.}}", "{{.Server}}", "{{.Server.Components}}", "{{"]
+        {
+            assert!(tells_of_runtime(format), "{format}");
+        }
+        assert!(tells_of_runtime(
+            "{{.Client.Version}}{{range .Server.Components}}{{.Name}}{{end}}"
+        ));
+    }
 }
