@@ -60,11 +60,11 @@ pub(super) fn tell(matches: &ArgMatches, out: &Output) {
         at = inner;
     }
     let verb = canonical(&path);
-    for (_, flag, _, why) in FLAGS.iter().filter(|(of, ..)| *of == verb) {
-        let typed = match at.try_contains_id(flag) {
-            Ok(_) => at.value_source(flag) == Some(clap::parser::ValueSource::CommandLine),
+    for (_, flag, takes_value, why) in FLAGS.iter().filter(|(of, ..)| *of == verb) {
+        let typed = match takes_value {
+            Some(_) => at.value_source(flag) == Some(clap::parser::ValueSource::CommandLine),
             // Another name of a flag: these verbs have no arguments that could look like it.
-            Err(_) => std::env::args().any(|a| a.split('=').next() == Some(&format!("--{flag}"))),
+            None => std::env::args().any(|a| a.split('=').next() == Some(&format!("--{flag}"))),
         };
         if typed {
             out.note(&format!("Flag --{flag} has been deprecated, {why}"));
