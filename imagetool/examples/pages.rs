@@ -3,7 +3,7 @@
 
 #[path = "../src/bar.rs"]
 mod bar;
-#[path = "../src/cli.rs"]
+#[path = "../src/cli/mod.rs"]
 mod cli;
 #[path = "../src/command/mod.rs"]
 mod command;

@@ -158,11 +158,6 @@ impl Error {
         Self::Usage { what, input: input.into(), why: why.to_string() }
     }
 
-    /// Whether the fault lies in what was typed (exit code 2).
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Usage { .. })
-    }
-
     /// Whether a thing that was named doesn't exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::Registry { status: 404, .. })

@@ -12,8 +12,19 @@ use clap::Parser;
 use cli::Cli;
 use context::{Context, Environment};
 
+/// Something failed, or what was typed makes no sense.
+const FAILED: u8 = 1;
+/// What was named doesn't exist: an image, a repository, a blob. As skopeo's.
+const NOT_FOUND: u8 = 2;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { FAILED } else { 0 });
+        }
+    };
     let json = cli.global.json;
     let context = Context::new(cli.global, Environment::read());
     match cli.command.run(&context) {
@@ -26,7 +37,7 @@ fn main() -> ExitCode {
             } else {
                 eprintln!("dhow-image: {}", tame(&e.to_string()));
             }
-            ExitCode::from(if e.is_usage() { 2 } else { 1 })
+            ExitCode::from(if e.is_not_found() { NOT_FOUND } else { FAILED })
         }
     }
 }

@@ -78,3 +78,9 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<dhow_template::Error> for Error {
+    fn from(e: dhow_template::Error) -> Self {
+        Self::usage(e.to_string())
+    }
+}

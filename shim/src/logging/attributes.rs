@@ -27,7 +27,7 @@ pub fn tag(record: &Record, settings: &Settings) -> Result<String> {
     let image = &record.image.id;
     let command: Vec<&str> =
         std::iter::once(&record.path).chain(&record.args).map(String::as_str).collect();
-    template.render(&json!({
+    Ok(template.render(&json!({
         "ID": record.short_id(),
         "FullID": record.id,
         "Name": record.name,
@@ -45,7 +45,7 @@ pub fn tag(record: &Record, settings: &Settings) -> Result<String> {
         "ContainerCreated": record.created.to_string(),
         "ContainerEnv": record.config.env,
         "ContainerLabels": record.config.labels,
-    }))
+    }))?)
 }
 
 /// docker's `attrs` of a json-file record; empty when there are none.

@@ -31,8 +31,8 @@ impl Format {
             None | Some("" | "table") => Ok(Self::Table),
             Some("json") => Ok(Self::Json),
             Some(other) => match other.strip_prefix("table") {
-                Some(columns) => Template::parse(&unescape(columns.trim())).map(Self::Columns),
-                None => Template::parse(&unescape(other)).map(Self::Rows),
+                Some(columns) => Ok(Self::Columns(Template::parse(&unescape(columns.trim()))?)),
+                None => Ok(Self::Rows(Template::parse(&unescape(other))?)),
             },
         }
     }
@@ -43,13 +43,14 @@ impl Format {
         let mut row: Map<String, Value> =
             all.iter().map(|(_, field)| ((*field).to_owned(), "".into())).collect();
         row.insert("__labels".to_owned(), Map::new().into());
-        template.row(&row).map(|_| ())
+        template.row(&row)?;
+        Ok(())
     }
 
     /// [`Format::of`] where docker also knows `raw`: `whole` is its template, `id` the one with `-q`.
     pub fn with_raw(typed: Option<&str>, quiet: bool, whole: &str, id: &str) -> Result<Self> {
         match typed {
-            Some("raw") => Template::parse(if quiet { id } else { whole }).map(Self::Rows),
+            Some("raw") => Ok(Self::Rows(Template::parse(if quiet { id } else { whole })?)),
             typed => Self::of(typed, quiet),
         }
     }

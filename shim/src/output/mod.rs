@@ -4,14 +4,12 @@ mod ask;
 pub mod file;
 pub mod glob;
 pub mod human;
-mod keys;
 mod listing;
 mod nearest;
 mod pretty;
 pub mod progress;
 pub mod table;
 mod tame;
-mod template;
 
 use std::io::{IsTerminal, Write};
 
@@ -19,10 +17,10 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 
 pub use ask::{Answer, ask};
+pub use dhow_template::{Data, Template, quoted, text};
 pub use listing::{Column, Format, listing};
 pub use nearest::nearest;
 pub use pretty::{compact, pretty};
-pub use template::{Data, Template, quoted, text};
 
 /// At most `width` characters, the last of them an ellipsis if there were more.
 pub fn ellipsis(text: &str, width: usize) -> String {

@@ -153,7 +153,7 @@ fn whole(usage: &Usage, typed: Option<&str>) -> Result<String> {
         });
         return match typed {
             "json" => Ok(in_order(&value)),
-            template => Template::parse(template)?.render(&value),
+            template => Ok(Template::parse(template)?.render(&value)?),
         };
     }
     let table =

@@ -34,7 +34,7 @@ impl Version {
         match self.format.as_deref() {
             Some("json") => Ok(compact(&value)),
             None | Some("") => Ok(plain(&value)),
-            Some(text) => super::template(text)?.render(&with_go_names(value)),
+            Some(text) => Ok(super::template(text)?.render(&with_go_names(value))?),
         }
     }
 }

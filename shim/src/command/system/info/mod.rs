@@ -41,7 +41,7 @@ impl Info {
                 }
                 return out.exit();
             }
-            Some(text) => super::template(text).and_then(|t| t.render(&with_go_names(value))),
+            Some(text) => super::template(text).and_then(|t| Ok(t.render(&with_go_names(value))?)),
         };
         let told = text.map(|text| out.line(&text));
         out.end(told)

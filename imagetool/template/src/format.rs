@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::data::Data;
+use crate::data::Data;
 
 /// Widest a number in a format may make a text.
 const WIDEST: usize = 4096;
@@ -226,7 +226,7 @@ fn nested(value: &Data, verb: char, spec: Spec) -> String {
         Data::Struct(fields) => {
             let named = spec.named || go;
             let shown = fields.iter().filter(|f| !f.name.starts_with("__"));
-            let part = |f: &super::data::Field| {
+            let part = |f: &crate::data::Field| {
                 if named { format!("{}:{}", f.name, inner(&f.value)) } else { inner(&f.value) }
             };
             format!("{{{}}}", shown.map(part).collect::<Vec<_>>().join(comma))

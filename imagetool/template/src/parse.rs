@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::data::Data;
-use super::lex::{Piece, Token};
+use crate::data::Data;
+use crate::lex::{Piece, Token};
 
 /// Deepest nesting of blocks and parentheses.
 const DEEPEST: usize = 60;
@@ -306,7 +306,7 @@ fn operand(rest: &mut &[Token], depth: usize) -> Result<Operand, String> {
             "true" => Operand::Constant(Data::Bool(true)),
             "false" => Operand::Constant(Data::Bool(false)),
             "nil" => Operand::Constant(Data::Nil),
-            name if super::funcs::known(name) => Operand::Function(name.to_owned()),
+            name if crate::funcs::known(name) => Operand::Function(name.to_owned()),
             name => return Err(format!("function \"{name}\" not defined")),
         },
         Token::Open => {

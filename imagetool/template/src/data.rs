@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::output::keys;
+use crate::keys;
 
 /// A value of Go's.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,7 +122,7 @@ impl Data {
 
     /// What a template prints of it.
     pub fn text(&self) -> String {
-        super::format::plain(self)
+        crate::format::plain(self)
     }
 
     /// A field, or a key of a map.

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt::Write;
 
-use super::data::Data;
-use super::format;
+use crate::data::Data;
+use crate::format;
 
 const NAMES: [&str; 26] = [
     "json", "join", "upper", "lower", "title", "println", "print", "printf", "index", "len",

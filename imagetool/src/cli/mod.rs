@@ -1,10 +1,15 @@
-//! The command line: what was typed, not yet what is meant.
+//! The command line: what was typed, not yet what is meant. A new verb is a line in its group's file.
+
+mod archive;
+mod bundle;
+mod keep;
+mod transfer;
+mod verbs;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command;
 use crate::context::Context;
 
 /// OCI images made for pipes.
@@ -40,54 +45,27 @@ pub struct Global {
     pub debug: bool,
 }
 
-/// The verbs, one file each in `command/`.
+/// The verbs in groups, a file each beside this one; each verb is a file in `command/`.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Fetch an image from a registry and unpack its layers
-    Pull(command::pull::Pull),
-    /// Send an image to a registry
-    Push(command::push::Push),
-    /// Write images to a tar that docker, podman and load read
-    Save(command::save::Save),
-    /// Read images from a tar, docker's or OCI's
-    Load(command::load::Load),
-    /// Copy an image between any two places
-    #[command(visible_alias = "cp")]
-    Copy(command::copy::Copy),
-    /// List images
-    #[command(visible_alias = "ls")]
-    List(command::list::List),
-    /// Print what is known about an image
-    Inspect(command::inspect::Inspect),
-    /// Give an image another name
-    Tag(command::tag::Tag),
-    /// Take a name away, and with the last one the image
-    #[command(visible_alias = "rm")]
-    Remove(command::remove::Remove),
-    /// Make a bundle that any OCI runtime runs
-    Unpack(command::unpack::Unpack),
-    /// Write the merged root of an image or a directory as a tar
-    Export(command::export::Export),
-    /// Make an image of a tar of a root
-    Import(command::import::Import),
+    #[command(flatten)]
+    Transfer(transfer::Transfer),
+    #[command(flatten)]
+    Archive(archive::Archive),
+    #[command(flatten)]
+    Keep(keep::Keep),
+    #[command(flatten)]
+    Bundle(bundle::Bundle),
 }
 
 impl Command {
     /// Does what was asked.
     pub fn run(self, cx: &Context) -> dhow_image::Result<()> {
         match self {
-            Self::Pull(c) => c.run(cx),
-            Self::Push(c) => c.run(cx),
-            Self::Save(c) => c.run(cx),
-            Self::Load(c) => c.run(cx),
-            Self::Copy(c) => c.run(cx),
-            Self::List(c) => c.run(cx),
-            Self::Inspect(c) => c.run(cx),
-            Self::Tag(c) => c.run(cx),
-            Self::Remove(c) => c.run(cx),
-            Self::Unpack(c) => c.run(cx),
-            Self::Export(c) => c.run(cx),
-            Self::Import(c) => c.run(cx),
+            Self::Transfer(verb) => verb.run(cx),
+            Self::Archive(verb) => verb.run(cx),
+            Self::Keep(verb) => verb.run(cx),
+            Self::Bundle(verb) => verb.run(cx),
         }
     }
 }

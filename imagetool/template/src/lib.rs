@@ -6,13 +6,14 @@ mod data;
 mod eval;
 mod format;
 mod funcs;
+mod keys;
 mod lex;
 mod parse;
 mod scope;
 
-use serde_json::{Map, Value};
+use std::fmt;
 
-use crate::error::{Error, Result};
+use serde_json::{Map, Value};
 
 pub use data::Data;
 pub use format::quoted;
@@ -52,12 +53,30 @@ impl Template {
     }
 }
 
+/// What is wrong with a template, or with the data it was given; one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// The whole line.
+    pub message: String,
+}
+
+/// This crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
 fn unparsed(why: &str) -> Error {
-    Error::usage(format!("failed to parse template: {why}"))
+    Error { message: format!("failed to parse template: {why}") }
 }
 
 fn failed(why: &str) -> Error {
-    Error::usage(format!("failed to execute template: {why}"))
+    Error { message: format!("failed to execute template: {why}") }
 }
 
 /// Text as Go's `%v` has it.

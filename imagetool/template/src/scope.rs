@@ -1,6 +1,6 @@
 //! Whether every variable is declared where it is used: Go says so before anything is filled in.
 
-use super::parse::{Command, Node, Operand, Pipeline};
+use crate::parse::{Command, Node, Operand, Pipeline};
 
 /// Checks a template's nodes.
 pub fn check(nodes: &[Node]) -> Result<(), String> {

@@ -1,9 +1,9 @@
 //! A tree and data → text.
 
-use super::Template;
-use super::data::Data;
-use super::funcs;
-use super::parse::{Choice, Command, Loop, Node, Operand, Pipeline};
+use crate::Template;
+use crate::data::Data;
+use crate::funcs;
+use crate::parse::{Choice, Command, Loop, Node, Operand, Pipeline};
 
 /// Most text one template may make.
 const LARGEST: usize = 64 << 20;

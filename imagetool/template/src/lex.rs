@@ -1,6 +1,6 @@
 //! Text → plain text and the tokens of actions.
 
-use super::data::Data;
+use crate::data::Data;
 
 /// Plain text, or what stood between `{{` and `}}`.
 #[derive(Debug, Clone, PartialEq)]
