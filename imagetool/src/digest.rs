@@ -21,6 +21,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
+
     /// The name before the colon, and of the folder under `blobs/`.
     pub fn name(self) -> &'static str {
         match self {
@@ -50,16 +53,44 @@ pub type ChainId = Digest;
 pub type DiffId = Digest;
 
 impl Digest {
-    /// The sha256 of some bytes.
+    /// The sha256 of some bytes: what we name things by ourselves.
     pub fn of(bytes: &[u8]) -> Self {
-        let mut h = Hasher::new(Algorithm::Sha256);
+        Self::by(Algorithm::Sha256, bytes)
+    }
+
+    /// The digest of some bytes.
+    pub fn by(algorithm: Algorithm, bytes: &[u8]) -> Self {
+        let mut h = Hasher::new(algorithm);
         h.update(bytes);
         h.finish()
     }
 
-    /// A sha256 from its 64 hexadecimal digits.
-    pub fn from_sha256_hex(hex: &str) -> Result<Self> {
-        format!("sha256:{hex}").parse()
+    /// Whether this is the digest of these bytes.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        Self::by(self.algorithm, bytes) == *self
+    }
+
+    /// From the hexadecimal digits alone: their number tells the algorithm.
+    pub fn from_hex(hex: &str) -> Result<Self> {
+        let long = hex.len() == Algorithm::Sha512.hex_len();
+        let algorithm = if long { Algorithm::Sha512 } else { Algorithm::Sha256 };
+        format!("{}:{hex}", algorithm.name()).parse()
+    }
+
+    /// What the digits of an id, or the first of them, are once the algorithm is taken off.
+    pub fn digits(typed: &str) -> &str {
+        let names = Algorithm::ALL.map(Algorithm::name);
+        let rest = names.iter().find_map(|name| typed.strip_prefix(name)?.strip_prefix(':'));
+        rest.unwrap_or(typed)
+    }
+
+    /// Its name where all digests lie in one directory: skopeo's, which says the algorithm only
+    /// where it isn't sha256.
+    pub fn flat_name(&self) -> String {
+        match self.algorithm {
+            Algorithm::Sha256 => self.hex.clone(),
+            Algorithm::Sha512 => format!("{}-{}", self.algorithm.name(), self.hex),
+        }
     }
 
     /// The algorithm.
@@ -106,11 +137,8 @@ impl FromStr for Digest {
             Error::usage("digest", shown, why)
         };
         let (name, hex) = s.split_once(':').ok_or_else(|| bad("it has no colon"))?;
-        let algorithm = match name {
-            "sha256" => Algorithm::Sha256,
-            "sha512" => Algorithm::Sha512,
-            _ => return Err(bad("the algorithm must be sha256 or sha512")),
-        };
+        let algorithm = Algorithm::ALL.into_iter().find(|a| a.name() == name);
+        let algorithm = algorithm.ok_or_else(|| bad("the algorithm must be sha256 or sha512"))?;
         if hex.len() != algorithm.hex_len() {
             return Err(bad("the hash has the wrong length"));
         }
@@ -320,6 +348,22 @@ mod tests {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
         assert_eq!(EMPTY.parse::<Digest>().unwrap().to_string(), EMPTY);
+    }
+
+    #[test]
+    fn both_algorithms_have_names_of_their_own() {
+        for algorithm in Algorithm::ALL {
+            let digest = Digest::by(algorithm, b"x");
+            assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+            assert_eq!(Digest::from_hex(digest.hex()).unwrap(), digest);
+            assert_eq!(Digest::digits(&digest.to_string()), digest.hex());
+            assert!(digest.is_of(b"x") && !digest.is_of(b"y"));
+        }
+        let (short, long) = (Digest::of(b"x"), Digest::by(Algorithm::Sha512, b"x"));
+        assert_eq!(short.flat_name(), short.hex());
+        assert_eq!(long.flat_name(), format!("sha512-{}", long.hex()));
+        assert!(Digest::from_hex(&long.hex()[..127]).is_err());
+        assert_eq!(Digest::digits("abc"), "abc");
     }
 
     #[test]

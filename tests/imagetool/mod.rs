@@ -8,6 +8,7 @@ mod pipes;
 mod pull;
 mod push;
 mod refused;
+mod sha512;
 mod shared;
 mod store;
 mod transports;

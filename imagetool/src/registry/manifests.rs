@@ -7,7 +7,7 @@ use ureq::http::{Response, header};
 
 use super::Client;
 use super::request::{Call, Payload, network};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, Descriptor, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST,
@@ -42,9 +42,7 @@ impl Client {
         };
         let mut digest = Digest::of(&bytes);
         if let Some(want) = want {
-            let mut hash = Hasher::new(want.algorithm());
-            hash.update(&bytes);
-            digest = hash.finish();
+            digest = Digest::by(want.algorithm(), &bytes);
             if digest != want {
                 return Err(Error::Digest { what, want, got: digest });
             }

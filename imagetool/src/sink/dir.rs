@@ -42,14 +42,14 @@ impl Dir {
 
 impl Sink for Dir {
     fn put(&self, part: Part<'_>) -> Result<&'static str> {
-        keep(&self.births, &self.dir.join(part.blob.digest.hex()), &part, &self.dir)
+        keep(&self.births, &self.dir.join(part.blob.digest.flat_name()), &part, &self.dir)
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {
         if top {
             return replace(&self.dir, "manifest.json", &document.bytes);
         }
-        let name = format!("{}.manifest.json", document.at.digest.hex());
+        let name = format!("{}.manifest.json", document.at.digest.flat_name());
         let fresh = !self.dir.join(&name).exists();
         replace(&self.dir, &name, &document.bytes)?;
         if fresh {

@@ -56,7 +56,7 @@ impl Source for Dir {
         if at.size > MAX_MANIFEST {
             return Err(Error::invalid(what, format!("it is over {MAX_MANIFEST} bytes")));
         }
-        let name = format!("{}.manifest.json", at.digest.hex());
+        let name = format!("{}.manifest.json", at.digest.flat_name());
         let (reader, _) = self.files.open(&name)?;
         Verified::new(reader, &at.digest, at.size, &what)
             .read_to_end(&mut bytes)
@@ -65,7 +65,7 @@ impl Source for Dir {
     }
 
     fn blob<'a>(&'a self, blob: &'a Descriptor) -> Result<Box<dyn Read + Send + 'a>> {
-        let (reader, size) = self.files.open(blob.digest.hex())?;
+        let (reader, size) = self.files.open(&blob.digest.flat_name())?;
         let what = format!("blob {} in {}", blob.digest, self.files.title());
         if size != blob.size {
             return Err(Error::Size { what, want: blob.size, got: size });

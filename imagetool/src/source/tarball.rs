@@ -91,7 +91,7 @@ impl Tarball {
                 kept += size;
                 Member::Kept(bytes)
             } else {
-                let (path, digest) = spooled(&mut entry, title, spool)?;
+                let (path, digest) = spooled(&mut entry, &name, title, spool)?;
                 new.by_digest.insert(digest, path.clone());
                 Member::Spooled { path, size }
             };
@@ -271,13 +271,22 @@ fn link<R: Read>(name: &str, entry: &tar::Entry<'_, R>) -> Option<String> {
     Some(clean(&if kind.is_symlink() { format!("{folder}/{target}") } else { target }))
 }
 
-fn spooled(entry: &mut impl Read, title: &str, spool: &Path) -> Result<(PathBuf, Digest)> {
+/// Keeps a member in a file of its own, hashed as its name says: `blobs/sha512/…`.
+fn spooled(
+    entry: &mut impl Read,
+    name: &str,
+    title: &str,
+    spool: &Path,
+) -> Result<(PathBuf, Digest)> {
+    let said = name.strip_prefix("blobs/").and_then(|rest| rest.split_once('/'));
+    let algorithm = Algorithm::ALL.into_iter().find(|a| said.is_some_and(|s| s.0 == a.name()));
+    let algorithm = algorithm.unwrap_or(Algorithm::Sha256);
     let (file, path) = tempfile::Builder::new()
         .prefix("member-")
         .tempfile_in(spool)
         .and_then(|t| t.keep().map_err(|e| e.error))
         .map_err(Error::at("create a file in", spool))?;
-    let mut out = Hashing::new(file, Algorithm::Sha256);
+    let mut out = Hashing::new(file, algorithm);
     let mut buf = vec![0; 256 << 10];
     loop {
         let n = match entry.read(&mut buf) {

@@ -43,9 +43,7 @@ impl Store {
         if bytes.len() as u64 > max {
             return Err(Error::invalid(format!("blob {digest}"), format!("over {max} bytes")));
         }
-        let mut hash = crate::digest::Hasher::new(digest.algorithm());
-        hash.update(&bytes);
-        let got = hash.finish();
+        let got = Digest::by(digest.algorithm(), &bytes);
         if got != *digest {
             return Err(Error::Digest {
                 what: format!("blob {digest}"),

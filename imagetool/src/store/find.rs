@@ -32,7 +32,7 @@ pub(super) fn find_in(images: Vec<Stored>, needle: &str) -> Result<Stored> {
     let by_id = |d: &Digest, i: &Stored| {
         i.config_digest == *d || i.manifest.digest == *d || i.root.digest == *d
     };
-    let whole = needle.parse::<Digest>().or_else(|_| Digest::from_sha256_hex(needle));
+    let whole = needle.parse::<Digest>().or_else(|_| Digest::from_hex(needle));
     if let Ok(digest) = whole {
         return pick(images, needle, |i| by_id(&digest, i));
     }
@@ -41,7 +41,7 @@ pub(super) fn find_in(images: Vec<Stored>, needle: &str) -> Result<Stored> {
     {
         return Ok(images.into_iter().nth(at).unwrap_or_else(|| unreachable!()));
     }
-    let hex = needle.strip_prefix("sha256:").unwrap_or(needle);
+    let hex = Digest::digits(needle);
     if hex.is_empty() || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return match Reference::parse_normal(needle) {
             Ok(_) => Err(missing(needle)),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{Lease, Store};
 use crate::config::ImageConfig;
-use crate::digest::{ChainId, Digest};
+use crate::digest::{Algorithm, ChainId, Digest};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, MAX_CONFIG, Parsed};
 
@@ -94,7 +94,7 @@ impl Store {
         lease: &Lease,
         out: &mut Collected,
     ) -> Result<()> {
-        for algorithm in ["sha256", "sha512"] {
+        for algorithm in Algorithm::ALL.map(Algorithm::name) {
             let dir = self.layout().join("blobs").join(algorithm);
             for name in names(&dir) {
                 let Ok(digest) = format!("{algorithm}:{name}").parse::<Digest>() else { continue };
@@ -123,7 +123,7 @@ impl Store {
         }
         let dir = self.root().join("layers");
         let all: BTreeSet<ChainId> =
-            names(&dir).iter().filter_map(|n| Digest::from_sha256_hex(n).ok()).collect();
+            names(&dir).iter().filter_map(|n| Digest::from_hex(n).ok()).collect();
         // A kept layer keeps what it stands on.
         let mut open: Vec<ChainId> =
             all.intersection(&keep.iter().cloned().collect()).cloned().collect();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::{Store, make_dir, sync_dir};
-use crate::digest::Digest;
+use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, Result};
 
 const PREFIX: &str = "work-";
@@ -149,7 +149,7 @@ impl Lease {
         for (file, digest) in pending.drain(..) {
             let to = self.store.blob_path(&digest);
             let folder = to.parent().map(Path::to_owned).unwrap_or_default();
-            if digest.algorithm() != crate::digest::Algorithm::Sha256 {
+            if digest.algorithm() != Algorithm::Sha256 {
                 make_dir(&folder)?;
             }
             fs::rename(&file, &to).map_err(Error::at("create", &to))?;

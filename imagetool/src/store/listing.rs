@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use memchr::memmem;
 
 use super::{Store, Stored};
-use crate::digest::Digest;
+use crate::digest::{Algorithm, Digest};
 use crate::manifest::Descriptor;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -72,19 +72,20 @@ pub(super) fn candidates(store: &Store, needle: &str) -> Option<Vec<Stored>> {
     let text = fs::read_to_string(path(store)).ok()?;
     // From here on each line has its newline before it.
     let text = text.strip_prefix(&stamp.0).filter(|rest| rest.starts_with('\n'))?;
-    let hex = needle.strip_prefix("sha256:").unwrap_or(needle);
-    let id = format!("\nsha256:{hex}");
+    let hex = Digest::digits(needle);
+    let ids = Algorithm::ALL.map(|algorithm| format!("\n{}:{hex}", algorithm.name()));
     let name = Reference::parse_normal(needle).ok().map(Reference::tagged);
     // Of `name@digest` the digest alone is looked for: a tag before it says nothing.
     let part = match name.as_ref().and_then(|name| name.digest()) {
         Some(digest) => Some(digest.to_string()),
         None => name.map(|name| name.to_string()),
     };
-    let whole = needle.parse::<Digest>().or_else(|_| Digest::from_sha256_hex(needle)).ok();
+    let whole = needle.parse::<Digest>().or_else(|_| Digest::from_hex(needle)).ok();
     let whole = whole.map(|digest| digest.to_string());
     let found =
         |what: &str| memmem::find_iter(text.as_bytes(), what.as_bytes()).collect::<Vec<usize>>();
-    let mut starts: BTreeSet<usize> = found(&id).into_iter().map(|at| at + 1).collect();
+    let mut starts: BTreeSet<usize> =
+        ids.iter().flat_map(|id| found(id)).map(|at| at + 1).collect();
     for part in [part, whole].into_iter().flatten() {
         let start = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         starts.extend(found(&part).into_iter().map(start));

@@ -1,5 +1,6 @@
 //! The image of a new container: found, pulled when it lacks, or dhow's own.
 
+use dhow_image::digest::Digest;
 use dhow_image::manifest::{Descriptor, OCI_CONFIG, OCI_MANIFEST};
 use dhow_image::platform::Platform;
 use dhow_image::reference::Reference;
@@ -76,7 +77,8 @@ pub fn find(store: &Store, needle: &str) -> Result<Stored> {
 
 /// A name as docker tells it: with the tag that was meant. An id stays as it is.
 fn tagged(typed: &str) -> String {
-    let id = typed.starts_with("sha256:") || typed.len() == 64;
+    let digits = Digest::digits(typed);
+    let id = digits != typed || Digest::from_hex(digits).is_ok();
     match Reference::parse_normal(typed) {
         Ok(reference) if !id => reference.tagged().familiar(),
         _ => typed.to_owned(),

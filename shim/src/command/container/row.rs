@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
+use dhow_image::digest::Digest;
 use dhow_image::reference::Reference;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -126,7 +127,7 @@ impl<'a> Names<'a> {
     /// What was typed, while it still names the container's image; else the image's id.
     fn shown(&self, record: &Record, whole: bool) -> String {
         let (typed, id) = (&record.config.image, &record.image.id);
-        let hex = |id: &str| id.strip_prefix("sha256:").unwrap_or(id).to_owned();
+        let hex = |id: &str| Digest::digits(id).to_owned();
         let short = |id: &str| hex(id).chars().take(12).collect::<String>();
         let name = Reference::parse_normal(typed).ok();
         let full = name.clone().map(|name| name.tagged().to_string());
