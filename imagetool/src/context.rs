@@ -12,6 +12,7 @@ use dhow_image::store::Store;
 use dhow_image::{Error, Result};
 
 use crate::bar::{Bars, Lines};
+use crate::cli::access::Who;
 use crate::cli::{Global, RegistryFlags};
 
 /// The environment, read once.
@@ -50,18 +51,25 @@ impl Environment {
         self.home.as_ref().map(|h| Path::new(h).join(rest))
     }
 
-    /// The files that may say who we are, docker's first.
+    /// The files that may say who we are, in podman's order: its own, then docker's.
     fn auth_files(&self) -> Vec<PathBuf> {
         if let Some(file) = &self.auth_file {
             return vec![file.into()];
         }
+        let runtime = self.runtime_dir.as_ref().map(|dir| Path::new(dir).join("containers"));
+        let runtime = runtime.unwrap_or_else(|| {
+            format!("/run/containers/{}", nix::unistd::geteuid().as_raw()).into()
+        });
+        let podman = [Some(runtime), self.config_dir().map(|d| d.join("containers"))];
+        let podman = podman.into_iter().flatten().map(|d| d.join("auth.json"));
         let docker = self.docker_config.as_ref().map(PathBuf::from);
         let docker = docker.or_else(|| self.home(".docker")).map(|d| d.join("config.json"));
-        let runtime = self.runtime_dir.as_ref().map(PathBuf::from);
-        let config = self.config_home.as_ref().map(PathBuf::from).or_else(|| self.home(".config"));
-        let podman =
-            [runtime, config].into_iter().flatten().map(|d| d.join("containers/auth.json"));
-        docker.into_iter().chain(podman).collect()
+        podman.chain(docker).chain(self.home(".dockercfg")).collect()
+    }
+
+    /// `~/.config`, or where it is instead.
+    fn config_dir(&self) -> Option<PathBuf> {
+        self.config_home.as_ref().map(PathBuf::from).or_else(|| self.home(".config"))
     }
 
     fn root(&self) -> PathBuf {
@@ -115,29 +123,34 @@ impl Context {
     /// What is meant by the flags for a registry.
     pub fn settings(&self, flags: &RegistryFlags) -> Result<Settings> {
         let files = match &flags.authfile {
-            Some(file) if file.exists() => vec![file.clone()],
-            Some(file) => {
-                return Err(Error::usage("--authfile", file.to_string_lossy(), "no such file"));
-            }
+            Some(file) => vec![file.clone()],
             None => self.environment.auth_files(),
         };
-        let fixed = match &flags.creds {
-            Some(creds) => Some(credentials(creds)?),
-            None => None,
+        let keyring = match flags.who()? {
+            Who::Known => Keyring { files, fixed: None },
+            Who::Nobody => Keyring::default(),
+            Who::User(user, password) => Keyring { files, fixed: Some(basic(user, password)?) },
+            Who::Token(token) => Keyring { files, fixed: Some(Credentials::Bearer(token)) },
         };
-        let mut cert_dirs: Vec<PathBuf> = flags.cert_dir.iter().cloned().collect();
-        cert_dirs.extend(["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from));
+        let mut cert_dirs =
+            ["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from).to_vec();
+        cert_dirs.extend(self.environment.config_dir().map(|d| d.join("containers/certs.d")));
         Ok(Settings {
             plain_http: flags.plain_http,
             insecure: flags.tls_verify == Some(false),
+            secure: flags.tls_verify == Some(true),
+            cert_dir: flags.cert_dir.clone(),
             cert_dirs,
             ca_file: self.environment.ca_file.as_ref().map(PathBuf::from),
             ca_dir: self.environment.ca_dir.as_ref().map(PathBuf::from),
             proxy: self.environment.proxy.clone(),
-            keyring: Keyring { files, fixed },
+            keyring,
             trusted_realms: flags.trust_realm.clone(),
             mirrors: flags.mirror.clone(),
             insecure_hosts: Vec::new(),
+            retries: flags.retry_times,
+            retry_delay: flags.retry_delay,
+            idle: flags.idle_timeout,
         })
     }
 
@@ -173,17 +186,17 @@ impl Context {
     }
 }
 
-/// `USER:PASSWORD`, or `USER` and the password on stdin.
-fn credentials(text: &str) -> Result<Credentials> {
-    let (user, password) = if let Some((user, password)) = text.split_once(':') {
-        (user.to_owned(), password.to_owned())
+/// A user and a password; one that wasn't typed is read from stdin.
+fn basic(user: String, password: Option<String>) -> Result<Credentials> {
+    if user.is_empty() {
+        return Err(Error::Conflict("username can't be empty".into()));
+    }
+    let password = if let Some(password) = password {
+        password
     } else {
         let mut line = String::new();
         io::stdin().read_line(&mut line).map_err(Error::at("read", "stdin"))?;
-        (text.to_owned(), line.trim_end_matches(['\r', '\n']).to_owned())
+        line.trim_end_matches(['\r', '\n']).to_owned()
     };
-    if user.is_empty() {
-        return Err(Error::usage("--creds", "…", "write USER:PASSWORD"));
-    }
     Ok(Credentials::Basic { user, password })
 }

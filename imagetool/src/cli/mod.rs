@@ -1,5 +1,6 @@
 //! The command line: what was typed, not yet what is meant. A new verb is a line in its group's file.
 
+pub mod access;
 mod archive;
 mod bundle;
 mod keep;
@@ -11,6 +12,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::context::Context;
+
+pub use access::RegistryFlags;
 
 /// OCI images made for pipes.
 #[derive(Parser)]
@@ -47,6 +50,7 @@ pub struct Global {
 
 /// The verbs in groups, a file each beside this one; each verb is a file in `command/`.
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one of it
 pub enum Command {
     #[command(flatten)]
     Transfer(transfer::Transfer),
@@ -68,31 +72,4 @@ impl Command {
             Self::Bundle(verb) => verb.run(cx),
         }
     }
-}
-
-/// How to speak to a registry.
-#[derive(Args, Clone, Default)]
-pub struct RegistryFlags {
-    /// Speak http to a registry that isn't on this machine
-    #[arg(long)]
-    pub plain_http: bool,
-    /// Check certificates; `false` also allows http
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
-    pub tls_verify: Option<bool>,
-    /// Log in as this user
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    pub creds: Option<String>,
-    /// Log in with what this file says [default: ~/.docker/config.json and podman's]
-    #[arg(long, value_name = "FILE")]
-    pub authfile: Option<PathBuf>,
-    /// A folder of HOST/*.crt, *.cert, *.key beside /etc/docker/certs.d
-    #[arg(long, value_name = "DIR")]
-    pub cert_dir: Option<PathBuf>,
-    /// Ask this mirror of Docker Hub first
-    #[arg(long, value_name = "URL")]
-    pub mirror: Vec<String>,
-    /// Let this host of another domain give tokens for our password
-    #[arg(long, value_name = "HOST")]
-    pub trust_realm: Vec<String>,
 }

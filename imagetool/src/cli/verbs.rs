@@ -5,6 +5,7 @@ macro_rules! verbs {
     ($(#[$about:meta])* $name:ident { $($(#[$help:meta])* $verb:ident($flags:ty),)* }) => {
         $(#[$about])*
         #[derive(clap::Subcommand)]
+        #[allow(clippy::large_enum_variant)] // there is one of it
         pub enum $name {
             $($(#[$help])* $verb($flags),)*
         }

@@ -1,7 +1,6 @@
 //! `dhow-image copy SRC DST`: between any two places; prints the digest.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 
 use clap::Args;
 use dhow_image::copy::{Choice, copy};
@@ -15,6 +14,7 @@ use dhow_image::{Error, Result};
 use serde_json::json;
 
 use crate::cli::RegistryFlags;
+use crate::cli::access::{SourceFlags, TargetFlags};
 use crate::context::{Context, stdin, stdout};
 
 /// Flags of `copy`.
@@ -41,26 +41,10 @@ pub struct Copy {
     chunk_size: Option<u64>,
     #[command(flatten)]
     registry: RegistryFlags,
-    /// Check the source's certificates; `false` also allows http
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
-    src_tls_verify: Option<bool>,
-    /// Check the destination's certificates; `false` also allows http
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
-    dest_tls_verify: Option<bool>,
-    /// Log in to the source as this user
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    src_creds: Option<String>,
-    /// Log in to the destination as this user
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    dest_creds: Option<String>,
-    /// Log in to the source with what this file says
-    #[arg(long, value_name = "FILE")]
-    src_authfile: Option<PathBuf>,
-    /// Log in to the destination with what this file says
-    #[arg(long, value_name = "FILE")]
-    dest_authfile: Option<PathBuf>,
+    #[command(flatten)]
+    source: SourceFlags,
+    #[command(flatten)]
+    target: TargetFlags,
 }
 
 impl Copy {
@@ -73,16 +57,8 @@ impl Copy {
             return Err(Error::usage("place", self.to, "a terminal can't take a tar"));
         }
         let platform = self.platform.as_deref().map(str::parse::<Platform>).transpose()?;
-        let source = cx.settings(&self.flags(
-            self.src_tls_verify,
-            self.src_creds.as_ref(),
-            self.src_authfile.as_ref(),
-        ))?;
-        let target = cx.settings(&self.flags(
-            self.dest_tls_verify,
-            self.dest_creds.as_ref(),
-            self.dest_authfile.as_ref(),
-        ))?;
+        let source = cx.settings(&self.source.over(&self.registry))?;
+        let target = cx.settings(&self.target.over(&self.registry))?;
         let digest = match (&from, &to) {
             (Place::Registry(_), Place::Store(_)) if !self.all => {
                 self.pulled(cx, &from, &to, platform, source)?
@@ -147,20 +123,5 @@ impl Copy {
         let progress = cx.progress();
         let pulled = pull_as(&cx.store()?, reference, Some(&name), &options, &*progress)?;
         Ok(pulled.manifest.digest)
-    }
-
-    fn flags(
-        &self,
-        tls_verify: Option<bool>,
-        creds: Option<&String>,
-        authfile: Option<&PathBuf>,
-    ) -> RegistryFlags {
-        let common = self.registry.clone();
-        RegistryFlags {
-            tls_verify: tls_verify.or(common.tls_verify),
-            creds: creds.cloned().or(common.creds),
-            authfile: authfile.cloned().or(common.authfile),
-            ..common
-        }
     }
 }

@@ -7,12 +7,9 @@ use ureq::http::{Response, header};
 use ureq::{Body, BodyReader};
 
 use super::Client;
-use super::request::{Call, backoff};
+use super::request::Call;
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
-
-/// So many breaks without a byte in between end a download.
-const BREAKS: u32 = 5;
 
 /// A blob's bytes from an offset to its end; never one more than the descriptor says.
 pub struct BlobReader<'a> {
@@ -20,6 +17,7 @@ pub struct BlobReader<'a> {
     blob: &'a Descriptor,
     at: u64,
     body: Option<BodyReader<'static>>,
+    /// So many without a byte in between.
     breaks: u32,
 }
 
@@ -131,13 +129,13 @@ impl Read for BlobReader<'_> {
                     return Ok(n);
                 }
                 // A registry that has just been speaking to us may be starting again.
-                Err(e)
-                    if (e.is_transient() || matches!(e, Error::Unreachable { .. }))
-                        && self.breaks < BREAKS =>
-                {
+                Err(e) if e.is_transient() || matches!(e, Error::Unreachable { .. }) => {
                     self.body = None;
                     self.breaks += 1;
-                    sleep(backoff(self.breaks));
+                    match self.client.settings.pause(self.breaks) {
+                        Some(pause) => sleep(pause),
+                        None => return Err(e.into_io()),
+                    }
                 }
                 Err(e) => return Err(e.into_io()),
             }

@@ -49,6 +49,10 @@ pub struct Settings {
     pub plain_http: bool,
     /// Don't check certificates; then also fall back to http.
     pub insecure: bool,
+    /// Check certificates, whatever files say of a registry.
+    pub secure: bool,
+    /// A folder that holds `*.crt`, `*.cert`, `*.key` for whoever is asked, or folders of hosts.
+    pub cert_dir: Option<PathBuf>,
     /// Folders that hold `HOST[:PORT]/{*.crt,*.cert,*.key}`, as `/etc/docker/certs.d`.
     pub cert_dirs: Vec<PathBuf>,
     /// A file of root certificates instead of the system's.
@@ -66,6 +70,29 @@ pub struct Settings {
     pub insecure_hosts: Vec<String>,
     /// Hosts that may be sent a registry's password although their domain is another.
     pub trusted_realms: Vec<String>,
+    /// How often a request that failed for a moment is sent again; [`RETRIES`] if `None`.
+    pub retries: Option<u32>,
+    /// How long is waited before that; each time longer if `None`.
+    pub retry_delay: Option<Duration>,
+    /// A connection on which nothing comes for so long is given up; [`IDLE`] if `None`.
+    pub idle: Option<Duration>,
+}
+
+/// How often a request is sent again.
+pub const RETRIES: u32 = 4;
+/// How long a connection may be silent.
+pub const IDLE: Duration = Duration::from_mins(1);
+
+impl Settings {
+    /// How long to wait before trying again after so many failures; `None` if there were enough.
+    fn pause(&self, failures: u32) -> Option<Duration> {
+        let more = failures <= self.retries.unwrap_or(RETRIES);
+        more.then(|| self.retry_delay.unwrap_or_else(|| request::backoff(failures)))
+    }
+
+    fn idle(&self) -> Duration {
+        self.idle.unwrap_or(IDLE).max(Duration::from_millis(1))
+    }
 }
 
 /// What is asked of a repository; becomes the scope of a token.
@@ -141,7 +168,7 @@ impl Client {
 
     fn at(settings: &Settings, domain: &str, host: &str) -> Result<Self> {
         let mut settings = settings.clone();
-        settings.insecure |= insecure::named(&settings.insecure_hosts, host);
+        settings.insecure |= !settings.secure && insecure::named(&settings.insecure_hosts, host);
         Ok(Self {
             agent: agent(&settings, host)?,
             settings,
@@ -213,8 +240,8 @@ fn agent(settings: &Settings, host: &str) -> Result<Agent> {
         .output_buffer_size(256 << 10)
         .timeout_connect(Some(Duration::from_secs(20)))
         .timeout_resolve(Some(Duration::from_secs(20)))
-        .timeout_per_read(Some(Duration::from_mins(1)))
-        .timeout_per_write(Some(Duration::from_mins(1)))
+        .timeout_per_read(Some(settings.idle()))
+        .timeout_per_write(Some(settings.idle()))
         .timeout_recv_response(Some(Duration::from_mins(3)))
         .build();
     let Some(pinned) = pinned else {

@@ -12,7 +12,6 @@ use super::resolve::NoAddress;
 use super::{Client, url};
 use crate::error::{Error, Result};
 
-const TRIES: u32 = 5;
 const REDIRECTS: usize = 5;
 const MAX_MESSAGE: u64 = 16 << 10;
 
@@ -58,23 +57,21 @@ impl Client {
         let once = matches!(call.payload, Payload::Stream(..));
         let mut failures = 0;
         loop {
-            let error = match self.follow(&mut call) {
+            let (error, wait) = match self.follow(&mut call) {
                 Ok(answer) if ok.contains(&answer.status().as_u16()) => return Ok(answer),
                 Ok(mut answer) => {
                     let wait = retry_after(&answer);
-                    let e = refusal(&call, &mut answer);
-                    if e.is_transient() && failures + 1 < TRIES && !once {
-                        sleep(wait.unwrap_or_default());
-                    }
-                    e
+                    (refusal(&call, &mut answer), wait)
                 }
-                Err(e) => e,
+                Err(e) => (e, None),
             };
             failures += 1;
-            if once || failures >= TRIES || !error.is_transient() {
-                return Err(error);
+            match self.settings.pause(failures) {
+                Some(pause) if !once && error.is_transient() => {
+                    sleep(wait.unwrap_or_default().max(pause));
+                }
+                _ => return Err(error),
             }
-            sleep(backoff(failures));
         }
     }
 

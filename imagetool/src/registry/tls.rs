@@ -23,7 +23,7 @@ const BUNDLES: [&str; 6] = [
 /// The TLS settings for one host, and how to reach it if it has roots of its own.
 pub(super) fn config(settings: &Settings, host: &str) -> Result<(TlsConfig, Option<Pinned>)> {
     let mut config = TlsConfig::builder().disable_verification(settings.insecure);
-    let own = HostCerts::read(&settings.cert_dirs, host)?;
+    let own = HostCerts::of(settings, host)?;
     let mut pinned = None;
     if !settings.insecure && !settings.plain_http {
         let mut roots = system(settings);
@@ -56,10 +56,16 @@ struct HostCerts {
 }
 
 impl HostCerts {
+    /// What is given by flag comes first: for this host, or for whoever is asked.
+    fn of(settings: &Settings, host: &str) -> Result<Self> {
+        let given = settings.cert_dir.iter().flat_map(|d| [d.join(host), d.clone()]);
+        Self::read(given.chain(settings.cert_dirs.iter().map(|d| d.join(host))))
+    }
+
     /// `*.crt` are roots; `X.cert` and `X.key` are a client certificate and its key.
-    fn read(dirs: &[PathBuf], host: &str) -> Result<Self> {
+    fn read(dirs: impl Iterator<Item = PathBuf>) -> Result<Self> {
         let mut all = Self::default();
-        for dir in dirs.iter().map(|d| d.join(host)) {
+        for dir in dirs {
             let Ok(entries) = fs::read_dir(&dir) else { continue };
             let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
             files.sort();

@@ -9,12 +9,13 @@ use std::thread::sleep;
 use ureq::Body;
 use ureq::http::Response;
 
-use super::request::{Call, Payload, backoff, location};
+use super::request::{Call, Payload, location};
 use super::{Client, url};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 
+/// A token is renewed so often for one blob.
 const TRIES: u32 = 3;
 /// The chunk size when a registry refuses one piece.
 const CHUNK: u64 = 16 << 20;
@@ -77,7 +78,10 @@ impl Client {
                 }
                 // A token that ran out while the bytes were on their way.
                 Error::Registry { status: 401 | 416, .. } if failures < TRIES => {}
-                e if e.is_transient() && failures < TRIES => sleep(backoff(failures)),
+                e if e.is_transient() => match self.settings.pause(failures) {
+                    Some(pause) => sleep(pause),
+                    None => return Err(error),
+                },
                 _ => return Err(error),
             }
         }
