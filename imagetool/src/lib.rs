@@ -6,6 +6,7 @@ pub mod changes;
 pub mod commit;
 pub mod config;
 pub mod copy;
+pub mod daemon;
 pub mod digest;
 pub mod error;
 pub mod history;

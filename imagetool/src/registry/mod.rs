@@ -38,7 +38,9 @@ pub use blob::BlobReader;
 pub use credentials::{Credentials, Keyring};
 pub use download::download;
 pub use logins::{Kept, Logins, Server, verify};
+pub(crate) use resolve::Resolver;
 pub use search::{Found, search, split_term};
+pub(crate) use tls::of_daemon as daemon_tls;
 pub use upload::{Open, Pushed};
 pub use ureq::Proxy;
 

@@ -20,7 +20,7 @@ const MAX_ADDRESSES: usize = 16;
 
 /// The resolver given to ureq.
 #[derive(Debug)]
-pub(super) struct Resolver;
+pub(crate) struct Resolver;
 
 impl resolver::Resolver for Resolver {
     fn resolve(

@@ -40,6 +40,23 @@ pub(super) fn config(settings: &Settings, host: &str) -> Result<(TlsConfig, Opti
     Ok((config.build(), pinned))
 }
 
+/// The TLS settings for a docker daemon: `ca.pem`, `cert.pem` and `key.pem` in a folder.
+pub(crate) fn of_daemon(dir: Option<&Path>, verify: bool) -> Result<TlsConfig> {
+    let mut config = TlsConfig::builder().disable_verification(!verify);
+    let mut roots = system(&Settings::default());
+    if let Some(dir) = dir {
+        let file = |name: &str| Some(dir.join(name)).filter(|p| p.exists());
+        if let Some(ca) = file("ca.pem") {
+            roots = certificates(&ca)?;
+        }
+        if let (Some(chain), Some(own)) = (file("cert.pem"), file("key.pem")) {
+            let client = ClientCert::new_with_certs(&certificates(&chain)?, key(&own)?);
+            config = config.client_cert(Some(client));
+        }
+    }
+    Ok(config.root_certs(RootCerts::Specific(Arc::new(roots))).build())
+}
+
 fn system(settings: &Settings) -> Vec<Certificate<'static>> {
     let bundle =
         settings.ca_file.clone().or_else(|| BUNDLES.iter().map(PathBuf::from).find(|p| p.exists()));

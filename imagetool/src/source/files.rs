@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
@@ -41,14 +42,19 @@ pub struct Directory(pub PathBuf);
 impl Files for Directory {
     fn open<'a>(&'a self, name: &str) -> Result<(Box<dyn Read + Send + 'a>, u64)> {
         let path = self.0.join(name);
-        let file = match File::open(&path) {
+        // A FIFO would be waited for, and a device never ends.
+        let file = match File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(missing(name, &self.title()));
             }
             other => other.map_err(Error::at("open", &path))?,
         };
-        let size = file.metadata().map_err(Error::at("read", &path))?.len();
-        Ok((Box::new(file), size))
+        let meta = file.metadata().map_err(Error::at("read", &path))?;
+        if !meta.is_file() {
+            let what = format!("{name} in {}", self.title());
+            return Err(Error::invalid(what, "it is no regular file"));
+        }
+        Ok((Box::new(file), meta.len()))
     }
 
     fn title(&self) -> String {

@@ -6,6 +6,7 @@ mod docker;
 mod files;
 mod layout;
 mod open;
+mod podman;
 mod remote;
 mod tarball;
 
@@ -24,6 +25,7 @@ pub use files::{Directory, Files};
 pub use layout::Layout;
 pub(crate) use layout::{FULL_NAME, blob_name};
 pub use open::{Inputs, each, with};
+pub use podman::Podman;
 pub use remote::Remote;
 pub use tarball::Tarball;
 
