@@ -12,6 +12,7 @@ use crate::digest::DiffId;
 use crate::error::{Error, Result};
 use crate::manifest::MAX_LAYERS;
 use crate::platform::Platform;
+use crate::strict;
 
 /// An image's config document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -168,6 +169,7 @@ impl ImageConfig {
     /// Reads a config; `what` names it in errors.
     pub fn parse(bytes: &[u8], what: &str) -> Result<Self> {
         let config: Self = serde_json::from_slice(bytes).map_err(|e| Error::invalid(what, e))?;
+        strict::check(bytes).map_err(|e| Error::invalid(what, e))?;
         if config.rootfs.diff_ids.len() > MAX_LAYERS {
             return Err(Error::invalid(what, format!("it has more than {MAX_LAYERS} layers")));
         }

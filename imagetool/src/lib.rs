@@ -23,6 +23,7 @@ pub mod sink;
 pub mod snapshot;
 pub mod source;
 pub mod store;
+mod strict;
 pub mod transport;
 
 pub use error::{Error, Result};

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::platform::Platform;
+use crate::strict;
 
 /// `application/vnd.oci.image.manifest.v1+json`
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -228,6 +229,7 @@ struct Shape {
 pub fn parse(bytes: &[u8], declared: &str, what: &str) -> Result<Parsed> {
     let bad = |why: &dyn std::fmt::Display| Error::invalid(what, why);
     let shape: Shape = serde_json::from_slice(bytes).map_err(|e| bad(&e))?;
+    strict::check(bytes).map_err(|e| bad(&e))?;
     if shape.schema_version == Some(1) || shape.fs_layers.is_some() {
         return Err(Error::unsupported(
             format!("{what}: docker's manifest schema 1"),

@@ -15,6 +15,7 @@ use crate::manifest::{
     OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST,
 };
 use crate::reference::Reference;
+use crate::strict;
 use crate::transport::Which;
 
 /// An image's entry in `manifest.json`.
@@ -45,6 +46,7 @@ pub struct DockerArchive<'a> {
 /// Reads `manifest.json`.
 pub(crate) fn parse(bytes: &[u8], what: &str) -> Result<Vec<Entry>> {
     let all: Vec<Entry> = serde_json::from_slice(bytes).map_err(|e| Error::invalid(what, e))?;
+    strict::check(bytes).map_err(|e| Error::invalid(what, e))?;
     if all.iter().any(|e| e.layers.len() > MAX_LAYERS) {
         return Err(Error::invalid(what, format!("an image has more than {MAX_LAYERS} layers")));
     }
@@ -53,8 +55,21 @@ pub(crate) fn parse(bytes: &[u8], what: &str) -> Result<Vec<Entry>> {
 
 /// The entries of an archive.
 pub(crate) fn entries(tar: &Tarball) -> Result<Vec<Entry>> {
+    if !tar.has("manifest.json") {
+        return Err(none(tar));
+    }
     let what = format!("manifest.json in {}", tar.title());
     parse(&tar.read("manifest.json", MAX_MANIFEST)?, &what)
+}
+
+/// Why this is no archive of images.
+fn none(tar: &Tarball) -> Error {
+    let why = if tar.has("repositories") {
+        "it was written by a docker older than 1.10: load and save it with a newer one"
+    } else {
+        "it is neither a docker archive (manifest.json) nor an OCI one (oci-layout); to make an image of a root file system's tar, use import"
+    };
+    Error::invalid(tar.title(), why)
 }
 
 impl<'a> DockerArchive<'a> {

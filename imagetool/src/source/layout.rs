@@ -8,6 +8,7 @@ use crate::digest::{Digest, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Index, MAX_MANIFEST};
 use crate::reference::Reference;
+use crate::strict;
 use crate::transport::Which;
 
 /// containerd's and docker's annotation for a full name.
@@ -48,8 +49,10 @@ pub(crate) fn index(files: &impl Files) -> Result<Index> {
         return Err(Error::unsupported(format!("OCI layout version {version:?}"), ""));
     }
     let what = format!("index.json in {}", files.title());
-    serde_json::from_slice(&files.read("index.json", MAX_MANIFEST)?)
-        .map_err(|e| Error::invalid(what, e))
+    let bytes = files.read("index.json", MAX_MANIFEST)?;
+    let index = serde_json::from_slice(&bytes).map_err(|e| Error::invalid(what.as_str(), e))?;
+    strict::check(&bytes).map_err(|e| Error::invalid(what, e))?;
+    Ok(index)
 }
 
 /// The entry of an index that is meant.

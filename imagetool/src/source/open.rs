@@ -106,19 +106,11 @@ pub fn each(
     if tar.has("oci-layout") && tar.has("index.json") {
         return each_oci(&tar, then);
     }
-    if tar.has("manifest.json") {
-        for entry in docker::entries(&tar)? {
-            let image = DockerArchive::at(&tar, &entry)?;
-            then(&image, &image.names())?;
-        }
-        return Ok(());
+    for entry in docker::entries(&tar)? {
+        let image = DockerArchive::at(&tar, &entry)?;
+        then(&image, &image.names())?;
     }
-    let why = if tar.has("repositories") {
-        "it was written by a docker older than 1.10: load and save it with a newer one"
-    } else {
-        "it is neither a docker archive (manifest.json) nor an OCI one (oci-layout); to make an image of a root file system's tar, use import"
-    };
-    Err(Error::invalid(tar.title(), why))
+    Ok(())
 }
 
 fn each_oci(

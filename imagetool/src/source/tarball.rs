@@ -25,6 +25,9 @@ const MAX_LINKS: usize = 8;
 /// memory whatever their size, and a compressed one may be of any.
 const MAX_SPECIAL: u64 = 1 << 20;
 
+/// No archive unpacks to more, as no layer does.
+const MAX_PLAIN: u64 = 1 << 40;
+
 /// The files of a tar.
 pub struct Tarball {
     title: String,
@@ -68,6 +71,7 @@ impl Tarball {
     pub fn read(stream: impl Read, title: &str, spool: &Path) -> Result<Self> {
         let (_, plain) =
             foreign::peel(stream).and_then(inflate).map_err(|e| Error::invalid(title, e))?;
+        let plain = plain.take(MAX_PLAIN);
         let mut new = Self::empty(title.to_owned());
         let mut kept = 0;
         let allowance = Allowance::default();
@@ -101,7 +105,11 @@ impl Tarball {
         }
         allowance.grant(u64::MAX);
         // A compressed stream's own checksum comes after the archive's end.
-        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(failed)?;
+        let mut rest = archive.into_inner();
+        io::copy(&mut rest, &mut io::sink()).map_err(failed)?;
+        if rest.inner.limit() == 0 {
+            return Err(Error::invalid(title, format!("it is larger than {MAX_PLAIN} bytes")));
+        }
         Ok(new)
     }
 
