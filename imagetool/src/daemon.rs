@@ -164,15 +164,10 @@ impl Daemon {
 
 /// A name as a part of a path. Slashes stay, as docker's own client leaves them.
 fn escaped(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for b in name.bytes() {
-        if b.is_ascii_alphanumeric() || b"-._~/:@".contains(&b) {
-            out.push(char::from(b));
-        } else {
-            out.push_str(&format!("%{b:02X}"));
-        }
-    }
-    out
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:@".contains(&b);
+    name.bytes()
+        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }
 
 /// There is nothing to look up.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use self::records::{Image, Layer, Records};
 use self::split::Assembled;
 use super::{Document, Source};
-use crate::digest::{Digest, Verified};
+use crate::digest::Verified;
 use crate::error::{Error, Result};
 use crate::layer::RootDir;
 use crate::manifest::{
@@ -167,13 +167,11 @@ impl Source for Podman {
     fn blob<'a>(&'a self, blob: &'a Descriptor) -> Result<Box<dyn Read + Send + 'a>> {
         let what = format!("blob {} in {}", blob.digest, self.records.title());
         let layer = self.layers.iter().find(|(d, _)| d.digest == blob.digest);
-        let from: Box<dyn Read + Send> = match layer {
-            Some((_, layer)) => assembled(&self.records, layer)?,
-            None => {
-                let key: &Digest = &blob.digest;
-                let bytes = self.records.data(&self.image, &key.to_string(), MAX_CONFIG)?;
-                Box::new(std::io::Cursor::new(bytes))
-            }
+        let from: Box<dyn Read + Send> = if let Some((_, layer)) = layer {
+            assembled(&self.records, layer)?
+        } else {
+            let key = blob.digest.to_string();
+            Box::new(std::io::Cursor::new(self.records.data(&self.image, &key, MAX_CONFIG)?))
         };
         Ok(Box::new(Verified::new(from, &blob.digest, blob.size, what)))
     }

@@ -130,10 +130,8 @@ impl Records {
                 && i.names.iter().any(same_name)
         };
         let local = format!("localhost/{name}");
-        let hint = match self.images.iter().any(|i| i.names.iter().any(|n| n.starts_with(&local))) {
-            true => format!("there is {local}"),
-            false => String::new(),
-        };
+        let there = self.images.iter().flat_map(|i| &i.names).any(|n| n.starts_with(&local));
+        let hint = if there { format!("there is {local}") } else { String::new() };
         named.or_else(|| self.images.iter().find(by_digest)).ok_or_else(|| missing(&hint))
     }
 

@@ -180,10 +180,8 @@ mod tests {
 
         #[test]
         fn any_bytes_come_back_as_they_were(parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..20)) {
-            let mut lines = String::new();
-            for part in &parts {
-                lines += &format!("{{\"type\":2,\"payload\":\"{}\"}}\n", STANDARD.encode(part));
-            }
+            let line = |p: &Vec<u8>| format!("{{\"type\":2,\"payload\":\"{}\"}}\n", STANDARD.encode(p));
+            let lines: String = parts.iter().map(line).collect();
             prop_assert_eq!(assembled(lines.as_bytes()).unwrap(), parts.concat());
         }
     }
