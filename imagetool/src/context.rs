@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use dhow_image::progress::{Progress, Silent};
 use dhow_image::registry::{Credentials, Keyring, Proxy, Settings};
 use dhow_image::store::Store;
+use dhow_image::trust::Trust;
 use dhow_image::{Error, Result};
 
 use crate::bar::{Bars, Lines};
@@ -151,7 +152,13 @@ impl Context {
             retries: flags.retry_times,
             retry_delay: flags.retry_delay,
             idle: flags.idle_timeout,
+            trust: self.trust(),
         })
+    }
+
+    /// Whose images may come in.
+    pub fn trust(&self) -> Trust {
+        Trust::find(self.environment.home.as_ref().map(Path::new))
     }
 
     /// A bar on a terminal, lines elsewhere, nothing with --quiet.

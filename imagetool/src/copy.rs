@@ -11,9 +11,10 @@ use crate::manifest::{self, Descriptor, Index, MAX_CONFIG, Manifest, Parsed};
 use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::reference::Reference;
-use crate::sink::{Layer, Part, Sink};
+use crate::sink::{Layer, Part, Signatures, Sink};
 use crate::snapshot::side_by_side;
 use crate::source::{Document, Source};
+use crate::trust::{Signature, Signing};
 
 /// Lists within lists end here.
 const MAX_DEPTH: u8 = 3;
@@ -29,14 +30,31 @@ pub enum Choice {
     All,
 }
 
+/// How an image is copied.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What of a list.
+    pub choice: Choice,
+    /// What becomes of signatures, and who signs.
+    pub signing: Signing,
+}
+
+impl From<Choice> for Options {
+    fn from(choice: Choice) -> Self {
+        Self { choice, signing: Signing::default() }
+    }
+}
+
 /// Copies an image; what the sink now has at the top. The sink's own end is the caller's.
 pub fn copy(
     source: &dyn Source,
     sink: &dyn Sink,
-    choice: &Choice,
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<Descriptor> {
-    let copying = Copying { source, sink, progress };
+    let Options { choice, signing } = options;
+    let copying = Copying { source, sink, progress, signing };
+    copying.check_signers()?;
     let mut root = source.root()?;
     let title = format!("manifest {}", root.at.digest);
     for depth in 0..MAX_DEPTH {
@@ -52,10 +70,11 @@ pub fn copy(
             (Parsed::Manifest(m), _) => {
                 let top = Document { at: typed(root.at, &m.media_type), bytes: root.bytes };
                 // What a list says of its images is believed; what stands alone is asked itself.
-                if let (0, Choice::One(Some(wanted))) = (depth, choice) {
-                    copying.check(&top, &m, wanted)?;
-                }
-                copying.image(&top, &m, true)?;
+                let wanted = match choice {
+                    Choice::One(wanted) if depth == 0 => wanted.as_ref(),
+                    _ => None,
+                };
+                copying.image(&top, &m, true, wanted)?;
                 return Ok(top.at);
             }
         }
@@ -73,23 +92,82 @@ struct Copying<'a> {
     source: &'a dyn Source,
     sink: &'a dyn Sink,
     progress: &'a dyn Progress,
+    signing: &'a Signing,
 }
 
 impl Copying<'_> {
+    /// That what is signed can be kept, and has a name.
+    fn check_signers(&self) -> Result<()> {
+        if self.signing.signers.is_empty() {
+            return Ok(());
+        }
+        match self.sink.signatures() {
+            Signatures::Kept => self.identity().map(drop),
+            Signatures::Dropped => Err(Error::unsupported(
+                "signing into the store",
+                "it keeps no signatures; sign on the way to a registry or a dir:",
+            )),
+            Signatures::Refused(what) => Err(Error::unsupported(
+                format!("signing into {what}"),
+                "it keeps no signatures; sign on the way to a registry or a dir:",
+            )),
+        }
+    }
+
+    /// What new signatures speak of.
+    fn identity(&self) -> Result<Reference> {
+        self.signing.identity.clone().or_else(|| self.sink.name()).ok_or_else(|| {
+            Error::usage(
+                "signature",
+                "",
+                "the destination has no name to sign: give --sign-identity",
+            )
+        })
+    }
+
+    /// The source's signatures, as far as they go along; a destination must take them.
+    fn carried(&self, of: &Digest) -> Result<Vec<Signature>> {
+        let keeping = self.sink.signatures();
+        if self.signing.remove || keeping == Signatures::Dropped {
+            return Ok(Vec::new());
+        }
+        let found = self.source.signatures(of)?;
+        match keeping {
+            Signatures::Refused(what) if !found.is_empty() => Err(Error::unsupported(
+                format!("keeping the image's signatures in {what}"),
+                "leave them behind with --remove-signatures",
+            )),
+            _ => Ok(found),
+        }
+    }
+
+    /// Puts a manifest, its old signatures, and new ones.
+    fn finish(&self, document: &Document, top: bool, mut carried: Vec<Signature>) -> Result<()> {
+        self.sink.document(document, top)?;
+        for signer in &self.signing.signers {
+            carried.push(signer.sign(&document.at.digest, &self.identity()?)?);
+        }
+        match self.sink.signatures() {
+            Signatures::Kept => self.sink.put_signatures(document, top, &carried),
+            _ => Ok(()),
+        }
+    }
+
     fn index(&self, document: &Document, index: &Index, top: bool, depth: u8) -> Result<()> {
         let what = format!("manifest list {}", document.at.digest);
         if depth >= MAX_DEPTH || index.manifests.len() > MAX_CHILDREN {
             return Err(Error::invalid(what, "it is too deep or too long"));
         }
+        let carried = self.carried(&document.at.digest)?;
         for child in &index.manifests {
             let inner = self.source.document(child)?;
             match manifest::parse(&inner.bytes, &child.media_type, &what)? {
                 Parsed::Index(list) => self.index(&inner, &list, false, depth + 1)?,
-                Parsed::Manifest(m) => self.image(&inner, &m, false)?,
+                Parsed::Manifest(m) => self.image(&inner, &m, false, None)?,
             }
         }
         let at = typed(document.at.clone(), &index.media_type);
-        self.sink.document(&Document { bytes: document.bytes.clone(), at }, top)
+        self.finish(&Document { bytes: document.bytes.clone(), at }, top, carried)
     }
 
     /// That an image is for a platform.
@@ -109,7 +187,19 @@ impl Copying<'_> {
         })
     }
 
-    fn image(&self, document: &Document, manifest: &Manifest, top: bool) -> Result<()> {
+    fn image(
+        &self,
+        document: &Document,
+        manifest: &Manifest,
+        top: bool,
+        wanted: Option<&Platform>,
+    ) -> Result<()> {
+        // Before anything else of it is read.
+        self.source.permit(document)?;
+        if let Some(wanted) = wanted {
+            self.check(document, manifest, wanted)?;
+        }
+        let carried = self.carried(&document.at.digest)?;
         let config = self.config(document, manifest)?;
         let diff_ids =
             config.as_ref().map(|(_, c)| c.rootfs.diff_ids.as_slice()).unwrap_or_default();
@@ -134,7 +224,7 @@ impl Copying<'_> {
             None => self.blob(&manifest.config, None)?,
         }
         let at = typed(document.at.clone(), &manifest.media_type);
-        self.sink.document(&Document { bytes: document.bytes.clone(), at }, top)
+        self.finish(&Document { bytes: document.bytes.clone(), at }, top, carried)
     }
 
     /// The image's config, checked; `None` for an artifact that is no container image.

@@ -116,6 +116,8 @@ pub enum Error {
         /// What is there is a directory.
         directory: bool,
     },
+    /// A trust policy doesn't let an image in; why, in skopeo's words where it has some.
+    Rejected(String),
     /// The state of things forbids it; docker's words where scripts look for them.
     Conflict(String),
     /// The thing is used by something else.
@@ -245,6 +247,7 @@ impl fmt::Display for Error {
             Self::Overwrite { path, directory: false } => {
                 write!(f, "cannot overwrite non-directory {} with directory", show(path))
             }
+            Self::Rejected(why) => write!(f, "Source image rejected: {why}"),
             Self::Conflict(text) => f.write_str(text),
             Self::InUse { what, name, by } => write!(f, "{what} {name} is used by {by}"),
         }

@@ -25,5 +25,6 @@ pub mod source;
 pub mod store;
 mod strict;
 pub mod transport;
+pub mod trust;
 
 pub use error::{Error, Result};

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use dhow_image::registry::{self, Keyring};
 use dhow_image::store::Store;
+use dhow_image::trust::Trust;
 
 use crate::error::{Error, Result};
 use crate::model::Record;
@@ -158,8 +159,16 @@ impl Host {
                 fixed: None,
             },
             trusted_realms: trusted.split_whitespace().map(str::to_owned).collect(),
+            trust: Self::trust(),
             ..registry::Settings::default()
         })
+    }
+
+    /// Whose images may come in: podman's policy, where there is one.
+    pub fn trust() -> Trust {
+        Trust::find(
+            std::env::var_os("HOME").filter(|h| !h.is_empty()).map(PathBuf::from).as_deref(),
+        )
     }
 }
 

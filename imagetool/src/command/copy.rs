@@ -101,7 +101,7 @@ impl Copy {
         let choice = if self.all { Choice::All } else { Choice::One(platform) };
         let progress = cx.progress();
         let done = with(from, &inputs, |source| {
-            into(to, &outputs, |sink| copy(source, sink, &choice, &*progress))
+            into(to, &outputs, |sink| copy(source, sink, &choice.into(), &*progress))
         })?;
         Ok(done.digest)
     }

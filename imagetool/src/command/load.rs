@@ -47,8 +47,8 @@ impl Load {
         let sink = Keep::new(&store, !self.no_unpack)?;
         let progress = cx.progress();
         let mut loaded: Vec<Value> = Vec::new();
-        each(&file, stdin, sink.spool(), |source, names| {
-            let root = copy(source, &sink, &Choice::One(platform.clone()), &*progress)?;
+        each(&file, &cx.trust(), stdin, sink.spool(), |source, names| {
+            let root = copy(source, &sink, &Choice::One(platform.clone()).into(), &*progress)?;
             sink.publish(names)?;
             if cx.json {
                 loaded.push(json!({ "names": names, "digest": root.digest }));

@@ -53,7 +53,7 @@ impl Push {
         let from = Place::Store(self.image);
         let pushed = with(&from, &inputs, |source| {
             into(&Place::Registry(reference.clone()), &outputs, |sink| {
-                copy(source, sink, &Choice::All, &*progress)
+                copy(source, sink, &Choice::All.into(), &*progress)
             })
         })?;
         if cx.json {

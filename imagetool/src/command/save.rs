@@ -62,7 +62,9 @@ impl Save {
             let sink = Archive::new(out, title, flavour)?;
             for (image, names) in &images {
                 let place = Place::Store(image.root.digest.to_string());
-                with(&place, &inputs, |source| copy(source, &sink, &choice, &*progress))?;
+                with(&place, &inputs, |source| {
+                    copy(source, &sink, &choice.clone().into(), &*progress)
+                })?;
                 sink.entitle(names)?;
             }
             sink.finish().map(drop)

@@ -18,7 +18,9 @@ use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::{Access, Client, Settings};
 use crate::snapshot::{Layers, Step, Unpacked, side_by_side};
+use crate::source::Document;
 use crate::store::{Lease, Store};
+use crate::trust::Origin;
 use fetch::{Claims, Fetch, Kept};
 
 /// How to pull.
@@ -116,6 +118,7 @@ fn from(
     progress: &dyn Progress,
 ) -> Result<Pulled> {
     let mut plan = plan(client, reference, options.platform.as_ref())?;
+    permit(reference, &plan, &options.settings)?;
     let lease = store.lease()?;
     let blobs = plan.manifest.layers.iter().chain([&plan.manifest.config, &plan.at]);
     lease.hold(blobs.map(|b| &b.digest))?;
@@ -196,6 +199,12 @@ fn plan(client: &Client, reference: &Reference, platform: Option<&Platform>) -> 
     };
     let at = Descriptor::new(&manifest.media_type, at.digest, at.size);
     Ok(Plan { platform: Platform::default(), root, at, bytes, manifest })
+}
+
+/// Asks the policy, by the name that was typed, before anything more is fetched.
+fn permit(reference: &Reference, plan: &Plan, settings: &Settings) -> Result<()> {
+    let document = Document { bytes: plan.bytes.clone(), at: plan.at.clone() };
+    settings.trust.permit(&Origin::registry(reference), &document, &|| Ok(Vec::new()))
 }
 
 /// Gets the image's config, with one diff id a layer.

@@ -33,6 +33,7 @@ use ureq::unversioned::transport::{
 
 use crate::error::{Error, Result};
 use crate::reference::Reference;
+use crate::trust::Trust;
 
 pub use blob::BlobReader;
 pub use credentials::{Credentials, Keyring};
@@ -72,6 +73,8 @@ pub struct Settings {
     pub insecure_hosts: Vec<String>,
     /// Hosts that may be sent a registry's password although their domain is another.
     pub trusted_realms: Vec<String>,
+    /// Whose images may come in.
+    pub trust: Trust,
     /// How often a request that failed for a moment is sent again; [`RETRIES`] if `None`.
     pub retries: Option<u32>,
     /// How long is waited before that; each time longer if `None`.

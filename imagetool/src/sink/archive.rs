@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use super::{Part, Sink};
+use super::{Part, Signatures, Sink};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::{self, Descriptor, Index, Parsed, REF_NAME};
@@ -153,6 +153,10 @@ fn header(size: u64) -> tar::Header {
 }
 
 impl<W: Write + Send> Sink for Archive<W> {
+    fn signatures(&self) -> Signatures {
+        Signatures::Refused("an archive")
+    }
+
     fn images_only(&self) -> bool {
         self.flavour == Flavour::Docker
     }

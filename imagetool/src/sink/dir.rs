@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::births::Births;
 use super::layout::{keep, replace};
-use super::{Part, Sink};
+use super::{Part, Signatures, Sink};
 use crate::error::{Error, Result};
-use crate::source::{DIR_VERSION, Document};
+use crate::source::{DIR_VERSION, Document, signature_name};
 use crate::store::sync_dir;
+use crate::trust::Signature;
 
 /// Writes one image into a directory of its own.
 pub struct Dir {
@@ -41,8 +42,32 @@ impl Dir {
 }
 
 impl Sink for Dir {
+    fn signatures(&self) -> Signatures {
+        Signatures::Kept
+    }
+
     fn put(&self, part: Part<'_>) -> Result<&'static str> {
         keep(&self.births, &self.dir.join(part.blob.digest.flat_name()), &part, &self.dir)
+    }
+
+    fn put_signatures(&self, of: &Document, top: bool, signatures: &[Signature]) -> Result<()> {
+        for (i, signature) in signatures.iter().enumerate() {
+            let name = signature_name(&of.at.digest, top, i + 1);
+            let fresh = !self.dir.join(&name).exists();
+            replace(&self.dir, &name, &signature.to_file())?;
+            if fresh {
+                self.births.born(&self.dir.join(name));
+            }
+        }
+        // Those of an earlier image would be taken for this one's.
+        for n in signatures.len() + 1.. {
+            let old = self.dir.join(signature_name(&of.at.digest, top, n));
+            match fs::remove_file(&old) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => break,
+                removed => removed.map_err(Error::at("remove", &old))?,
+            }
+        }
+        Ok(())
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {

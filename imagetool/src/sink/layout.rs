@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::births::Births;
-use super::{Part, Sink};
+use super::{Part, Signatures, Sink};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Index, REF_NAME};
@@ -131,6 +131,10 @@ fn is_there(path: &Path, blob: &Descriptor) -> bool {
 }
 
 impl Sink for LayoutDir {
+    fn signatures(&self) -> Signatures {
+        Signatures::Refused("an OCI layout")
+    }
+
     fn put(&self, part: Part<'_>) -> Result<&'static str> {
         keep(&self.births, &self.blob(&part.blob.digest), &part, &self.dir)
     }

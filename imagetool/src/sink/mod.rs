@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use crate::digest::{ChainId, DiffId};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
+use crate::reference::Reference;
 use crate::registry::Open;
 use crate::source::Document;
+use crate::trust::Signature;
 
 pub use archive::{Archive, Flavour};
 pub use dir::Dir;
@@ -48,6 +50,17 @@ pub struct Layer<'a> {
     pub parent: Option<&'a ChainId>,
 }
 
+/// What becomes of signatures at a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signatures {
+    /// They are kept.
+    Kept,
+    /// They are of no more use: what they say was checked on the way in.
+    Dropped,
+    /// There is no place for them; why.
+    Refused(&'static str),
+}
+
 /// Takes images.
 pub trait Sink: Sync {
     /// Whether it wants container images only, no other artifacts.
@@ -57,6 +70,21 @@ pub trait Sink: Sync {
 
     /// Takes a blob; says what came of it, for the progress.
     fn put(&self, part: Part<'_>) -> Result<&'static str>;
+
+    /// The name that what is written will have, for signatures to speak of.
+    fn name(&self) -> Option<Reference> {
+        None
+    }
+
+    /// What it does with signatures.
+    fn signatures(&self) -> Signatures;
+
+    /// Keeps the signatures of a document that it has, in place of any others it may have; of
+    /// an image without any, too.
+    fn put_signatures(&self, of: &Document, _top: bool, _signatures: &[Signature]) -> Result<()> {
+        let what = format!("keeping the signatures of {}", of.at.digest);
+        Err(Error::unsupported(what, "the destination has no place for them"))
+    }
 
     /// Takes a manifest or an index, after all it names. `top` is what was asked for.
     fn document(&self, document: &Document, top: bool) -> Result<()>;

@@ -1,6 +1,6 @@
 //! Into a registry.
 
-use super::{Part, Sink};
+use super::{Part, Signatures, Sink};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 use crate::registry::{Access, Client, Pushed, Settings};
@@ -29,6 +29,14 @@ impl Push {
 }
 
 impl Sink for Push {
+    fn name(&self) -> Option<Reference> {
+        Some(self.reference.clone())
+    }
+
+    fn signatures(&self) -> Signatures {
+        Signatures::Kept
+    }
+
     fn put(&self, part: Part<'_>) -> Result<&'static str> {
         let pushed =
             self.client.push_blob(part.blob, self.from.as_deref(), self.chunk, part.open)?;

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Layer, Part, Sink};
+use super::{Layer, Part, Signatures, Sink};
 use crate::digest::ChainId;
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
@@ -87,6 +87,10 @@ fn ordered(mut steps: Vec<Step>) -> Vec<Step> {
 }
 
 impl Sink for Keep {
+    fn signatures(&self) -> Signatures {
+        Signatures::Dropped
+    }
+
     fn images_only(&self) -> bool {
         true
     }

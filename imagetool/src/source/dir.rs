@@ -10,6 +10,7 @@ use super::{Directory, Document, Files, Source};
 use crate::digest::{Digest, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, MAX_MANIFEST};
+use crate::trust::{self, MAX_SIGNATURE, MAX_SIGNATURES, Signature};
 
 /// What its file `version` begins with; what follows is a number that never mattered.
 pub(crate) const VERSION: &str = "Directory Transport Version: ";
@@ -45,6 +46,11 @@ impl Dir {
     }
 }
 
+/// The file of an image's Nth signature, from 1.
+pub(crate) fn signature_name(of: &Digest, top: bool, n: usize) -> String {
+    if top { format!("signature-{n}") } else { format!("{}.signature-{n}", of.hex()) }
+}
+
 impl Source for Dir {
     fn root(&self) -> Result<Document> {
         self.manifest("manifest.json")
@@ -62,6 +68,22 @@ impl Source for Dir {
             .read_to_end(&mut bytes)
             .map_err(|e| Error::from_io("read", what, e))?;
         Ok(Document { bytes, at: Descriptor::new(&at.media_type, at.digest.clone(), at.size) })
+    }
+
+    fn signatures(&self, of: &Digest) -> Result<Vec<Signature>> {
+        let top = self.root()?.at.digest == *of;
+        let mut found = Vec::new();
+        for n in 1..=MAX_SIGNATURES {
+            let name = signature_name(of, top, n);
+            let bytes = match self.files.read(&name, MAX_SIGNATURE) {
+                Ok(bytes) => bytes,
+                Err(e) if e.is_not_found() => break,
+                Err(e) => return Err(e),
+            };
+            let what = format!("{name} in {}", self.files.title());
+            trust::collect(&mut found, Signature::from_file(&bytes, &what)?, &what)?;
+        }
+        Ok(found)
     }
 
     fn blob<'a>(&'a self, blob: &'a Descriptor) -> Result<Box<dyn Read + Send + 'a>> {

@@ -4,6 +4,7 @@
 mod dir;
 mod docker;
 mod files;
+mod guarded;
 mod layout;
 mod open;
 mod podman;
@@ -17,9 +18,10 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
+use crate::trust::Signature;
 
 pub use dir::Dir;
-pub(crate) use dir::VERSION as DIR_VERSION;
+pub(crate) use dir::{VERSION as DIR_VERSION, signature_name};
 pub use docker::DockerArchive;
 pub use files::{Directory, Files};
 pub use layout::Layout;
@@ -38,7 +40,7 @@ pub struct Document {
     pub at: Descriptor,
 }
 
-/// One image somewhere.
+/// One image somewhere. Each method is forwarded by [`guarded`], defaults too.
 pub trait Source: Sync {
     /// What the place leads to.
     fn root(&self) -> Result<Document>;
@@ -52,6 +54,16 @@ pub trait Source: Sync {
     /// A file of exactly this blob that the sink may take for itself, already checked.
     fn spooled(&self, _blob: &Digest) -> Option<PathBuf> {
         None
+    }
+
+    /// Whether the policy lets a manifest's image in; asked before any of its blobs is read.
+    fn permit(&self, _document: &Document) -> Result<()> {
+        Ok(())
+    }
+
+    /// The signatures of a manifest or an index, none of them verified.
+    fn signatures(&self, _of: &Digest) -> Result<Vec<Signature>> {
+        Ok(Vec::new())
     }
 
     /// The names the image brings with it.

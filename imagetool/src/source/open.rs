@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::docker::{self, DockerArchive};
+use super::guarded::Guarded;
 use super::layout::{self, Layout};
 use super::{Dir, Directory, Files, Remote, Source, Tarball};
 use crate::digest::Digest;
@@ -12,7 +13,8 @@ use crate::manifest::{self, Descriptor, Parsed};
 use crate::reference::Reference;
 use crate::registry::Settings;
 use crate::store::{Store, Stored};
-use crate::transport::{File, Place};
+use crate::transport::{File, Place, Which};
+use crate::trust::{Origin, Trust};
 
 /// What opening a place may need.
 pub struct Inputs<'a> {
@@ -24,8 +26,17 @@ pub struct Inputs<'a> {
     pub stdin: fn() -> Box<dyn Read + Send>,
 }
 
-/// Calls `then` with the image at a place.
+/// Calls `then` with the image at a place, behind the policy.
 pub fn with<T>(
+    place: &Place,
+    inputs: &Inputs<'_>,
+    then: impl FnOnce(&dyn Source) -> Result<T>,
+) -> Result<T> {
+    let trust = &inputs.settings.trust;
+    open(place, inputs, |source| then(&Guarded::new(source, trust, Origin::of(place))))
+}
+
+fn open<T>(
     place: &Place,
     inputs: &Inputs<'_>,
     then: impl FnOnce(&dyn Source) -> Result<T>,
@@ -95,19 +106,37 @@ fn own_manifest<'a>(
     Ok(fitting.map(|d| Layout::at(tar, d.clone(), &index)))
 }
 
-/// Calls `then` with each image of an archive of either kind, and its names.
+/// Calls `then` with each image of an archive of either kind, behind the policy, and its names.
 pub fn each(
     file: &File,
+    trust: &Trust,
     stdin: fn() -> Box<dyn Read + Send>,
     spool: &Path,
     mut then: impl FnMut(&dyn Source, &[Reference]) -> Result<()>,
 ) -> Result<()> {
     let tar = tarball(file, stdin, spool)?;
+    // A policy knows what docker writes, which may be a layout too, by docker's name.
+    let place = if tar.has("manifest.json") || !tar.has("oci-layout") {
+        Place::DockerArchive
+    } else {
+        Place::OciArchive
+    };
+    let origin = Origin::of(&place(file.clone(), Which::Only));
+    let then = |source: &dyn Source, names: &[Reference]| {
+        then(&Guarded::new(source, trust, origin.clone()), names)
+    };
+    archive(&tar, then)
+}
+
+fn archive(
+    tar: &Tarball,
+    mut then: impl FnMut(&dyn Source, &[Reference]) -> Result<()>,
+) -> Result<()> {
     if tar.has("oci-layout") && tar.has("index.json") {
-        return each_oci(&tar, then);
+        return each_oci(tar, then);
     }
-    for entry in docker::entries(&tar)? {
-        let image = DockerArchive::at(&tar, &entry)?;
+    for entry in docker::entries(tar)? {
+        let image = DockerArchive::at(tar, &entry)?;
         then(&image, &image.names())?;
     }
     Ok(())

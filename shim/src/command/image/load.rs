@@ -59,7 +59,7 @@ impl Load {
                 "an image in the store has one platform; give --platform once",
             ));
         }
-        let choice = Choice::One(wanted.into_iter().next());
+        let choice = Choice::One(wanted.into_iter().next()).into();
         let store = host.images()?;
         let lines =
             Lines::new(if self.quiet { Stream::Nowhere } else { Stream::Stderr }, Act::Load);
@@ -67,7 +67,7 @@ impl Load {
         let sink = Keep::new(store, true).map_err(of_image)?;
         let mut loaded = Vec::new();
         let stdin = || Box::new(std::io::stdin()) as Box<dyn std::io::Read + Send>;
-        each(&file, stdin, sink.spool(), |source, names| {
+        each(&file, &Host::trust(), stdin, sink.spool(), |source, names| {
             let root = copy(source, &sink, &choice, progress)?;
             sink.publish(names)?;
             let image = store.find(&root.digest.to_string())?;

@@ -130,7 +130,7 @@ impl Push {
         let from = Place::Store(image.root.digest.to_string());
         let pushed = with(&from, &inputs, |source| {
             into(&Place::Registry(name.clone()), &outputs, |sink| {
-                copy(source, sink, &Choice::All, progress)
+                copy(source, sink, &Choice::All.into(), progress)
             })
         })
         .map_err(|e| of_push(e, name))?;

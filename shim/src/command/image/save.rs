@@ -56,7 +56,7 @@ impl Save {
                 for (image, names) in &images {
                     let place = Place::Store(image.root.digest.to_string());
                     with(&place, &inputs, |source| {
-                        copy(source, &sink, &Choice::One(None), &Silent)
+                        copy(source, &sink, &Choice::One(None).into(), &Silent)
                     })?;
                     sink.entitle(names)?;
                     let id = image.id().to_string();
