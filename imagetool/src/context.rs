@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use dhow_image::platform::Platform;
 use dhow_image::progress::{Progress, Silent};
 use dhow_image::registry::{Credentials, Keyring, Proxy, Settings};
 use dhow_image::store::Store;
@@ -14,7 +15,7 @@ use dhow_image::{Error, Result};
 
 use crate::bar::{Bars, Lines};
 use crate::cli::access::Who;
-use crate::cli::{Global, RegistryFlags};
+use crate::cli::{Global, RegistryFlags, TrustFlags};
 
 /// The environment, read once.
 pub struct Environment {
@@ -106,14 +107,71 @@ pub struct Context {
     pub quiet: bool,
     /// Say more.
     pub debug: bool,
+    /// What has to be signed, and by whom.
+    #[allow(dead_code)] // its reader comes next
+    pub trust: TrustFlags,
+    /// The registries.conf that was named.
+    #[allow(dead_code)] // its reader comes next
+    pub registries_conf: Option<PathBuf>,
+    /// Where what comes from a pipe is laid, if not in the store.
+    pub tmpdir: Option<PathBuf>,
+    /// What registries are told before our own name.
+    #[allow(dead_code)] // its reader comes next
+    pub user_agent_prefix: Option<String>,
+    /// skopeo's outdated --tls-verify before the verb.
+    tls_verify: Option<bool>,
+    /// skopeo's --override-os, --override-arch, --override-variant.
+    overrides: [Option<String>; 3],
 }
 
 impl Context {
     /// From flags and environment.
-    pub fn new(global: Global, environment: Environment) -> Self {
-        let root = global.root.unwrap_or_else(|| environment.root());
-        let Global { json, quiet, debug, .. } = global;
-        Self { root, environment, json, quiet, debug }
+    pub fn new(global: Global, environment: Environment) -> Result<Self> {
+        if let Some(file) = &global.tls_details {
+            let what = format!("--tls-details {}", file.display());
+            let hint = "TLS 1.2 and 1.3 are spoken with the usual ciphers, and nothing else";
+            return Err(Error::unsupported(what, hint));
+        }
+        let (debug, quiet) = (global.says_more(), global.is_quiet());
+        if global.tls_verify.is_some() && !quiet {
+            eprintln!(
+                "dhow-image: '--tls-verify' is deprecated, please set this on the specific subcommand"
+            );
+        }
+        Ok(Self {
+            root: global.root.unwrap_or_else(|| environment.root()),
+            environment,
+            json: global.json,
+            quiet,
+            debug,
+            trust: global.trust,
+            registries_conf: global.registries_conf,
+            tmpdir: global.tmpdir,
+            user_agent_prefix: global.user_agent_prefix,
+            tls_verify: global.tls_verify,
+            overrides: [global.override_os, global.override_arch, global.override_variant],
+        })
+    }
+
+    /// Which platform is meant: what a verb's own flag says, or skopeo's --override flags;
+    /// the host's if neither is there.
+    pub fn platform(&self, typed: Option<&str>) -> Result<Option<Platform>> {
+        if let Some(text) = typed {
+            return text.parse().map(Some);
+        }
+        let [os, architecture, variant] = &self.overrides;
+        if self.overrides.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let host = Platform::host();
+        let native = architecture.as_ref().is_none_or(|a| *a == host.architecture);
+        let own = if native { host.variant } else { String::new() };
+        Ok(Some(Platform {
+            os: os.clone().unwrap_or(host.os),
+            architecture: architecture.clone().unwrap_or(host.architecture),
+            variant: variant.clone().unwrap_or(own),
+            ..Platform::default()
+        }))
     }
 
     /// The store.
@@ -136,10 +194,11 @@ impl Context {
         let mut cert_dirs =
             ["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from).to_vec();
         cert_dirs.extend(self.environment.config_dir().map(|d| d.join("containers/certs.d")));
+        let verify = flags.tls_verify.or(self.tls_verify);
         Ok(Settings {
             plain_http: flags.plain_http,
-            insecure: flags.tls_verify == Some(false),
-            secure: flags.tls_verify == Some(true),
+            insecure: verify == Some(false),
+            secure: verify == Some(true),
             cert_dir: flags.cert_dir.clone(),
             cert_dirs,
             ca_file: self.environment.ca_file.as_ref().map(PathBuf::from),

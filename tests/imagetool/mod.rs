@@ -10,6 +10,7 @@ mod push;
 mod refused;
 mod sha512;
 mod shared;
+mod skopeo;
 mod store;
 mod transports;
 mod unpack;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use dhow_image::{Error, Result};
 
+use super::go::duration;
+
 /// A struct of skopeo's flags for one registry, each with a prefix, and with more flags of its own.
 macro_rules! access {
     ($(#[$about:meta])* $name:ident, $prefix:literal, $(alias $alias:literal,)?
@@ -163,43 +165,10 @@ impl RegistryFlags {
     }
 }
 
-/// A duration as Go writes it: `1h2m3.5s`, `500ms`; a bare `0` too.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, f64); 7] = [
-        ("ns", 1e-9),
-        ("us", 1e-6),
-        ("µs", 1e-6),
-        ("ms", 1e-3),
-        ("s", 1.0),
-        ("m", 60.0),
-        ("h", 3600.0),
-    ];
-    let bad = || format!("{text:?} is no duration: write 1m30s, 2s or 500ms");
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    if rest == "0" {
-        return Ok(Duration::ZERO);
-    }
-    if rest.is_empty() {
-        return Err(bad());
-    }
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-        let number: f64 = rest[..end].parse().map_err(|_| bad())?;
-        let unit = rest[end..].find(|c: char| c.is_ascii_digit() || c == '.');
-        let unit = &rest[end..unit.map_or(rest.len(), |n| end + n)];
-        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;
-        seconds += number * factor;
-        rest = &rest[end + unit.len()..];
-    }
-    Duration::try_from_secs_f64(seconds).map_err(|_| bad())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::Parser;
-    use proptest::prelude::*;
 
     #[derive(Parser)]
     struct Line {
@@ -239,23 +208,6 @@ mod tests {
         ] {
             let Err(e) = line(flags).both.who() else { panic!("{flags:?}") };
             assert!(e.to_string().contains(words), "{e}");
-        }
-    }
-
-    #[test]
-    fn durations_are_go_s() {
-        for (text, ms) in [("0", 0), ("500ms", 500), ("1m30s", 90_000), ("1.5h", 5_400_000)] {
-            assert_eq!(duration(text).unwrap(), Duration::from_millis(ms), "{text}");
-        }
-        for bad in ["", "1", "s", "-1s", "1d", "1 s", "1..s", "9999999999999999999h"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn reading_durations_never_panics(s in "[0-9.]{0,30}(ns|us|µs|ms|s|m|h|x)?[0-9]{0,3}.?") {
-            let _ = duration(&s);
         }
     }
 }

@@ -3,22 +3,26 @@
 pub mod access;
 mod archive;
 mod bundle;
+mod global;
+pub mod go;
 mod keep;
 mod transfer;
 mod verbs;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::context::Context;
 
 pub use access::RegistryFlags;
+pub use global::{Global, TrustFlags};
 
 /// OCI images made for pipes.
 #[derive(Parser)]
-#[command(name = "dhow-image", version, about, max_term_width = 100)]
-#[command(disable_help_subcommand = true, infer_subcommands = false)]
+#[command(name = "dhow-image", about, max_term_width = 100)]
+#[command(version = concat!("version ", env!("CARGO_PKG_VERSION")))]
+#[command(disable_help_subcommand = true, disable_version_flag = true)]
 pub struct Cli {
     /// Flags before or after the verb.
     #[command(flatten)]
@@ -28,24 +32,12 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Flags of every verb.
-#[derive(Args)]
-pub struct Global {
-    /// Where images and layers are kept [default: /var/lib/dhow, or DHOW_ROOT]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub root: Option<PathBuf>,
-    /// Where dhow keeps what runs; taken so that one set of flags fits both programs
-    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
-    pub run: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// No progress; lists print ids only
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
-    /// Say more on stderr
-    #[arg(long, global = true)]
-    pub debug: bool,
+impl Cli {
+    /// What was typed, read as skopeo's and umoci's command lines are.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = go::with_values(Self::command()).try_get_matches_from(words)?;
+        Self::from_arg_matches(&matches)
+    }
 }
 
 /// The verbs in groups, a file each beside this one; each verb is a file in `command/`.
@@ -71,5 +63,40 @@ impl Command {
             Self::Keep(verb) => verb.run(cx),
             Self::Bundle(verb) => verb.run(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Cli, clap::Error> {
+        Cli::read(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        go::with_values(Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn switches_take_values_and_cluster() {
+        let cli = read("x --debug=false inspect --raw=true -q=true y").unwrap();
+        assert!(!cli.global.debug && cli.global.quiet);
+        assert!(read("x inspect --raw=perhaps y").is_err());
+        assert!(read("x --tls-verify=false inspect y").unwrap().global.tls_verify == Some(false));
+    }
+
+    #[test]
+    fn global_flags_stand_before_the_verb_or_after() {
+        for line in [
+            "x --override-os linux --override-arch arm --command-timeout 5s copy a b",
+            "x copy a b --override-os linux --override-arch arm --command-timeout 5s",
+        ] {
+            let global = read(line).unwrap().global;
+            assert_eq!(global.override_arch.as_deref(), Some("arm"), "{line}");
+            assert_eq!(global.command_timeout, Some(std::time::Duration::from_secs(5)));
+        }
+        assert!(read("x --insecure-policy --require-signed copy a b").is_err());
     }
 }

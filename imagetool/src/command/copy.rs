@@ -56,7 +56,7 @@ impl Copy {
         if pipe && std::io::stdout().is_terminal() {
             return Err(Error::usage("place", self.to, "a terminal can't take a tar"));
         }
-        let platform = self.platform.as_deref().map(str::parse::<Platform>).transpose()?;
+        let platform = cx.platform(self.platform.as_deref())?;
         let source = cx.settings(&self.source.over(&self.registry))?;
         let target = cx.settings(&self.target.over(&self.registry))?;
         let digest = match (&from, &to) {
@@ -81,7 +81,7 @@ impl Copy {
         (source, target): (&Settings, &Settings),
     ) -> Result<dhow_image::digest::Digest> {
         let store = cx.store()?;
-        let inputs = Inputs { store: &store, settings: source, stdin };
+        let inputs = Inputs { tmpdir: cx.tmpdir.as_deref(), ..Inputs::new(&store, source, stdin) };
         let mount_from = match (from, to) {
             (Place::Registry(a), Place::Registry(b))
                 if a.domain() == b.domain() && a.path() != b.path() =>
@@ -91,12 +91,10 @@ impl Copy {
             _ => None,
         };
         let outputs = Outputs {
-            store: &store,
             unpack: !self.no_unpack,
-            settings: target,
             mount_from,
             chunk: self.chunk_size,
-            stdout,
+            ..Outputs::new(&store, target, stdout)
         };
         let choice = if self.all { Choice::All } else { Choice::One(platform) };
         let progress = cx.progress();

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use dhow_image::Result;
-use dhow_image::platform::Platform;
 use dhow_image::pull::{Options, pull};
 use dhow_image::reference::Reference;
 use serde_json::json;
@@ -32,7 +31,7 @@ impl Pull {
         let references =
             self.references.iter().map(|r| Reference::parse_normal(without_transport(r)));
         let references: Vec<Reference> = references.collect::<Result<_>>()?;
-        let platform = self.platform.as_deref().map(str::parse::<Platform>).transpose()?;
+        let platform = cx.platform(self.platform.as_deref())?;
         let settings = cx.settings(&self.registry)?;
         let options = Options { platform, unpack: !self.no_unpack, settings };
         let store = cx.store()?;

@@ -40,14 +40,11 @@ impl Push {
             return Err(Error::usage("name", &self.image, "an id needs a DEST to be pushed to"));
         }
         let settings = cx.settings(&self.registry)?;
-        let inputs = Inputs { store: &store, settings: &settings, stdin };
+        let inputs = Inputs::new(&store, &settings, stdin);
         let outputs = Outputs {
-            store: &store,
-            unpack: false,
-            settings: &settings,
             mount_from: neighbour(&image, &reference),
             chunk: self.chunk_size,
-            stdout,
+            ..Outputs::new(&store, &settings, stdout)
         };
         let progress = cx.progress();
         let from = Place::Store(self.image);

@@ -56,7 +56,7 @@ impl Save {
             Format::OciArchive => Choice::All,
         };
         let settings = Settings::default();
-        let inputs = Inputs { store: &store, settings: &settings, stdin };
+        let inputs = Inputs::new(&store, &settings, stdin);
         let progress = cx.progress();
         to_file(&file, stdout, |out, title| {
             let sink = Archive::new(out, title, flavour)?;

@@ -26,6 +26,20 @@ pub struct Outputs<'a> {
     pub chunk: Option<u64>,
     /// What `-` writes.
     pub stdout: fn() -> Box<dyn Write + Send>,
+    /// Where layouts' blobs are, if not in the layouts.
+    pub shared_blobs: Option<&'a Path>,
+}
+
+impl<'a> Outputs<'a> {
+    /// With nothing out of the ordinary.
+    pub fn new(
+        store: &'a Store,
+        settings: &'a Settings,
+        stdout: fn() -> Box<dyn Write + Send>,
+    ) -> Self {
+        let (unpack, mount_from, chunk, shared_blobs) = (true, None, None, None);
+        Self { store, unpack, settings, mount_from, chunk, stdout, shared_blobs }
+    }
 }
 
 /// Has `fill` put an image into a place, and makes it visible there.
@@ -35,6 +49,7 @@ pub fn into(
     fill: impl FnOnce(&dyn Sink) -> Result<Descriptor>,
 ) -> Result<Descriptor> {
     match place {
+        Place::DockerDaemon(_) | Place::ContainersStorage(_) => Err(only_read(place)),
         Place::Store(name) => {
             let name = Reference::parse_normal(name)?.tagged();
             let sink = Keep::new(outputs.store, outputs.unpack)?;
@@ -93,6 +108,12 @@ pub fn into(
     }
 }
 
+/// Places that are only left, never moved into.
+fn only_read(place: &Place) -> Error {
+    let hint = "it is only read from; write docker-archive: or oci-archive:, and load that there";
+    Error::unsupported(format!("writing to {place}"), hint)
+}
+
 type Out = Box<dyn Write + Send>;
 
 fn archive(
@@ -143,8 +164,8 @@ fn named<'a>(which: &'a Which, place: &Place) -> Result<Option<&'a str>> {
     match which {
         Which::Only => Ok(None),
         Which::Named(name) => Ok(Some(name)),
-        Which::Nth(_) => {
-            Err(Error::usage("place", place.to_string(), "@N chooses among what is there, to read"))
+        Which::Nth(_) | Which::Of(_) => {
+            Err(Error::usage("place", place.to_string(), "@ chooses among what is there, to read"))
         }
     }
 }

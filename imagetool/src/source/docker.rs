@@ -79,6 +79,9 @@ impl<'a> DockerArchive<'a> {
         let title = tar.title();
         let found = match which {
             Which::Nth(n) => all.get(*n),
+            Which::Of(id) => {
+                return Err(Error::usage("place", id.to_string(), "choose by name or by number"));
+            }
             Which::Only if all.len() > 1 => {
                 let names: Vec<&str> =
                     all.iter().flat_map(|e| &e.repo_tags).map(String::as_str).collect();

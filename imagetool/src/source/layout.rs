@@ -60,6 +60,7 @@ pub(crate) fn choose<'a>(index: &'a Index, which: &Which, title: &str) -> Result
     let all = &index.manifests;
     let found = match which {
         Which::Nth(n) => all.get(*n),
+        Which::Of(digest) => all.iter().find(|d| d.digest == *digest),
         Which::Named(name) => {
             let normal = Reference::parse_normal(name).map(Reference::tagged).ok();
             let exact = all.iter().find(|d| d.ref_name() == Some(name));

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{self, Descriptor, Parsed};
 use crate::reference::Reference;
 use crate::registry::Settings;
-use crate::store::{Store, Stored};
+use crate::store::{Lease, Store, Stored};
 use crate::transport::{File, Place, Which};
 use crate::trust::{Origin, Trust};
 
@@ -24,6 +24,23 @@ pub struct Inputs<'a> {
     pub settings: &'a Settings,
     /// What `-` reads.
     pub stdin: fn() -> Box<dyn Read + Send>,
+    /// Where what comes from a pipe is laid, if not in the store.
+    pub tmpdir: Option<&'a Path>,
+    /// Where layouts' blobs are, if not in the layouts.
+    pub shared_blobs: Option<&'a Path>,
+    /// How a docker daemon is reached: `unix:///run/docker.sock`, `tcp://HOST:PORT`.
+    pub daemon_host: Option<&'a str>,
+}
+
+impl<'a> Inputs<'a> {
+    /// With nothing out of the ordinary.
+    pub fn new(
+        store: &'a Store,
+        settings: &'a Settings,
+        stdin: fn() -> Box<dyn Read + Send>,
+    ) -> Self {
+        Self { store, settings, stdin, tmpdir: None, shared_blobs: None, daemon_host: None }
+    }
 }
 
 /// Calls `then` with the image at a place, behind the policy.
@@ -42,24 +59,53 @@ fn open<T>(
     then: impl FnOnce(&dyn Source) -> Result<T>,
 ) -> Result<T> {
     match place {
+        Place::DockerDaemon(_) | Place::ContainersStorage(_) => {
+            let hint = "save it there, and read the archive";
+            Err(Error::unsupported(format!("reading {place}"), hint))
+        }
         Place::Store(needle) => stored(inputs.store, &inputs.store.find(needle)?, then),
         Place::Registry(reference) => then(&Remote::new(inputs.settings, reference)?),
         Place::Layout(dir, which) => then(&Layout::open(Directory(dir.clone()), which)?),
         Place::Dir(dir) => then(&Dir::open(dir)?),
         Place::OciArchive(file, which) => {
-            let lease = inputs.store.lease()?;
-            let tar = tarball(file, inputs.stdin, lease.dir())?;
+            let spool = inputs.spool()?;
+            let tar = tarball(file, inputs.stdin, &spool)?;
             then(&Layout::open(&tar, which)?)
         }
         Place::DockerArchive(file, which) => {
-            let lease = inputs.store.lease()?;
-            let tar = tarball(file, inputs.stdin, lease.dir())?;
+            let spool = inputs.spool()?;
+            let tar = tarball(file, inputs.stdin, &spool)?;
             let image = DockerArchive::open(&tar, which)?;
             match own_manifest(&tar, &image)? {
                 Some(layout) => then(&layout),
                 None => then(&image),
             }
         }
+    }
+}
+
+/// Where the members of an archive lie that can't be sought in; gone with it.
+enum Spool {
+    /// In the store, whose blobs they can become by a rename.
+    Store(Lease),
+    /// Elsewhere, as was wished.
+    Elsewhere(tempfile::TempDir),
+}
+
+impl Spool {
+    fn dir(&self) -> &Path {
+        match self {
+            Self::Store(lease) => lease.dir(),
+            Self::Elsewhere(dir) => dir.path(),
+        }
+    }
+}
+
+impl Inputs<'_> {
+    fn spool(&self) -> Result<Spool> {
+        let Some(dir) = self.tmpdir else { return self.store.lease().map(Spool::Store) };
+        let made = tempfile::Builder::new().prefix("dhow-image-").tempdir_in(dir);
+        made.map(Spool::Elsewhere).map_err(Error::at("create a directory in", dir))
     }
 }
 
@@ -78,7 +124,16 @@ fn stored<T>(
 }
 
 /// An archive's files.
-fn tarball(file: &File, stdin: fn() -> Box<dyn Read + Send>, spool: &Path) -> Result<Tarball> {
+fn tarball(file: &File, stdin: fn() -> Box<dyn Read + Send>, spool: &Spool) -> Result<Tarball> {
+    let tar = tar_in(file, stdin, spool.dir())?;
+    Ok(match spool {
+        Spool::Store(_) => tar,
+        // Nothing is renamed from one file system to another.
+        Spool::Elsewhere(_) => tar.kept_where_it_is(),
+    })
+}
+
+fn tar_in(file: &File, stdin: fn() -> Box<dyn Read + Send>, spool: &Path) -> Result<Tarball> {
     match file {
         File::Std => Tarball::read(stdin(), "stdin", spool),
         File::Path(path) => Tarball::open(path, spool),
@@ -114,7 +169,7 @@ pub fn each(
     spool: &Path,
     mut then: impl FnMut(&dyn Source, &[Reference]) -> Result<()>,
 ) -> Result<()> {
-    let tar = tarball(file, stdin, spool)?;
+    let tar = tar_in(file, stdin, spool)?;
     // A policy knows what docker writes, which may be a layout too, by docker's name.
     let place = if tar.has("manifest.json") || !tar.has("oci-layout") {
         Place::DockerArchive

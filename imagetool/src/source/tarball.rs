@@ -34,6 +34,8 @@ pub struct Tarball {
     members: HashMap<String, Member>,
     by_digest: HashMap<Digest, PathBuf>,
     file: Option<File>,
+    /// Whether members may be taken away as blobs.
+    given: bool,
 }
 
 enum Member {
@@ -137,7 +139,7 @@ impl Tarball {
     }
 
     fn empty(title: String) -> Self {
-        Self { title, members: HashMap::new(), by_digest: HashMap::new(), file: None }
+        Self { title, members: HashMap::new(), by_digest: HashMap::new(), file: None, given: true }
     }
 
     /// A file's or link's clean name; `None` for what is neither.
@@ -151,6 +153,11 @@ impl Tarball {
             return Ok(None);
         }
         Ok(Some(clean(&String::from_utf8_lossy(&entry.path_bytes()))))
+    }
+
+    /// The same, whose members nobody may take away: they can't be renamed to where they would go.
+    pub(super) fn kept_where_it_is(self) -> Self {
+        Self { given: false, ..self }
     }
 
     /// Whether there is such a file.
@@ -193,7 +200,7 @@ impl Files for Tarball {
     }
 
     fn spooled(&self, digest: &Digest) -> Option<PathBuf> {
-        self.by_digest.get(digest).filter(|p| p.exists()).cloned()
+        self.by_digest.get(digest).filter(|p| self.given && p.exists()).cloned()
     }
 
     fn title(&self) -> String {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::reference::Reference;
-use crate::transport::{File, Place};
+use crate::transport::{File, Held, Place};
 
 /// The transport that our own store is to a policy.
 pub const STORE: &str = "dhow";
@@ -48,6 +48,12 @@ impl Origin {
                 };
                 with("docker-archive", Vec::new(), name)
             }
+            Place::DockerDaemon(Held::Named(name)) => {
+                with("docker-daemon", name_scopes(name), Some(name.clone()))
+            }
+            Place::DockerDaemon(Held::Id(id)) => with("docker-daemon", vec![id.to_string()], None),
+            // Scopes there begin with the storage's own place, which no policy here is written for.
+            Place::ContainersStorage(_) => with("containers-storage", Vec::new(), None),
         }
     }
 

@@ -114,16 +114,10 @@ impl Push {
         name: &Reference,
         image: &Stored,
     ) -> Result<String> {
-        let inputs = Inputs { store, settings, stdin: nothing };
+        let inputs = Inputs::new(store, settings, nothing);
         let mount_from = neighbour(image, name);
-        let outputs = Outputs {
-            store,
-            unpack: false,
-            settings,
-            mount_from: mount_from.clone(),
-            chunk: None,
-            stdout: sink,
-        };
+        let outputs =
+            Outputs { mount_from: mount_from.clone(), ..Outputs::new(store, settings, sink) };
         let stream = if self.quiet { Stream::Nowhere } else { Stream::Stdout };
         let lines = Lines::new(stream, Act::Push(mount_from));
         let progress: &dyn Progress = &lines;

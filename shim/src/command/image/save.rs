@@ -49,7 +49,7 @@ impl Save {
         let title = path.unwrap_or(Path::new("stdout")).to_owned();
         file::write(path, |out| {
             let settings = Settings::default();
-            let inputs = Inputs { store, settings: &settings, stdin: nothing };
+            let inputs = Inputs::new(store, &settings, nothing);
             let write = || -> dhow_image::Result<()> {
                 let out = BufWriter::with_capacity(1 << 18, out);
                 let sink = Archive::new(out, &title, Flavour::Docker)?;
