@@ -29,6 +29,7 @@ pub struct Environment {
     ca_file: Option<OsString>,
     ca_dir: Option<OsString>,
     proxy: Option<Proxy>,
+    epoch: Option<OsString>,
 }
 
 impl Environment {
@@ -46,6 +47,7 @@ impl Environment {
             ca_file: get("SSL_CERT_FILE"),
             ca_dir: get("SSL_CERT_DIR"),
             proxy: Proxy::try_from_env(),
+            epoch: get("SOURCE_DATE_EPOCH"),
         }
     }
 
@@ -229,6 +231,22 @@ impl Context {
         } else {
             Box::new(Lines)
         }
+    }
+
+    /// Now, or SOURCE_DATE_EPOCH: what is made twice is the same then. RFC 3339.
+    pub fn now(&self) -> Result<String> {
+        Ok(self.epoch()?.unwrap_or_else(jiff::Timestamp::now).to_string())
+    }
+
+    /// SOURCE_DATE_EPOCH, if it is set.
+    pub fn epoch(&self) -> Result<Option<jiff::Timestamp>> {
+        let Some(text) = &self.environment.epoch else { return Ok(None) };
+        let text = text.to_string_lossy();
+        let bad = |_| Error::usage("SOURCE_DATE_EPOCH", &*text, "it is a number of seconds");
+        let seconds: i64 = text.parse().map_err(bad)?;
+        let time = jiff::Timestamp::from_second(seconds);
+        let far = |_| Error::usage("SOURCE_DATE_EPOCH", &*text, "no calendar goes so far");
+        time.map(Some).map_err(far)
     }
 
     /// One line for whoever comes next in the pipe.

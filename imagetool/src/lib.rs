@@ -8,6 +8,7 @@ pub mod config;
 pub mod copy;
 pub mod daemon;
 pub mod digest;
+pub mod edit;
 pub mod error;
 pub mod history;
 pub mod import;

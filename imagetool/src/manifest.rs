@@ -94,6 +94,26 @@ impl Descriptor {
         self.annotations.get(REF_NAME).map(String::as_str)
     }
 
+    /// The bytes themselves, if the descriptor carries them; checked.
+    /// SPEC: image-spec descriptor.md, `data`.
+    pub fn embedded(&self, what: &str) -> Result<Option<Vec<u8>>> {
+        use base64::Engine as _;
+        let Some(data) = self.extra.get("data").filter(|d| !d.is_null()) else { return Ok(None) };
+        let text = data.as_str().ok_or_else(|| Error::invalid(what, "/data must be a string"))?;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+        let bytes = bytes.map_err(|e| Error::invalid(what, format!("/data: {e}")))?;
+        if bytes.len() as u64 != self.size {
+            let got = bytes.len() as u64;
+            return Err(Error::Size { what: what.to_owned(), want: self.size, got });
+        }
+        let mut hash = crate::digest::Hasher::new(self.digest.algorithm());
+        hash.update(&bytes);
+        match hash.finish() {
+            got if got == self.digest => Ok(Some(bytes)),
+            got => Err(Error::Digest { what: what.to_owned(), want: self.digest.clone(), got }),
+        }
+    }
+
     /// Whether it names an index (manifest list).
     pub fn is_index(&self) -> bool {
         matches!(self.media_type.as_str(), OCI_INDEX | DOCKER_LIST)

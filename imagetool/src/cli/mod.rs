@@ -3,9 +3,12 @@
 pub mod access;
 mod archive;
 mod bundle;
+mod edit;
 mod global;
 pub mod go;
 mod keep;
+mod raw;
+pub mod target;
 mod transfer;
 mod verbs;
 
@@ -52,6 +55,8 @@ pub enum Command {
     Keep(keep::Keep),
     #[command(flatten)]
     Bundle(bundle::Bundle),
+    #[command(flatten)]
+    Edit(edit::Edit),
 }
 
 impl Command {
@@ -62,6 +67,7 @@ impl Command {
             Self::Archive(verb) => verb.run(cx),
             Self::Keep(verb) => verb.run(cx),
             Self::Bundle(verb) => verb.run(cx),
+            Self::Edit(verb) => verb.run(cx),
         }
     }
 }

@@ -1,11 +1,16 @@
 //! `dhow-image list`: the store's images, newest first.
 
+use std::path::Path;
+
 use clap::Args;
 use dhow_image::Result;
+use dhow_image::manifest::Descriptor;
 use dhow_image::reference::Reference;
+use dhow_image::source::{Directory, layout_index};
 use dhow_image::store::Stored;
 use serde_json::{Value, json};
 
+use crate::cli::target::{LayoutFlag, exactly};
 use crate::context::Context;
 
 /// Flags of `list`.
@@ -17,11 +22,17 @@ pub struct List {
     /// Print whole ids
     #[arg(long)]
     no_trunc: bool,
+    #[command(flatten)]
+    of_layout: LayoutFlag,
 }
 
 impl List {
     /// Lists.
     pub fn run(self, cx: &Context) -> Result<()> {
+        if let Some(dir) = self.of_layout.dir()? {
+            let [] = exactly(self.name.into_iter().collect(), [])?;
+            return tags(cx, &dir);
+        }
         let wanted = self.name.as_deref().map(Reference::parse_normal).transpose()?;
         let mut images = cx.store()?.images()?;
         images.retain(|i| wanted.as_ref().is_none_or(|w| fits(i, w)));
@@ -49,6 +60,16 @@ impl List {
         }
         table(&rows).iter().try_for_each(|line| cx.line(line))
     }
+}
+
+/// The names of a layout, a line each, as umoci lists them.
+fn tags(cx: &Context, dir: &Path) -> Result<()> {
+    let index = layout_index(&Directory(dir.to_owned()))?;
+    if cx.json {
+        let entry = |d: &Descriptor| json!({ "name": d.ref_name(), "digest": d.digest, "mediaType": d.media_type, "size": d.size });
+        return cx.print_json(&index.manifests.iter().map(entry).collect::<Vec<Value>>());
+    }
+    index.manifests.iter().filter_map(Descriptor::ref_name).try_for_each(|name| cx.line(name))
 }
 
 fn fits(image: &Stored, wanted: &Reference) -> bool {

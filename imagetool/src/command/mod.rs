@@ -1,14 +1,19 @@
 //! The verbs, one file each: its flags and what it does, nothing else.
 
+pub mod config;
 pub mod copy;
 pub mod export;
 pub mod import;
+pub mod init;
 pub mod inspect;
 pub mod list;
 pub mod load;
+pub mod new;
 pub mod pull;
 pub mod push;
+pub mod raw_add_layer;
 pub mod remove;
 pub mod save;
+pub mod stat;
 pub mod tag;
 pub mod unpack;

@@ -8,14 +8,17 @@ use dhow_image::digest::ChainId;
 use dhow_image::store::{Removal, Users};
 use serde_json::json;
 
+use crate::cli::target::{ImageFlag, exactly};
 use crate::context::Context;
 
 /// Flags of `remove`.
 #[derive(Args)]
 pub struct Remove {
     /// Names or ids
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required_unless_present = "image", value_name = "IMAGE")]
     images: Vec<String>,
+    #[command(flatten)]
+    of_layout: ImageFlag,
     /// Remove an id that has several names
     #[arg(long, short)]
     force: bool,
@@ -27,6 +30,10 @@ pub struct Remove {
 impl Remove {
     /// Removes one after the other; the first failure ends it.
     pub fn run(self, cx: &Context) -> Result<()> {
+        if let Some(tagged) = self.of_layout.tagged()? {
+            let [] = exactly(self.images, [])?;
+            return tagged.untag();
+        }
         let in_use = self.in_use.iter().map(|c| c.parse());
         let in_use: HashSet<ChainId> = in_use.collect::<Result<_>>()?;
         let store = cx.store()?;

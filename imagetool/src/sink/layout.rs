@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::births::Births;
 use super::{Part, Signatures, Sink};
 use crate::digest::{Digest, Hasher};
+use crate::edit::Doc;
 use crate::error::{Error, Result};
-use crate::manifest::{Descriptor, Index, REF_NAME};
-use crate::source::Document;
+use crate::manifest::{Descriptor, Index, MAX_MANIFEST, REF_NAME};
+use crate::source::{Directory, Document, Files};
 use crate::store::sync_dir;
 
 /// Writes one image into a layout.
@@ -34,26 +36,23 @@ impl LayoutDir {
 
     /// Enters the image in the index, under a name if there is one; whoever had it loses it.
     pub fn finish(&self, name: Option<&str>) -> Result<()> {
+        self.enter(|index, mut root| {
+            index.manifests.retain(|d| match (d.ref_name(), name) {
+                (Some(old), Some(new)) => old != new,
+                (None, None) => d.digest != root.digest,
+                _ => true,
+            });
+            root.annotations.extend(name.map(|n| (REF_NAME.to_owned(), n.to_owned())));
+            index.manifests.push(root);
+            Ok(())
+        })
+    }
+
+    /// Has `change` enter the image in the index; if it fails, what was written goes.
+    pub fn enter(&self, change: impl FnOnce(&mut Index, Descriptor) -> Result<()>) -> Result<()> {
         let root = self.root.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let mut root = root.ok_or_else(|| Error::invalid("copy", "no image came"))?;
-        let path = self.dir.join("index.json");
-        let lock = fs::File::open(&self.dir).map_err(Error::at("open", &self.dir))?;
-        lock.lock().map_err(Error::at("lock", &self.dir))?;
-        let mut index: Index = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| Error::invalid(path.display().to_string(), e))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Index::default(),
-            Err(e) => return Err(Error::io("read", path, e)),
-        };
-        index.manifests.retain(|d| match (d.ref_name(), name) {
-            (Some(old), Some(new)) => old != new,
-            (None, None) => d.digest != root.digest,
-            _ => true,
-        });
-        root.annotations.extend(name.map(|n| (REF_NAME.to_owned(), n.to_owned())));
-        index.manifests.push(root);
-        let bytes = serde_json::to_vec(&index).map_err(|e| Error::invalid("index.json", e))?;
-        replace(&self.dir, "index.json", &bytes)?;
+        let root = root.ok_or_else(|| Error::invalid("copy", "no image came"))?;
+        change_index(&self.dir, |index| change(index, root))?;
         self.births.keep();
         sync_dir(&self.dir)
     }
@@ -61,6 +60,37 @@ impl LayoutDir {
     fn blob(&self, digest: &Digest) -> PathBuf {
         self.dir.join(crate::source::blob_name(digest))
     }
+}
+
+/// Makes a layout without images in a directory that isn't there yet.
+pub fn new_layout(dir: &Path) -> Result<()> {
+    if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(Error::at("create", parent))?;
+    }
+    fs::create_dir(dir).map_err(Error::at("create", dir))?;
+    let made = || {
+        let blobs = dir.join("blobs/sha256");
+        fs::create_dir_all(&blobs).map_err(Error::at("create", &blobs))?;
+        replace(dir, "index.json", &Doc::new(Index::default())?.bytes()?)?;
+        replace(dir, "oci-layout", b"{\"imageLayoutVersion\":\"1.0.0\"}\n")?;
+        sync_dir(dir)
+    };
+    made().inspect_err(|_| drop(fs::remove_dir_all(dir)))
+}
+
+/// Changes a layout's index, alone: others wait, readers see the old one or the new one.
+pub fn change_index<T>(dir: &Path, change: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
+    let path = dir.join("index.json");
+    let lock = fs::File::open(dir).map_err(Error::at("open", dir))?;
+    lock.lock().map_err(Error::at("lock", dir))?;
+    let mut index: Doc<Index> = match Directory(dir.to_owned()).read("index.json", MAX_MANIFEST) {
+        Ok(bytes) => Doc::parse(&bytes, &path.display().to_string())?,
+        Err(e) if e.is_not_found() => Doc::new(Index::default())?,
+        Err(e) => return Err(e),
+    };
+    let done = change(&mut index)?;
+    replace(dir, "index.json", &index.bytes()?)?;
+    Ok(done)
 }
 
 /// Puts a file into a directory in one step.
@@ -81,9 +111,7 @@ pub(super) fn born(dir: &Path) -> Result<tempfile::NamedTempFile> {
 
 /// Syncs it, and gives it its name.
 pub(super) fn persist(file: tempfile::NamedTempFile, to: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let open = fs::Permissions::from_mode(0o644);
-    file.as_file().set_permissions(open).map_err(Error::at("write", to))?;
+    belong(file.as_file(), to).map_err(Error::at("write", to))?;
     file.as_file().sync_data().map_err(Error::at("sync", to))?;
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(Error::at("create", parent))?;
@@ -103,21 +131,51 @@ pub(super) fn keep(
         return Ok("already there");
     }
     let fresh = !to.exists();
-    let mut file = born(dir)?;
-    let mut from = (part.open)()?;
-    super::pour(&mut from, &mut file, to)?;
-    persist(file, to)?;
+    let taken = part.spooled.as_ref().is_some_and(|path| take(path, to).is_ok());
+    if !taken {
+        let mut file = born(dir)?;
+        let mut from = (part.open)()?;
+        super::pour(&mut from, &mut file, to)?;
+        persist(file, to)?;
+    }
     if fresh {
         births.born(to);
     }
     Ok("written")
 }
 
+/// Makes a spooled file the blob, if it lies on the same file system.
+fn take(path: &Path, to: &Path) -> io::Result<()> {
+    let file = fs::File::open(path)?;
+    belong(&file, to)?;
+    file.sync_data()?;
+    to.parent().map_or(Ok(()), fs::create_dir_all)?;
+    fs::rename(path, to)
+}
+
+/// Gives a new file the layout's owner, and lets others read it: what root adds to a user's
+/// layout stays the user's.
+fn belong(file: &fs::File, to: &Path) -> io::Result<()> {
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    let mut near = to.parent();
+    while let Some(dir) = near {
+        match fs::metadata(dir) {
+            Ok(about) if nix::unistd::geteuid().is_root() => {
+                return std::os::unix::fs::fchown(file, Some(about.uid()), Some(about.gid()));
+            }
+            Ok(_) => return Ok(()),
+            Err(_) => near = dir.parent(),
+        }
+    }
+    Ok(())
+}
+
 fn is_there(path: &Path, blob: &Descriptor) -> bool {
-    let Ok(mut file) = fs::File::open(path) else { return false };
-    if !file.metadata().is_ok_and(|m| m.len() == blob.size) {
+    // Looked at first: a FIFO would be waited for.
+    if !fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == blob.size) {
         return false;
     }
+    let Ok(mut file) = fs::File::open(path) else { return false };
     let mut hash = Hasher::new(blob.digest.algorithm());
     let mut buf = vec![0; 256 << 10];
     loop {

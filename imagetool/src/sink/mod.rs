@@ -22,7 +22,7 @@ use crate::trust::Signature;
 
 pub use archive::{Archive, Flavour};
 pub use dir::Dir;
-pub use layout::LayoutDir;
+pub use layout::{LayoutDir, change_index, new_layout};
 pub use open::{Outputs, into, to_file};
 pub use remote::Push;
 pub use store::Keep;

@@ -1,6 +1,6 @@
 //! An OCI layout, in a directory or in a tar. SPEC: image-spec image-layout.md.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use super::{Document, Files, Source};
@@ -40,7 +40,7 @@ impl<F: Files> Layout<F> {
 }
 
 /// The layout's index; the version is checked first.
-pub(crate) fn index(files: &impl Files) -> Result<Index> {
+pub fn index(files: &impl Files) -> Result<Index> {
     let version: serde_json::Value =
         serde_json::from_slice(&files.read("oci-layout", 64 << 10)?)
             .map_err(|e| Error::invalid(format!("oci-layout in {}", files.title()), e))?;
@@ -113,8 +113,11 @@ impl<F: Files> Source for Layout<F> {
     }
 
     fn blob<'a>(&'a self, blob: &'a Descriptor) -> Result<Box<dyn Read + Send + 'a>> {
-        let (reader, size) = self.files.open(&blob_name(&blob.digest))?;
         let what = format!("blob {} in {}", blob.digest, self.files.title());
+        if let Some(data) = blob.embedded(&what)? {
+            return Ok(Box::new(io::Cursor::new(data)));
+        }
+        let (reader, size) = self.files.open(&blob_name(&blob.digest))?;
         if size != blob.size {
             return Err(Error::Size { what, want: blob.size, got: size });
         }

@@ -1,6 +1,7 @@
 //! Where images come from. Everything a [`Source`] yields is verified by whoever reads it
 //! to the end: documents whole, blobs while they stream.
 
+mod derived;
 mod dir;
 mod docker;
 mod files;
@@ -20,11 +21,13 @@ use crate::manifest::Descriptor;
 use crate::reference::Reference;
 use crate::trust::Signature;
 
+pub use derived::Derived;
 pub use dir::Dir;
 pub(crate) use dir::{VERSION as DIR_VERSION, signature_name};
 pub use docker::DockerArchive;
 pub use files::{Directory, Files};
 pub use layout::Layout;
+pub use layout::index as layout_index;
 pub(crate) use layout::{FULL_NAME, blob_name};
 pub use open::{Inputs, each, with};
 pub use podman::Podman;

@@ -1,0 +1,29 @@
+//! `raw`: steps of other verbs, for scripts.
+
+use clap::Args;
+
+use super::verbs::verbs;
+use crate::command;
+use crate::context::Context;
+
+/// `raw VERB`.
+#[derive(Args)]
+pub struct Raw {
+    #[command(subcommand)]
+    verb: Step,
+}
+
+impl Raw {
+    /// Does what was asked.
+    pub fn run(self, cx: &Context) -> dhow_image::Result<()> {
+        self.verb.run(cx)
+    }
+}
+
+verbs! {
+    /// The steps.
+    Step {
+        /// Put a tar upon an image as a layer, as it is
+        AddLayer(command::raw_add_layer::AddLayer),
+    }
+}

@@ -1,0 +1,122 @@
+//! A layer that is new: packed into a file, hashed both ways while it is written.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Algorithm, DiffId, Hashing};
+use crate::error::{Error, Result};
+use crate::layer::squeeze::Gzip;
+use crate::manifest::{Compression, Descriptor, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
+
+const BUFFER: usize = 256 << 10;
+/// zstd's own default.
+const ZSTD_LEVEL: i32 = 3;
+
+/// A packed layer in a file of its own, gone when dropped unless someone took it.
+#[derive(Debug)]
+pub struct NewLayer {
+    /// The packed bytes.
+    pub blob: Descriptor,
+    /// The digest of the plain ones.
+    pub diff_id: DiffId,
+    /// The number of the plain ones.
+    pub plain: u64,
+    file: tempfile::TempPath,
+}
+
+impl NewLayer {
+    /// Packs the tar that `fill` writes. The file lies in `spool`, which should be on the file
+    /// system that the layer goes to: then it is renamed, not copied.
+    pub fn pack<T>(
+        spool: &Path,
+        how: Compression,
+        fill: impl FnOnce(&mut (dyn Write + Send)) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        let file = tempfile::Builder::new()
+            .prefix(".dhow-")
+            .tempfile_in(spool)
+            .map_err(Error::at("create a file in", spool))?;
+        let (file, path) = file.into_parts();
+        let packed = Hashing::new(BufWriter::with_capacity(BUFFER, file), Algorithm::Sha256);
+        let failed = |e| Error::from_io("write", &path, e);
+        let mut plain = Hashing::new(Packer::new(how, packed).map_err(failed)?, Algorithm::Sha256);
+        let filled = fill(&mut plain)?;
+        let (packer, diff_id, size) = plain.finish();
+        let (mut out, digest, length) = packer.finish().map_err(failed)?.finish();
+        out.flush().map_err(failed)?;
+        let kind = match how {
+            Compression::None => OCI_LAYER,
+            Compression::Gzip => OCI_LAYER_GZIP,
+            Compression::Zstd => OCI_LAYER_ZSTD,
+        };
+        let blob = Descriptor::new(kind, digest, length);
+        Ok((Self { blob, diff_id, plain: size, file: path }, filled))
+    }
+
+    /// Packs a plain tar.
+    pub fn of_tar(spool: &Path, how: Compression, mut tar: impl Read) -> Result<Self> {
+        let fill = |out: &mut (dyn Write + Send)| {
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                match tar.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(n) => out
+                        .write_all(&buffer[..n])
+                        .map_err(|e| Error::from_io("write", spool, e))?,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(Error::from_io("read", "layer", e)),
+                }
+            }
+        };
+        Self::pack(spool, how, fill).map(|(layer, ())| layer)
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> PathBuf {
+        self.file.to_path_buf()
+    }
+
+    /// Its packed bytes.
+    pub fn open(&self) -> Result<File> {
+        File::open(&self.file).map_err(Error::at("open", &self.file))
+    }
+}
+
+enum Packer<W: Write> {
+    None(W),
+    Gzip(Gzip<W>),
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+impl<W: Write> Packer<W> {
+    fn new(how: Compression, out: W) -> io::Result<Self> {
+        Ok(match how {
+            Compression::None => Self::None(out),
+            Compression::Gzip => Self::Gzip(Gzip::new(out)),
+            Compression::Zstd => Self::Zstd(zstd::Encoder::new(out, ZSTD_LEVEL)?),
+        })
+    }
+
+    fn finish(self) -> io::Result<W> {
+        match self {
+            Self::None(out) => Ok(out),
+            Self::Gzip(gzip) => gzip.finish(),
+            Self::Zstd(zstd) => zstd.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Packer<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::None(out) => out.write(buf),
+            Self::Gzip(out) => out.write(buf),
+            Self::Zstd(out) => out.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(()) // what was written last comes out with `finish`
+    }
+}
