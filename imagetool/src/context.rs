@@ -6,9 +6,11 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use dhow_image::daemon;
 use dhow_image::platform::Platform;
 use dhow_image::progress::{Progress, Silent};
 use dhow_image::registry::{Credentials, Keyring, Proxy, Settings};
+use dhow_image::source::Storage;
 use dhow_image::store::Store;
 use dhow_image::trust::Trust;
 use dhow_image::{Error, Result};
@@ -30,6 +32,10 @@ pub struct Environment {
     ca_dir: Option<OsString>,
     proxy: Option<Proxy>,
     epoch: Option<OsString>,
+    docker_host: Option<OsString>,
+    docker_tls: bool,
+    docker_certs: Option<OsString>,
+    storage_conf: Option<OsString>,
 }
 
 impl Environment {
@@ -48,7 +54,43 @@ impl Environment {
             ca_dir: get("SSL_CERT_DIR"),
             proxy: Proxy::try_from_env(),
             epoch: get("SOURCE_DATE_EPOCH"),
+            docker_host: get("DOCKER_HOST"),
+            docker_tls: get("DOCKER_TLS_VERIFY").is_some(),
+            docker_certs: get("DOCKER_CERT_PATH"),
+            storage_conf: get("CONTAINERS_STORAGE_CONF"),
         }
+    }
+
+    /// The docker daemon, as docker's own client finds it.
+    fn daemon(&self) -> daemon::Host {
+        let certs = self.docker_certs.as_ref().map(PathBuf::from);
+        let certs = certs.or_else(|| self.home(".docker")).filter(|_| self.docker_tls);
+        let address = self.docker_host.as_ref().map(|h| h.to_string_lossy().into_owned());
+        let address = address.unwrap_or_else(|| daemon::DEFAULT.to_owned());
+        daemon::Host { address, certs, verify: true }
+    }
+
+    /// Where podman keeps images, by its storage.conf.
+    fn storage(&self) -> Storage {
+        let rootless = !nix::unistd::geteuid().is_root();
+        let mut storage = Storage::default();
+        let home = self.home.as_ref().map(Path::new).filter(|_| rootless);
+        if rootless {
+            let data = self.data_home.as_ref().map(PathBuf::from);
+            let data = data.or_else(|| self.home(".local/share"));
+            storage.root = data.map_or(storage.root, |d| d.join("containers/storage"));
+        }
+        let usual = ["/usr/share/containers/storage.conf", "/etc/containers/storage.conf"];
+        let mut files: Vec<PathBuf> = usual.map(PathBuf::from).to_vec();
+        files.extend(
+            self.config_dir().filter(|_| rootless).map(|d| d.join("containers/storage.conf")),
+        );
+        if let Some(file) = &self.storage_conf {
+            files = vec![file.into()];
+        }
+        // As podman has it: the last that is there counts whole.
+        let found = files.iter().rev().find_map(|file| std::fs::read_to_string(file).ok());
+        found.map_or(storage.clone(), |text| storage.with(&text, home))
     }
 
     fn home(&self, rest: &str) -> Option<PathBuf> {
@@ -214,6 +256,8 @@ impl Context {
             retry_delay: flags.retry_delay,
             idle: flags.idle_timeout,
             trust: self.trust(),
+            daemon: self.environment.daemon(),
+            storage: self.environment.storage(),
         })
     }
 

@@ -81,6 +81,10 @@ pub struct Settings {
     pub retry_delay: Option<Duration>,
     /// A connection on which nothing comes for so long is given up; [`IDLE`] if `None`.
     pub idle: Option<Duration>,
+    /// The docker daemon that `docker-daemon:` means.
+    pub daemon: crate::daemon::Host,
+    /// Where `containers-storage:` is, if a place doesn't say.
+    pub storage: crate::source::Storage,
 }
 
 /// How often a request is sent again.

@@ -1,16 +1,19 @@
 //! From a place to a sink, filled by a function and then ended.
 
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::thread;
 
 use super::{Archive, Dir, Flavour, Keep, LayoutDir, Push, Sink};
+use crate::daemon::Daemon;
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
 use crate::registry::Settings;
+use crate::source::host;
 use crate::store::Store;
-use crate::transport::{File, Place, Which};
+use crate::transport::{File, Held, Place, Which};
 
 /// What filling a place may need.
 pub struct Outputs<'a> {
@@ -28,6 +31,8 @@ pub struct Outputs<'a> {
     pub stdout: fn() -> Box<dyn Write + Send>,
     /// Where layouts' blobs are, if not in the layouts.
     pub shared_blobs: Option<&'a Path>,
+    /// How a docker daemon is reached: `unix:///run/docker.sock`, `tcp://HOST:PORT`.
+    pub daemon_host: Option<&'a str>,
 }
 
 impl<'a> Outputs<'a> {
@@ -37,8 +42,9 @@ impl<'a> Outputs<'a> {
         settings: &'a Settings,
         stdout: fn() -> Box<dyn Write + Send>,
     ) -> Self {
-        let (unpack, mount_from, chunk, shared_blobs) = (true, None, None, None);
-        Self { store, unpack, settings, mount_from, chunk, stdout, shared_blobs }
+        let (unpack, mount_from, chunk) = (true, None, None);
+        let (shared_blobs, daemon_host) = (None, None);
+        Self { store, unpack, settings, mount_from, chunk, stdout, shared_blobs, daemon_host }
     }
 }
 
@@ -49,7 +55,11 @@ pub fn into(
     fill: impl FnOnce(&dyn Sink) -> Result<Descriptor>,
 ) -> Result<Descriptor> {
     match place {
-        Place::DockerDaemon(_) | Place::ContainersStorage(_) => Err(only_read(place)),
+        Place::DockerDaemon(Held::Named(name)) => to_daemon(name, outputs, fill),
+        Place::DockerDaemon(Held::Id(_)) => {
+            Err(Error::usage("place", place.to_string(), "an id can't be given: name a name"))
+        }
+        Place::ContainersStorage(_) => Err(only_read(place)),
         Place::Store(name) => {
             let name = Reference::parse_normal(name)?.tagged();
             let sink = Keep::new(outputs.store, outputs.unpack)?;
@@ -109,6 +119,35 @@ pub fn into(
 }
 
 /// Places that are only left, never moved into.
+/// Streams an archive into a docker daemon, which gives the image its name.
+fn to_daemon(
+    name: &Reference,
+    outputs: &Outputs<'_>,
+    fill: impl FnOnce(&dyn Sink) -> Result<Descriptor>,
+) -> Result<Descriptor> {
+    let daemon = Daemon::new(&host(outputs.settings, outputs.daemon_host))?;
+    let title = daemon.title();
+    let (mut reader, writer) = io::pipe().map_err(Error::at("make a pipe for", &title))?;
+    let (written, loaded) = thread::scope(|scope| {
+        let loading = scope.spawn(move || daemon.load(&mut reader));
+        let out = BufWriter::with_capacity(1 << 20, writer);
+        let written = Archive::new(out, Path::new(&title), Flavour::Docker).and_then(|sink| {
+            let root = fill(&sink)?;
+            sink.entitle(std::slice::from_ref(name))?;
+            sink.finish()?;
+            Ok(root)
+        });
+        (written, loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    match (written, loaded) {
+        // It has hung up first, and knows why.
+        (Err(Error::Io { source, .. }), Err(why)) if source.kind() == io::ErrorKind::BrokenPipe => {
+            Err(why)
+        }
+        (written, loaded) => written.and_then(|root| loaded.map(|()| root)),
+    }
+}
+
 fn only_read(place: &Place) -> Error {
     let hint = "it is only read from; write docker-archive: or oci-archive:, and load that there";
     Error::unsupported(format!("writing to {place}"), hint)

@@ -29,8 +29,9 @@ pub use files::{Directory, Files};
 pub use layout::Layout;
 pub use layout::index as layout_index;
 pub(crate) use layout::{FULL_NAME, blob_name};
+pub(crate) use open::host;
 pub use open::{Inputs, each, with};
-pub use podman::Podman;
+pub use podman::{Podman, Storage};
 pub use remote::Remote;
 pub use tarball::Tarball;
 

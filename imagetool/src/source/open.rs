@@ -6,14 +6,15 @@ use std::path::Path;
 use super::docker::{self, DockerArchive};
 use super::guarded::Guarded;
 use super::layout::{self, Layout};
-use super::{Dir, Directory, Files, Remote, Source, Tarball};
+use super::{Dir, Directory, Files, Podman, Remote, Source, Tarball};
+use crate::daemon::{Daemon, Host};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::{self, Descriptor, Parsed};
 use crate::reference::Reference;
 use crate::registry::Settings;
 use crate::store::{Lease, Store, Stored};
-use crate::transport::{File, Place, Which};
+use crate::transport::{File, Held, Place, Which};
 use crate::trust::{Origin, Trust};
 
 /// What opening a place may need.
@@ -59,9 +60,16 @@ fn open<T>(
     then: impl FnOnce(&dyn Source) -> Result<T>,
 ) -> Result<T> {
     match place {
-        Place::DockerDaemon(_) | Place::ContainersStorage(_) => {
-            let hint = "save it there, and read the archive";
-            Err(Error::unsupported(format!("reading {place}"), hint))
+        Place::ContainersStorage(text) => then(&Podman::open(text, &inputs.settings.storage)?),
+        Place::DockerDaemon(held) => {
+            let daemon = Daemon::new(&host(inputs.settings, inputs.daemon_host))?;
+            let name = match held {
+                Held::Named(name) => name.familiar(),
+                Held::Id(id) => id.to_string(),
+            };
+            let spool = inputs.spool()?;
+            let tar = Tarball::read(daemon.export(&name)?, &daemon.title(), spool.dir())?;
+            one(&settled(tar, &spool), &Which::Only, then)
         }
         Place::Store(needle) => stored(inputs.store, &inputs.store.find(needle)?, then),
         Place::Registry(reference) => then(&Remote::new(inputs.settings, reference)?),
@@ -74,14 +82,30 @@ fn open<T>(
         }
         Place::DockerArchive(file, which) => {
             let spool = inputs.spool()?;
-            let tar = tarball(file, inputs.stdin, &spool)?;
-            let image = DockerArchive::open(&tar, which)?;
-            match own_manifest(&tar, &image)? {
-                Some(layout) => then(&layout),
-                None => then(&image),
-            }
+            one(&tarball(file, inputs.stdin, &spool)?, which, then)
         }
     }
+}
+
+/// One image of a docker archive.
+fn one<T>(tar: &Tarball, which: &Which, then: impl FnOnce(&dyn Source) -> Result<T>) -> Result<T> {
+    let image = DockerArchive::open(tar, which)?;
+    match own_manifest(tar, &image)? {
+        Some(layout) => then(&layout),
+        None => then(&image),
+    }
+}
+
+/// The daemon that is meant: a flag comes before the environment. As skopeo's, a flag's `tcp://`
+/// is TLS.
+pub(crate) fn host(settings: &Settings, flag: Option<&str>) -> Host {
+    let Some(flag) = flag else { return settings.daemon.clone() };
+    let address = match flag.strip_prefix("tcp://") {
+        Some(rest) => format!("https://{rest}"),
+        None => flag.to_owned(),
+    };
+    let certs = settings.cert_dir.clone().or_else(|| settings.daemon.certs.clone());
+    Host { address, certs, verify: !settings.insecure }
 }
 
 /// Where the members of an archive lie that can't be sought in; gone with it.
@@ -125,12 +149,15 @@ fn stored<T>(
 
 /// An archive's files.
 fn tarball(file: &File, stdin: fn() -> Box<dyn Read + Send>, spool: &Spool) -> Result<Tarball> {
-    let tar = tar_in(file, stdin, spool.dir())?;
-    Ok(match spool {
+    tar_in(file, stdin, spool.dir()).map(|tar| settled(tar, spool))
+}
+
+fn settled(tar: Tarball, spool: &Spool) -> Tarball {
+    match spool {
         Spool::Store(_) => tar,
         // Nothing is renamed from one file system to another.
         Spool::Elsewhere(_) => tar.kept_where_it_is(),
-    })
+    }
 }
 
 fn tar_in(file: &File, stdin: fn() -> Box<dyn Read + Send>, spool: &Path) -> Result<Tarball> {

@@ -3,17 +3,18 @@
 //! and the manifest says so.
 
 mod records;
+mod spec;
 mod split;
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use nix::fcntl::OFlag;
 use serde_json::{Value, json};
 
 use self::records::{Image, Layer, Records};
+pub use self::spec::Storage;
 use self::split::Assembled;
 use super::{Document, Source};
 use crate::digest::Verified;
@@ -36,9 +37,11 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// Opens the image of a name or an id in the store at `root`.
-    pub fn open(root: &Path, driver: Option<&str>, name: &str) -> Result<Self> {
-        let records = Records::open(root, driver)?;
+    /// Opens the image that `text` names, as after `containers-storage:`; `usual` is the store
+    /// that is meant where the text names none.
+    pub fn open(text: &str, usual: &Storage) -> Result<Self> {
+        let (storage, name) = spec::parse(text, usual)?;
+        let records = Records::open(&storage.root, storage.driver.as_deref())?;
         let image = records.find(name)?.clone();
         let (bytes, parsed) = own_manifest(&records, &image, name)?;
         let chain: Vec<Layer> = records.chain(&image)?.into_iter().cloned().collect();
