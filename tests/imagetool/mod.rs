@@ -3,6 +3,7 @@
 mod hostile;
 mod killed;
 mod layers;
+mod leave;
 mod login;
 mod pipes;
 mod pull;

@@ -79,7 +79,7 @@ impl<'a, W: Write> Flatten<'a, W> {
             (What::LinkBelow(target), _) => {
                 self.out.item(&Item { link: Some(target), ..item(first.clone(), node, b'1') })?;
             }
-            (What::Char(d), _) | (What::Block(d), _) => {
+            (What::Char(d) | What::Block(d), _) => {
                 let flag = if matches!(node.what, What::Char(_)) { b'3' } else { b'4' };
                 let device = Some((d.major.into(), d.minor.into()));
                 self.out.item(&Item { device, ..item(first.clone(), node, flag) })?;
@@ -177,9 +177,9 @@ mod tests {
             tar(&["f a/.wh.y ", "f new 1"]),
         ];
         let one = flat(&layers, false);
-        assert_eq!(view(&stack(&layers, false)), view(&stack(&[one.clone()], false)));
+        assert_eq!(view(&stack(&layers, false)), view(&stack(std::slice::from_ref(&one), false)));
         assert_eq!(one, flat(&layers, false));
-        assert_eq!(one, flat(&[one.clone()], false));
+        assert_eq!(one, flat(std::slice::from_ref(&one), false));
     }
 
     fn lines() -> impl Strategy<Value = Vec<String>> {

@@ -61,6 +61,9 @@ struct Named {
     layer: u32,
 }
 
+/// A set of paths.
+type Paths = BTreeSet<Box<[u8]>>;
+
 /// A stack of layers.
 #[derive(Clone, Debug, Default)]
 pub struct Merged {
@@ -68,9 +71,9 @@ pub struct Merged {
     nodes: Vec<Node>,
     layers: u32,
     /// Removed of what lies below the stack.
-    gone: BTreeSet<Box<[u8]>>,
+    gone: Paths,
     /// Directories that show nothing of what lies below the stack.
-    opaque: BTreeSet<Box<[u8]>>,
+    opaque: Paths,
     sums: bool,
     above: bool,
 }
@@ -113,7 +116,7 @@ impl Merged {
     }
 
     /// What of the layers below the stack is removed, and which directories hide all of it.
-    pub(super) fn hidden(&self) -> (&BTreeSet<Box<[u8]>>, &BTreeSet<Box<[u8]>>) {
+    pub(super) fn hidden(&self) -> (&Paths, &Paths) {
         (&self.gone, &self.opaque)
     }
 
@@ -467,7 +470,7 @@ pub(super) mod tests {
     fn what_it_hides_of_layers_it_lacks_is_remembered() {
         let hidden = |layers: &[&[&str]]| {
             let all = merged(layers, true);
-            let text = |set: &BTreeSet<Box<[u8]>>| {
+            let text = |set: &Paths| {
                 set.iter().map(|n| String::from_utf8_lossy(n).into_owned()).collect::<Vec<_>>()
             };
             let (gone, opaque) = all.hidden();
@@ -505,7 +508,7 @@ pub(super) mod tests {
         ] {
             let body = format!(" {key}={value}\n");
             let length =
-                (body.len() + 1..).find(|n| n.to_string().len() + body.len() == *n).unwrap();
+                (body.len() + 1..99).find(|n| n.to_string().len() + body.len() == *n).unwrap();
             records.extend(format!("{length}{body}").bytes());
         }
         let mut builder = tar::Builder::new(&mut sparse);
