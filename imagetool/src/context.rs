@@ -1,15 +1,18 @@
 //! What every verb needs: the store, the settings, where to print. The only place where
 //! the environment is read.
 
+use std::cell::OnceCell;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dhow_image::daemon;
 use dhow_image::platform::Platform;
 use dhow_image::progress::{Progress, Silent};
-use dhow_image::registry::{Credentials, Keyring, Proxy, Settings};
+use dhow_image::registry::conf::{Files, Registries};
+use dhow_image::registry::{Credentials, DAEMON_FILES, DaemonFile, Keyring, Proxy, Settings};
 use dhow_image::source::Storage;
 use dhow_image::store::Store;
 use dhow_image::trust::Trust;
@@ -36,6 +39,9 @@ pub struct Environment {
     docker_tls: bool,
     docker_certs: Option<OsString>,
     storage_conf: Option<OsString>,
+    registries_conf: Option<OsString>,
+    daemon_json: Option<OsString>,
+    cache_home: Option<OsString>,
 }
 
 impl Environment {
@@ -58,6 +64,10 @@ impl Environment {
             docker_tls: get("DOCKER_TLS_VERIFY").is_some(),
             docker_certs: get("DOCKER_CERT_PATH"),
             storage_conf: get("CONTAINERS_STORAGE_CONF"),
+            registries_conf: get("CONTAINERS_REGISTRIES_CONF")
+                .or_else(|| get("REGISTRIES_CONFIG_PATH")),
+            daemon_json: get("DHOW_DAEMON_JSON"),
+            cache_home: get("XDG_CACHE_HOME"),
         }
     }
 
@@ -113,6 +123,24 @@ impl Environment {
         podman.chain(docker).chain(self.home(".dockercfg")).collect()
     }
 
+    /// dockerd's settings: a file that is named, else dhow's, else docker's.
+    fn daemon_files(&self) -> Vec<PathBuf> {
+        let named = self.daemon_json.as_ref().map(PathBuf::from);
+        named.map_or_else(|| DAEMON_FILES.map(PathBuf::from).to_vec(), |file| vec![file])
+    }
+
+    /// The files of registries.conf.
+    fn registries_files(&self, named: Option<&PathBuf>) -> Files {
+        let cache = if nix::unistd::geteuid().is_root() {
+            Some(PathBuf::from("/var/cache"))
+        } else {
+            self.cache_home.as_ref().map(PathBuf::from).or_else(|| self.home(".cache"))
+        };
+        let set = self.registries_conf.as_ref().map(PathBuf::from);
+        let named = named.cloned().or(set);
+        Files::usual(named, self.config_dir(), cache)
+    }
+
     /// `~/.config`, or where it is instead.
     fn config_dir(&self) -> Option<PathBuf> {
         self.config_home.as_ref().map(PathBuf::from).or_else(|| self.home(".config"))
@@ -145,6 +173,7 @@ pub fn stdout() -> Box<dyn Write + Send> {
 pub struct Context {
     root: PathBuf,
     environment: Environment,
+    registries: OnceCell<Arc<Registries>>,
     /// Print JSON.
     pub json: bool,
     /// No progress.
@@ -155,13 +184,11 @@ pub struct Context {
     #[allow(dead_code)] // its reader comes next
     pub trust: TrustFlags,
     /// The registries.conf that was named.
-    #[allow(dead_code)] // its reader comes next
-    pub registries_conf: Option<PathBuf>,
+    registries_conf: Option<PathBuf>,
     /// Where what comes from a pipe is laid, if not in the store.
     pub tmpdir: Option<PathBuf>,
     /// What registries are told before our own name.
-    #[allow(dead_code)] // its reader comes next
-    pub user_agent_prefix: Option<String>,
+    user_agent_prefix: Option<String>,
     /// skopeo's outdated --tls-verify before the verb.
     tls_verify: Option<bool>,
     /// skopeo's --override-os, --override-arch, --override-variant.
@@ -190,6 +217,7 @@ impl Context {
             debug,
             trust: global.trust,
             registries_conf: global.registries_conf,
+            registries: OnceCell::new(),
             tmpdir: global.tmpdir,
             user_agent_prefix: global.user_agent_prefix,
             tls_verify: global.tls_verify,
@@ -229,17 +257,19 @@ impl Context {
             Some(file) => vec![file.clone()],
             None => self.environment.auth_files(),
         };
-        let keyring = match flags.who()? {
-            Who::Known => Keyring { files, fixed: None },
-            Who::Nobody => Keyring::default(),
-            Who::User(user, password) => Keyring { files, fixed: Some(basic(user, password)?) },
-            Who::Token(token) => Keyring { files, fixed: Some(Credentials::Bearer(token)) },
-        };
+        let registries = self.registries()?;
+        let mut keyring = Keyring { files, fixed: None, helpers: registries.helpers().to_vec() };
+        match flags.who()? {
+            Who::Known => {}
+            Who::Nobody => keyring = Keyring::default(),
+            Who::User(user, password) => keyring.fixed = Some(basic(user, password)?),
+            Who::Token(token) => keyring.fixed = Some(Credentials::Bearer(token)),
+        }
         let mut cert_dirs =
             ["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from).to_vec();
         cert_dirs.extend(self.environment.config_dir().map(|d| d.join("containers/certs.d")));
         let verify = flags.tls_verify.or(self.tls_verify);
-        Ok(Settings {
+        let mut settings = Settings {
             plain_http: flags.plain_http,
             insecure: verify == Some(false),
             secure: verify == Some(true),
@@ -255,10 +285,24 @@ impl Context {
             retries: flags.retry_times,
             retry_delay: flags.retry_delay,
             idle: flags.idle_timeout,
+            registries,
+            user_agent_prefix: self.user_agent_prefix.clone(),
             trust: self.trust(),
             daemon: self.environment.daemon(),
             storage: self.environment.storage(),
-        })
+        };
+        settings.obey(DaemonFile::read(&self.environment.daemon_files())?);
+        Ok(settings)
+    }
+
+    /// What registries.conf says; read when first asked for.
+    pub fn registries(&self) -> Result<Arc<Registries>> {
+        if let Some(known) = self.registries.get() {
+            return Ok(Arc::clone(known));
+        }
+        let read =
+            Registries::read(&self.environment.registries_files(self.registries_conf.as_ref()))?;
+        Ok(Arc::clone(self.registries.get_or_init(|| Arc::new(read))))
     }
 
     /// Whose images may come in.

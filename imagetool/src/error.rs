@@ -165,6 +165,24 @@ impl Error {
         matches!(self, Self::NotFound { .. } | Self::Registry { status: 404, .. })
     }
 
+    /// The same with a note behind what it says, where its kind has room for one.
+    #[must_use]
+    pub fn noting(mut self, note: &str) -> Self {
+        let text = match &mut self {
+            Self::Invalid { why, .. }
+            | Self::Network { why, .. }
+            | Self::Unreachable { why, .. }
+            | Self::Auth { why, .. } => why,
+            Self::NotFound { hint, .. } | Self::Unsupported { hint, .. } => hint,
+            Self::Registry { message, .. } => message,
+            Self::Conflict(text) => text,
+            _ => return self,
+        };
+        let between = if text.is_empty() { "" } else { "; " };
+        *text = format!("{text}{between}{note}");
+        self
+    }
+
     /// Whether a disk or a quota is full.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Io { source, .. }

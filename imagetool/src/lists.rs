@@ -14,7 +14,7 @@ use crate::digest::{Digest, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::{self, DOCKER_LIST, Descriptor, MAX_CONFIG, OCI_INDEX, OCI_MANIFEST, Parsed};
 use crate::reference::Reference;
-use crate::registry::{Access, Client, Settings};
+use crate::registry::{Access, Client, Settings, first_of};
 use crate::store::{Store, make_dir};
 
 pub use format::{Platform, indent};
@@ -144,12 +144,13 @@ pub fn missing(reference: &Reference) -> Error {
 
 /// What a reference leads to in its registry.
 pub fn remote(settings: &Settings, reference: &Reference) -> Result<Remote> {
-    let client = Client::new(settings, reference, Access::Pull)?;
-    let (bytes, at) = client.manifest(reference)?;
+    let places = Client::sources(settings, reference)?;
+    let (n, (bytes, at)) = first_of(&places, |c| c.manifest(reference))?;
+    let client = &places[n];
     let what = format!("manifest {reference}");
     match manifest::parse(&bytes, &at.media_type, &what)? {
         Parsed::Manifest(m) => {
-            let platform = platform(&client, &m.config)?;
+            let platform = platform(client, &m.config)?;
             entry(reference.clone(), &m.media_type, &at, platform, bytes).map(Remote::Image)
         }
         Parsed::Index(index) => {

@@ -1,9 +1,10 @@
 //! Where everything is: stores, runtime, images. Handed to every verb.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use dhow_image::registry::{self, Keyring};
+use dhow_image::registry::conf::{Files, Registries};
+use dhow_image::registry::{self, DaemonFile, Keyring};
 use dhow_image::store::Store;
 use dhow_image::trust::Trust;
 
@@ -147,21 +148,27 @@ impl Host {
         let docker = self.settings.client_file().map(Path::to_path_buf);
         let trusted = std::env::var("DHOW_TRUST_REALM").unwrap_or_default();
         let daemon = self.settings.daemon()?;
-        Ok(registry::Settings {
-            mirrors: daemon.registry_mirrors.clone(),
-            insecure_hosts: daemon.insecure_registries.clone(),
+        let config = var("XDG_CONFIG_HOME").or_else(|| var("HOME").map(|h| h.join(".config")));
+        let files = Files::usual(var("CONTAINERS_REGISTRIES_CONF"), config, None);
+        let mut settings = registry::Settings {
             cert_dirs: vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()],
             ca_file: var("SSL_CERT_FILE"),
             ca_dir: var("SSL_CERT_DIR"),
             proxy: registry::Proxy::try_from_env(),
             keyring: Keyring {
                 files: docker.into_iter().chain(var("REGISTRY_AUTH_FILE")).collect(),
-                fixed: None,
+                ..Keyring::default()
             },
+            registries: Arc::new(Registries::read(&files).map_err(crate::making::of_image)?),
             trusted_realms: trusted.split_whitespace().map(str::to_owned).collect(),
             trust: Self::trust(),
             ..registry::Settings::default()
-        })
+        };
+        settings.obey(DaemonFile {
+            registry_mirrors: daemon.registry_mirrors.clone(),
+            insecure_registries: daemon.insecure_registries.clone(),
+        });
+        Ok(settings)
     }
 
     /// Whose images may come in: podman's policy, where there is one.

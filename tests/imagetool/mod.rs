@@ -9,6 +9,7 @@ mod pipes;
 mod pull;
 mod push;
 mod refused;
+mod registries;
 mod sha512;
 mod shared;
 mod skopeo;

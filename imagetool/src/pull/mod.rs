@@ -16,7 +16,7 @@ use crate::manifest::{self, Descriptor, MAX_CONFIG, Manifest, Parsed};
 use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::reference::Reference;
-use crate::registry::{Access, Client, Settings};
+use crate::registry::{Client, Settings, first_of, may_differ};
 use crate::snapshot::{Layers, Step, Unpacked, side_by_side};
 use crate::source::Document;
 use crate::store::{Lease, Store};
@@ -72,7 +72,8 @@ pub fn pull(
 
 /// The tags of a repository, in the registry's order.
 pub fn tags(reference: &Reference, settings: &Settings) -> Result<Vec<String>> {
-    Client::new(settings, reference, Access::Pull)?.tags().map_err(|e| match e {
+    let found = first_of(&Client::sources(settings, reference)?, Client::tags);
+    found.map(|(_, tags)| tags).map_err(|e| match e {
         Error::Registry { status: 404, message, .. } => Error::NotFound {
             what: "repository",
             name: reference.familiar_name(),
@@ -91,21 +92,20 @@ pub fn pull_as(
     progress: &dyn Progress,
 ) -> Result<Pulled> {
     let reference = reference.clone().tagged();
-    let mirrors =
-        if reference.domain() == "docker.io" { &options.settings.mirrors[..] } else { &[] };
+    let places = Client::sources(&options.settings, &reference)?;
+    let Some((own, mirrors)) = places.split_last() else {
+        return Err(Error::invalid("registry settings", "there is no place to ask"));
+    };
     for mirror in mirrors {
-        let tried = Client::of_mirror(&options.settings, mirror, &reference)
-            .and_then(|client| from(store, &client, &reference, name, options, progress));
-        match tried {
-            // A full disk is full for the next place, too, and a wrong setting stays wrong.
-            Err(e) if !matches!(e, Error::Io { .. } | Error::Usage { .. }) => {
-                progress.message(&format!("mirror {mirror}: {e}; asking the next place"));
+        match from(store, mirror, &reference, name, options, progress) {
+            Err(e) if may_differ(&e) => {
+                let place = mirror.place();
+                progress.message(&format!("mirror {place}: {e}; asking the next place"));
             }
             done => return done,
         }
     }
-    let client = Client::new(&options.settings, &reference, Access::Pull)?;
-    from(store, &client, &reference, name, options, progress)
+    from(store, own, &reference, name, options, progress)
 }
 
 /// Pulls from one place.

@@ -48,7 +48,13 @@ pub struct Keyring {
     pub files: Vec<PathBuf>,
     /// Used for every registry instead.
     pub fixed: Option<Credentials>,
+    /// Credential helpers asked for every registry, in order; [`FILES`] stands for the files.
+    /// Without any it is the files alone.
+    pub helpers: Vec<String>,
 }
+
+/// What stands for the files in a list of credential helpers.
+pub const FILES: &str = "containers-auth.json";
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -77,6 +83,21 @@ impl Keyring {
         if self.fixed.is_some() {
             return Ok(self.fixed.clone());
         }
+        let all = self.helpers.iter().map(String::as_str);
+        let lone = self.helpers.is_empty().then_some(FILES);
+        for name in all.chain(lone) {
+            let found = match name {
+                FILES => self.in_files(domain, repository)?,
+                helper => helper::get(helper, domain)?,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn in_files(&self, domain: &str, repository: &str) -> Result<Option<Credentials>> {
         for path in &self.files {
             let file = read(path)?;
             for key in keys(domain, repository) {
@@ -90,9 +111,16 @@ impl Keyring {
 }
 
 fn read(path: &Path) -> Result<File> {
+    let bad = |e| Error::invalid(format!("credentials file {}", path.display()), e);
+    // docker's first form: what is `auths` now was all there was.
+    let old = path.file_name().is_some_and(|n| n == ".dockercfg");
     match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|e| Error::invalid(format!("credentials file {}", path.display()), e)),
+        Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Ok(File::default()),
+        Ok(bytes) if old => {
+            let auths = serde_json::from_slice(&bytes).map_err(bad)?;
+            Ok(File { auths, ..File::default() })
+        }
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(bad),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(File::default()),
         Err(e) => Err(Error::io("read", path, e)),
     }
@@ -174,7 +202,7 @@ mod tests {
         let path = dir.path().join("config.json");
         fs::write(&path, text).unwrap();
         let files = vec![dir.path().join("missing.json"), path];
-        (dir, Keyring { files, fixed: None })
+        (dir, Keyring { files, ..Keyring::default() })
     }
 
     fn basic(user: &str, password: &str) -> Credentials {

@@ -53,7 +53,7 @@ impl Server {
 /// token server may give an identity token in place of the password.
 pub fn verify(settings: &Settings, server: &Server, known: &Credentials) -> Result<Credentials> {
     let mut settings = settings.clone();
-    settings.keyring = Keyring { files: Vec::new(), fixed: Some(known.clone()) };
+    settings.keyring = Keyring { fixed: Some(known.clone()), ..Keyring::default() };
     let client = Client::of_host(&settings, &server.domain)?;
     client.enter()?;
     Ok(client.identity().map_or_else(|| known.clone(), Credentials::Identity))
@@ -82,7 +82,7 @@ impl Logins {
 
     /// What is kept for a server.
     pub fn find(&self, server: &Server) -> Result<Option<Credentials>> {
-        let ring = Keyring { files: vec![self.path.clone()], fixed: None };
+        let ring = Keyring { files: vec![self.path.clone()], ..Keyring::default() };
         ring.find(&server.domain, "")
     }
 

@@ -27,7 +27,7 @@ impl Client {
         let call =
             Call::new("GET", self.url(&format!("manifests/{wanted}"))).header("Accept", accept);
         let title = call.title();
-        let answer = self.send(call, &[200]).map_err(|e| explain(e, reference))?;
+        let answer = self.send(call, &[200]).map_err(|e| self.explain(e, reference))?;
         let media_type = content_type(&answer);
         let said = header_text(&answer, "docker-content-digest");
         let mut bytes = Vec::new();
@@ -48,6 +48,22 @@ impl Client {
             }
         }
         Ok((bytes.clone(), Descriptor::new(&media_type, digest, bytes.len() as u64)))
+    }
+
+    /// A 404 for a manifest is a name that isn't there.
+    fn explain(&self, e: Error, reference: &Reference) -> Error {
+        match e {
+            Error::Registry { status: 404, message, .. } => Error::NotFound {
+                what: "image",
+                name: reference.familiar(),
+                hint: if message.is_empty() {
+                    format!("{} doesn't have it", self.domain)
+                } else {
+                    format!("{} says: {message}", self.domain)
+                },
+            },
+            other => other,
+        }
     }
 
     /// Puts a manifest under a tag or its digest.
@@ -74,20 +90,4 @@ fn content_type(answer: &Response<Body>) -> String {
 
 fn header_text(answer: &Response<Body>, name: &str) -> Option<String> {
     Some(answer.headers().get(name)?.to_str().ok()?.to_owned())
-}
-
-/// A 404 for a manifest is a name that isn't there.
-fn explain(e: Error, reference: &Reference) -> Error {
-    match e {
-        Error::Registry { status: 404, message, .. } => Error::NotFound {
-            what: "image",
-            name: reference.familiar(),
-            hint: if message.is_empty() {
-                format!("{} doesn't have it", reference.domain())
-            } else {
-                format!("{} says: {message}", reference.domain())
-            },
-        },
-        other => other,
-    }
 }

@@ -6,13 +6,16 @@
 
 mod auth;
 mod blob;
+pub mod conf;
 pub mod credentials;
+mod daemon;
 mod download;
 mod helper;
 mod insecure;
 mod logins;
 mod manifests;
 mod pinned;
+mod places;
 mod request;
 mod resolve;
 mod search;
@@ -22,7 +25,7 @@ mod upload;
 mod url;
 
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ureq::Agent;
@@ -32,13 +35,14 @@ use ureq::unversioned::transport::{
 };
 
 use crate::error::{Error, Result};
-use crate::reference::Reference;
 use crate::trust::Trust;
 
 pub use blob::BlobReader;
 pub use credentials::{Credentials, Keyring};
+pub use daemon::{DAEMON_FILES, DaemonFile};
 pub use download::download;
 pub use logins::{Kept, Logins, Server, verify};
+pub use places::{first_of, may_differ};
 pub(crate) use resolve::Resolver;
 pub use search::{Found, search, split_term};
 pub(crate) use tls::of_daemon as daemon_tls;
@@ -71,10 +75,14 @@ pub struct Settings {
     /// Registries (`HOST[:PORT]`) and networks of them (`10.0.0.0/8`) whose certificates aren't
     /// checked, and that may speak http.
     pub insecure_hosts: Vec<String>,
+    /// What registries.conf says.
+    pub registries: Arc<conf::Registries>,
     /// Hosts that may be sent a registry's password although their domain is another.
     pub trusted_realms: Vec<String>,
     /// Whose images may come in.
     pub trust: Trust,
+    /// What stands before our own name when we tell a registry who asks.
+    pub user_agent_prefix: Option<String>,
     /// How often a request that failed for a moment is sent again; [`RETRIES`] if `None`.
     pub retries: Option<u32>,
     /// How long is waited before that; each time longer if `None`.
@@ -122,6 +130,8 @@ pub struct Client {
     /// `registry-1.docker.io`, as dialled.
     host: String,
     repository: String,
+    /// Nothing may be asked there, by this prefix in registries.conf.
+    blocked: Option<String>,
     scopes: Mutex<Vec<String>>,
     base: OnceLock<String>,
     auth: Mutex<auth::State>,
@@ -130,49 +140,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the repository of `reference`. Nothing is sent yet.
-    pub fn new(settings: &Settings, reference: &Reference, access: Access) -> Result<Self> {
-        let actions = if access == Access::Push { "pull,push" } else { "pull" };
-        let path = reference.path();
-        let mut new = Self::of_host(settings, reference.domain())?;
-        new.scopes = Mutex::new(vec![format!("repository:{path}:{actions}")]);
-        path.clone_into(&mut new.repository);
-        new.login = false;
-        Ok(new)
-    }
-
     /// A client for a registry as a whole, to log in to it.
     pub(crate) fn of_host(settings: &Settings, domain: &str) -> Result<Self> {
         let host = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
-        Self::at(settings, domain, host)
+        Self::whole(settings, domain, host)
     }
 
     /// A client for a registry's index, to search it: Docker Hub's is another host.
     pub(crate) fn of_index(settings: &Settings, domain: &str) -> Result<Self> {
         let host = if domain == "docker.io" { "index.docker.io" } else { domain };
-        Ok(Self { login: false, ..Self::at(settings, domain, host)? })
+        Ok(Self { login: false, ..Self::whole(settings, domain, host)? })
     }
 
-    /// A client for a mirror's copy of a repository of Docker Hub. The mirror is asked with the
-    /// credentials of its own host, if there are any: Hub's are not for it.
-    pub(crate) fn of_mirror(
-        settings: &Settings,
-        mirror: &str,
-        reference: &Reference,
-    ) -> Result<Self> {
-        let bad = || Error::usage("registry mirror", mirror, "write http://HOST or https://HOST");
-        let (scheme, rest) = mirror.trim_end_matches('/').split_once("://").ok_or_else(bad)?;
-        let host = rest.split('/').next().unwrap_or_default();
-        if host.is_empty() || !matches!(scheme, "http" | "https") || rest.contains(['@', '?', '#'])
-        {
-            return Err(bad());
-        }
-        let mut new = Self::at(settings, host, host)?;
-        new.base = OnceLock::from(format!("{scheme}://{rest}"));
-        new.scopes = Mutex::new(vec![format!("repository:{}:pull", reference.path())]);
-        reference.path().clone_into(&mut new.repository);
-        new.login = false;
-        Ok(new)
+    fn whole(settings: &Settings, domain: &str, host: &str) -> Result<Self> {
+        let mut settings = settings.clone();
+        settings.insecure |= settings.registries.insecure_host(domain) && !settings.secure;
+        let blocked = settings.registries.blocked_host(domain).map(str::to_owned);
+        Ok(Self { blocked, ..Self::at(&settings, domain, host)? })
     }
 
     fn at(settings: &Settings, domain: &str, host: &str) -> Result<Self> {
@@ -184,6 +168,7 @@ impl Client {
             domain: domain.to_owned(),
             host: host.to_owned(),
             repository: String::new(),
+            blocked: None,
             scopes: Mutex::default(),
             base: OnceLock::new(),
             auth: Mutex::default(),
@@ -212,7 +197,8 @@ impl Client {
             () => &["https"],
         };
         let base = |scheme: &str| format!("{scheme}://{}", self.host);
-        for scheme in schemes.iter().filter(|_| schemes.len() > 1) {
+        let unsure = schemes.len() > 1 && self.blocked.is_none();
+        for scheme in schemes.iter().filter(|_| unsure) {
             match self.agent.get(format!("{}/v2/", base(scheme))).call() {
                 // Go's TLS servers answer plain http so. A certificate's fault is told then.
                 Ok(answer) if *scheme == "http" && answer.status() == 400 => return base("https"),
@@ -241,7 +227,7 @@ fn agent(settings: &Settings, host: &str) -> Result<Agent> {
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .user_agent(concat!("dhow-image/", env!("CARGO_PKG_VERSION")))
+        .user_agent(user_agent(settings)?)
         .accept_encoding("identity")
         .proxy(settings.proxy.clone().filter(|_| !local))
         .tls_config(tls_config)
@@ -259,6 +245,15 @@ fn agent(settings: &Settings, host: &str) -> Result<Agent> {
     let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
     let connector = connector.chain(pinned).chain(RustlsConnector::default());
     Ok(Agent::with_parts(config, connector, resolve::Resolver))
+}
+
+fn user_agent(settings: &Settings) -> Result<String> {
+    let own = concat!("dhow-image/", env!("CARGO_PKG_VERSION"));
+    let Some(prefix) = &settings.user_agent_prefix else { return Ok(own.to_owned()) };
+    if !prefix.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+        return Err(Error::usage("--user-agent-prefix", prefix, "write printable ASCII"));
+    }
+    Ok(format!("{prefix} {own}"))
 }
 
 impl Error {

@@ -54,6 +54,11 @@ impl Call<'_> {
 impl Client {
     /// Sends; returns any answer whose status is in `ok`, and an error for the rest.
     pub(super) fn send(&self, mut call: Call<'_>, ok: &[u16]) -> Result<Response<Body>> {
+        if let Some(prefix) = &self.blocked {
+            return Err(Error::Conflict(format!(
+                "registry {prefix} is blocked in registries.conf"
+            )));
+        }
         let once = matches!(call.payload, Payload::Stream(..));
         let mut failures = 0;
         loop {

@@ -1,36 +1,48 @@
 //! An image in a registry.
 
 use std::io::Read;
+use std::sync::OnceLock;
 
 use super::{Document, Source};
 use crate::digest::Verified;
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
-use crate::registry::{Access, Client, Settings};
+use crate::registry::{Client, Settings, first_of};
 
-/// One image of a registry.
+/// One image of a registry, or of the mirrors that have it.
 pub struct Remote {
-    client: Client,
+    places: Vec<Client>,
+    /// The one that had the image, and is asked first for what belongs to it.
+    chosen: OnceLock<usize>,
     reference: Reference,
 }
 
 impl Remote {
     /// Nothing is sent yet.
     pub fn new(settings: &Settings, reference: &Reference) -> Result<Self> {
-        let client = Client::new(settings, reference, Access::Pull)?;
-        Ok(Self { client, reference: reference.clone().tagged() })
+        let reference = reference.clone().tagged();
+        let places = Client::sources(settings, &reference)?;
+        Ok(Self { places, chosen: OnceLock::new(), reference })
+    }
+
+    /// Asks whoever had the image, then those behind it: what has a digest is the same everywhere.
+    fn ask<'a, T>(&'a self, ask: impl Fn(&'a Client) -> Result<T>) -> Result<T> {
+        let first = self.chosen.get().copied().unwrap_or(0);
+        first_of(&self.places[first..], ask).map(|(_, got)| got)
     }
 }
 
 impl Source for Remote {
     fn root(&self) -> Result<Document> {
-        let (bytes, at) = self.client.manifest(&self.reference)?;
+        let (n, (bytes, at)) = first_of(&self.places, |c| c.manifest(&self.reference))?;
+        let _ = self.chosen.set(n);
         Ok(Document { bytes, at })
     }
 
     fn document(&self, at: &Descriptor) -> Result<Document> {
-        let (bytes, got) = self.client.manifest(&self.reference.with_digest(&at.digest))?;
+        let reference = self.reference.with_digest(&at.digest);
+        let (bytes, got) = self.ask(|c| c.manifest(&reference))?;
         if got.size != at.size {
             let what = format!("manifest {}", at.digest);
             return Err(Error::Size { what, want: at.size, got: got.size });
@@ -40,7 +52,7 @@ impl Source for Remote {
     }
 
     fn blob<'a>(&'a self, blob: &'a Descriptor) -> Result<Box<dyn Read + Send + 'a>> {
-        let reader = self.client.blob(blob, 0)?;
+        let reader = self.ask(|c| c.blob(blob, 0))?;
         let what = format!("blob {}", blob.digest);
         Ok(Box::new(Verified::new(reader, &blob.digest, blob.size, what)))
     }

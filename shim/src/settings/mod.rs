@@ -13,9 +13,6 @@ use crate::error::Result;
 pub use client::{Client, Proxies};
 pub use daemon::{Daemon, RuntimeEntry, Ulimit};
 
-/// Where the daemon's settings are looked for: dhow's own before docker's.
-const DAEMON: [&str; 2] = ["/etc/dhow/daemon.json", "/etc/docker/daemon.json"];
-
 /// The two files, and what they say once asked for.
 #[derive(Debug, Default)]
 pub struct Settings {
@@ -55,7 +52,7 @@ impl Settings {
         }
         let found = match &self.daemon_file {
             Some(path) => read::settings(path)?,
-            None => first(&DAEMON)?,
+            None => first(&dhow_image::registry::DAEMON_FILES)?,
         };
         Ok(self.daemon.get_or_init(|| found.unwrap_or_default()))
     }

@@ -1,0 +1,124 @@
+//! registries.conf: where an image is read from, and what a short name means.
+
+use std::fs;
+use std::sync::Arc;
+
+use e2e::harbour::{Answer, Asked, Cargo, Harbour};
+use e2e::{Cmd, World};
+
+use super::refused::one_line;
+
+const SMALL: usize = 200 << 10;
+
+/// A command under a registries.conf.
+fn under(w: &World, conf: &str, args: &[&str]) -> Cmd {
+    let file = w.path("registries.conf");
+    fs::write(&file, conf).unwrap();
+    w.image_cmd(args).env("CONTAINERS_REGISTRIES_CONF", file)
+}
+
+/// A registry whose every answer is a status.
+fn always(status: u16) -> Harbour {
+    Harbour::open(move |_| Answer::status(status))
+}
+
+/// Serves an image below `ns/`, and nothing else.
+fn below(cargo: &Cargo, ns: &'static str) -> Harbour {
+    let cargo = cargo.clone();
+    Harbour::open(move |asked: &Asked| match asked.path.strip_prefix("/v2/") {
+        Some(path) if !path.starts_with(ns) && !path.is_empty() => Answer::status(404),
+        _ => cargo.answer(asked),
+    })
+}
+
+fn mirrored(by: &[&Harbour]) -> String {
+    let mirrors: Vec<String> = by
+        .iter()
+        .map(|h| format!("[[registry.mirror]]\nlocation = \"{}/ns\"\n", h.host()))
+        .collect();
+    format!(
+        "[[registry]]\nprefix = \"r.invalid/team\"\nlocation = \"r.invalid\"\n{}",
+        mirrors.concat()
+    )
+}
+
+#[test]
+fn mirrors_are_asked_in_order_by_every_verb_that_reads() {
+    let w = World::new();
+    let cargo = Cargo::new("mirrored", SMALL);
+    let (empty, full) = (always(404), below(&cargo, "ns/x/"));
+    let conf = mirrored(&[&empty, &full]);
+    under(&w, &conf, &["pull", "r.invalid/team/x:1"]).run().ok().out_is("r.invalid/team/x:1");
+    let layout = format!("oci:{}", w.path("layout").display());
+    under(&w, &conf, &["copy", "docker://r.invalid/team/x:1", &layout]).run().ok();
+    assert_eq!(empty.asked().iter().filter(|a| a.path == "/v2/ns/x/manifests/1").count(), 2);
+    // What none of them has is the registry's own to refuse, and each is told.
+    let done = under(&w, &conf, &["copy", "docker://r.invalid/team/y:1", &layout]).run();
+    one_line(done, &["r.invalid", "mirrors failed, too", &empty.host(), &full.host()]);
+}
+
+#[test]
+fn a_mirror_that_breaks_is_left_for_the_next() {
+    let w = World::new();
+    let cargo = Cargo::new("broken-mirror", SMALL);
+    let full = below(&cargo, "ns/x/");
+    let layer = cargo.layer();
+    let broken = Harbour::open(move |asked| {
+        if asked.path.ends_with(&layer) { Answer::status(403) } else { cargo.answer(asked) }
+    });
+    let conf = mirrored(&[&broken, &full]);
+    let done = under(&w, &conf, &["pull", "r.invalid/team/x:1"]).run().ok();
+    assert!(done.err().contains("asking the next place"), "{done}");
+    let layout = format!("oci:{}", w.path("layout").display());
+    under(&w, &conf, &["copy", "docker://r.invalid/team/x:1", &layout]).run().ok();
+}
+
+#[test]
+fn a_password_that_was_typed_is_not_for_mirrors() {
+    let w = World::new();
+    let asks = |_: &Asked| Answer::status(401).header("WWW-Authenticate", "Basic realm=x");
+    let mirror = Arc::new(Harbour::open(asks));
+    let conf = mirrored(&[&mirror]);
+    under(&w, &conf, &["pull", "--creds", "u:p", "r.invalid/team/x"]).run().refused();
+    let seen: Vec<Asked> =
+        mirror.asked().into_iter().filter(|a| !a.header("authorization").is_empty()).collect();
+    assert!(!mirror.asked().is_empty() && seen.is_empty(), "{seen:?}");
+    // What a file has for the mirror's own host is.
+    let auth = w.path("auth.json");
+    let host = mirror.host();
+    fs::write(&auth, format!(r#"{{"auths":{{"{host}":{{"auth":"bTpx"}}}}}}"#)).unwrap();
+    let auth = auth.to_str().unwrap();
+    under(&w, &conf, &["pull", "--authfile", auth, "r.invalid/team/x"]).run().refused();
+    assert!(mirror.asked().iter().any(|a| a.header("authorization") == "Basic bTpx"));
+}
+
+#[test]
+fn a_blocked_registry_is_not_asked() {
+    let w = World::new();
+    let cargo = Cargo::new("blocked", SMALL);
+    let harbour = below(&cargo, "x/");
+    let conf = format!("[[registry]]\nlocation = \"{}\"\nblocked = true", harbour.host());
+    let name = harbour.name("x:1");
+    let from = format!("docker://{name}");
+    let layout = format!("oci:{}", w.path("layout").display());
+    let before = harbour.asked().len();
+    one_line(under(&w, &conf, &["pull", &name]).run(), &["is blocked in registries.conf"]);
+    one_line(under(&w, &conf, &["copy", &from, &layout]).run(), &["is blocked"]);
+    assert_eq!(harbour.asked().len(), before);
+}
+
+#[test]
+fn short_names_mean_what_the_file_says() {
+    let w = World::new();
+    let cargo = Cargo::new("short", SMALL);
+    let (one, two) = (always(404), below(&cargo, "x/"));
+    let search =
+        format!("unqualified-search-registries = [\"{}\", \"{}\"]\n", one.host(), two.host());
+    under(&w, &search, &["pull", "x:1"]).run().ok().out_is(&two.name("x:1"));
+    let enforcing = format!("{search}short-name-mode = \"enforcing\"\n");
+    one_line(under(&w, &enforcing, &["pull", "x:1"]).run(), &["enforcing", &one.host()]);
+    let alias = format!("{search}[aliases]\n\"boat\" = \"{}\"", two.name("x"));
+    under(&w, &alias, &["pull", "boat:2"]).run().ok().out_is(&two.name("x:2"));
+    one_line(under(&w, &search, &["pull", "nobody:1"]).run(), &[&one.host(), &two.host()]);
+    one_line(under(&w, "x", &["pull", "x:1"]).run(), &["registries.conf", "line 1"]);
+}
