@@ -15,6 +15,7 @@ pub mod import;
 pub mod layer;
 pub mod lists;
 pub mod manifest;
+pub mod moment;
 pub mod platform;
 pub mod progress;
 pub mod pull;

@@ -14,5 +14,18 @@ verbs! {
         /// Take a name away, and with the last one the image
         #[command(visible_alias = "rm")]
         Remove(command::remove::Remove),
+        /// Check every digest, size and unpacked file, and repair
+        Verify(command::verify::Verify),
+        /// Remove what nothing needs: blobs, layers, what dead processes left
+        Gc(command::gc::Gc),
+        /// Remove images that have no name, or that nothing uses
+        Prune(command::prune::Prune),
+        /// Say what images take on the disk
+        Du(command::du::Du),
+        /// Mount an image's files for reading
+        Mount(command::mount::Mount),
+        /// Unmount an image
+        #[command(visible_alias = "umount")]
+        Unmount(command::unmount::Unmount),
     }
 }

@@ -111,18 +111,27 @@ pub struct Entries<R> {
     done: bool,
     /// Names that mean whiteouts in layers are names.
     literal: bool,
+    /// Files get their length, and no content.
+    hollow: bool,
 }
 
 impl<R: BufRead> Entries<R> {
     /// Reads `inner` as a tar archive.
     pub fn new(inner: R, limits: Limits) -> Self {
-        Self { inner, limits, count: 0, left: 0, pad: 0, done: false, literal: false }
+        Self { inner, limits, count: 0, left: 0, pad: 0, done: false, literal: false, hollow: false }
     }
 
     /// Takes every name for what it says: the archive is no layer.
     #[must_use]
     pub fn literal(mut self) -> Self {
         self.literal = true;
+        self
+    }
+
+    /// Keeps content back: [`Entries::body`] hands on nothing, and files become holes.
+    #[must_use]
+    pub fn hollow(mut self, hollow: bool) -> Self {
+        self.hollow = hollow;
         self
     }
 
@@ -150,6 +159,9 @@ impl<R: BufRead> Entries<R> {
         body: &Body,
         mut put: impl FnMut(u64, &[u8]) -> Result<()>,
     ) -> Result<()> {
+        if self.hollow {
+            return Ok(()); // what isn't taken is skipped by the next advance
+        }
         let whole = [Segment { offset: 0, length: body.size }];
         for segment in body.segments.as_deref().unwrap_or(&whole) {
             let mut at = segment.offset;

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::unistd::syncfs;
 
 use super::record::Record;
@@ -60,6 +62,34 @@ impl Layers {
             }
         }
         sync_dir(&self.root)
+    }
+
+    /// Puts a layer in the place of a visible one that is damaged, in one step. The lower ones
+    /// are visible.
+    pub(crate) fn replace(&self, step: Step) -> Result<()> {
+        self.settled(&step)?;
+        let Step { unpacked, chain, parent } = step;
+        let diff_id = unpacked.diff_id.clone();
+        let record = Record::new(chain.clone(), diff_id, parent, unpacked.applied.size);
+        record.write(&unpacked.dir.path)?;
+        let layers = File::open(&self.root).map_err(Error::at("open", &self.root))?;
+        syncfs(&layers).map_err(|e| Error::io("sync", &self.root, e.into()))?;
+        let to = self.dir(&chain);
+        // The bad one takes the new one's place, and goes with it.
+        let exchange = RenameFlags::RENAME_EXCHANGE;
+        match renameat2(AT_FDCWD, &unpacked.dir.path, AT_FDCWD, &to, exchange) {
+            Err(Errno::ENOENT) => fs::rename(&unpacked.dir.path, &to),
+            done => done.map_err(io::Error::from),
+        }
+        .map_err(Error::at("replace", &to))?;
+        sync_dir(&self.root)
+    }
+
+    /// What an unpacked layer owes to those below it, paid; those are visible.
+    pub(super) fn settled(&self, step: &Step) -> Result<()> {
+        let lowers = self.lowers(step.parent.as_ref(), &HashMap::new())?;
+        let files = RootDir::open(step.unpacked.dir.path.join("fs"))?;
+        settle(&files, &step.unpacked.journal, &lowers)
     }
 
     /// The layers from `top` down, topmost first.

@@ -5,7 +5,9 @@
 //! the record with it: what has a record is complete.
 
 mod commit;
+mod compare;
 mod making;
+mod mounted;
 mod record;
 mod unpacking;
 
@@ -17,7 +19,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 pub use commit::Step;
+pub use compare::Differences;
 pub use making::Made;
+pub(crate) use mounted::mounted_layers;
+pub use mounted::{Mounted, is_mounted, mount_image, mounts, sweep_mounts, unmount_image};
 pub use record::Record;
 pub use unpacking::{Unpacked, Unpacking};
 
@@ -114,7 +119,15 @@ impl Layers {
         Ok(chain)
     }
 
-    fn dir(&self, chain: &ChainId) -> PathBuf {
+    /// What makes the visible layer `step.chain` another than the one just unpacked, which goes.
+    /// `contents`: it has them, and they are compared, too.
+    pub(crate) fn compare(&self, step: Step, contents: bool) -> Result<Differences> {
+        self.settled(&step)?;
+        let expected = RootDir::open(step.unpacked.dir.path.join("fs"))?;
+        compare::compare(&expected, &RootDir::open(self.files(&step.chain))?, contents)
+    }
+
+    pub(crate) fn dir(&self, chain: &ChainId) -> PathBuf {
         self.root.join(chain.hex())
     }
 

@@ -20,6 +20,7 @@ pub struct Unpacking {
     /// What the plain tar must hash to, if that is known.
     diff_id: Option<DiffId>,
     limits: Limits,
+    hollow: bool,
 }
 
 /// A layer unpacked and verified, not visible yet. Dropped, it leaves nothing.
@@ -53,13 +54,20 @@ impl Unpacking {
     pub(super) fn new(lease: &Lease, diff_id: Option<DiffId>) -> Result<Self> {
         let dir = Scratch::new(lease.dir())?;
         let scratch = lease.dir().to_owned();
-        Ok(Self { dir, scratch, diff_id, limits: Limits::default() })
+        Ok(Self { dir, scratch, diff_id, limits: Limits::default(), hollow: false })
     }
 
     /// Other limits than the default ones.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Files get their length and no content: a layer to compare with, not to keep.
+    #[must_use]
+    pub(crate) fn hollow(mut self, hollow: bool) -> Self {
+        self.hollow = hollow;
         self
     }
 
@@ -79,9 +87,9 @@ impl Unpacking {
         DirBuilder::new().mode(0o755).create(&files).map_err(Error::at("create", &files))?;
         let root = RootDir::open(&files)?;
         let mut journal = Journal::new(&self.scratch);
-        let (limits, want) = (self.limits, self.diff_id.as_ref());
+        let (limits, hollow, want) = (self.limits, self.hollow, self.diff_id.as_ref());
         let work = |plain: Plain| {
-            let mut entries = Entries::new(plain, limits);
+            let mut entries = Entries::new(plain, limits).hollow(hollow);
             let applied = apply(&root, &mut entries, Sink::Overlay, &mut journal)?;
             seal(&root, &journal, Sink::Overlay)?;
             let mut plain = entries.into_inner();

@@ -28,7 +28,7 @@ pub use docker::DockerArchive;
 pub use files::{Directory, Files};
 pub use layout::Layout;
 pub use layout::index as layout_index;
-pub(crate) use layout::{FULL_NAME, blob_name};
+pub(crate) use layout::{FULL_NAME, blob_name, choose};
 pub(crate) use open::host;
 pub use open::{Inputs, each, with};
 pub use podman::{Podman, Storage};

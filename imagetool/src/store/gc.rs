@@ -1,4 +1,4 @@
-//! Collecting what nobody uses: blobs no image leads to, layers no image or container
+//! Collecting what nobody uses: blobs no image leads to, layers no image, container or mount
 //! stands on, partial downloads older than a week, leftovers of dead processes.
 
 use std::collections::{BTreeSet, HashSet};
@@ -27,6 +27,53 @@ pub struct Collected {
     pub layers: Vec<ChainId>,
     /// Bytes of blobs given back (layers are not counted).
     pub freed: u64,
+    /// Why nothing was collected: a document is damaged, and what it leads to is unknown.
+    pub blocked: Option<String>,
+}
+
+/// What must stay.
+#[derive(Default)]
+struct Marks {
+    keep: HashSet<Digest>,
+    blocked: Option<String>,
+}
+
+/// A container, as far as images go.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Standing {
+    /// Its own.
+    #[serde(skip)]
+    pub id: String,
+    /// What it stands on.
+    #[serde(default)]
+    pub layers: Vec<ChainId>,
+    /// What it was made from.
+    #[serde(default)]
+    pub image: Image,
+    /// Images that it has mounted: their layers are among the others when it is read.
+    #[serde(default)]
+    mounts: Vec<Mount>,
+}
+
+/// What a container has mounted.
+#[derive(Debug, Default, Deserialize)]
+struct Mount {
+    #[serde(default, rename = "dhow.layers")]
+    layers: Vec<ChainId>,
+}
+
+/// What a container was made from.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Image {
+    /// The image's id.
+    #[serde(default)]
+    pub id: String,
+}
+
+/// One thing that nothing needs.
+enum Doomed {
+    Blob(Digest, u64),
+    Layer(ChainId),
 }
 
 impl Store {
@@ -34,89 +81,115 @@ impl Store {
     /// Everything doomed is renamed aside under the lock and deleted after it.
     pub fn collect(&self, in_use: &HashSet<ChainId>) -> Result<Collected> {
         let lease = self.lease()?;
-        let mut collected = Collected::default();
         let lock = self.lock()?;
-        let mut keep = self.leased()?;
-        for entry in &self.index()?.manifests {
-            self.mark(entry, &mut keep, 0);
+        let (doomed, blocked) = self.doomed(in_use)?;
+        for one in &doomed {
+            match one {
+                Doomed::Blob(digest, _) => aside(&self.blob_path(digest), "blob", &lease)?,
+                Doomed::Layer(chain) => aside(&self.layer_dir(chain), "layer", &lease)?,
+            }
         }
-        keep.extend(in_use.iter().cloned());
-        self.mark_containers(&mut keep)?;
-        self.sweep_blobs(&keep, &lease, &mut collected)?;
-        self.sweep_layers(keep, &lease, &mut collected)?;
         drop(lock);
         self.sweep_partial();
-        Ok(collected)
+        Ok(Collected::of(doomed, blocked))
     }
 
-    /// The layers that containers stand on, whoever asks for the collection. A record
-    /// that can't be read stops it: what it needs is unknown.
-    fn mark_containers(&self, keep: &mut HashSet<Digest>) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Record {
-            #[serde(default)]
-            layers: Vec<ChainId>,
+    /// What [`Store::collect`] would remove now.
+    pub fn collectable(&self, in_use: &HashSet<ChainId>) -> Result<Collected> {
+        let _lock = self.lock_shared()?;
+        let (doomed, blocked) = self.doomed(in_use)?;
+        Ok(Collected::of(doomed, blocked))
+    }
+
+    /// What nothing needs. Call with the lock held.
+    fn doomed(&self, in_use: &HashSet<ChainId>) -> Result<(Vec<Doomed>, Option<String>)> {
+        let mut marks = Marks { keep: self.leased()?, blocked: None };
+        for entry in &self.index()?.manifests {
+            self.mark(entry, &mut marks, 0);
         }
+        if marks.blocked.is_some() {
+            return Ok((Vec::new(), marks.blocked));
+        }
+        let mut keep = marks.keep;
+        keep.extend(in_use.iter().cloned());
+        for container in self.standing()? {
+            keep.extend(container.layers);
+        }
+        keep.extend(crate::snapshot::mounted_layers(self)?);
+        let mut doomed = self.idle_blobs(&keep);
+        doomed.extend(self.idle_layers(keep).into_iter().map(Doomed::Layer));
+        Ok((doomed, None))
+    }
+
+    /// The containers, whoever asks. A record that can't be read stops it: what it needs is
+    /// unknown.
+    pub(crate) fn standing(&self) -> Result<Vec<Standing>> {
         let dir = self.root().join("containers");
+        let mut all = Vec::new();
         for id in names(&dir) {
-            let path = dir.join(id).join("container.json");
+            let path = dir.join(&id).join("container.json");
             let Ok(bytes) = fs::read(&path) else { continue };
-            let record: Record = serde_json::from_slice(&bytes)
+            let mut record: Standing = serde_json::from_slice(&bytes)
                 .map_err(|e| Error::invalid(path.display().to_string(), e))?;
-            keep.extend(record.layers);
+            record.id = id;
+            let mounted = std::mem::take(&mut record.mounts);
+            record.layers.extend(mounted.into_iter().flat_map(|mount| mount.layers));
+            all.push(record);
         }
-        Ok(())
+        Ok(all)
     }
 
-    /// Everything an entry leads to. What can't be read leads nowhere.
-    fn mark(&self, at: &Descriptor, keep: &mut HashSet<Digest>, depth: u8) {
-        if !keep.insert(at.digest.clone()) && depth > 0 || depth > 4 {
+    /// Everything an entry leads to. What isn't there leads nowhere; what is damaged may lead
+    /// anywhere, and then nothing is doomed.
+    fn mark(&self, at: &Descriptor, marks: &mut Marks, depth: u8) {
+        if !marks.keep.insert(at.digest.clone()) && depth > 0 || depth > 4 {
             return;
         }
         match self.parsed(at) {
-            Ok(Parsed::Index(i)) => i.manifests.iter().for_each(|d| self.mark(d, keep, depth + 1)),
-            Ok(Parsed::Manifest(m)) => {
-                keep.extend(m.layers.into_iter().map(|l| l.digest));
-                if let Ok(bytes) = self.read_blob(&m.config.digest, MAX_CONFIG)
-                    && let Ok(config) = ImageConfig::parse(&bytes, "")
-                {
-                    keep.extend(Digest::chain(&config.rootfs.diff_ids));
-                }
-                keep.insert(m.config.digest);
+            Ok(Parsed::Index(i)) => {
+                i.manifests.iter().for_each(|d| self.mark(d, marks, depth + 1));
             }
+            Ok(Parsed::Manifest(m)) => {
+                marks.keep.extend(m.layers.into_iter().map(|l| l.digest));
+                match self.read_blob(&m.config.digest, MAX_CONFIG) {
+                    Ok(bytes) => {
+                        if let Ok(config) = ImageConfig::parse(&bytes, "") {
+                            marks.keep.extend(Digest::chain(&config.rootfs.diff_ids));
+                        }
+                    }
+                    Err(e @ Error::Digest { .. }) => marks.blocked = Some(e.to_string()),
+                    Err(_) => {}
+                }
+                marks.keep.insert(m.config.digest);
+            }
+            Err(e @ Error::Digest { .. }) => marks.blocked = Some(e.to_string()),
             Err(_) => {}
         }
     }
 
-    fn sweep_blobs(
-        &self,
-        keep: &HashSet<Digest>,
-        lease: &Lease,
-        out: &mut Collected,
-    ) -> Result<()> {
+    /// Everything an entry leads to: blobs, and layers by their chain ids.
+    pub(super) fn reached(&self, entry: &Descriptor) -> HashSet<Digest> {
+        let mut marks = Marks::default();
+        self.mark(entry, &mut marks, 0);
+        marks.keep
+    }
+
+    fn idle_blobs(&self, keep: &HashSet<Digest>) -> Vec<Doomed> {
+        let mut idle = Vec::new();
         for algorithm in Algorithm::ALL.map(Algorithm::name) {
             let dir = self.layout().join("blobs").join(algorithm);
             for name in names(&dir) {
                 let Ok(digest) = format!("{algorithm}:{name}").parse::<Digest>() else { continue };
-                if keep.contains(&digest) {
-                    continue;
+                if !keep.contains(&digest) {
+                    let size = fs::metadata(dir.join(&name)).map_or(0, |m| m.blocks() * 512);
+                    idle.push(Doomed::Blob(digest, size));
                 }
-                let path = dir.join(&name);
-                let size = fs::metadata(&path).map_or(0, |m| m.blocks() * 512);
-                aside(&path, "blob", lease)?;
-                out.freed += size;
-                out.blobs.push(digest);
             }
         }
-        Ok(())
+        idle
     }
 
-    fn sweep_layers(
-        &self,
-        mut keep: HashSet<Digest>,
-        lease: &Lease,
-        out: &mut Collected,
-    ) -> Result<()> {
+    fn idle_layers(&self, mut keep: HashSet<Digest>) -> Vec<ChainId> {
         #[derive(Deserialize)]
         struct Record {
             parent: Option<ChainId>,
@@ -125,8 +198,7 @@ impl Store {
         let all: BTreeSet<ChainId> =
             names(&dir).iter().filter_map(|n| Digest::from_hex(n).ok()).collect();
         // A kept layer keeps what it stands on.
-        let mut open: Vec<ChainId> =
-            all.intersection(&keep.iter().cloned().collect()).cloned().collect();
+        let mut open: Vec<ChainId> = all.iter().filter(|id| keep.contains(id)).cloned().collect();
         while let Some(id) = open.pop() {
             let record = fs::read(dir.join(id.hex()).join("layer.json")).ok();
             let record = record.and_then(|b| serde_json::from_slice::<Record>(&b).ok());
@@ -136,11 +208,11 @@ impl Store {
                 open.push(parent);
             }
         }
-        for id in all.into_iter().filter(|id| !keep.contains(id)) {
-            aside(&dir.join(id.hex()), "layer", lease)?;
-            out.layers.push(id);
-        }
-        Ok(())
+        all.into_iter().filter(|id| !keep.contains(id)).collect()
+    }
+
+    fn layer_dir(&self, chain: &ChainId) -> std::path::PathBuf {
+        self.root().join("layers").join(chain.hex())
     }
 
     fn sweep_partial(&self) {
@@ -158,8 +230,34 @@ impl Store {
     }
 }
 
+impl Collected {
+    fn of(doomed: Vec<Doomed>, blocked: Option<String>) -> Self {
+        let mut done = Self { blocked, ..Self::default() };
+        for one in doomed {
+            match one {
+                Doomed::Blob(digest, size) => {
+                    done.freed += size;
+                    done.blobs.push(digest);
+                }
+                Doomed::Layer(chain) => done.layers.push(chain),
+            }
+        }
+        done
+    }
+
+    /// An error if nothing could be collected.
+    pub fn told(self) -> Result<Self> {
+        match self.blocked {
+            Some(why) => Err(Error::Conflict(format!(
+                "nothing is collected, as what must stay is unknown: {why}; run verify --repair, or remove that image"
+            ))),
+            None => Ok(self),
+        }
+    }
+}
+
 /// The names in a directory; none if it isn't there.
-fn names(dir: &Path) -> Vec<String> {
+pub(super) fn names(dir: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect()
 }

@@ -13,7 +13,10 @@ mod index;
 mod lease;
 mod listing;
 mod names;
+mod prune;
 mod removal;
+mod usage;
+mod verify;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -28,6 +31,11 @@ pub use gc::Collected;
 pub use image::Stored;
 pub use lease::Lease;
 pub use removal::{Removal, Removed, Users};
+pub use usage::{ImageUsage, Usage};
+pub use verify::{
+    Depth, Finding, LayoutCollected, Repaired, Severity, collect_layout, verify_layout,
+    verify_source,
+};
 
 /// How the names of files on their way into place begin.
 const BORN: &str = "file-";

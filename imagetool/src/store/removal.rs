@@ -94,7 +94,7 @@ impl Store {
 }
 
 /// The image's own layers first, the topmost before what it stands on.
-fn topmost_first(image: &Stored, layers: Vec<ChainId>) -> Vec<ChainId> {
+pub(super) fn topmost_first(image: &Stored, layers: Vec<ChainId>) -> Vec<ChainId> {
     let chain = Digest::chain(&image.diff_ids);
     let at = |layer: &ChainId| chain.iter().position(|c| c == layer).map_or(0, |at| at + 1);
     let mut layers = layers;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use dhow_image::digest::Digest;
-use dhow_image::store::{Removal, Users};
+use dhow_image::store::Stored;
 use jiff::Timestamp;
 
 use super::{Pruned, Wanted};
@@ -21,34 +21,30 @@ pub fn images(host: &Host, all: bool, wanted: &Wanted) -> Result<Pruned> {
         used.insert(found.record.image.id);
     }
     let store = host.images()?;
-    let nobody = Users::default();
-    let mut pruned = Pruned::default();
-    for image in store.images().map_err(of_image)? {
+    let mut sizes = BTreeMap::new();
+    let fits = |image: &Stored| {
         let id = image.id().to_string();
         if used.contains(&id) || !all && !image.names.is_empty() {
-            continue;
+            return Ok(false);
         }
         let labels = if wanted.asks_for_labels() {
-            image.config(store).map_err(of_image)?.config.labels
+            image.config(store)?.config.labels
         } else {
             BTreeMap::new()
         };
         let created = image.created.as_deref().and_then(|text| text.parse().ok());
-        if !wanted.fits(&labels, created.unwrap_or(Timestamp::UNIX_EPOCH)) {
-            continue;
+        let fits = wanted.fits(&labels, created.unwrap_or(Timestamp::UNIX_EPOCH));
+        for chain in image.chain_ids(store)?.into_iter().filter(|_| fits) {
+            let size = store.layer_size(&chain).unwrap_or(0);
+            sizes.insert(chain, size);
         }
-        let sizes: BTreeMap<String, u64> = image
-            .chain_ids(store)
-            .map_err(of_image)?
-            .iter()
-            .map(|chain| (chain.to_string(), store.layer_size(chain).unwrap_or(0)))
-            .collect();
-        let how = Removal { force: true, users: &nobody, in_use: &layers };
-        let removed = store.remove(&id, how).map_err(of_image)?;
-        events::of_removed(&host.paths, &id, &removed);
+        Ok(fits)
+    };
+    let mut pruned = Pruned::default();
+    for (image, removed) in store.prune(&layers, fits).map_err(of_image)? {
+        events::of_removed(&host.paths, &image.id().to_string(), &removed);
         // As docker: layers as they lie unpacked, and not the blobs they came as.
-        let gone = removed.deleted.iter().filter_map(|d| sizes.get(&d.to_string()));
-        pruned.bytes += gone.sum::<u64>();
+        pruned.bytes += removed.deleted.iter().filter_map(|d| sizes.get(d)).sum::<u64>();
         pruned.lines.extend(removed.untagged.iter().map(|n| format!("untagged: {n}")));
         pruned.lines.extend(removed.deleted.iter().map(|d| format!("deleted: {d}")));
     }
