@@ -1,10 +1,12 @@
 //! dhow-image: references, archives and streams.
 
+mod gc;
 mod hostile;
 mod killed;
 mod layers;
 mod leave;
 mod login;
+mod mount;
 mod pipes;
 mod pull;
 mod push;
@@ -16,3 +18,4 @@ mod skopeo;
 mod store;
 mod transports;
 mod unpack;
+mod verify;

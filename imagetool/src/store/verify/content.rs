@@ -102,11 +102,7 @@ impl Check<'_> {
 
     fn bad<T>(&self, e: &Error) -> Option<Result<T>> {
         let Need { at, what, images, .. } = self.need;
-        let why = match e {
-            Error::NotFound { .. } => "it is not there".to_owned(),
-            e => worded(e, &at.digest),
-        };
-        self.findings.damage(what, &at.digest, why, images, Some(Fault::Blob(at.clone())));
+        self.findings.damage(what, &at.digest, worded(e), images, Some(Fault::Blob(at.clone())));
         None
     }
 

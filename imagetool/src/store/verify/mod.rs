@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::digest::{ChainId, Digest};
+use crate::digest::ChainId;
 use crate::error::Result;
 use crate::manifest::Descriptor;
 use crate::source::Source;
@@ -72,6 +72,16 @@ enum Fault {
     Blob(Descriptor),
     /// An unpacked layer.
     Layer(ChainId),
+}
+
+impl Fault {
+    /// The unpacked layer that is at fault.
+    fn layer(&self) -> Option<&ChainId> {
+        match self {
+            Self::Layer(chain) => Some(chain),
+            Self::Document(_) | Self::Blob(_) => None,
+        }
+    }
 }
 
 /// How to verify.
@@ -134,15 +144,13 @@ pub fn verify_source(source: &dyn Source, title: &str) -> Result<Vec<Finding>> {
     Ok(findings.sorted().into_iter().map(|(finding, _)| finding).collect())
 }
 
-/// What a digest's error says, without the subject it begins with.
-fn worded(error: &crate::Error, digest: &Digest) -> String {
-    let text = error.to_string();
-    for begin in [format!("blob {digest}"), format!("manifest {digest}")] {
-        if let Some((_, rest)) = text.split_once(&begin) {
-            if let Some((_, why)) = rest.split_once(" is ") {
-                return format!("it is {why}");
-            }
-        }
+/// What an error says of a blob that the finding names.
+fn worded(error: &crate::Error) -> String {
+    match error {
+        crate::Error::Digest { got, .. } => format!("its digest is {got}"),
+        crate::Error::Size { want, got, .. } if got > want => format!("it has over {want} bytes"),
+        crate::Error::Size { want, got, .. } => format!("it has {got} bytes, not {want}"),
+        crate::Error::NotFound { .. } => "it is not there".to_owned(),
+        error => error.to_string(),
     }
-    text
 }

@@ -52,7 +52,7 @@ impl Needs {
         let images = BTreeSet::from([title.to_owned()]);
         let bad = |e: &Error| {
             let fault = Some(Fault::Document(at.clone()));
-            findings.damage("manifest", &at.digest, worded(e, &at.digest), &images, fault);
+            findings.damage("manifest", &at.digest, worded(e), &images, fault);
         };
         if depth > MAX_DEPTH {
             return bad(&Error::invalid("list", "lists within lists"));

@@ -195,7 +195,8 @@ impl Own<'_> {
     /// What `gc` would remove, and whether it harms meanwhile: a blob that lies there with
     /// other bytes would be taken for the right one.
     fn orphans(&self) -> Result<()> {
-        let idle = self.store.collectable(&HashSet::new())?;
+        // Where that can't be told, the reason is a finding already.
+        let Ok(idle) = self.store.collectable(&HashSet::new()) else { return Ok(()) };
         layout::orphans(&self.store.layout(), &idle.blobs, self.findings)?;
         for chain in &idle.layers {
             let subject = format!("{chain} unpacked");

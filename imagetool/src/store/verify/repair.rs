@@ -43,10 +43,14 @@ impl Store {
             let repair = Repair { store: self, checked: &checked, settings };
             let before = done.len();
             let mut tried = BTreeSet::new();
+            let bad: Vec<&ChainId> =
+                checked.found.iter().filter_map(|(_, fault)| fault.as_ref()?.layer()).collect();
             for (finding, fault) in &checked.found {
                 let key = (finding.what, finding.subject.clone());
                 let Some(fault) = fault else { continue };
-                if failed.contains_key(&key) || !tried.insert(key.clone()) {
+                // What stands on a bad layer may be right when that is.
+                let waits = fault.layer().is_some_and(|chain| repair.stands_on(chain, &bad));
+                if waits || failed.contains_key(&key) || !tried.insert(key.clone()) {
                     continue;
                 }
                 match repair.mend(fault, finding) {
@@ -84,6 +88,15 @@ struct Repair<'a> {
 }
 
 impl Repair<'_> {
+    /// Whether one of these lies below a layer.
+    fn stands_on(&self, chain: &ChainId, bad: &[&ChainId]) -> bool {
+        let parent = |chain: &ChainId| {
+            let mut needs = self.checked.needs.blobs.values();
+            needs.find_map(|need| need.layers.get(chain)).and_then(|layer| layer.parent.clone())
+        };
+        std::iter::successors(parent(chain), parent).any(|below| bad.contains(&&below))
+    }
+
     fn mend(&self, fault: &Fault, finding: &Finding) -> Result<String> {
         match fault {
             Fault::Document(at) => self.from_origin(finding, at, Self::document),
