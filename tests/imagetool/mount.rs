@@ -30,7 +30,8 @@ fn an_image_is_read_where_it_lies_and_kept_alive() {
     }
     w.image(["gc"]).ok();
     w.image(["verify"]).ok().out_is("");
-    let again = w.cmd("diff").args(["-r", "-x", "fifo", "-x", "null", "--no-dereference"]).arg(&dir);
+    let again =
+        w.cmd("diff").args(["-r", "-x", "fifo", "-x", "null", "--no-dereference"]).arg(&dir);
     again.arg(w.path("bundle/rootfs")).run().ok().out_is("");
     w.image(["unmount", dir.to_str().unwrap()]).ok().out_is(dir.to_str().unwrap());
     assert!(!is_mounted(&dir));

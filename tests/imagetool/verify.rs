@@ -100,7 +100,12 @@ fn unpacked_layers_are_compared_with_their_blobs() {
     w.pull("busybox");
     let (_, _, chain) = layers(&w, "busybox").remove(0);
     let dir = layer_dir(&w, &chain);
-    let some = w.cmd("find").arg(dir.join("fs")).args(["-type", "f", "-links", "1", "-size", "+0"]).run().ok();
+    let some = w
+        .cmd("find")
+        .arg(dir.join("fs"))
+        .args(["-type", "f", "-links", "1", "-size", "+0"])
+        .run()
+        .ok();
     let file = PathBuf::from(&some.lines()[0]);
     let name = file.file_name().unwrap().to_str().unwrap().to_owned();
     let repaired = || {

@@ -10,8 +10,8 @@ use dhow_image::source::{Directory, layout_index};
 use dhow_image::store::Stored;
 use serde_json::{Value, json};
 
-use crate::cli::target::{LayoutFlag, exactly};
 use super::table::{human, table};
+use crate::cli::target::{LayoutFlag, exactly};
 use crate::context::Context;
 
 /// Flags of `list`.

@@ -32,7 +32,9 @@ impl Unmount {
             let by_dir = Path::new(what).canonicalize().ok();
             let image = store.find(what).ok().map(|image| image.config_digest);
             let fits = |m: &Mounted| {
-                by_dir.as_ref() == Some(&m.dir) || image.as_ref() == Some(&m.image) || m.name == *what
+                by_dir.as_ref() == Some(&m.dir)
+                    || image.as_ref() == Some(&m.image)
+                    || m.name == *what
             };
             let found: Vec<Mounted> = mounts(&store)?.into_iter().filter(fits).collect();
             if found.is_empty() {

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dhow_image::source::{self, Inputs};
-use dhow_image::store::{
-    Depth, Finding, Repaired, Severity, verify_layout, verify_source,
-};
+use dhow_image::store::{Depth, Finding, Repaired, Severity, verify_layout, verify_source};
 use dhow_image::transport::{Place, Which};
 use dhow_image::{Error, Result};
 use serde_json::json;
@@ -77,7 +75,8 @@ impl Verify {
             return verify_layout(dir, which);
         }
         let (store, settings) = (cx.store()?, cx.settings(&self.registry)?);
-        let inputs = Inputs { store: &store, settings: &settings, stdin };
+        let inputs =
+            Inputs { tmpdir: cx.tmpdir.as_deref(), ..Inputs::new(&store, &settings, stdin) };
         source::with(place, &inputs, |image| verify_source(image, &place.to_string()))
     }
 }

@@ -118,7 +118,16 @@ pub struct Entries<R> {
 impl<R: BufRead> Entries<R> {
     /// Reads `inner` as a tar archive.
     pub fn new(inner: R, limits: Limits) -> Self {
-        Self { inner, limits, count: 0, left: 0, pad: 0, done: false, literal: false, hollow: false }
+        Self {
+            inner,
+            limits,
+            count: 0,
+            left: 0,
+            pad: 0,
+            done: false,
+            literal: false,
+            hollow: false,
+        }
     }
 
     /// Takes every name for what it says: the archive is no layer.

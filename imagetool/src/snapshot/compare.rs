@@ -36,17 +36,12 @@ impl Differences {
 }
 
 /// Compares what `actual` has with what it should have.
-pub(super) fn compare(
-    expected: &RootDir,
-    actual: &RootDir,
-    contents: bool,
-) -> Result<Differences> {
+pub(super) fn compare(expected: &RootDir, actual: &RootDir, contents: bool) -> Result<Differences> {
     let mut found = Differences::default();
     let mut todo = vec![Vec::new()];
     while let Some(path) = todo.pop() {
         let walk = Walk { expected, actual, contents };
-        walk.directory(&path, &mut todo, &mut found)
-            .map_err(|e| actual.error("read", &path, e))?;
+        walk.directory(&path, &mut todo, &mut found).map_err(|e| actual.error("read", &path, e))?;
     }
     Ok(found)
 }
@@ -265,31 +260,33 @@ mod tests {
             act();
             same(d);
         };
-        assert_eq!(told(|d| kept(d, &|| fs::write(d.join("x"), "").unwrap())), [
-            "\"/x\" is there, and should not be"
-        ]);
-        assert_eq!(told(|d| kept(d, &|| fs::remove_file(d.join("g")).unwrap())), [
-            "/g is not there"
-        ]);
+        assert_eq!(
+            told(|d| kept(d, &|| fs::write(d.join("x"), "").unwrap())),
+            ["\"/x\" is there, and should not be"]
+        );
+        assert_eq!(
+            told(|d| kept(d, &|| fs::remove_file(d.join("g")).unwrap())),
+            ["\"/g\" is not there"]
+        );
         let mode = |d: &Path| {
             fs::set_permissions(d.join("g"), fs::Permissions::from_mode(0o600)).unwrap();
         };
-        assert_eq!(told(mode), ["/g has mode 600, not 644"]);
+        assert_eq!(told(mode), ["\"/g\" has mode 600, not 644"]);
         let content = |d: &Path| {
             fs::write(d.join("d/f"), "CONTENT").unwrap();
             same(&d.join("d/f"));
         };
-        assert_eq!(told(content), ["/d/f has other content"]);
+        assert_eq!(told(content), ["\"/d/f\" has other content"]);
         let size = |d: &Path| {
             fs::write(d.join("g"), "mor").unwrap();
             same(&d.join("g"));
         };
-        assert_eq!(told(size), ["/g has 3 bytes, not 4"]);
+        assert_eq!(told(size), ["\"/g\" has 3 bytes, not 4"]);
         let kind = |d: &Path| {
             fs::remove_file(d.join("l")).unwrap();
             fs::write(d.join("l"), "").unwrap();
             same(d);
         };
-        assert_eq!(told(kind), ["/l is a file, not a link"]);
+        assert_eq!(told(kind), ["\"/l\" is a file, not a link"]);
     }
 }

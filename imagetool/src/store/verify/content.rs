@@ -91,13 +91,11 @@ impl Check<'_> {
         };
         let done = work(&mut Cursor::new(head).take(n as u64).chain(&mut reader));
         // The end is where the digest is checked, and `work` may have stopped before.
-        match io::copy(&mut reader, &mut io::sink()) {
-            Err(e) => self.bad(&Error::from_io("read", "blob", e)),
-            Ok(_) => {
-                self.media_type(&head[..n]);
-                Some(done)
-            }
+        if let Err(e) = io::copy(&mut reader, &mut io::sink()) {
+            return self.bad(&Error::from_io("read", "blob", e));
         }
+        self.media_type(&head[..n]);
+        Some(done)
     }
 
     fn bad<T>(&self, e: &Error) -> Option<Result<T>> {
@@ -152,11 +150,9 @@ impl Check<'_> {
             Ok(differences) if differences.count == 0 => {}
             Ok(differences) => {
                 let more = differences.count - differences.first.len() as u64;
-                let mut why = differences.first.join("; ");
-                if more > 0 {
-                    why += &format!("; and {more} more");
-                }
-                self.layer(chain, &why, true);
+                let mut told = differences.first;
+                told.extend((more > 0).then(|| format!("and {more} more")));
+                self.layer(chain, &told.join("; "), true);
             }
             Err(e) => self.layer(chain, &unknown(&e), false),
         }
@@ -164,7 +160,7 @@ impl Check<'_> {
 
     fn layer(&self, chain: &ChainId, why: &str, known: bool) {
         let fault = known.then(|| Fault::Layer(chain.clone()));
-        let subject = format!("{} unpacked", chain);
+        let subject = format!("{chain} unpacked");
         self.findings.damage("layer", subject, why, &self.need.images, fault);
     }
 }

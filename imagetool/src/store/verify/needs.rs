@@ -102,7 +102,9 @@ impl Needs {
                 Ok(config) => diff_ids = config.rootfs.diff_ids,
                 // Unreadable: the blob's own check says it.
                 Err(None) => {}
-                Err(Some(e)) => findings.damage("config", &manifest.config.digest, e, &images, None),
+                Err(Some(e)) => {
+                    findings.damage("config", &manifest.config.digest, e, &images, None);
+                }
             }
         }
         let what = if image { "config" } else { "blob" };

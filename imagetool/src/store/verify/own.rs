@@ -67,7 +67,7 @@ impl Store {
         if images.is_empty() {
             let own = Own { store: self, needs: &needs, findings: &findings };
             own.index(&index);
-            own.layers(&unpacked.layers)?;
+            own.layers(&unpacked.layers);
             own.containers(&unpacked.layers);
             own.files();
             own.orphans()?;
@@ -119,9 +119,7 @@ impl Own<'_> {
         let mut seen: BTreeMap<Reference, &Digest> = BTreeMap::new();
         for entry in &index.manifests {
             let images = BTreeSet::from([title(entry)]);
-            for (key, read) in
-                [(REF_NAME, name_of(entry)), (REPO_DIGEST, repo_digest_of(entry))]
-            {
+            for (key, read) in [(REF_NAME, name_of(entry)), (REPO_DIGEST, repo_digest_of(entry))] {
                 if let (Some(text), None) = (entry.annotations.get(key), &read) {
                     let why = "it is no name of an image; remove the image by its id";
                     self.findings.damage("name", format!("{text:?}"), why, &images, None);
@@ -137,7 +135,7 @@ impl Own<'_> {
     }
 
     /// Every directory in `layers/`: its record, and what it stands on.
-    fn layers(&self, layers: &Layers) -> Result<()> {
+    fn layers(&self, layers: &Layers) {
         let dir = self.store.root().join("layers");
         for name in names(&dir) {
             let path = dir.join(&name);
@@ -146,14 +144,15 @@ impl Own<'_> {
                 continue;
             };
             // A collection may be at work beside us.
-            if let Err(why) = sound(layers, &chain) && path.exists() {
+            if let Err(why) = sound(layers, &chain)
+                && path.exists()
+            {
                 let images = self.needs.images_of(&chain);
                 let subject = format!("{chain} unpacked");
                 let fault = Some(Fault::Layer(chain));
                 self.findings.damage("layer", subject, why, &images, fault);
             }
         }
-        Ok(())
     }
 
     /// Layers that containers stand on must be there, whoever's image they are of.

@@ -71,10 +71,7 @@ impl Store {
     }
 }
 
-fn explained(
-    mut finding: Finding,
-    failed: &BTreeMap<(&'static str, String), String>,
-) -> Finding {
+fn explained(mut finding: Finding, failed: &BTreeMap<(&'static str, String), String>) -> Finding {
     if let Some(why) = failed.get(&(finding.what, finding.subject.clone())) {
         finding.why = format!("{}; not repaired: {why}", finding.why);
     }
@@ -99,14 +96,14 @@ impl Repair<'_> {
 
     fn mend(&self, fault: &Fault, finding: &Finding) -> Result<String> {
         match fault {
-            Fault::Document(at) => self.from_origin(finding, at, Self::document),
-            Fault::Blob(at) => self.from_origin(finding, at, Self::blob),
+            Fault::Document(at) => self.fetched(finding, at, Self::document),
+            Fault::Blob(at) => self.fetched(finding, at, Self::blob),
             Fault::Layer(chain) => self.layer(chain),
         }
     }
 
     /// Asks each registry that an image of this was pulled from.
-    fn from_origin(
+    fn fetched(
         &self,
         finding: &Finding,
         at: &Descriptor,
