@@ -1,17 +1,21 @@
 //! An image from a source into a sink: its config, its layers side by side, its manifest
-//! byte for byte; of a list one platform, or all.
+//! byte for byte unless another form was asked for; of a list one platform, or all.
 
-use std::collections::HashSet;
-use std::io::{self, Read};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use crate::config::ImageConfig;
-use crate::digest::{Digest, Verified};
+use crate::digest::{Algorithm, Digest, Hashing, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Descriptor, Index, MAX_CONFIG, Manifest, Parsed};
 use crate::platform::Platform;
 use crate::progress::Progress;
+use crate::recode::{self, Kind, Recode};
 use crate::reference::Reference;
-use crate::sink::{Layer, Part, Signatures, Sink};
+use crate::sink::{Fill, Layer, New, Part, Signatures, Sink};
 use crate::snapshot::side_by_side;
 use crate::source::{Document, Source};
 use crate::trust::{Signature, Signing};
@@ -28,6 +32,8 @@ pub enum Choice {
     One(Option<Platform>),
     /// The list and all that it names.
     All,
+    /// The list alone; what it names is there already, or comes later.
+    Index,
 }
 
 /// How an image is copied.
@@ -37,11 +43,16 @@ pub struct Options {
     pub choice: Choice,
     /// What becomes of signatures, and who signs.
     pub signing: Signing,
+    /// Another form for it.
+    pub recode: Recode,
+    /// Where a layer lies while it is packed anew, for a destination that has to know its size
+    /// before it takes it; the system's place for such files if `None`.
+    pub spool: Option<PathBuf>,
 }
 
 impl From<Choice> for Options {
     fn from(choice: Choice) -> Self {
-        Self { choice, signing: Signing::default() }
+        Self { choice, signing: Signing::default(), recode: Recode::default(), spool: None }
     }
 }
 
@@ -52,8 +63,9 @@ pub fn copy(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Descriptor> {
-    let Options { choice, signing } = options;
-    let copying = Copying { source, sink, progress, signing };
+    let Options { choice, .. } = options;
+    options.recode.check()?;
+    let copying = Copying { source, sink, progress, options };
     copying.check_signers()?;
     let mut root = source.root()?;
     let title = format!("manifest {}", root.at.digest);
@@ -63,10 +75,8 @@ pub fn copy(
                 let wanted = platform.clone().unwrap_or_else(Platform::host);
                 root = source.document(manifest::choose(&index, &wanted, &title)?)?;
             }
-            (Parsed::Index(index), Choice::All) => {
-                copying.index(&root, &index, true, 0)?;
-                return Ok(typed(root.at, &index.media_type));
-            }
+            (Parsed::Index(index), Choice::All) => return copying.index(&root, &index, true, 0),
+            (Parsed::Index(index), Choice::Index) => return copying.index_only(root, &index),
             (Parsed::Manifest(m), _) => {
                 let top = Document { at: typed(root.at, &m.media_type), bytes: root.bytes };
                 // What a list says of its images is believed; what stands alone is asked itself.
@@ -74,8 +84,7 @@ pub fn copy(
                     Choice::One(wanted) if depth == 0 => wanted.as_ref(),
                     _ => None,
                 };
-                copying.image(&top, &m, true, wanted)?;
-                return Ok(top.at);
+                return copying.image(&top, &m, true, wanted);
             }
         }
     }
@@ -92,13 +101,13 @@ struct Copying<'a> {
     source: &'a dyn Source,
     sink: &'a dyn Sink,
     progress: &'a dyn Progress,
-    signing: &'a Signing,
+    options: &'a Options,
 }
 
 impl Copying<'_> {
     /// That what is signed can be kept, and has a name.
     fn check_signers(&self) -> Result<()> {
-        if self.signing.signers.is_empty() {
+        if self.options.signing.signers.is_empty() {
             return Ok(());
         }
         match self.sink.signatures() {
@@ -116,7 +125,7 @@ impl Copying<'_> {
 
     /// What new signatures speak of.
     fn identity(&self) -> Result<Reference> {
-        self.signing.identity.clone().or_else(|| self.sink.name()).ok_or_else(|| {
+        self.options.signing.identity.clone().or_else(|| self.sink.name()).ok_or_else(|| {
             Error::usage(
                 "signature",
                 "",
@@ -128,7 +137,7 @@ impl Copying<'_> {
     /// The source's signatures, as far as they go along; a destination must take them.
     fn carried(&self, of: &Digest) -> Result<Vec<Signature>> {
         let keeping = self.sink.signatures();
-        if self.signing.remove || keeping == Signatures::Dropped {
+        if self.options.signing.remove || keeping == Signatures::Dropped {
             return Ok(Vec::new());
         }
         let found = self.source.signatures(of)?;
@@ -142,32 +151,81 @@ impl Copying<'_> {
     }
 
     /// Puts a manifest, its old signatures, and new ones.
-    fn finish(&self, document: &Document, top: bool, mut carried: Vec<Signature>) -> Result<()> {
-        self.sink.document(document, top)?;
-        for signer in &self.signing.signers {
+    fn finish(
+        &self,
+        document: Document,
+        top: bool,
+        mut carried: Vec<Signature>,
+    ) -> Result<Descriptor> {
+        self.sink.document(&document, top)?;
+        for signer in &self.options.signing.signers {
             carried.push(signer.sign(&document.at.digest, &self.identity()?)?);
         }
         match self.sink.signatures() {
-            Signatures::Kept => self.sink.put_signatures(document, top, &carried),
-            _ => Ok(()),
+            Signatures::Kept => self.sink.put_signatures(&document, top, &carried)?,
+            _ => {}
         }
+        Ok(document.at)
     }
 
-    fn index(&self, document: &Document, index: &Index, top: bool, depth: u8) -> Result<()> {
+    fn index(
+        &self,
+        document: &Document,
+        index: &Index,
+        top: bool,
+        depth: u8,
+    ) -> Result<Descriptor> {
         let what = format!("manifest list {}", document.at.digest);
         if depth >= MAX_DEPTH || index.manifests.len() > MAX_CHILDREN {
             return Err(Error::invalid(what, "it is too deep or too long"));
         }
         let carried = self.carried(&document.at.digest)?;
+        let mut entries = Vec::with_capacity(index.manifests.len());
         for child in &index.manifests {
             let inner = self.source.document(child)?;
-            match manifest::parse(&inner.bytes, &child.media_type, &what)? {
+            let new = match manifest::parse(&inner.bytes, &child.media_type, &what)? {
                 Parsed::Index(list) => self.index(&inner, &list, false, depth + 1)?,
                 Parsed::Manifest(m) => self.image(&inner, &m, false, None)?,
-            }
+            };
+            let (media_type, digest, size) = (new.media_type, new.digest, new.size);
+            entries.push(Descriptor { media_type, digest, size, ..child.clone() });
+        }
+        let kind = self.options.recode.kind_of(&index.media_type);
+        let same = |(new, old): (&Descriptor, &Descriptor)| new.digest == old.digest;
+        let changed = Recode::default().kind_of(&index.media_type) != kind
+            || !entries.iter().zip(&index.manifests).all(same);
+        if changed && self.may_change(&carried, &what)? {
+            let (bytes, media_type) = recode::index(index, kind, entries)?;
+            let at = Descriptor::of(media_type, &bytes);
+            return self.finish(Document { bytes, at }, top, carried);
         }
         let at = typed(document.at.clone(), &index.media_type);
-        self.finish(&Document { bytes: document.bytes.clone(), at }, top, carried)
+        self.finish(Document { bytes: document.bytes.clone(), at }, top, carried)
+    }
+
+    fn index_only(&self, document: Document, index: &Index) -> Result<Descriptor> {
+        if self.sink.images_only() {
+            let hint = "it takes whole images only: take --multi-arch all, or system";
+            return Err(Error::unsupported("a list without its images in this destination", hint));
+        }
+        self.source.permit(&document)?;
+        let carried = self.carried(&document.at.digest)?;
+        let at = typed(document.at, &index.media_type);
+        self.finish(Document { bytes: document.bytes, at }, true, carried)
+    }
+
+    /// Whether a document may become another one: not under signatures that speak of it.
+    fn may_change(&self, carried: &[Signature], what: &str) -> Result<bool> {
+        if carried.is_empty() {
+            return Ok(true);
+        }
+        if self.options.recode.habit {
+            return Ok(false);
+        }
+        Err(Error::unsupported(
+            format!("{what}: changing what is signed"),
+            "leave the signatures behind with --remove-signatures",
+        ))
     }
 
     /// That an image is for a platform.
@@ -193,7 +251,7 @@ impl Copying<'_> {
         manifest: &Manifest,
         top: bool,
         wanted: Option<&Platform>,
-    ) -> Result<()> {
+    ) -> Result<Descriptor> {
         // Before anything else of it is read.
         self.source.permit(document)?;
         if let Some(wanted) = wanted {
@@ -203,6 +261,7 @@ impl Copying<'_> {
         let config = self.config(document, manifest)?;
         let diff_ids =
             config.as_ref().map(|(_, c)| c.rootfs.diff_ids.as_slice()).unwrap_or_default();
+        let form = self.form(document, manifest, &carried)?;
         let chain = Digest::chain(diff_ids);
         let mut seen = HashSet::new();
         let blobs: Vec<(usize, &Descriptor)> = manifest.layers.iter().enumerate().collect();
@@ -214,17 +273,102 @@ impl Copying<'_> {
                 chain: &chain[i],
                 parent: i.checked_sub(1).map(|below| &chain[below]),
             });
-            self.blob(blob, layer)
+            self.layer(blob, layer, form)
         };
-        side_by_side(&first, put)?;
+        let made = side_by_side(&first, put)?;
         // The same blob again is another layer of the chain, and there already as a blob.
-        again.iter().filter(|_| !diff_ids.is_empty()).try_for_each(put)?;
-        match config {
-            Some((bytes, _)) => self.bytes(&manifest.config, &bytes)?,
+        let rest = again.iter().filter(|_| !diff_ids.is_empty());
+        let more: Vec<Descriptor> = rest.map(put).collect::<Result<_>>()?;
+        match &config {
+            Some((bytes, _)) => self.bytes(&manifest.config, bytes)?,
             None => self.blob(&manifest.config, None)?,
         }
-        let at = typed(document.at.clone(), &manifest.media_type);
-        self.finish(&Document { bytes: document.bytes.clone(), at }, top, carried)
+        let Some(kind) = form else {
+            let at = typed(document.at.clone(), &manifest.media_type);
+            return self.finish(Document { bytes: document.bytes.clone(), at }, top, carried);
+        };
+        let mut layers = manifest.layers.clone();
+        let news = first.iter().zip(made).chain(again.iter().zip(more));
+        news.for_each(|((i, _), new)| layers[*i] = new);
+        let config = recode::config_as(&manifest.config, kind);
+        let what = format!("manifest {}", document.at.digest);
+        let bytes = recode::manifest(&document.bytes, kind, config, layers, &what)?;
+        let media_type = match kind {
+            Kind::Oci => manifest::OCI_MANIFEST,
+            Kind::Docker => manifest::DOCKER_MANIFEST,
+        };
+        let at = Descriptor::of(media_type, &bytes);
+        self.finish(Document { bytes, at }, top, carried)
+    }
+
+    /// Whose manifest the image gets, if it doesn't stay as it is.
+    fn form(
+        &self,
+        document: &Document,
+        manifest: &Manifest,
+        carried: &[Signature],
+    ) -> Result<Option<Kind>> {
+        let recode = &self.options.recode;
+        if !manifest::is_image_config(&manifest.config.media_type) {
+            // An artifact's blobs are nobody's layers.
+            return Ok(None);
+        }
+        let kind = recode.kind_of(&manifest.media_type);
+        let changed = kind != Recode::default().kind_of(&manifest.media_type)
+            || manifest.layers.iter().any(|l| recode.repack(l, kind).is_some());
+        let what = format!("manifest {}", document.at.digest);
+        Ok((changed && self.may_change(carried, &what)?).then_some(kind))
+    }
+
+    /// A layer, packed anew if that is its new form.
+    fn layer(
+        &self,
+        blob: &Descriptor,
+        layer: Option<Layer<'_>>,
+        form: Option<Kind>,
+    ) -> Result<Descriptor> {
+        let Some(kind) = form else { return self.blob(blob, layer).map(|()| blob.clone()) };
+        let Some(packed) = self.options.recode.repack(blob, kind) else {
+            self.blob(blob, layer)?;
+            return Ok(recode::layer_as(blob, kind));
+        };
+        let id = blob.digest.short();
+        let what = format!("layer {}", blob.digest);
+        self.progress.start(id, "packing", Some(blob.size));
+        let mut fill = |to: &mut dyn Write| {
+            let from = self.source.blob(blob)?;
+            let mut from = Counted { from, id, progress: self.progress };
+            let diff_id = layer.map(|l| l.diff_id);
+            recode::squeeze(&mut from, to, packed, self.options.recode.level, diff_id, &what)
+        };
+        let media_type = recode::layer_type(&blob.media_type, packed, kind);
+        let new = New { media_type: &media_type, fill: &mut fill, layer };
+        let made = match self.sink.learn(new) {
+            Some(made) => made?,
+            None => self.spooled(&media_type, &mut fill, layer)?,
+        };
+        self.progress.done(id, "packed");
+        Ok(Descriptor { annotations: kept(blob, kind), ..made })
+    }
+
+    /// A new blob by way of a file, as the sink wants to know its size first.
+    fn spooled(
+        &self,
+        media_type: &str,
+        fill: Fill<'_>,
+        layer: Option<Layer<'_>>,
+    ) -> Result<Descriptor> {
+        let file = match &self.options.spool {
+            Some(dir) => tempfile::tempfile_in(dir).map_err(Error::at("create a file in", dir)),
+            None => tempfile::tempfile().map_err(Error::at("create", "a file for a layer")),
+        };
+        let mut file = Hashing::new(file?, Algorithm::Sha256);
+        fill(&mut file)?;
+        let (file, digest, size) = file.finish();
+        let blob = Descriptor::new(media_type, digest, size);
+        let open = || -> Result<Box<dyn Read + Send + '_>> { Ok(Box::new(FromStart(&file, 0))) };
+        self.sink.put(Part { blob: &blob, open: &open, spooled: None, layer })?;
+        Ok(blob)
     }
 
     /// The image's config, checked; `None` for an artifact that is no container image.
@@ -276,6 +420,33 @@ impl Copying<'_> {
     fn bytes(&self, blob: &Descriptor, bytes: &[u8]) -> Result<()> {
         let open = || -> Result<Box<dyn Read + Send + '_>> { Ok(Box::new(bytes)) };
         self.sink.put(Part { blob, open: &open, spooled: None, layer: None }).map(drop)
+    }
+}
+
+/// What a layer's descriptor says besides, as far as it is true of other bytes, too: not the
+/// tables of zstd:chunked and eStargz.
+fn kept(blob: &Descriptor, kind: Kind) -> BTreeMap<String, String> {
+    let of_bytes = |key: &str| {
+        [
+            "io.github.containers.zstd-chunked",
+            "containerd.io/snapshot/stargz",
+            "io.containers.estargz",
+        ]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
+    };
+    let all = blob.annotations.iter().filter(|(key, _)| kind == Kind::Oci && !of_bytes(key));
+    all.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Reads a file from its beginning, however often it is opened.
+struct FromStart<'a>(&'a File, u64);
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.0.read_at(buf, self.1)?;
+        self.1 += n as u64;
+        Ok(n)
     }
 }
 

@@ -19,6 +19,7 @@ pub mod moment;
 pub mod platform;
 pub mod progress;
 pub mod pull;
+pub mod recode;
 pub mod reference;
 pub mod registry;
 pub mod sink;

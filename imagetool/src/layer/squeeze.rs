@@ -21,13 +21,21 @@ pub struct Gzip<W> {
     plain: Vec<u8>,
     working: VecDeque<JoinHandle<io::Result<Vec<u8>>>>,
     most: usize,
+    level: u32,
 }
 
 impl<W: Write> Gzip<W> {
     /// Compresses into `out`, as many members at once as there are processors.
     pub fn new(out: W) -> Self {
         let most = thread::available_parallelism().map_or(1, usize::from);
-        Self { out, plain: Vec::with_capacity(MEMBER), working: VecDeque::new(), most }
+        let plain = Vec::with_capacity(MEMBER);
+        Self { out, plain, working: VecDeque::new(), most, level: LEVEL }
+    }
+
+    /// The same, as hard as is said: from 0, not at all, to 9; below 0 is the usual.
+    pub fn with_level(out: W, level: Option<i32>) -> Self {
+        let level = level.and_then(|n| u32::try_from(n).ok()).unwrap_or(LEVEL);
+        Self { level, ..Self::new(out) }
     }
 
     /// The last member, and what it all went to.
@@ -44,8 +52,9 @@ impl<W: Write> Gzip<W> {
             self.collect()?;
         }
         let plain = std::mem::replace(&mut self.plain, Vec::with_capacity(MEMBER));
+        let level = self.level;
         let work = move || {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::new(LEVEL));
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
             encoder.write_all(&plain)?;
             encoder.finish()
         };

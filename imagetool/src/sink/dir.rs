@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::births::Births;
-use super::layout::{keep, replace};
-use super::{Part, Signatures, Sink};
+use super::layout::{keep, learn, replace};
+use super::{New, Part, Signatures, Sink};
 use crate::error::{Error, Result};
+use crate::manifest::Descriptor;
 use crate::source::{DIR_VERSION, Document, signature_name};
 use crate::store::sync_dir;
 use crate::trust::Signature;
@@ -68,6 +69,10 @@ impl Sink for Dir {
             }
         }
         Ok(())
+    }
+
+    fn learn(&self, blob: New<'_>) -> Option<Result<Descriptor>> {
+        Some(learn(&self.births, &self.dir, |digest| self.dir.join(digest.hex()), blob))
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {

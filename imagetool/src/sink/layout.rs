@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::births::Births;
-use super::{Part, Signatures, Sink};
-use crate::digest::{Digest, Hasher};
+use super::{New, Part, Signatures, Sink};
+use crate::digest::{Algorithm, Digest, Hasher, Hashing};
 use crate::edit::Doc;
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Index, MAX_MANIFEST, REF_NAME};
@@ -170,6 +170,25 @@ fn belong(file: &fs::File, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes a blob that is only now made, and gives it its digest's name.
+pub(super) fn learn(
+    births: &Births,
+    dir: &Path,
+    to: impl Fn(&Digest) -> PathBuf,
+    new: New<'_>,
+) -> Result<Descriptor> {
+    let mut file = Hashing::new(born(dir)?, Algorithm::Sha256);
+    (new.fill)(&mut file)?;
+    let (file, digest, size) = file.finish();
+    let to = to(&digest);
+    let fresh = !to.exists();
+    persist(file, &to)?;
+    if fresh {
+        births.born(&to);
+    }
+    Ok(Descriptor::new(new.media_type, digest, size))
+}
+
 fn is_there(path: &Path, blob: &Descriptor) -> bool {
     // Looked at first: a FIFO would be waited for.
     if !fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == blob.size) {
@@ -195,6 +214,10 @@ impl Sink for LayoutDir {
 
     fn put(&self, part: Part<'_>) -> Result<&'static str> {
         keep(&self.births, &self.blob(&part.blob.digest), &part, &self.dir)
+    }
+
+    fn learn(&self, blob: New<'_>) -> Option<Result<Descriptor>> {
+        Some(learn(&self.births, &self.dir, |digest| self.blob(digest), blob))
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {

@@ -39,6 +39,19 @@ pub struct Part<'a> {
     pub layer: Option<Layer<'a>>,
 }
 
+/// A blob that nobody knows yet: it is being made.
+pub struct New<'a> {
+    /// What it will be.
+    pub media_type: &'a str,
+    /// Writes all of it; called once.
+    pub fill: Fill<'a>,
+    /// What it is for the image, if it is a layer.
+    pub layer: Option<Layer<'a>>,
+}
+
+/// Writes a blob.
+pub type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<()>;
+
 /// A layer's place in its image.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer<'a> {
@@ -71,6 +84,12 @@ pub trait Sink: Sync {
     /// Takes a blob; says what came of it, for the progress.
     fn put(&self, part: Part<'_>) -> Result<&'static str>;
 
+    /// Takes a blob while it is made; its digest and size are known in the end. `None`, before
+    /// anything is written, from one that has to know them first.
+    fn learn(&self, _blob: New<'_>) -> Option<Result<Descriptor>> {
+        None
+    }
+
     /// The name that what is written will have, for signatures to speak of.
     fn name(&self) -> Option<Reference> {
         None
@@ -81,7 +100,10 @@ pub trait Sink: Sync {
 
     /// Keeps the signatures of a document that it has, in place of any others it may have; of
     /// an image without any, too.
-    fn put_signatures(&self, of: &Document, _top: bool, _signatures: &[Signature]) -> Result<()> {
+    fn put_signatures(&self, of: &Document, _top: bool, signatures: &[Signature]) -> Result<()> {
+        if signatures.is_empty() {
+            return Ok(());
+        }
         let what = format!("keeping the signatures of {}", of.at.digest);
         Err(Error::unsupported(what, "the destination has no place for them"))
     }

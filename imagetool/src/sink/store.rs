@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Layer, Part, Signatures, Sink};
-use crate::digest::ChainId;
+use super::{Layer, New, Part, Signatures, Sink};
+use crate::digest::{Algorithm, ChainId, Hashing};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
@@ -69,6 +69,27 @@ impl Keep {
     }
 }
 
+/// What is made on the way in.
+impl Keep {
+    fn learned(&self, new: New<'_>) -> Result<Descriptor> {
+        let (file, path) = self.lease.file()?;
+        let mut file = Hashing::new(file, Algorithm::Sha256);
+        (new.fill)(&mut file)?;
+        let (_, digest, size) = file.finish();
+        self.lease.hold([&digest].into_iter().chain(new.layer.map(|l| l.chain)))?;
+        let blob = Descriptor::new(new.media_type, digest, size);
+        if let Some(layer) = new.layer.filter(|l| self.unpack && !self.layers.has(l.chain)) {
+            let open = || -> Result<Box<dyn Read + Send>> {
+                Ok(Box::new(File::open(&path).map_err(Error::at("open", &path))?))
+            };
+            let part = Part { blob: &blob, open: &open, spooled: None, layer: Some(layer) };
+            self.unpack(&part, layer, open()?)?;
+        }
+        self.lease.adopt(path, blob.digest.clone());
+        Ok(blob)
+    }
+}
+
 /// Parents before their children.
 fn ordered(mut steps: Vec<Step>) -> Vec<Step> {
     let mut done = Vec::with_capacity(steps.len());
@@ -125,6 +146,10 @@ impl Sink for Keep {
         }
         self.lease.adopt(path, digest.clone());
         Ok("stored")
+    }
+
+    fn learn(&self, new: New<'_>) -> Option<Result<Descriptor>> {
+        Some(self.learned(new))
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {
