@@ -350,6 +350,18 @@ impl Context {
         self.line(text)
     }
 
+    /// A line on stderr about what may not be as it was meant.
+    pub fn warn(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("dhow-image: {text}");
+        }
+    }
+
+    /// Where large files lie for a moment that can't be in the store.
+    pub fn spool(&self) -> PathBuf {
+        self.tmpdir.clone().unwrap_or_else(|| "/var/tmp".into())
+    }
+
     /// A line on stderr with --debug.
     pub fn debug(&self, text: impl FnOnce() -> String) {
         if self.debug {

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::recode::{self, Kind, Recode};
 use crate::reference::Reference;
 use crate::sink::{Fill, Layer, New, Part, Signatures, Sink};
-use crate::snapshot::side_by_side;
+use crate::snapshot::side_by_side_of;
 use crate::source::{Document, Source};
 use crate::trust::{Signature, Signing};
 
@@ -46,13 +46,16 @@ pub struct Options {
     /// Another form for it.
     pub recode: Recode,
     /// Where a layer lies while it is packed anew, for a destination that has to know its size
-    /// before it takes it; the system's place for such files if `None`.
-    pub spool: Option<PathBuf>,
+    /// before it takes it.
+    pub spool: PathBuf,
+    /// How many layers at once, if not as many as there are processors.
+    pub parallel: Option<usize>,
 }
 
 impl From<Choice> for Options {
     fn from(choice: Choice) -> Self {
-        Self { choice, signing: Signing::default(), recode: Recode::default(), spool: None }
+        let (signing, recode, spool) = (Signing::default(), Recode::default(), "/var/tmp".into());
+        Self { choice, signing, recode, spool, parallel: None }
     }
 }
 
@@ -161,9 +164,8 @@ impl Copying<'_> {
         for signer in &self.options.signing.signers {
             carried.push(signer.sign(&document.at.digest, &self.identity()?)?);
         }
-        match self.sink.signatures() {
-            Signatures::Kept => self.sink.put_signatures(&document, top, &carried)?,
-            _ => {}
+        if self.sink.signatures() == Signatures::Kept {
+            self.sink.put_signatures(&document, top, &carried)?;
         }
         Ok(document.at)
     }
@@ -275,7 +277,7 @@ impl Copying<'_> {
             });
             self.layer(blob, layer, form)
         };
-        let made = side_by_side(&first, put)?;
+        let made = side_by_side_of(self.options.parallel, &first, put)?;
         // The same blob again is another layer of the chain, and there already as a blob.
         let rest = again.iter().filter(|_| !diff_ids.is_empty());
         let more: Vec<Descriptor> = rest.map(put).collect::<Result<_>>()?;
@@ -358,11 +360,9 @@ impl Copying<'_> {
         fill: Fill<'_>,
         layer: Option<Layer<'_>>,
     ) -> Result<Descriptor> {
-        let file = match &self.options.spool {
-            Some(dir) => tempfile::tempfile_in(dir).map_err(Error::at("create a file in", dir)),
-            None => tempfile::tempfile().map_err(Error::at("create", "a file for a layer")),
-        };
-        let mut file = Hashing::new(file?, Algorithm::Sha256);
+        let dir = &self.options.spool;
+        let file = tempfile::tempfile_in(dir).map_err(Error::at("create a file in", dir))?;
+        let mut file = Hashing::new(file, Algorithm::Sha256);
         fill(&mut file)?;
         let (file, digest, size) = file.finish();
         let blob = Descriptor::new(media_type, digest, size);

@@ -234,7 +234,7 @@ pub fn squeeze(
     diff_id: Option<&DiffId>,
     what: &str,
 ) -> Result<()> {
-    let algorithm = diff_id.map_or(Algorithm::Sha256, |d| d.algorithm());
+    let algorithm = diff_id.map_or(Algorithm::Sha256, DiffId::algorithm);
     let mut plain = Hashing::new(inflate(&mut from)?.1, algorithm);
     let wrote = |e| Error::from_io("write", what, e);
     match packed {

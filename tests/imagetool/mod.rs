@@ -10,6 +10,7 @@ mod mount;
 mod pipes;
 mod pull;
 mod push;
+mod recode;
 mod refused;
 mod registries;
 mod sha512;

@@ -4,6 +4,7 @@ pub mod access;
 mod archive;
 mod bundle;
 mod edit;
+pub mod form;
 mod global;
 pub mod go;
 mod keep;

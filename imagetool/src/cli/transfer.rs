@@ -13,6 +13,8 @@ verbs! {
         /// Copy an image between any two places
         #[command(visible_alias = "cp")]
         Copy(command::copy::Copy),
+        /// Pack an image's layers otherwise, or change its manifest's kind
+        Convert(command::convert::Convert),
         /// Print what is known about an image
         Inspect(command::inspect::Inspect),
     }

@@ -1,6 +1,7 @@
 //! The verbs, one file each: its flags and what it does, nothing else.
 
 pub mod config;
+pub mod convert;
 pub mod copy;
 pub mod du;
 pub mod export;

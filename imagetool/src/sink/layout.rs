@@ -18,6 +18,8 @@ use crate::store::sync_dir;
 /// Writes one image into a layout.
 pub struct LayoutDir {
     dir: PathBuf,
+    /// Where blobs go, if not into the layout.
+    shared: Option<PathBuf>,
     root: Mutex<Option<Descriptor>>,
     births: Births,
 }
@@ -25,13 +27,20 @@ pub struct LayoutDir {
 impl LayoutDir {
     /// Makes the directory and its `oci-layout`, if need be.
     pub fn open(dir: &Path) -> Result<Self> {
-        let blobs = dir.join("blobs/sha256");
+        Self::open_with(dir, None)
+    }
+
+    /// The same, with its blobs in a directory that several layouts share: `SHARED/sha256/HEX`.
+    pub fn open_with(dir: &Path, shared: Option<&Path>) -> Result<Self> {
+        let blobs = shared.map_or_else(|| dir.join("blobs/sha256"), Path::to_owned);
         fs::create_dir_all(&blobs).map_err(Error::at("create", &blobs))?;
+        fs::create_dir_all(dir).map_err(Error::at("create", dir))?;
         if !dir.join("oci-layout").exists() {
             replace(dir, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
         let births = Births::begin(dir, "oci-layout", "index.json")?;
-        Ok(Self { dir: dir.to_owned(), root: Mutex::new(None), births })
+        let (dir, shared) = (dir.to_owned(), shared.map(Path::to_owned));
+        Ok(Self { dir, shared, root: Mutex::new(None), births })
     }
 
     /// Enters the image in the index, under a name if there is one; whoever had it loses it.
@@ -58,7 +67,15 @@ impl LayoutDir {
     }
 
     fn blob(&self, digest: &Digest) -> PathBuf {
-        self.dir.join(crate::source::blob_name(digest))
+        match &self.shared {
+            Some(shared) => shared.join(digest.algorithm().name()).join(digest.hex()),
+            None => self.dir.join(crate::source::blob_name(digest)),
+        }
+    }
+
+    /// Where blobs are written before they get their names: on the same file system.
+    fn nursery(&self) -> &Path {
+        self.shared.as_deref().unwrap_or(&self.dir)
     }
 }
 
@@ -213,17 +230,17 @@ impl Sink for LayoutDir {
     }
 
     fn put(&self, part: Part<'_>) -> Result<&'static str> {
-        keep(&self.births, &self.blob(&part.blob.digest), &part, &self.dir)
+        keep(&self.births, &self.blob(&part.blob.digest), &part, self.nursery())
     }
 
     fn learn(&self, blob: New<'_>) -> Option<Result<Descriptor>> {
-        Some(learn(&self.births, &self.dir, |digest| self.blob(digest), blob))
+        Some(learn(&self.births, self.nursery(), |digest| self.blob(digest), blob))
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {
         let to = self.blob(&document.at.digest);
         let fresh = !to.exists();
-        let mut file = born(&self.dir)?;
+        let mut file = born(self.nursery())?;
         file.write_all(&document.bytes).map_err(Error::at("write", &to))?;
         persist(file, &to)?;
         if fresh {

@@ -33,6 +33,8 @@ pub struct Outputs<'a> {
     pub shared_blobs: Option<&'a Path>,
     /// How a docker daemon is reached: `unix:///run/docker.sock`, `tcp://HOST:PORT`.
     pub daemon_host: Option<&'a str>,
+    /// More names for it, where an image may have several.
+    pub more_names: &'a [Reference],
 }
 
 impl<'a> Outputs<'a> {
@@ -42,9 +44,17 @@ impl<'a> Outputs<'a> {
         settings: &'a Settings,
         stdout: fn() -> Box<dyn Write + Send>,
     ) -> Self {
-        let (unpack, mount_from, chunk) = (true, None, None);
-        let (shared_blobs, daemon_host) = (None, None);
-        Self { store, unpack, settings, mount_from, chunk, stdout, shared_blobs, daemon_host }
+        Self {
+            store,
+            unpack: true,
+            settings,
+            mount_from: None,
+            chunk: None,
+            stdout,
+            shared_blobs: None,
+            daemon_host: None,
+            more_names: &[],
+        }
     }
 }
 
@@ -69,8 +79,10 @@ pub fn into(
                 let what = format!("image {name}");
                 return Err(Error::Digest { what, want, got: root.digest });
             }
-            let names = name.tag().map(|t| name.with_tag(t)).transpose()?;
-            sink.publish(names.as_slice())?;
+            let first = name.tag().map(|t| name.with_tag(t)).transpose()?;
+            let names: Vec<Reference> =
+                first.into_iter().chain(outputs.more_names.iter().cloned()).collect();
+            sink.publish(&names)?;
             Ok(root)
         }
         Place::Registry(reference) => {
@@ -78,7 +90,7 @@ pub fn into(
             fill(&Push::new(outputs.settings, reference, from, outputs.chunk)?)
         }
         Place::Layout(dir, which) => {
-            let sink = LayoutDir::open(dir)?;
+            let sink = LayoutDir::open_with(dir, outputs.shared_blobs)?;
             let root = fill(&sink)?;
             sink.finish(named(which, place)?)?;
             Ok(root)
@@ -110,8 +122,10 @@ pub fn into(
             }
             archive(file, Flavour::Docker, outputs, |sink| {
                 let root = fill(sink)?;
-                let name = name.map(Reference::tagged);
-                sink.entitle(name.as_slice())?;
+                let first = name.map(Reference::tagged);
+                let names: Vec<Reference> =
+                    first.into_iter().chain(outputs.more_names.iter().cloned()).collect();
+                sink.entitle(&names)?;
                 Ok(root)
             })
         }

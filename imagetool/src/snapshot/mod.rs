@@ -158,9 +158,19 @@ pub(crate) fn side_by_side<T: Sync, U: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<U> + Sync,
 ) -> Result<Vec<U>> {
+    side_by_side_of(None, items, work)
+}
+
+/// The same, as many at once as is said.
+pub(crate) fn side_by_side_of<T: Sync, U: Send>(
+    most: Option<usize>,
+    items: &[T],
+    work: impl Fn(&T) -> Result<U> + Sync,
+) -> Result<Vec<U>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    let usual = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = most.unwrap_or_else(usual).clamp(1, items.len().max(1));
     let one = || {
         while let Some((i, item)) = {
             let i = next.fetch_add(1, Ordering::Relaxed);

@@ -62,6 +62,27 @@ impl Files for Directory {
     }
 }
 
+/// A layout's files, its blobs in a directory that several layouts share.
+pub struct Shared {
+    /// The layout.
+    pub layout: Directory,
+    /// The shared directory, with `sha256/HEX` in it.
+    pub blobs: Directory,
+}
+
+impl Files for Shared {
+    fn open<'a>(&'a self, name: &str) -> Result<(Box<dyn Read + Send + 'a>, u64)> {
+        match name.strip_prefix("blobs/") {
+            Some(blob) => self.blobs.open(blob),
+            None => self.layout.open(name),
+        }
+    }
+
+    fn title(&self) -> String {
+        self.layout.title()
+    }
+}
+
 /// A file that isn't there.
 pub(super) fn missing(name: &str, title: &str) -> Error {
     Error::NotFound { what: "file", name: format!("{name} in {title}"), hint: String::new() }

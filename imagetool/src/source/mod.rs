@@ -25,7 +25,7 @@ pub use derived::Derived;
 pub use dir::Dir;
 pub(crate) use dir::{VERSION as DIR_VERSION, signature_name};
 pub use docker::DockerArchive;
-pub use files::{Directory, Files};
+pub use files::{Directory, Files, Shared};
 pub use layout::Layout;
 pub use layout::index as layout_index;
 pub(crate) use layout::{FULL_NAME, blob_name, choose};

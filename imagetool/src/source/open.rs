@@ -6,7 +6,7 @@ use std::path::Path;
 use super::docker::{self, DockerArchive};
 use super::guarded::Guarded;
 use super::layout::{self, Layout};
-use super::{Dir, Directory, Files, Podman, Remote, Source, Tarball};
+use super::{Dir, Directory, Files, Podman, Remote, Shared, Source, Tarball};
 use crate::daemon::{Daemon, Host};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -73,7 +73,14 @@ fn open<T>(
         }
         Place::Store(needle) => stored(inputs.store, &inputs.store.find(needle)?, then),
         Place::Registry(reference) => then(&Remote::new(inputs.settings, reference)?),
-        Place::Layout(dir, which) => then(&Layout::open(Directory(dir.clone()), which)?),
+        Place::Layout(dir, which) => match inputs.shared_blobs {
+            Some(blobs) => {
+                let files =
+                    Shared { layout: Directory(dir.clone()), blobs: Directory(blobs.to_owned()) };
+                then(&Layout::open(files, which)?)
+            }
+            None => then(&Layout::open(Directory(dir.clone()), which)?),
+        },
         Place::Dir(dir) => then(&Dir::open(dir)?),
         Place::OciArchive(file, which) => {
             let spool = inputs.spool()?;
