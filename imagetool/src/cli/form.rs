@@ -20,6 +20,7 @@ pub struct FormFlags {
 }
 
 /// How copy packs layers.
+#[allow(clippy::struct_field_names)] // the flags are called so
 #[derive(Args, Clone, Default)]
 pub struct PackFlags {
     /// Compress layers that aren't, on the way into a dir:
