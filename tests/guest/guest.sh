@@ -11,6 +11,7 @@
 #                                  124 at the time limit, 125 if the guest died
 #   --user                         as uid 1000 ("tester") with a delegated cgroup
 #   --share DIR[:GUESTDIR][:ro]    a host directory in the guest (repeatable)
+#   --disk FILE                    a disk that is kept: /dev/ubdc in the guest
 #   --cwd DIR  --env K=V  --mem MB (512)  --timeout S (300)  --console FILE (kernel log)
 #
 # $GUEST_CACHE: where the cache is (target/guest of this repository). Needs mmdebstrap, e2fsprogs,
@@ -88,7 +89,7 @@ configure() {
 
 # ---- run ----
 [ "${1:-}" != build ] || { build; exit 0; }
-user=0 mem=512 limit=300 cwd=/ console='' shares=() envs=()
+user=0 mem=512 limit=300 cwd=/ console='' disk='' shares=() envs=()
 while [ $# -gt 0 ]; do
     case $1 in
     --user) user=1 ;;
@@ -98,6 +99,7 @@ while [ $# -gt 0 ]; do
         shares+=("$from:${to:-$from}${ro:+:ro}")
         shift
         ;;
+    --disk) disk=$2; shift ;;
     --cwd) cwd=$2; shift ;;
     --env) envs+=("$2"); shift ;;
     --mem) mem=$2; shift ;;
@@ -137,7 +139,7 @@ truncate -s %64K "$dir/control"
 exec 5>&1 6>&2
 # UML keeps the guest's memory in a file in TMPDIR, mapped: on a tmpfs, please.
 HOME=$dir TMPDIR=/dev/shm timeout -k 5 "$limit" "$cache/linux.uml" umid=guest uml_dir="$dir/uml" \
-    mem="${mem}M" ubd0="$dir/cow,$cache/root.img" ubd1="$dir/control" \
+    mem="${mem}M" ubd0="$dir/cow,$cache/root.img" ubd1="$dir/control" ${disk:+ubd2="$disk"} \
     root=/dev/ubda rootfstype=ext4 rw init=/usr/local/sbin/guest-init quiet loglevel=4 panic=-1 \
     random.trust_cpu=on con=null con0=null,fd:7 con1=null,fd:5 con2=null,fd:6 ssl=null \
     </dev/null 7>"$console" >"$dir/log" 2>&1 8>&- &

@@ -1,5 +1,6 @@
 //! dhow-image: references, archives and streams.
 
+mod crash;
 mod gc;
 mod hostile;
 mod killed;
@@ -8,6 +9,7 @@ mod leave;
 mod login;
 mod mount;
 mod pipes;
+mod power;
 mod pull;
 mod push;
 mod recode;
