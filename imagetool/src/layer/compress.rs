@@ -3,6 +3,8 @@
 
 use std::io::{self, BufReader, Cursor, Read};
 
+use super::gunzip::Gunzip;
+pub(super) use super::gunzip::WINDOW;
 use crate::error::{Error, Result};
 pub use crate::manifest::Compression;
 
@@ -31,32 +33,67 @@ fn skippable(head: &[u8]) -> bool {
     head.len() >= 4 && head[0] & 0xf0 == 0x50 && head[1..4] == [0x2a, 0x4d, 0x18]
 }
 
-/// The plain bytes of `reader`, however they are compressed.
-pub fn inflate<'a>(mut reader: impl Read + 'a) -> Result<(Compression, Box<dyn Read + 'a>)> {
-    let mut head = [0; 6];
+/// The plain bytes of a stream: read, or filled into a buffer, which saves a copy.
+pub enum Plain<'a> {
+    /// gzip's.
+    Gzip(Box<Gunzip<Whole<'a>>>),
+    /// Any other's.
+    Other(Box<dyn Read + 'a>),
+}
+
+/// A stream whose first bytes have been looked at.
+type Whole<'a> = io::Chain<io::Take<Cursor<[u8; 6]>>, Box<dyn Read + 'a>>;
+
+impl Plain<'_> {
+    /// Fills `buf` from [`WINDOW`] on; what lies before is for this to work with. Gives the
+    /// number of bytes, less than there is room for only at the end.
+    pub fn fill(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(gunzip) => gunzip.fill(buf),
+            Self::Other(other) => fill(other, &mut buf[WINDOW..]),
+        }
+    }
+}
+
+impl Read for Plain<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(gunzip) => gunzip.read(buf),
+            Self::Other(other) => other.read(buf),
+        }
+    }
+}
+
+/// Reads until `buf` is full or the stream ends.
+pub(super) fn fill(from: &mut (impl Read + ?Sized), buf: &mut [u8]) -> io::Result<usize> {
     let mut n = 0;
-    while n < head.len() {
-        match reader.read(&mut head[n..]) {
+    while n < buf.len() {
+        match from.read(&mut buf[n..]) {
             Ok(0) => break,
             Ok(more) => n += more,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::from_io("read", "layer", e)),
+            Err(e) => return Err(e),
         }
     }
+    Ok(n)
+}
+
+/// The plain bytes of `reader`, however they are compressed.
+pub fn inflate<'a>(reader: impl Read + 'a) -> Result<(Compression, Plain<'a>)> {
+    let mut reader: Box<dyn Read + 'a> = Box::new(reader);
+    let mut head = [0; 6];
+    let n = fill(&mut reader, &mut head).map_err(|e| Error::from_io("read", "layer", e))?;
     let kind = detect(&head[..n])?;
-    let whole = Cursor::new(head).take(n as u64).chain(reader);
-    let plain: Box<dyn Read + 'a> = match kind {
-        Compression::None => Box::new(whole),
-        Compression::Gzip => {
-            let buffered = BufReader::with_capacity(BUFFER, whole);
-            Box::new(flate2::bufread::MultiGzDecoder::new(buffered))
-        }
+    let whole: Whole<'a> = Cursor::new(head).take(n as u64).chain(reader);
+    let plain = match kind {
+        Compression::None => Plain::Other(Box::new(whole)),
+        Compression::Gzip => Plain::Gzip(Box::new(Gunzip::new(whole))),
         Compression::Zstd => {
             let failed = |e| Error::io("set up zstd for", "layer", e);
             let buffered = BufReader::with_capacity(BUFFER, whole);
             let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered).map_err(failed)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(failed)?;
-            Box::new(decoder)
+            Plain::Other(Box::new(decoder))
         }
     };
     Ok((kind, plain))

@@ -13,6 +13,7 @@ pub mod entry;
 mod extract;
 pub mod flatten;
 pub(crate) mod foreign;
+mod gunzip;
 mod header;
 mod holes;
 pub mod journal;

@@ -6,18 +6,19 @@ use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread;
 
-use super::compress::inflate;
+use super::compress::{WINDOW, fill, inflate};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
 
-const CHUNK: usize = 512 << 10;
-const IN_FLIGHT: usize = 8;
+/// Few and small: each page is touched once, and the content is hashed while the cache has it.
+const CHUNK: usize = 256 << 10;
+const IN_FLIGHT: usize = 4;
 
 /// A buffer that travels full to the worker and comes back to be filled again.
-#[derive(Default)]
 struct Chunk {
     bytes: Box<[u8]>,
-    len: usize,
+    /// Where the content ends; it begins at [`WINDOW`].
+    end: usize,
 }
 
 /// The plain bytes of a layer, hashed as they are taken. Reads straight from the chunks.
@@ -66,19 +67,20 @@ impl Read for Plain {
 
 impl BufRead for Plain {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.at == self.chunk.len {
+        while self.at == self.chunk.end {
             let Ok(next) = self.chunks.recv() else { return Ok(&[]) };
             let spent = std::mem::replace(&mut self.chunk, next?);
             let _ = self.spent.send(spent.bytes); // the reader may be done
-            self.at = 0;
-            self.hasher.update(&self.chunk.bytes[..self.chunk.len]);
-            self.count += self.chunk.len as u64;
+            self.at = WINDOW;
+            let plain = &self.chunk.bytes[WINDOW..self.chunk.end];
+            self.hasher.update(plain);
+            self.count += plain.len() as u64;
             if self.count > self.limit {
                 let why = format!("it is larger than {} bytes when unpacked", self.limit);
                 return Err(Error::invalid("layer", why).into_io());
             }
         }
-        Ok(&self.chunk.bytes[self.at..self.chunk.len])
+        Ok(&self.chunk.bytes[self.at..self.chunk.end])
     }
 
     fn consume(&mut self, n: usize) {
@@ -156,7 +158,8 @@ pub fn explain(layer: &Digest, error: Error) -> Error {
 fn pipe(algorithm: Algorithm, limit: u64) -> (Plain, Feeder) {
     let (to_work, chunks) = sync_channel(IN_FLIGHT);
     let (spent, reuse) = channel();
-    let (hasher, chunk) = (Hasher::new(algorithm), Chunk::default());
+    let hasher = Hasher::new(algorithm);
+    let chunk = Chunk { bytes: Box::default(), end: 0 };
     let plain = Plain { chunks, spent, chunk, at: 0, hasher, count: 0, limit };
     (plain, Feeder { to_work, reuse })
 }
@@ -168,46 +171,40 @@ struct Feeder {
 }
 
 impl Feeder {
-    /// [`Feeder::pass`] of what `packed` inflates to.
+    /// What `packed` inflates to.
     fn feed(self, packed: impl Read) {
         match inflate(packed) {
-            Ok((_, plain)) => self.pass(plain),
+            Ok((_, mut plain)) => self.send(|buf| plain.fill(buf).map_err(unpack_error)),
             Err(e) => drop(self.to_work.send(Err(e.into_io()))),
         }
     }
 
-    /// Reads until the end, the first fault, or until nobody takes the chunks.
+    /// What `plain` yields.
     fn pass(self, mut plain: impl Read) {
+        self.send(|buf| fill(&mut plain, &mut buf[WINDOW..]));
+    }
+
+    /// Sends until the end, the first fault, or until nobody takes the chunks.
+    fn send(self, mut fill: impl FnMut(&mut [u8]) -> io::Result<usize>) {
         loop {
-            let bytes = match self.reuse.try_recv() {
+            let mut bytes = match self.reuse.try_recv() {
                 Ok(spent) if !spent.is_empty() => spent,
-                Ok(_) | Err(TryRecvError::Empty) => vec![0; CHUNK].into(),
+                Ok(_) | Err(TryRecvError::Empty) => vec![0; WINDOW + CHUNK].into(),
                 Err(TryRecvError::Disconnected) => return,
             };
-            let mut chunk = Chunk { bytes, len: 0 };
-            let filled = fill(&mut plain, &mut chunk);
-            if chunk.len == 0 && filled.is_ok() {
-                return;
+            let filled = fill(&mut bytes);
+            let last = !matches!(filled, Ok(CHUNK));
+            if !matches!(filled, Ok(0)) {
+                let chunk = filled.map(|n| Chunk { bytes, end: WINDOW + n });
+                if self.to_work.send(chunk).is_err() {
+                    return;
+                }
             }
-            let stop = filled.is_err();
-            if self.to_work.send(filled.map(|()| chunk)).is_err() || stop {
+            if last {
                 return;
             }
         }
     }
-}
-
-/// Reads until the chunk is full or the stream ends.
-fn fill(plain: &mut impl Read, chunk: &mut Chunk) -> io::Result<()> {
-    while chunk.len < chunk.bytes.len() {
-        match plain.read(&mut chunk.bytes[chunk.len..]) {
-            Ok(0) => break,
-            Ok(n) => chunk.len += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(unpack_error(e)),
-        }
-    }
-    Ok(())
 }
 
 /// A decoder's complaint, as ours; what came through it from the source stays as it is.
