@@ -11,15 +11,13 @@ use serde_json::Value;
 use crate::digest::{Algorithm, DiffId, Hashing};
 use crate::error::{Error, Result};
 use crate::layer::compress::inflate;
-use crate::layer::squeeze::Gzip;
+use crate::layer::squeeze::Squeeze;
 use crate::manifest::{
     Compression, DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Index,
     OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST,
 };
 
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
-/// zstd's own default.
-const ZSTD_LEVEL: i32 = 3;
 const BUFFER: usize = 256 << 10;
 
 /// Whose manifests.
@@ -236,22 +234,9 @@ pub fn squeeze(
 ) -> Result<()> {
     let algorithm = diff_id.map_or(Algorithm::Sha256, DiffId::algorithm);
     let mut plain = Hashing::new(inflate(&mut from)?.1, algorithm);
-    let wrote = |e| Error::from_io("write", what, e);
-    match packed {
-        Compression::None => pour(&mut plain, to, what)?,
-        Compression::Gzip => {
-            let mut gzip = Gzip::with_level(&mut *to, level);
-            pour(&mut plain, &mut gzip, what)?;
-            gzip.finish().map_err(wrote)?;
-        }
-        Compression::Zstd => {
-            let level = level.unwrap_or(ZSTD_LEVEL);
-            let mut zstd = zstd::stream::write::Encoder::new(&mut *to, level).map_err(wrote)?;
-            zstd.include_checksum(true).map_err(wrote)?;
-            pour(&mut plain, &mut zstd, what)?;
-            zstd.finish().map_err(wrote)?;
-        }
-    }
+    let mut squeeze = Squeeze::by(packed, to, level);
+    pour(&mut plain, &mut squeeze, what)?;
+    squeeze.finish().map_err(|e| Error::from_io("write", what, e))?;
     let (_, got, _) = plain.finish();
     // What comes after a stream's end is read, too: only then the source has checked all.
     pour(&mut from, &mut io::sink(), what)?;

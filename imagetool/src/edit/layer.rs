@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{Algorithm, DiffId, Hashing};
 use crate::error::{Error, Result};
-use crate::layer::squeeze::Gzip;
+use crate::layer::squeeze::Squeeze;
 use crate::manifest::{Compression, Descriptor, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 
 const BUFFER: usize = 256 << 10;
-/// zstd's own default.
-const ZSTD_LEVEL: i32 = 3;
 
 /// A packed layer in a file of its own, gone when dropped unless someone took it.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl NewLayer {
         let (file, path) = file.into_parts();
         let packed = Hashing::new(BufWriter::with_capacity(BUFFER, file), Algorithm::Sha256);
         let failed = |e| Error::from_io("write", &path, e);
-        let mut plain = Hashing::new(Packer::new(how, packed).map_err(failed)?, Algorithm::Sha256);
+        let mut plain = Hashing::new(Squeeze::by(how, packed, None), Algorithm::Sha256);
         let filled = fill(&mut plain)?;
         let (packer, diff_id, size) = plain.finish();
         let (mut out, digest, length) = packer.finish().map_err(failed)?.finish();
@@ -80,43 +78,5 @@ impl NewLayer {
     /// Its packed bytes.
     pub fn open(&self) -> Result<File> {
         File::open(&self.file).map_err(Error::at("open", &self.file))
-    }
-}
-
-enum Packer<W: Write> {
-    None(W),
-    Gzip(Gzip<W>),
-    Zstd(zstd::Encoder<'static, W>),
-}
-
-impl<W: Write> Packer<W> {
-    fn new(how: Compression, out: W) -> io::Result<Self> {
-        Ok(match how {
-            Compression::None => Self::None(out),
-            Compression::Gzip => Self::Gzip(Gzip::new(out)),
-            Compression::Zstd => Self::Zstd(zstd::Encoder::new(out, ZSTD_LEVEL)?),
-        })
-    }
-
-    fn finish(self) -> io::Result<W> {
-        match self {
-            Self::None(out) => Ok(out),
-            Self::Gzip(gzip) => gzip.finish(),
-            Self::Zstd(zstd) => zstd.finish(),
-        }
-    }
-}
-
-impl<W: Write> Write for Packer<W> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::None(out) => out.write(buf),
-            Self::Gzip(out) => out.write(buf),
-            Self::Zstd(out) => out.write(buf),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(()) // what was written last comes out with `finish`
     }
 }

@@ -179,10 +179,8 @@ fn header<R: Read>(from: &mut Packed<R>, first: bool) -> io::Result<()> {
         }
     }
     for text in [NAME, COMMENT] {
-        while flags & text != 0 {
-            if from.exact(&mut sum)? == [0] {
-                break;
-            }
+        if flags & text != 0 {
+            while from.exact(&mut sum)? != [0] {}
         }
     }
     if flags & HEADER_SUM != 0 {
@@ -373,7 +371,7 @@ mod tests {
         assert!(spoiled(len - 1).contains("length is wrong"));
         assert!(why(&[&whole[..], b"garbage"].concat()).contains("garbage"));
         assert!(why(&[&whole[..], &[0; 600], b"garbage"].concat()).contains("garbage"));
-        assert!(unpack(&[&whole[..], &[0; 300_000]].concat(), 5000, 4096).unwrap() == data);
+        assert!(unpack(&[&whole[..], &vec![0; 300_000]].concat(), 5000, 4096).unwrap() == data);
     }
 
     proptest! {

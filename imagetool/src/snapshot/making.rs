@@ -6,7 +6,7 @@ use std::thread;
 
 use super::{Layers, Unpacked};
 use crate::error::{Error, Result};
-use crate::layer::squeeze::Gzip;
+use crate::layer::squeeze::Squeeze;
 use crate::manifest::{Descriptor, OCI_LAYER_GZIP};
 use crate::store::{BlobWriter, Lease};
 
@@ -31,7 +31,7 @@ impl Layers {
         let pipe = |e| Error::io("make a pipe for", "layer", e);
         let (reader, writer) = io::pipe().map_err(pipe)?;
         let unpacking = self.start_unknown(lease)?;
-        let mut tee = Tee { from: reader, to: Gzip::new(lease.blob()?) };
+        let mut tee = Tee { from: reader, to: Squeeze::gzip(lease.blob()?, None) };
         let (filled, unpacked, tee) = thread::scope(|scope| {
             let filler = scope.spawn(move || fill(&mut BufWriter::with_capacity(BUFFER, writer)));
             let unpacked = unpacking.run_plain(&mut tee);
