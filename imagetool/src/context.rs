@@ -12,7 +12,9 @@ use dhow_image::daemon;
 use dhow_image::platform::Platform;
 use dhow_image::progress::{Progress, Silent};
 use dhow_image::registry::conf::{Files, Registries};
-use dhow_image::registry::{Credentials, DAEMON_FILES, DaemonFile, Keyring, Proxy, Settings};
+use dhow_image::registry::{
+    Credentials, DAEMON_FILES, DaemonFile, Keyring, Logins, Proxy, Server, Settings,
+};
 use dhow_image::source::Storage;
 use dhow_image::store::Store;
 use dhow_image::trust::Trust;
@@ -112,11 +114,7 @@ impl Environment {
         if let Some(file) = &self.auth_file {
             return vec![file.into()];
         }
-        let runtime = self.runtime_dir.as_ref().map(|dir| Path::new(dir).join("containers"));
-        let runtime = runtime.unwrap_or_else(|| {
-            format!("/run/containers/{}", nix::unistd::geteuid().as_raw()).into()
-        });
-        let podman = [Some(runtime), self.config_dir().map(|d| d.join("containers"))];
+        let podman = [Some(self.session()), self.config_dir().map(|d| d.join("containers"))];
         let podman = podman.into_iter().flatten().map(|d| d.join("auth.json"));
         let docker = self.docker_config.as_ref().map(PathBuf::from);
         let docker = docker.or_else(|| self.home(".docker")).map(|d| d.join("config.json"));
@@ -139,6 +137,14 @@ impl Environment {
         let set = self.registries_conf.as_ref().map(PathBuf::from);
         let named = named.cloned().or(set);
         Files::usual(named, self.config_dir(), cache)
+    }
+
+    /// Where podman keeps what belongs to this session.
+    fn session(&self) -> PathBuf {
+        match &self.runtime_dir {
+            Some(dir) => Path::new(dir).join("containers"),
+            None => format!("/run/containers/{}", nix::unistd::geteuid().as_raw()).into(),
+        }
     }
 
     /// `~/.config`, or where it is instead.
@@ -295,6 +301,33 @@ impl Context {
         Ok(settings)
     }
 
+    /// Where logins are kept: by flag, by the environment, else podman's file of this session.
+    pub fn auth_place(&self, authfile: Option<&Path>, compat: Option<&Path>) -> Result<AuthPlace> {
+        let env = &self.environment;
+        let place = |path: PathBuf, docker| Ok(AuthPlace { path, docker, named: true });
+        match (authfile, compat) {
+            (Some(_), Some(_)) => Err(Error::Conflict(
+                "options for paths to the credential file and to the Docker-compatible credential file can not be set simultaneously".into(),
+            )),
+            (Some(path), None) => place(path.to_owned(), false),
+            (None, Some(path)) => place(path.to_owned(), true),
+            (None, None) => {
+                if let Some(path) = &env.auth_file {
+                    return place(path.into(), false);
+                }
+                if let Some(dir) = &env.docker_config {
+                    return place(Path::new(dir).join("config.json"), true);
+                }
+                if let Some(dir) = env.runtime_dir.as_ref().filter(|d| !Path::new(d).exists()) {
+                    let why = "create it, or unset XDG_RUNTIME_DIR";
+                    return Err(Error::usage("XDG_RUNTIME_DIR", dir.to_string_lossy(), why));
+                }
+                let path = env.session().join("auth.json");
+                Ok(AuthPlace { path, docker: false, named: false })
+            }
+        }
+    }
+
     /// What registries.conf says; read when first asked for.
     pub fn registries(&self) -> Result<Arc<Registries>> {
         if let Some(known) = self.registries.get() {
@@ -367,6 +400,32 @@ impl Context {
         if self.debug {
             eprintln!("dhow-image: {}", text());
         }
+    }
+}
+
+/// The file that logins are kept in.
+pub struct AuthPlace {
+    path: PathBuf,
+    /// In docker's form, which has its own name for Docker Hub and no logins for repositories.
+    pub docker: bool,
+    /// By flag or environment: no other file counts.
+    named: bool,
+}
+
+impl AuthPlace {
+    /// The file, to be changed.
+    pub fn logins(&self) -> Logins {
+        Logins::new(self.path.clone())
+    }
+
+    /// What a server is called there.
+    pub fn key(&self, server: &Server) -> Result<Server> {
+        if self.docker { server.as_docker() } else { Ok(server.clone()) }
+    }
+
+    /// The files that may know a login already.
+    pub fn readable(&self, cx: &Context) -> Vec<PathBuf> {
+        if self.named { vec![self.path.clone()] } else { cx.environment.auth_files() }
     }
 }
 

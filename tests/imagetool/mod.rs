@@ -15,6 +15,7 @@ mod push;
 mod recode;
 mod refused;
 mod registries;
+mod registry_verbs;
 mod sha512;
 mod shared;
 mod skopeo;

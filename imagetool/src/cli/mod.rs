@@ -9,6 +9,7 @@ mod global;
 pub mod go;
 mod keep;
 mod raw;
+mod registry;
 pub mod target;
 mod transfer;
 mod verbs;
@@ -58,6 +59,8 @@ pub enum Command {
     Bundle(bundle::Bundle),
     #[command(flatten)]
     Edit(edit::Edit),
+    #[command(flatten)]
+    Registry(registry::Registry),
 }
 
 impl Command {
@@ -69,6 +72,7 @@ impl Command {
             Self::Keep(verb) => verb.run(cx),
             Self::Bundle(verb) => verb.run(cx),
             Self::Edit(verb) => verb.run(cx),
+            Self::Registry(verb) => verb.run(cx),
         }
     }
 }

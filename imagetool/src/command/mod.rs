@@ -1,8 +1,10 @@
 //! The verbs, one file each: its flags and what it does, nothing else.
 
+pub mod ask;
 pub mod config;
 pub mod convert;
 pub mod copy;
+pub mod delete;
 pub mod du;
 pub mod export;
 pub mod gc;
@@ -10,15 +12,20 @@ pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod list;
+pub mod list_tags;
 pub mod load;
+pub mod login;
+pub mod logout;
 pub mod mount;
 pub mod new;
 pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod raw_add_layer;
+pub mod referrers;
 pub mod remove;
 pub mod save;
+pub mod search;
 pub mod stat;
 mod table;
 pub mod tag;

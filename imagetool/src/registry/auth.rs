@@ -15,7 +15,9 @@ use crate::error::{Error, Result};
 /// A token without a lifetime lives so long.
 const DEFAULT_LIFE: u64 = 60;
 const MAX_TOKEN: u64 = 1 << 20;
-const WRONG: &str = "user or password is wrong";
+const WRONG: &str = "authentication required: user or password is wrong";
+/// docker's words for that at a login.
+pub(super) const INCORRECT: &str = "incorrect username or password";
 /// Who asks for a token.
 const CLIENT: &str = "dhow-image";
 
@@ -82,7 +84,7 @@ impl Client {
             (Challenge::Basic, Some(c @ Credentials::Basic { .. })) => (basic(&c), None),
             (Challenge::Basic, _) => {
                 return Err(self.no_login(&format!(
-                    "it wants a user and a password: run 'dhow login {0}', or give dhow-image --creds",
+                    "authentication required: it wants a user and a password; run 'dhow login {0}', or give dhow-image --creds",
                     self.domain
                 )));
             }
@@ -108,7 +110,7 @@ impl Client {
         match self.send(Call::new("GET", at.clone()), &[200]) {
             Ok(_) => Ok(()),
             Err(Error::Auth { why, .. }) if why.contains(WRONG) => {
-                Err(refused("401 Unauthorized (incorrect username or password)"))
+                Err(refused(&format!("401 Unauthorized ({INCORRECT})")))
             }
             Err(Error::Registry { status: 404, .. }) => {
                 Err(refused("404 Not Found (is a registry up there?)"))
@@ -174,7 +176,8 @@ impl Client {
             answer.map_err(|e| super::request::network(&format!("GET {shown}"), &e))?;
         let status = answer.status().as_u16();
         if status != 200 {
-            let hint = if known.is_some() { WRONG } else { "a login is needed" };
+            let hint =
+                if known.is_some() { WRONG } else { "authentication required: a login is needed" };
             return Err(match status {
                 401 | 403 => self.no_login(&format!("{shown} says {status}: {hint}")),
                 _ => Error::Registry {

@@ -1,6 +1,7 @@
 //! docker's credential helpers: a program `docker-credential-NAME` with a verb, a document on
 //! its stdin and another on its stdout.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -48,6 +49,16 @@ pub(super) fn store(name: &str, key: &str, known: &Credentials) -> Result<()> {
 /// Has the helper forget a key; whether it knew it.
 pub(super) fn erase(name: &str, key: &str) -> Result<bool> {
     Ok(matches!(call(name, key, "erase", key)?, Answer::Done(_)))
+}
+
+/// All keys that the helper knows.
+pub(super) fn list(name: &str) -> Result<Vec<String>> {
+    let Answer::Done(out) = call(name, "all registries", "list", "")? else {
+        return Ok(Vec::new());
+    };
+    let all: BTreeMap<String, String> =
+        serde_json::from_slice(&out).map_err(|e| fail(name, "all registries", &e.to_string()))?;
+    Ok(all.into_keys().collect())
 }
 
 enum Answer {

@@ -14,14 +14,18 @@ use serde_json::{Map, Value, json};
 use super::credentials::HUB_KEY;
 use super::{Client, Credentials, Keyring, Settings, helper};
 use crate::error::{Error, Result};
+use crate::reference::Reference;
 
 /// A registry as it is logged in to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// As references have it: `docker.io`, `r.io:5000`.
     pub domain: String,
-    /// What credentials are kept under: Docker Hub has an old address for it.
+    /// What credentials are kept under: docker has an old address for its Hub, podman may have a
+    /// repository or a part of its name.
     pub key: String,
+    /// The part of a repository's name that the key is for, if it is for one.
+    pub repository: String,
 }
 
 impl Server {
@@ -32,18 +36,79 @@ impl Server {
         let host = rest.split('/').next().unwrap_or_default();
         let hub = ["docker.io", "index.docker.io", "registry-1.docker.io"];
         if typed.is_empty() || hub.contains(&host) {
-            return Ok(Self { domain: "docker.io".into(), key: HUB_KEY.into() });
+            return Ok(Self::docker("docker.io", HUB_KEY));
         }
         let scheme = typed.split_once("://").map_or("", |(scheme, _)| scheme);
         let plain = |c: char| c.is_ascii_graphic() && !"@?#%\\\"'".contains(c);
         if host.is_empty() || !host.chars().all(plain) || !matches!(scheme, "" | "http" | "https") {
             return Err(Error::usage("registry", typed, "write HOST[:PORT]"));
         }
-        Ok(Self { domain: host.to_owned(), key: host.to_owned() })
+        Ok(Self::docker(host, host))
+    }
+
+    fn docker(domain: &str, key: &str) -> Self {
+        Self { domain: domain.to_owned(), key: key.to_owned(), repository: String::new() }
+    }
+
+    /// What was typed for podman's auth.json: `HOST[:PORT]`, or a repository there, or the first
+    /// parts of one's name. Of a URL the host counts.
+    pub fn podman(typed: &str) -> Result<Self> {
+        let web = typed.strip_prefix("https://").or_else(|| typed.strip_prefix("http://"));
+        let key = web.map_or(typed, |rest| rest.split('/').next().unwrap_or_default());
+        let (domain, repository) = key.split_once('/').unwrap_or((key, ""));
+        let sample = if repository.is_empty() { format!("{domain}/x") } else { key.to_owned() };
+        let bad = |why: &str| Error::usage("registry", typed, why);
+        let reference = Reference::parse_normal(&sample).map_err(|e| bad(&e.to_string()))?;
+        if reference.tag().is_some() || reference.digest().is_some() {
+            return Err(bad("it contains a tag or a digest"));
+        }
+        // A host without a dot is one here.
+        if key.is_empty() || domain.contains(['@', '?', '#']) {
+            return Err(bad("write HOST[:PORT][/REPOSITORY]"));
+        }
+        Ok(Self {
+            domain: domain.to_owned(),
+            key: key.to_owned(),
+            repository: repository.to_owned(),
+        })
+    }
+
+    /// The same as docker keeps it, which has no logins for repositories.
+    pub fn as_docker(&self) -> Result<Self> {
+        if self.repository.is_empty() {
+            return Self::new(Some(&self.domain));
+        }
+        let why = "credentials cannot be recorded in Docker-compatible format with namespaced key";
+        Err(Error::Conflict(format!("{why} {:?}", self.key)))
+    }
+
+    /// Has a credential helper keep credentials.
+    pub fn keep_with(&self, helper: &str, known: &Credentials) -> Result<()> {
+        if !self.repository.is_empty() {
+            let why = "namespaced key is not supported for credential helper";
+            return Err(Error::Conflict(format!("{why} {helper}")));
+        }
+        helper::store(helper, &self.key, known)
+    }
+
+    /// Has a credential helper forget; whether it knew anything.
+    pub fn forget_with(&self, helper: &str) -> Result<bool> {
+        if self.repository.is_empty() { helper::erase(helper, &self.key) } else { Ok(false) }
+    }
+
+    /// Has a credential helper forget everything.
+    pub fn forget_all(helper: &str) -> Result<()> {
+        for key in helper::list(helper)? {
+            helper::erase(helper, &key)?;
+        }
+        Ok(())
     }
 
     /// Everything an entry for it may be kept under.
     fn keys(&self) -> Vec<String> {
+        if !self.repository.is_empty() {
+            return vec![self.key.clone()];
+        }
         let host = if self.key == HUB_KEY { &self.domain } else { &self.key };
         vec![self.key.clone(), host.clone(), format!("http://{host}"), format!("https://{host}")]
     }
@@ -57,6 +122,11 @@ pub fn verify(settings: &Settings, server: &Server, known: &Credentials) -> Resu
     let client = Client::of_host(&settings, &server.domain)?;
     client.enter()?;
     Ok(client.identity().map_or_else(|| known.clone(), Credentials::Identity))
+}
+
+/// Whether [`verify`] failed because of the user or the password.
+pub fn is_wrong_password(e: &Error) -> bool {
+    matches!(e, Error::Auth { why, .. } if why.contains(super::auth::INCORRECT))
 }
 
 /// Where credentials went.
@@ -83,7 +153,7 @@ impl Logins {
     /// What is kept for a server.
     pub fn find(&self, server: &Server) -> Result<Option<Credentials>> {
         let ring = Keyring { files: vec![self.path.clone()], ..Keyring::default() };
-        ring.find(&server.domain, "")
+        ring.find(&server.domain, &server.repository)
     }
 
     /// Keeps what the registry has accepted. `user` is who logged in: beside an identity token
@@ -131,6 +201,21 @@ impl Logins {
             before != auths.len()
         })?;
         Ok(known | erased)
+    }
+
+    /// Forgets everybody, and what helpers the file names for single registries know.
+    pub fn forget_all(&self) -> Result<()> {
+        if let Some(Value::Object(helpers)) = self.read()?.get("credHelpers") {
+            for (key, name) in helpers {
+                helper::erase(name.as_str().unwrap_or_default(), key)?;
+            }
+        }
+        self.change(|file| {
+            file.insert("auths".into(), json!({}));
+            file.remove("credHelpers");
+            true
+        })
+        .map(drop)
     }
 
     /// The file as it is; empty if it isn't there.
@@ -212,6 +297,38 @@ mod tests {
         for bad in ["ftp://r.io", "https://", "u@r.io", "r io"] {
             assert!(Server::new(Some(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn podman_s_keys_are_hosts_and_parts_of_names() {
+        for (typed, key, domain, repository) in [
+            ("r.io:5000", "r.io:5000", "r.io:5000", ""),
+            ("localhost:5000/ns/x", "localhost:5000/ns/x", "localhost:5000", "ns/x"),
+            ("https://r.io/v1/", "r.io", "r.io", ""),
+            ("docker.io", "docker.io", "docker.io", ""),
+            ("docker.io/me", "docker.io/me", "docker.io", "me"),
+        ] {
+            let server = Server::podman(typed).unwrap();
+            let got = (server.key.as_str(), server.domain.as_str(), server.repository.as_str());
+            assert_eq!(got, (key, domain, repository), "{typed}");
+        }
+        for bad in ["", "r.io/x:1", "u@r.io", "r io", "https://", "r.io/UP"] {
+            assert!(Server::podman(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn all_are_forgotten_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let logins = Logins::new(dir.path().join("auth.json"));
+        let (one, two) = (Server::podman("r.io").unwrap(), Server::podman("r.io/x").unwrap());
+        logins.keep(&one, "u", &basic("u", "p")).unwrap();
+        logins.keep(&two, "v", &basic("v", "p")).unwrap();
+        assert_eq!(logins.find(&two).unwrap(), Some(basic("v", "p")));
+        assert!(logins.forget(&two).unwrap());
+        assert_eq!(logins.find(&two).unwrap(), Some(basic("u", "p")), "the host's is left");
+        logins.forget_all().unwrap();
+        assert_eq!(logins.find(&one).unwrap(), None);
     }
 
     #[test]

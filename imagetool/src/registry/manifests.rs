@@ -71,7 +71,10 @@ impl Client {
         let call = Call::new("PUT", self.url(&format!("manifests/{name}")))
             .header("Content-Type", media_type)
             .with(Payload::Bytes(bytes));
-        self.send(call, &[200, 201, 202]).map(drop)
+        let answer = self.send(call, &[200, 201, 202])?;
+        let digest = name.parse().unwrap_or_else(|_| Digest::of(bytes));
+        let at = Descriptor::new(media_type, digest, bytes.len() as u64);
+        self.note_referrer(bytes, &at, &answer)
     }
 
     /// Whether a manifest of this digest is there.

@@ -9,6 +9,7 @@ mod blob;
 pub mod conf;
 pub mod credentials;
 mod daemon;
+mod delete;
 mod download;
 mod helper;
 mod insecure;
@@ -16,6 +17,7 @@ mod logins;
 mod manifests;
 mod pinned;
 mod places;
+mod referrers;
 mod request;
 mod resolve;
 mod search;
@@ -41,8 +43,9 @@ pub use blob::BlobReader;
 pub use credentials::{Credentials, Keyring};
 pub use daemon::{DAEMON_FILES, DaemonFile};
 pub use download::download;
-pub use logins::{Kept, Logins, Server, verify};
+pub use logins::{Kept, Logins, Server, is_wrong_password, verify};
 pub use places::{first_of, may_differ};
+pub use referrers::kind_of;
 pub(crate) use resolve::Resolver;
 pub use search::{Found, search, split_term};
 pub(crate) use tls::of_daemon as daemon_tls;
@@ -119,6 +122,8 @@ pub enum Access {
     Pull,
     /// Read and write.
     Push,
+    /// Delete, too.
+    All,
 }
 
 /// One repository of one registry.

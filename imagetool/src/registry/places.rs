@@ -32,7 +32,11 @@ impl Client {
     }
 
     fn there(settings: &Settings, location: Location, access: Access) -> Result<Self> {
-        let actions = if access == Access::Push { "pull,push" } else { "pull" };
+        let actions = match access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+            Access::All => "*",
+        };
         let (domain, path) = (location.reference.domain(), location.reference.path());
         let host = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
         let mut settings = settings.clone();

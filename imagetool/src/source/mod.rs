@@ -30,7 +30,7 @@ pub use layout::Layout;
 pub use layout::index as layout_index;
 pub(crate) use layout::{FULL_NAME, blob_name, choose};
 pub(crate) use open::host;
-pub use open::{Inputs, each, with};
+pub use open::{Inputs, archive_tags, each, with};
 pub use podman::{Podman, Storage};
 pub use remote::Remote;
 pub use tarball::Tarball;

@@ -217,6 +217,20 @@ pub fn each(
     archive(&tar, then)
 }
 
+/// The names of a docker archive's images, as they stand there; `@N` for one without.
+pub fn archive_tags(
+    file: &File,
+    stdin: fn() -> Box<dyn Read + Send>,
+    spool: &Path,
+) -> Result<Vec<String>> {
+    let all = docker::entries(&tar_in(file, stdin, spool)?)?;
+    let names = all.into_iter().enumerate().flat_map(|(n, entry)| match entry.repo_tags {
+        none if none.is_empty() => vec![format!("@{n}")],
+        names => names,
+    });
+    Ok(names.collect())
+}
+
 fn archive(
     tar: &Tarball,
     mut then: impl FnMut(&dyn Source, &[Reference]) -> Result<()>,
