@@ -12,6 +12,7 @@ pub mod edit;
 pub mod error;
 pub mod history;
 pub mod import;
+pub mod inspect;
 pub mod layer;
 pub mod lists;
 pub mod manifest;

@@ -17,5 +17,7 @@ verbs! {
         Convert(command::convert::Convert),
         /// Print what is known about an image
         Inspect(command::inspect::Inspect),
+        /// Print the digest of a manifest in a file
+        ManifestDigest(command::manifest_digest::ManifestDigest),
     }
 }
