@@ -204,10 +204,8 @@ pub struct Image {
     docker_version: String,
 }
 
-type Keys = BTreeMap<String, Nothing>;
-
-#[derive(Default, Deserialize, Serialize)]
-struct Nothing {}
+/// Go's `map[string]struct{}`.
+type Keys = BTreeMap<String, Value>;
 
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -260,7 +258,6 @@ struct Step {
 impl Image {
     /// What a template sees: Go's names.
     pub fn fields(&self) -> Value {
-        let keys = |keys: &Keys| -> Value { keys.keys().map(|k| (k.clone(), json!({}))).collect() };
         let run = &self.config;
         let step = |s: &Step| {
             json!({ "Created": go_time(s.created.as_deref()), "CreatedBy": s.created_by,
@@ -271,8 +268,8 @@ impl Image {
             "Architecture": self.architecture, "OS": self.os, "OSVersion": self.os_version,
             "OSFeatures": self.os_features, "Variant": self.variant,
             "Config": {
-                "User": run.user, "ExposedPorts": keys(&run.exposed_ports), "Env": run.env,
-                "Entrypoint": run.entrypoint, "Cmd": run.cmd, "Volumes": keys(&run.volumes),
+                "User": run.user, "ExposedPorts": run.exposed_ports, "Env": run.env,
+                "Entrypoint": run.entrypoint, "Cmd": run.cmd, "Volumes": run.volumes,
                 "WorkingDir": run.working_dir, "Labels": run.labels.clone().unwrap_or_default(),
                 "StopSignal": run.stop_signal, "ArgsEscaped": run.args_escaped,
             },
@@ -294,7 +291,7 @@ fn lax<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result
 
 fn keys<'de, D: Deserializer<'de>>(d: D) -> Result<Keys, D::Error> {
     let map: Option<BTreeMap<String, Value>> = Option::deserialize(d)?;
-    Ok(map.unwrap_or_default().into_keys().map(|k| (k, Nothing {})).collect())
+    Ok(map.unwrap_or_default().into_keys().map(|k| (k, json!({}))).collect())
 }
 
 /// A time as Go's time.Time writes what it has read: RFC 3339 without a fraction's last zeros.

@@ -26,3 +26,59 @@ fn global_flags_have_an_effect_or_are_refused() {
     late.arg(e2e::program("dhow-image")).args(words).run().code(1).err_has("--command-timeout");
     assert!(w.image(["-v"]).ok().out().starts_with("dhow-image version "));
 }
+
+/// The same line to Debian's skopeo and to us; who differs is shown.
+#[track_caller]
+fn alike(w: &World, words: &[&str]) {
+    let theirs = w.cmd("skopeo").args(words).run();
+    let ours = w.image(words);
+    assert_eq!(ours.code, theirs.code, "{words:?}:\n{ours}\n{theirs}");
+    let mut said = ours.out();
+    // What skopeo prints since 1.11; Debian's is older.
+    if let (Some(from), Some(to)) = (said.find("    \"LayersData\""), said.find("    \"Env\"")) {
+        said.replace_range(from..to, "");
+    }
+    assert_eq!(said, theirs.out(), "{words:?}");
+}
+
+#[test]
+fn inspect_says_what_skopeo_says() {
+    let w = World::new();
+    let layout = format!("oci:{}:", e2e::fixtures::layout().display());
+    let dir = format!("dir:{}", w.path("dir").display());
+    let tar = format!("docker-archive:{}:x/y:1", w.path("a.tar").display());
+    let archive = format!("oci-archive:{}:x", w.path("o.tar").display());
+    let remote = format!("docker://{}", e2e::Registry::open().name("layers:latest"));
+    let from = format!("{layout}layers");
+    for to in [&dir, &tar, &archive] {
+        let words = ["--insecure-policy", "copy", "-q", &from, to];
+        w.cmd("skopeo").args(words).run().ok();
+    }
+    let busybox = format!("{layout}busybox");
+    for place in [&from, &busybox, &dir, &archive] {
+        for flags in [&[][..], &["--raw"], &["--config"], &["--raw", "--config"]] {
+            alike(&w, &[&["inspect"], flags, &[place.as_str()]].concat());
+        }
+    }
+    for flags in [&[][..], &["-n"], &["--no-tags=true"], &["--raw"], &["--config"]] {
+        alike(&w, &[&["inspect", "--tls-verify=false"], flags, &[remote.as_str()]].concat());
+    }
+    for format in [
+        "{{.Name}} {{.Created}} {{.Labels}} {{.Env}} {{.Os}}/{{.Architecture}}{{.RepoTags}}",
+        "{{range .Layers}}{{.}} {{end}}{{index .Labels \"port\"}}",
+        "json",
+    ] {
+        alike(&w, &["inspect", "--format", format, &from]);
+    }
+    let config = "{{.Created}}{{.Config.Cmd}}{{.RootFS.DiffIDs}}{{(index .History 0).CreatedBy}}";
+    alike(&w, &["inspect", "--config", "--format", config, &from]);
+    alike(&w, &["--override-arch", "s390x", "inspect", "--raw", &from]);
+    for wrong in ["inspect", "inspect --raw --format x y", "inspect nosuch:", "inspect docker://A"]
+    {
+        let words: Vec<&str> = wrong.split(' ').collect();
+        assert_eq!(w.image(&words).code, 1, "{wrong}");
+    }
+    w.image(["inspect", "--tls-verify=false", &format!("{remote}-no")]).code(2);
+    w.image(["inspect", &format!("{layout}no")]).code(2);
+    alike(&w, &["manifest-digest", w.path("dir/manifest.json").to_str().unwrap()]);
+}

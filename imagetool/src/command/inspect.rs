@@ -8,6 +8,7 @@ use clap::Args;
 use dhow_image::digest::Algorithm;
 use dhow_image::inspect::{self, Page};
 use dhow_image::manifest::{MAX_CONFIG, MAX_MANIFEST};
+use dhow_image::reference::Reference;
 use dhow_image::registry::{Access, Client, Settings};
 use dhow_image::source::{Inputs, Source, with};
 use dhow_image::store::{Store, Stored};
@@ -135,7 +136,7 @@ impl Inspect {
     ) -> Result<()> {
         let Place::Registry(reference) = place else {
             if matches!(place, Place::DockerDaemon(_) | Place::ContainersStorage(_)) {
-                page.name = source.names().first().map(|n| n.name()).unwrap_or_default();
+                page.name = source.names().first().map(Reference::name).unwrap_or_default();
             }
             return Ok(());
         };
