@@ -2,6 +2,7 @@
 
 mod crash;
 mod gc;
+mod edit;
 mod hostile;
 mod killed;
 mod layers;
