@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Child;
 
-
 use e2e::{Done, Registry, World, fixtures};
 use serde_json::{Value, json};
 
@@ -122,8 +121,7 @@ fn what_is_not_known_stays_as_it_is_byte_for_byte() {
         "{{\"layers\":{},  \"odd\":123456789012345678901234567890.0,\"schemaVersion\":2,\"config\":{config}}}",
         old["layers"]
     );
-    let manifest =
-        put(&dir, "application/vnd.oci.image.manifest.v1+json", manifest.as_bytes());
+    let manifest = put(&dir, "application/vnd.oci.image.manifest.v1+json", manifest.as_bytes());
     name(&dir, manifest.clone(), "odd");
     let image = format!("{dir}:odd");
     // Nothing changed: nothing changes.

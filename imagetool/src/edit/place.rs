@@ -177,3 +177,36 @@ pub fn between(
         Ok(Changed { root, manifest, config: derived.config_digest().clone() })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::new_layout;
+
+    #[test]
+    fn what_somebody_else_changed_meanwhile_stays_theirs() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("layout");
+        new_layout(&dir).unwrap();
+        let image = Tagged { dir: dir.clone(), tag: "a".into() };
+        image.put(Draft::scratch(&Platform::host(), None).unwrap()).unwrap();
+        let author = |name: &'static str| {
+            move |draft: &mut Draft<'_>, _: &Path| {
+                draft.config.author = name.into();
+                Ok(())
+            }
+        };
+        let lost = image.edit(None, None, |draft, spool| {
+            let theirs = image.edit(None, None, author("them"))?;
+            assert_ne!(theirs.root.digest, *draft.base());
+            author("us")(draft, spool)
+        });
+        assert!(matches!(lost, Err(Error::InUse { .. })), "{lost:?}");
+        let open = image.open().unwrap();
+        assert_eq!(Draft::of(&open, None).unwrap().config.author, "them");
+        // Under another name nobody is in the way.
+        image.edit(Some("b"), None, author("us")).unwrap();
+        let names = image.entry().unwrap().0.manifests;
+        assert_eq!(names.len(), 2);
+    }
+}
