@@ -28,6 +28,7 @@ pub mod remove;
 pub mod save;
 pub mod search;
 pub mod stat;
+mod table;
 pub mod tag;
 pub mod unmount;
 pub mod unpack;
