@@ -4,7 +4,8 @@
 //! annotations, but not those that runtimes and engines act upon. The fields are those
 //! that runc 1.1 knows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
@@ -17,6 +18,7 @@ use super::user::User;
 use super::{caps, seccomp};
 use crate::config::ImageConfig;
 use crate::error::{Error, Result};
+use crate::layer::name::Name;
 
 /// Docker's PATH where an image sets none.
 pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -127,7 +129,7 @@ fn build(image: &ImageConfig, user: &User, options: &Options) -> Result<Spec, Oc
         .version("1.0.2")
         .root(root)
         .process(process)
-        .mounts(mounts()?)
+        .mounts(mounts(&run.volumes)?)
         .linux(linux()?)
         .annotations(annotations(image))
         .build()?;
@@ -153,19 +155,28 @@ fn linux() -> Result<oci_spec::runtime::Linux, OciSpecError> {
     Ok(linux)
 }
 
-fn mounts() -> Result<Vec<Mount>, OciSpecError> {
-    MOUNTS
-        .iter()
-        .map(|&(destination, typ, source, options)| {
-            let options: Vec<String> = options.split(',').map(String::from).collect();
-            MountBuilder::default()
-                .destination(destination)
-                .typ(typ)
-                .source(source)
-                .options(options)
-                .build()
-        })
-        .collect()
+/// Docker's mounts, and one for each of the image's volumes.
+///
+/// SPEC: conversion.md: what is written there should not go into the root. umoci's mounts: an
+/// empty file system in memory. DIFFERS: none where docker's mounts are, or the root itself.
+fn mounts(volumes: &BTreeSet<String>) -> Result<Vec<Mount>, OciSpecError> {
+    let mount = |destination: &str, typ: &str, source: &str, options: &str| {
+        let options: Vec<String> = options.split(',').map(String::from).collect();
+        let mount = MountBuilder::default().destination(destination).typ(typ).source(source);
+        mount.options(options).build()
+    };
+    let standard = MOUNTS.iter().map(|&(to, typ, source, options)| mount(to, typ, source, options));
+    let places: BTreeSet<String> = volumes.iter().filter_map(|v| volume(v)).collect();
+    let own = places.iter().map(|to| mount(to, "tmpfs", "none", "rw,nosuid,nodev,noexec,relatime"));
+    standard.chain(own).collect()
+}
+
+/// A volume's clean path; `None` if no mount can be there.
+fn volume(text: &str) -> Option<String> {
+    let name = Name::clean(text.as_bytes()).ok().filter(|name| !name.is_root())?;
+    let path = format!("/{}", std::str::from_utf8(name.as_bytes()).ok()?);
+    let taken = MOUNTS.iter().any(|(to, ..)| Path::new(&path).starts_with(to));
+    (!taken).then_some(path)
 }
 
 /// The image's variables, and docker's PATH, HOME and TERM where it sets none.
@@ -260,6 +271,17 @@ mod tests {
         let a = c["annotations"].as_object().unwrap();
         assert_eq!((a.len(), &a["a"]), (2, &"1".into()));
         assert_eq!(a["org.opencontainers.image.os"], "mine");
+    }
+
+    #[test]
+    fn volumes_get_a_mount_that_stays_inside() {
+        let c = json(
+            r#"{"config":{"Volumes":{"/data":{},"v/../w":{},"../up":{},"/":{},"/proc":{},"/dev/x":{}}}}"#,
+        );
+        let mounts = c["mounts"].as_array().unwrap();
+        let own: Vec<_> = mounts[MOUNTS.len()..].iter().map(|m| &m["destination"]).collect();
+        assert_eq!(own, ["/data", "/w"]);
+        assert_eq!(mounts[MOUNTS.len()]["type"], "tmpfs");
     }
 
     #[test]

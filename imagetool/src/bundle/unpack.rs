@@ -1,73 +1,131 @@
-//! `unpack`: an image becomes a bundle, a directory with `rootfs/` and `config.json`.
+//! `unpack`: an image becomes a bundle, a directory with `rootfs/` and `config.json`, and what
+//! `repack` needs beside them.
 
-use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use super::config::{Options, config};
-use super::user;
-use crate::digest::DiffId;
+use super::fill::fill;
+use super::image::Image;
+use super::meta::Meta;
+use super::{mtree, rootless, state, user};
 use crate::error::{Error, Result};
-use crate::layer::verify::{Plain, ahead};
-use crate::layer::{Entries, Journal, Limits, RootDir, Sink, apply, seal};
-use crate::manifest::Descriptor;
-use crate::snapshot::pairs;
-use crate::store::{Store, Stored};
+use crate::layer::Manner;
+use crate::platform::Platform;
+use crate::source::Source;
+
+/// How an image is unpacked.
+#[derive(Clone, Debug, Default)]
+pub struct Unpack {
+    /// Of a list, which image; the host's if `None`.
+    pub platform: Option<Platform>,
+    /// Whose the files become.
+    pub manner: Manner,
+    /// About the container.
+    pub options: Options,
+    /// Write umoci's manifest of the root as well: it costs a checksum of every file.
+    pub mtree: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// The image.
+    pub image: Image,
+    /// What could not be kept (attributes that the file system doesn't hold, devices), a line
+    /// each.
+    pub lost: Vec<String>,
+}
 
 /// Makes a bundle at `to`, which must not be there, or be an empty directory. It is made
 /// beside it and renamed: whoever looks sees no bundle, or all of it.
-///
-/// Returns what could not be kept (attributes that the file system doesn't hold).
-pub fn unpack(store: &Store, image: &Stored, to: &Path, options: &Options) -> Result<Vec<String>> {
-    refuse_full(to)?;
-    let layers = pairs(store, image)?;
-    let image_config = image.config(store)?;
-    let name = to
-        .file_name()
-        .ok_or_else(|| Error::usage("bundle", to.display().to_string(), "it has no name"))?;
-    let parent = match to.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    fs::create_dir_all(&parent).map_err(Error::at("create", &parent))?;
-    let mut prefix = OsString::from(".dhow-unpack-");
-    prefix.push(name);
-    prefix.push(".");
-    sweep(&parent, &prefix);
-    let tmp = tempfile::Builder::new()
-        .prefix(&prefix)
-        .tempdir_in(&parent)
-        .map_err(Error::at("create a directory in", &parent))?;
-    let alive = File::open(tmp.path()).map_err(Error::at("open", tmp.path()))?;
-    alive.try_lock().map_err(|e| Error::io("lock", tmp.path(), e.into()))?;
-    let rootfs = tmp.path().join("rootfs");
-    DirBuilder::new().mode(0o755).create(&rootfs).map_err(Error::at("create", &rootfs))?;
-    let root = RootDir::open(&rootfs)?;
-    let lost = fill(store, &layers, &root, tmp.path())?;
-    let user = user::resolve(&root, &image_config.config.user)?;
-    let spec = config(&image_config, &user, options)?;
+pub fn unpack(source: &dyn Source, to: &Path, how: &Unpack) -> Result<Unpacked> {
+    refuse_full(to, "bundle")?;
+    let image = Image::read(source, how.platform.as_ref())?;
+    image.layers()?;
+    let tmp = Beside::new(to)?;
+    let manner = &how.manner;
+    let mut filled = fill(source, &image, &tmp.path().join("rootfs"), tmp.path(), manner)?;
+    let user = user::resolve(&filled.root, &image.config.config.user)?;
+    let mut spec = config(&image.config, &user, &how.options)?;
+    rootless::adapt(&mut spec, manner)?;
     write_config(&tmp.path().join("config.json"), &spec)?;
-    // Kept until now for its removal on failure; its mode is for us alone.
-    let made = tmp.keep();
-    fs::rename(&made, to).map_err(|e| {
-        let _ = fs::remove_dir_all(&made);
-        Error::io("create", to, e)
-    })?;
-    Ok(lost)
+    let meta = Meta::new(image.walk.clone(), manner.clone());
+    let manifest = &meta.manifest()?.digest;
+    let at = tmp.path().join(state::FILE);
+    state::write(&filled.root, &at, manifest, &mut filled.sums, &filled.closed)?;
+    if how.mtree {
+        mtree::write(&filled.root, tmp.path(), manifest, &filled.closed)?;
+    }
+    meta.write(tmp.path())?;
+    filled.closed.close(&filled.root)?;
+    tmp.publish(to)?;
+    Ok(Unpacked { image, lost: filled.lost })
 }
 
-fn refuse_full(to: &Path) -> Result<()> {
+/// Makes a root alone at `to`, which must not be there, or be an empty directory.
+pub fn unpack_root(source: &dyn Source, to: &Path, how: &Unpack) -> Result<Unpacked> {
+    refuse_full(to, "root")?;
+    let image = Image::read(source, how.platform.as_ref())?;
+    image.layers()?;
+    let tmp = Beside::new(to)?;
+    let rootfs = tmp.path().join("rootfs");
+    let filled = fill(source, &image, &rootfs, tmp.path(), &how.manner)?;
+    filled.closed.close(&filled.root)?;
+    fs::rename(&rootfs, to).map_err(Error::at("create", to))?;
+    Ok(Unpacked { image, lost: filled.lost })
+}
+
+/// A directory beside what it will become, gone if it doesn't.
+struct Beside {
+    dir: tempfile::TempDir,
+    _alive: File,
+}
+
+impl Beside {
+    fn new(to: &Path) -> Result<Self> {
+        let name = to
+            .file_name()
+            .ok_or_else(|| Error::usage("bundle", to.display().to_string(), "it has no name"))?;
+        let parent = match to.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        fs::create_dir_all(&parent).map_err(Error::at("create", &parent))?;
+        let mut prefix = OsString::from(".dhow-unpack-");
+        prefix.push(name);
+        prefix.push(".");
+        sweep(&parent, &prefix);
+        let dir = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir_in(&parent)
+            .map_err(Error::at("create a directory in", &parent))?;
+        let alive = File::open(dir.path()).map_err(Error::at("open", dir.path()))?;
+        alive.try_lock().map_err(|e| Error::io("lock", dir.path(), e.into()))?;
+        Ok(Self { dir, _alive: alive })
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn publish(self, to: &Path) -> Result<()> {
+        // Kept until now for its removal on failure; its mode is for us alone.
+        let made = self.dir.keep();
+        fs::rename(&made, to).map_err(|e| {
+            let _ = fs::remove_dir_all(&made);
+            Error::io("create", to, e)
+        })
+    }
+}
+
+fn refuse_full(to: &Path, what: &'static str) -> Result<()> {
     match fs::read_dir(to).map(Iterator::count) {
         Ok(0) => Ok(()),
-        Ok(_) => {
-            Err(Error::usage("bundle", to.display().to_string(), "it exists and is not empty"))
-        }
+        Ok(_) => Err(Error::usage(what, to.display().to_string(), "it exists and is not empty")),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(Error::io("open", to, e)),
     }
@@ -89,55 +147,5 @@ fn sweep(parent: &Path, prefix: &OsStr) {
 fn write_config(path: &Path, spec: &oci_spec::runtime::Spec) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(spec).map_err(|e| Error::invalid("config.json", e))?;
     text.push(b'\n');
-    let mut file = File::create_new(path).map_err(Error::at("create", path))?;
-    file.write_all(&text).map_err(Error::at("write", path))
-}
-
-/// Applies the layers in order, while the next ones are read, inflated and buffered ahead
-/// on threads of their own.
-fn fill(
-    store: &Store,
-    layers: &[(Descriptor, DiffId)],
-    root: &RootDir,
-    scratch: &Path,
-) -> Result<Vec<String>> {
-    let limits = Limits::default();
-    let at_once = thread::available_parallelism().map_or(1, usize::from) + 1;
-    thread::scope(|scope| {
-        let mut waiting: VecDeque<Plain> = VecDeque::new();
-        let mut rest = layers.iter();
-        let mut lost = Vec::new();
-        for (i, (_, diff_id)) in layers.iter().enumerate() {
-            while waiting.len() < at_once
-                && let Some((blob, diff_id)) = rest.next()
-            {
-                let packed = store.open_verified(blob)?;
-                waiting.push_back(ahead(scope, packed, diff_id.algorithm(), limits.bytes)?);
-            }
-            let Some(plain) = waiting.pop_front() else { break };
-            let sink = Sink::Plain { first: i == 0 };
-            // On a thread of its own for the umask.
-            let applied = scope.spawn(move || one(plain, root, scratch, sink, diff_id));
-            lost.extend(applied.join().unwrap_or_else(|panic| resume_unwind(panic))?);
-        }
-        Ok(lost)
-    })
-}
-
-fn one(
-    plain: Plain,
-    root: &RootDir,
-    scratch: &Path,
-    sink: Sink,
-    want: &DiffId,
-) -> Result<Vec<String>> {
-    let mut journal = Journal::new(scratch);
-    let mut entries = Entries::new(plain, Limits::default());
-    let run = || {
-        let applied = apply(root, &mut entries, sink, &mut journal)?;
-        seal(root, &journal, sink)?;
-        entries.into_inner().drain_and_check(want)?;
-        Ok(applied.lost)
-    };
-    run().map_err(|e| crate::layer::verify::explain(want, e))
+    super::replace(path, &text)
 }

@@ -17,11 +17,12 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknodat, umask};
 use nix::unistd::{getegid, geteuid};
 
 use super::at::{RootDir, is_dir, kind, names, open_dir, remove_at, stat_at};
-use super::entry::{Device, Entries, Entry, Kind, Meta, invalid};
+use super::entry::{Body, Device, Entries, Entry, Kind, Meta, invalid};
 use super::journal::{Debt, Journal};
 use super::name::{Name, join};
 use super::parents::{Parent, Parents};
 use super::pax::Time;
+use super::remap::Manner;
 use super::whiteout::OPAQUE_XATTR;
 use crate::error::{Error, Result};
 
@@ -59,6 +60,8 @@ pub struct Applied {
     pub entries: u64,
     /// Attributes that the file system can't hold, as "NAME on PATH"; the first few.
     pub lost: Vec<String>,
+    /// Devices that only root could make; empty files stand in their place.
+    pub devices: u64,
 }
 
 /// Unpacks `entries` into `root`. Directory metadata is owed to `journal` until [`super::seal`].
@@ -70,9 +73,21 @@ pub fn apply<R: BufRead>(
     sink: Sink,
     journal: &mut Journal,
 ) -> Result<Applied> {
+    apply_as(root, entries, sink, journal, &Manner::default())
+}
+
+/// The same, with the owners and in the way that `manner` says.
+pub fn apply_as<R: BufRead>(
+    root: &RootDir,
+    entries: &mut Entries<R>,
+    sink: Sink,
+    journal: &mut Journal,
+    manner: &Manner,
+) -> Result<Applied> {
     let mut this = Apply {
         root,
         sink,
+        manner,
         journal,
         parents: Parents::default(),
         exact: private_umask(),
@@ -100,6 +115,7 @@ pub(super) fn private_umask() -> bool {
 pub(super) struct Apply<'a> {
     pub root: &'a RootDir,
     pub sink: Sink,
+    pub manner: &'a Manner,
     pub journal: &'a mut Journal,
     pub parents: Parents,
     /// Whether a mode given at creation is the mode that comes out.
@@ -139,6 +155,9 @@ impl Apply<'_> {
         if let Sink::Live(Owner::Fixed(uid, gid)) = self.sink {
             (meta.uid, meta.gid) = (uid, gid);
         }
+        if !matches!(kind, Kind::Whiteout | Kind::Opaque | Kind::Hardlink(_)) {
+            self.manner.outside(&mut meta)?;
+        }
         match (&kind, name.is_root()) {
             // The directory that takes it all keeps what it has.
             (Kind::Dir, true) if matches!(self.sink, Sink::Live(_)) => return Ok(()),
@@ -160,6 +179,10 @@ impl Apply<'_> {
             Kind::File(body) => self.file(&at, &meta, &body, entries),
             Kind::Symlink(text) => self.symlink(&at, &meta, &text),
             Kind::Hardlink(target) => self.hardlink(&at, &target),
+            Kind::Char(_) | Kind::Block(_) if self.manner.rootless => {
+                self.done.devices += 1;
+                self.file(&at, &meta, &Body { size: 0, segments: None }, entries)
+            }
             Kind::Char(device) => self.node(&at, &meta, SFlag::S_IFCHR, device),
             Kind::Block(device) => self.node(&at, &meta, SFlag::S_IFBLK, device),
             Kind::Fifo => self.node(&at, &meta, SFlag::S_IFIFO, Device { major: 0, minor: 0 }),

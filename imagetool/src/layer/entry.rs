@@ -462,7 +462,7 @@ fn hardlink_target(target: Option<Vec<u8>>) -> Result<Name> {
 /// Which of an archive's attributes are set.
 /// Overlay's own would let a layer reach beneath others; labels of security modules
 /// are the host's to give, never an image's. DIFFERS: docker sets security.selinux.
-fn wanted(key: &[u8]) -> bool {
+pub(crate) fn wanted(key: &[u8]) -> bool {
     const REFUSED: [&[u8]; 7] = [
         b"trusted.overlay.",
         b"user.overlay.",

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::entry::Meta;
 use super::name::{Name, depth};
 use super::pax::Time;
+use super::sums::Sums;
 
 /// Bytes or hashes kept in memory before they move to disk.
 const SPOOL_MAX: usize = 4 << 20;
@@ -29,6 +30,8 @@ pub struct Journal {
     pub(super) made: PathSet,
     /// The depth of the deepest directory owed.
     pub(super) deepest: usize,
+    /// Checksums of the files' contents, if somebody wants them.
+    pub(super) sums: Option<Sums>,
 }
 
 /// One debt.
@@ -55,7 +58,20 @@ impl Journal {
             sealed: PathSet::new(scratch),
             made: PathSet::new(scratch),
             deepest: 0,
+            sums: None,
         }
+    }
+
+    /// Keeps checksums of the files' contents as well, beside those of earlier layers.
+    #[must_use]
+    pub fn with_sums(mut self, sums: Sums) -> Self {
+        self.sums = Some(sums);
+        self
+    }
+
+    /// The checksums, which outlive the layer.
+    pub fn into_sums(self) -> Option<Sums> {
+        self.sums
     }
 
     /// A directory's metadata, to be set when nothing more comes into it.

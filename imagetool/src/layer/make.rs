@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
+use std::hash::Hasher;
 use std::io::{BufRead, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -21,7 +22,9 @@ use super::entry::{Body, Device, Entries, Meta, invalid};
 use super::journal::Debt;
 use super::name::Name;
 use super::parents::Parent;
+use super::remap::OWNER;
 use super::seal::timespec;
+use super::sums::Sums;
 use crate::error::{Error, Result};
 
 impl Apply<'_> {
@@ -32,6 +35,9 @@ impl Apply<'_> {
             Err(Errno::EEXIST) if is_dir(&self.stat(at)?) => {}
             Err(Errno::EEXIST) if matches!(self.sink, Sink::Live(_)) => {
                 return Err(Error::Overwrite { path: at.path.to_vec(), directory: false });
+            }
+            Err(Errno::EEXIST) if self.manner.keep_dirlinks && self.leads_to_dir(at)? => {
+                return Ok(());
             }
             Err(Errno::EEXIST) => {
                 self.fresh(at, "create", make)?;
@@ -45,6 +51,13 @@ impl Apply<'_> {
         self.owe(Name::trusted(at.path), meta)
     }
 
+    /// Whether this is a link to a directory of this root.
+    fn leads_to_dir(&self, at: &Place<'_>) -> Result<bool> {
+        let is_link = kind(&self.stat(at)?) == SFlag::S_IFLNK;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        Ok(is_link && self.root.open_inside(at.path, flags).is_ok())
+    }
+
     pub(super) fn file<R: BufRead>(
         &mut self,
         at: &Place<'_>,
@@ -54,7 +67,7 @@ impl Apply<'_> {
     ) -> Result<()> {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mode = Mode::from_bits_truncate(meta.mode);
+        let mode = Mode::from_bits_truncate(self.first_mode(meta));
         let make = || openat(&at.parent.fd, at.base, flags, mode);
         let (fd, mounted) = self.fresh_file(at, make)?;
         let mut file = File::from(fd);
@@ -63,6 +76,12 @@ impl Apply<'_> {
             let _ = unlinkat(&at.parent.fd, at.base, UnlinkatFlags::NoRemoveDir);
         }
         done
+    }
+
+    /// The mode that a file begins with. KERNEL: xattr(7): only who may write sets user.*.
+    fn first_mode(&self, meta: &Meta) -> u32 {
+        let opened = self.manner.rootless && !meta.xattrs.is_empty();
+        if opened { meta.mode | 0o600 } else { meta.mode }
     }
 
     /// A new file's content and metadata.
@@ -76,9 +95,13 @@ impl Apply<'_> {
     ) -> Result<()> {
         let mode = Mode::from_bits_truncate(meta.mode);
         let mut end = 0;
+        let mut sum = self.journal.sums.as_ref().map(Sums::begin);
         let fail = |e| Error::from_io("write", self.host_path(at), e);
         entries.body(body, |offset, bytes| {
             end = offset + bytes.len() as u64;
+            if let Some(sum) = &mut sum {
+                sum.write(bytes);
+            }
             if body.segments.is_some() {
                 file.write_all_at(bytes, offset).map_err(fail)
             } else {
@@ -93,13 +116,19 @@ impl Apply<'_> {
             fchown(&*file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
                 .map_err(|e| self.root.error("change the owner of", at.path, e))?;
         }
-        // KERNEL: chown(2) clears setuid and setgid.
-        if !self.exact || meta.mode & 0o7000 != 0 {
-            fchmod(&*file, mode).map_err(|e| self.root.error("change the mode of", at.path, e))?;
-        }
         for (key, value) in &meta.xattrs {
             let set = |key: &CString| xattr::set(&*file, key, value);
             self.attribute(at.path, key, set)?;
+        }
+        // KERNEL: chown(2) clears setuid and setgid.
+        if !self.exact || meta.mode & 0o7000 != 0 || self.first_mode(meta) != meta.mode {
+            fchmod(&*file, mode).map_err(|e| self.root.error("change the mode of", at.path, e))?;
+        }
+        if let (Some(sum), Some(sums), None) =
+            (sum, self.journal.sums.as_mut(), &body.segments)
+        {
+            let stat = fstat(&*file).map_err(|e| self.root.error("stat", at.path, e))?;
+            sums.add(stat.st_ino, &sum);
         }
         let time = timespec(meta.mtime);
         futimens(&*file, &time, &time).map_err(|e| self.root.error("set the time of", at.path, e))
@@ -187,8 +216,16 @@ impl Apply<'_> {
     ) -> Result<()> {
         match set_attribute(key, set) {
             Ok(None) => Ok(()),
-            Ok(Some(lost)) => {
+            // KERNEL: capabilities(7): only root gives them.
+            Err(Errno::EPERM) if self.manner.rootless => {
                 if self.done.lost.len() < 8 {
+                    let key = String::from_utf8_lossy(key);
+                    self.done.lost.push(format!("{key} on {}", Name::trusted(path)));
+                }
+                Ok(())
+            }
+            Ok(Some(lost)) => {
+                if self.done.lost.len() < 8 && key != OWNER {
                     self.done.lost.push(format!("{lost} on {}", Name::trusted(path)));
                 }
                 Ok(())

@@ -23,20 +23,24 @@ pub mod name;
 pub mod pack;
 mod parents;
 pub mod pax;
+mod remap;
 pub mod seal;
 pub mod settle;
 pub mod sparse;
 pub mod squeeze;
+pub(crate) mod sums;
 #[cfg(test)]
 mod tests;
 pub mod verify;
 pub mod whiteout;
 
-pub use apply::{Applied, Owner, Sink, apply};
+pub use apply::{Applied, Owner, Sink, apply, apply_as};
 pub use at::RootDir;
 pub use compare::{Change, ChangeKind, changes};
 pub use entry::{Entries, Limits};
 pub use extract::extract;
 pub use journal::Journal;
 pub use pack::{Packed, Tree, diff, export, tree};
-pub use seal::seal;
+pub use remap::{IdMap, Manner, Range};
+pub use seal::{Closed, seal, seal_with};
+pub use sums::Sums;

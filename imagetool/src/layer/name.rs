@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::{Error, Result};
 
 /// The longest path an entry may have. KERNEL: PATH_MAX, path_resolution(7).
-const MAX_PATH: usize = 4095;
+pub(crate) const MAX_PATH: usize = 4095;
 /// The deepest. Whoever walks the tree may then keep a descriptor a level.
 const MAX_DEPTH: usize = 512;
 

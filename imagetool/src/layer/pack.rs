@@ -378,7 +378,7 @@ impl<'a, W: Write> Packer<'a, W> {
 }
 
 /// All attributes but overlay's, of what can't be opened.
-fn attributes_at(dir: impl AsFd, base: &[u8]) -> nix::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(crate) fn attributes_at(dir: impl AsFd, base: &[u8]) -> nix::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut all = Vec::new();
     for name in xattr::list_at(dir.as_fd(), base)? {
         if !is_overlay(name.as_bytes())

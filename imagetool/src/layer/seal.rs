@@ -1,12 +1,13 @@
 //! Directories get their metadata when nothing more comes into them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use dhow_kernel::xattr;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, fchmod, futimens};
+use nix::sys::stat::{Mode, fchmod, fstat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, getegid, geteuid};
 
@@ -27,16 +28,26 @@ pub(super) fn timespec(time: Time) -> TimeSpec {
 /// Root may do that in any order. Others must do it deepest first, or a directory
 /// without search permission would hide those below it.
 pub fn seal(root: &RootDir, journal: &Journal, sink: Sink) -> Result<()> {
+    seal_with(root, journal, sink, None)
+}
+
+/// The same, but with `closed` directories stay open to their owner until [`Closed::close`].
+pub fn seal_with(
+    root: &RootDir,
+    journal: &Journal,
+    sink: Sink,
+    mut closed: Option<&mut Closed>,
+) -> Result<()> {
     let how = match sink {
         Sink::Plain { first: false } => Onto::Lower,
         Sink::Plain { first: true } | Sink::Overlay => Onto::New,
         Sink::Live(Owner::Maker) => Onto::Kept,
         Sink::Live(_) => Onto::Shared,
     };
-    if geteuid().is_root() {
+    if geteuid().is_root() || closed.is_some() {
         return journal
             .dirs
-            .each(|debt| seal_one(root, debt, how).map_err(Stop))
+            .each(|debt| seal_one(root, debt, how, closed.as_deref_mut()).map_err(Stop))
             .map_err(|Stop(e)| e);
     }
     for level in (0..=journal.deepest).rev() {
@@ -46,13 +57,60 @@ pub fn seal(root: &RootDir, journal: &Journal, sink: Sink) -> Result<()> {
                 Debt::Seal(name, _) | Debt::Restore(name, _)
                     if super::name::depth(name.as_bytes()) == level =>
                 {
-                    seal_one(root, debt, how).map_err(Stop)
+                    seal_one(root, debt, how, None).map_err(Stop)
                 }
                 _ => Ok(()),
             })
             .map_err(|Stop(e)| e)?;
     }
     Ok(())
+}
+
+/// Directories that are kept open to their owner for a while, and the modes they should have.
+///
+/// Without root, a directory of an image that nobody may enter would keep the layers above,
+/// and whoever looks at the whole, out of it.
+#[derive(Clone, Debug, Default)]
+pub struct Closed(BTreeMap<Vec<u8>, u32>);
+
+/// An image that closes more directories is none that we know what to do with.
+const MOST_CLOSED: usize = 1 << 16;
+
+impl Closed {
+    /// Notes a directory's mode; the one it has meanwhile.
+    pub(crate) fn open(&mut self, path: &[u8], mode: u32) -> Result<u32> {
+        if mode & 0o700 == 0o700 {
+            self.0.remove(path);
+            return Ok(mode);
+        }
+        if self.0.len() >= MOST_CLOSED {
+            let why = "more than 65536 directories are closed to their owner; unpack as root";
+            return Err(Error::invalid("image", why));
+        }
+        self.0.insert(path.to_vec(), mode);
+        Ok(mode | 0o700)
+    }
+
+    /// The mode that a directory should have, if it is another than it has now.
+    pub fn mode(&self, path: &[u8]) -> Option<u32> {
+        self.0.get(path).copied()
+    }
+
+    /// Gives the directories their modes, the deepest first.
+    pub fn close(&self, root: &RootDir) -> Result<()> {
+        for (path, &mode) in self.0.iter().rev() {
+            let fail = |e| root.error("change the mode of", path, e);
+            let dir = match root.open_plain(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
+                dir => dir.map_err(fail)?,
+            };
+            // A later layer may have made another one.
+            if fstat(&dir).map_err(fail)?.st_mode & 0o7777 == mode | 0o700 {
+                fchmod(&dir, Mode::from_bits_truncate(mode)).map_err(fail)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Lets [`Spool::each`](super::journal::Spool::each) stop at our errors and at its own.
@@ -64,8 +122,13 @@ impl From<io::Error> for Stop {
     }
 }
 
-fn seal_one(root: &RootDir, debt: Debt, how: Onto) -> Result<()> {
-    let (name, meta, time) = match debt {
+fn seal_one(
+    root: &RootDir,
+    debt: Debt,
+    how: Onto,
+    closed: Option<&mut Closed>,
+) -> Result<()> {
+    let (name, mut meta, time) = match debt {
         Debt::Seal(name, meta) => (name, Some(meta.clone()), meta.mtime),
         Debt::Restore(name, time) => (name, None, time),
         _ => return Ok(()),
@@ -77,6 +140,9 @@ fn seal_one(root: &RootDir, debt: Debt, how: Onto) -> Result<()> {
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
         Err(e) => return Err(root.error("open", path, e)),
     };
+    if let (Some(meta), Some(closed)) = (&mut meta, closed) {
+        meta.mode = closed.open(path, meta.mode)?;
+    }
     if let Some(meta) = meta {
         set_metadata(&dir, &meta, how).map_err(|e| root.error("set metadata of", path, e))?;
     }

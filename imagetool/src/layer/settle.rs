@@ -256,7 +256,7 @@ pub(super) fn mtime(stat: &FileStat) -> Time {
 }
 
 /// All attributes but overlay's.
-pub(super) fn attributes(fd: impl AsFd) -> nix::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(crate) fn attributes(fd: impl AsFd) -> nix::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut all = Vec::new();
     for name in xattr::list(fd.as_fd())? {
         if !is_overlay(name.as_bytes())
@@ -273,6 +273,6 @@ pub(super) fn is_overlay(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
-pub(super) fn errno(error: &io::Error) -> Errno {
+pub(crate) fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
