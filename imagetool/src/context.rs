@@ -44,6 +44,7 @@ pub struct Environment {
     registries_conf: Option<OsString>,
     daemon_json: Option<OsString>,
     cache_home: Option<OsString>,
+    mtree: Option<OsString>,
 }
 
 impl Environment {
@@ -70,6 +71,7 @@ impl Environment {
                 .or_else(|| get("REGISTRIES_CONFIG_PATH")),
             daemon_json: get("DHOW_DAEMON_JSON"),
             cache_home: get("XDG_CACHE_HOME"),
+            mtree: get("DHOW_MTREE"),
         }
     }
 
@@ -229,6 +231,11 @@ impl Context {
             tls_verify: global.tls_verify,
             overrides: [global.override_os, global.override_arch, global.override_variant],
         })
+    }
+
+    /// Whether every bundle gets an mtree manifest: for scripts that were written for umoci.
+    pub fn wants_mtree(&self) -> bool {
+        self.environment.mtree.as_ref().is_some_and(|v| v != "0")
     }
 
     /// Which platform is meant: what a verb's own flag says, or skopeo's --override flags;

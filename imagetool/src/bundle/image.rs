@@ -32,6 +32,7 @@ impl Image {
             let title = format!("manifest {}", document.at.digest);
             let next = match manifest::parse(&document.bytes, &document.at.media_type, &title)? {
                 Parsed::Manifest(manifest) => {
+                    source.permit(&document)?;
                     let mut at = document.at;
                     at.media_type.clone_from(&manifest.media_type);
                     walk.push(at);

@@ -2,11 +2,13 @@
 //! changed in that root becomes a layer.
 
 pub mod caps;
+mod compare;
 pub mod config;
 mod fill;
 pub mod image;
 mod meta;
 pub mod mtree;
+mod repack;
 mod rootless;
 pub mod seccomp;
 mod state;
@@ -22,6 +24,7 @@ use crate::error::{Error, Result};
 pub use config::config;
 pub use image::Image;
 pub use meta::Meta;
+pub use repack::{Repack, changes, refresh};
 pub use unpack::{Unpack, Unpacked, unpack, unpack_root};
 
 /// Puts a file into a bundle in one step. It is for its owner alone: it tells of the root.

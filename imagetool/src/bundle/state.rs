@@ -1,4 +1,4 @@
-//! `dhow.state` in a bundle: what its root was like when it was made, so that `repack` finds
+//! `sha256_….state` in a bundle: what its root was like when it was made, so that `repack` finds
 //! what has changed since without a checksum of every file. Git's index is the model.
 //!
 //! `dhow-bundle-1`, the manifest's digest, the checksums' seed; a record of the root; then a
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::hash::Hasher as _;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::readlinkat;
 use nix::sys::stat::{FileStat, SFlag};
@@ -22,8 +22,11 @@ use crate::layer::at::{is_dir, kind};
 use crate::layer::name::join;
 use crate::layer::{Closed, RootDir, Sums, sums};
 
-/// The file's name in a bundle.
-pub(super) const FILE: &str = "dhow.state";
+/// Where a bundle of an image has it.
+pub(super) fn path_in(bundle: &Path, image: &Digest) -> PathBuf {
+    bundle.join(format!("{}_{}.state", image.algorithm().name(), image.hex()))
+}
+
 const MAGIC: &[u8] = b"dhow-bundle-1\n";
 /// No file of ours is read that says a directory has more.
 const MAX_NAMES: u64 = 1 << 27;
@@ -136,12 +139,29 @@ pub(super) fn content_sum(
     Ok(sums::number(&sum))
 }
 
+/// What is known of the files' contents before they are looked at.
+pub(super) enum Known {
+    /// Checksums from when they were made.
+    Sums(Sums),
+    /// Nothing: they are read. With the seed for it.
+    Nothing(u64),
+}
+
+impl Known {
+    fn seed(&self) -> u64 {
+        match self {
+            Self::Sums(sums) => sums.seed(),
+            Self::Nothing(seed) => *seed,
+        }
+    }
+}
+
 /// Writes down what a root is like; the modes that it will have once `closed` is closed.
 pub(super) fn write(
     root: &RootDir,
     to: &Path,
     manifest: &Digest,
-    sums: &mut Sums,
+    sums: &mut Known,
     closed: &Closed,
 ) -> Result<()> {
     let file = File::create(to).map_err(Error::at("create", to))?;
@@ -163,7 +183,7 @@ struct Writing<'a> {
     out: Summed<BufWriter<File>>,
     to: &'a Path,
     walk: Walk<'a>,
-    sums: &'a mut Sums,
+    sums: &'a mut Known,
     line: Vec<u8>,
 }
 
@@ -199,7 +219,10 @@ impl Writing<'_> {
             let seed = self.sums.seed();
             let xattrs = attributes(&dir, base).map_err(fail)?;
             let content = match kind(&stat) {
-                SFlag::S_IFREG => self.sums.of(stat.st_ino),
+                SFlag::S_IFREG => match &mut *self.sums {
+                    Known::Sums(sums) => sums.of(stat.st_ino),
+                    Known::Nothing(_) => content_sum(seed, &dir, base, &stat).map_err(fail)?,
+                },
                 SFlag::S_IFLNK => content_sum(seed, &dir, base, &stat).map_err(fail)?,
                 _ => 0,
             };
@@ -252,11 +275,10 @@ pub(super) struct State {
 
 impl State {
     /// Opens a bundle's state; `None` if it has none.
-    pub fn open(bundle: &Path) -> Result<Option<Self>> {
-        let path = bundle.join(FILE);
-        let file = match File::open(&path) {
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let file = match File::open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(Error::at("open", &path))?,
+            file => file.map_err(Error::at("open", path))?,
         };
         let from = BufReader::with_capacity(256 << 10, file);
         let mut this = Self {
@@ -284,17 +306,10 @@ impl State {
         Ok(Some(this))
     }
 
-    /// The next directory's records.
-    pub fn block(&mut self) -> Result<Vec<Record>> {
+    /// How many records the next directory has.
+    pub fn count(&mut self) -> Result<u64> {
         let count = self.number()?;
-        if count > MAX_NAMES {
-            return Err(self.bad("it is damaged"));
-        }
-        let mut all = Vec::with_capacity(count.min(1 << 16) as usize);
-        for _ in 0..count {
-            all.push(self.record()?);
-        }
-        Ok(all)
+        if count > MAX_NAMES { Err(self.bad("it is damaged")) } else { Ok(count) }
     }
 
     /// Checks the end.
@@ -305,7 +320,8 @@ impl State {
         if u64::from_le_bytes(sum) == want { Ok(()) } else { Err(self.bad("it is damaged")) }
     }
 
-    fn record(&mut self) -> Result<Record> {
+    /// The next record.
+    pub fn record(&mut self) -> Result<Record> {
         let len = self.number()?;
         if len > 255 {
             return Err(self.bad("it is damaged"));
@@ -416,24 +432,28 @@ mod tests {
         symlink("to", root.join("l")).unwrap();
         let digest = Digest::of(b"m");
         let open = RootDir::open(&root).unwrap();
-        let to = dir.path().join(FILE);
-        write(&open, &to, &digest, &mut Sums::new(5), &Closed::default()).unwrap();
+        let to = dir.path().join("state");
+        write(&open, &to, &digest, &mut Known::Nothing(5), &Closed::default()).unwrap();
         (dir, root)
+    }
+
+    fn block(state: &mut State) -> Result<Vec<Record>> {
+        (0..state.count()?).map(|_| state.record()).collect()
     }
 
     #[test]
     fn blocks_come_back_in_the_order_of_the_walk() {
         let (dir, root) = written();
-        let mut state = State::open(dir.path()).unwrap().unwrap();
+        let mut state = State::open(&dir.path().join("state")).unwrap().unwrap();
         assert_eq!((state.seed, &state.manifest), (5, &Digest::of(b"m")));
         let names = |block: &[Record]| -> Vec<String> {
             block.iter().map(|r| String::from_utf8(r.name.clone()).unwrap()).collect()
         };
-        let top = state.block().unwrap();
+        let top = block(&mut state).unwrap();
         assert_eq!(names(&top), ["a", "a-c", "l"]);
         assert_ne!(top[2].content, 0);
-        assert_eq!(names(&state.block().unwrap()), ["b"]);
-        let last = state.block().unwrap();
+        assert_eq!(names(&block(&mut state).unwrap()), ["b"]);
+        let last = block(&mut state).unwrap();
         assert_eq!(names(&last), ["f"]);
         let open = RootDir::open(&root).unwrap();
         let dir = open.open_plain(b"a/b", nix::fcntl::OFlag::O_RDONLY).unwrap();
@@ -446,16 +466,16 @@ mod tests {
         #[test]
         fn damage_is_told_and_never_panics(at in 0usize..400, bit in 0u8..8, cut in 0usize..400) {
             let (dir, _) = written();
-            let path = dir.path().join(FILE);
+            let path = dir.path().join("state");
             let mut bytes = fs::read(&path).unwrap();
             let len = bytes.len();
             bytes[at % len] ^= 1 << bit;
             bytes.truncate(len - cut % len % 3);
             fs::write(&path, bytes).unwrap();
             let read = || -> Result<()> {
-                let Some(mut state) = State::open(dir.path())? else { return Ok(()) };
+                let Some(mut state) = State::open(&path)? else { return Ok(()) };
                 for _ in 0..3 {
-                    state.block()?;
+                    block(&mut state)?;
                 }
                 state.end()
             };

@@ -48,15 +48,16 @@ pub fn unpack(source: &dyn Source, to: &Path, how: &Unpack) -> Result<Unpacked> 
     image.layers()?;
     let tmp = Beside::new(to)?;
     let manner = &how.manner;
-    let mut filled = fill(source, &image, &tmp.path().join("rootfs"), tmp.path(), manner)?;
+    let filled = fill(source, &image, &tmp.path().join("rootfs"), tmp.path(), manner)?;
     let user = user::resolve(&filled.root, &image.config.config.user)?;
     let mut spec = config(&image.config, &user, &how.options)?;
     rootless::adapt(&mut spec, manner)?;
     write_config(&tmp.path().join("config.json"), &spec)?;
     let meta = Meta::new(image.walk.clone(), manner.clone());
     let manifest = &meta.manifest()?.digest;
-    let at = tmp.path().join(state::FILE);
-    state::write(&filled.root, &at, manifest, &mut filled.sums, &filled.closed)?;
+    let at = state::path_in(tmp.path(), manifest);
+    let mut known = state::Known::Sums(filled.sums);
+    state::write(&filled.root, &at, manifest, &mut known, &filled.closed)?;
     if how.mtree {
         mtree::write(&filled.root, tmp.path(), manifest, &filled.closed)?;
     }

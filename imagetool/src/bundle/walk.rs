@@ -1,13 +1,13 @@
 //! A root's directories, one after the other: what is in each, sorted, in little memory.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fstat};
 
 use crate::error::{Error, Result};
-use crate::layer::at::{kind, stat_at};
+use crate::layer::at::{chmod, readable, stat_at};
 use crate::layer::name::{MAX_PATH, ancestors, show};
 use crate::layer::{Closed, RootDir, entry, pack, settle};
 
@@ -84,9 +84,20 @@ impl<'a> Walk<'a> {
 
     /// What is called `base` in a directory, with the mode that it should have.
     pub fn stat(&self, dir: &OwnedFd, base: &[u8], path: &[u8]) -> Result<FileStat> {
-        let mut stat = stat_at(dir, base).map_err(|e| self.root.error("stat", path, e))?;
-        self.right(&mut stat, path);
-        Ok(stat)
+        let found = self.look(dir, base, path)?;
+        found.ok_or_else(|| self.root.error("stat", path, Errno::ENOENT))
+    }
+
+    /// The same for what may have vanished.
+    pub fn look(&self, dir: &OwnedFd, base: &[u8], path: &[u8]) -> Result<Option<FileStat>> {
+        match stat_at(dir, base) {
+            Ok(mut stat) => {
+                self.right(&mut stat, path);
+                Ok(Some(stat))
+            }
+            Err(Errno::ENOENT) => Ok(None),
+            Err(e) => Err(self.root.error("stat", path, e)),
+        }
     }
 
     /// What the root itself is.
@@ -131,30 +142,6 @@ impl Drop for Walk<'_> {
     }
 }
 
-/// Does what needs leave to read a file or directory; where it lacks, the owner, which we must
-/// be, takes it for that long.
-pub(super) fn readable<T>(
-    dir: impl AsFd,
-    base: &[u8],
-    act: impl Fn() -> nix::Result<T>,
-) -> nix::Result<T> {
-    match act() {
-        Err(Errno::EACCES) => {}
-        done => return done,
-    }
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let itself = openat(dir.as_fd(), base, flags, Mode::empty())?;
-    let stat = fstat(&itself)?;
-    if !matches!(kind(&stat), SFlag::S_IFREG | SFlag::S_IFDIR) {
-        return Err(Errno::EACCES);
-    }
-    let mode = stat.st_mode & 0o7777;
-    chmod(&itself, mode | 0o400)?;
-    let done = act();
-    chmod(&itself, mode)?;
-    done
-}
-
 /// Opens a regular file to read.
 pub(super) fn open_file(dir: impl AsFd, base: &[u8]) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
@@ -170,11 +157,4 @@ pub(super) fn attributes(dir: impl AsFd, base: &[u8]) -> nix::Result<Vec<(Vec<u8
     };
     // SPEC: pax: an empty value takes a record back; umoci leaves such attributes out, too.
     all.map(|all| all.into_iter().filter(|(k, v)| entry::wanted(k) && !v.is_empty()).collect())
-}
-
-/// KERNEL: a descriptor of O_PATH has no fchmod(2), but a name in /proc.
-fn chmod(itself: &OwnedFd, mode: u32) -> nix::Result<()> {
-    let path = format!("/proc/self/fd/{}", itself.as_raw_fd());
-    let mode = Mode::from_bits_truncate(mode);
-    fchmodat(AT_FDCWD, path.as_str(), mode, FchmodatFlags::FollowSymlink)
 }

@@ -8,6 +8,7 @@ pub mod form;
 mod global;
 pub mod go;
 mod keep;
+pub mod maps;
 mod raw;
 mod registry;
 pub mod target;

@@ -25,5 +25,9 @@ verbs! {
     Step {
         /// Put a tar upon an image as a layer, as it is
         AddLayer(command::raw_add_layer::AddLayer),
+        /// Make an image's root, without a bundle around it
+        Unpack(command::raw_unpack::Unpack),
+        /// Tell how a directory differs from an mtree manifest
+        MtreeValidate(command::raw_mtree_validate::MtreeValidate),
     }
 }

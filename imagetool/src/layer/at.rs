@@ -6,12 +6,12 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::name::{join, split};
@@ -180,4 +180,35 @@ fn unlink_files(dir: OwnedFd) -> nix::Result<Option<Vec<u8>>> {
         }
     }
     Ok(None)
+}
+
+/// Does what needs leave to read a file or directory; where it lacks, the owner, which we must
+/// be, takes it for that long.
+pub(crate) fn readable<T>(
+    dir: impl AsFd,
+    base: &[u8],
+    act: impl Fn() -> nix::Result<T>,
+) -> nix::Result<T> {
+    match act() {
+        Err(Errno::EACCES) => {}
+        done => return done,
+    }
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let itself = openat(dir.as_fd(), base, flags, Mode::empty())?;
+    let stat = fstat(&itself)?;
+    if !matches!(kind(&stat), SFlag::S_IFREG | SFlag::S_IFDIR) {
+        return Err(Errno::EACCES);
+    }
+    let mode = stat.st_mode & 0o7777;
+    chmod(&itself, mode | 0o400)?;
+    let done = act();
+    chmod(&itself, mode)?;
+    done
+}
+
+/// Changes the mode of what was opened as a place. KERNEL: a descriptor of O_PATH has no fchmod(2), but a name in /proc.
+pub(crate) fn chmod(itself: &OwnedFd, mode: u32) -> nix::Result<()> {
+    let path = format!("/proc/self/fd/{}", itself.as_raw_fd());
+    let mode = Mode::from_bits_truncate(mode);
+    fchmodat(AT_FDCWD, path.as_str(), mode, FchmodatFlags::FollowSymlink)
 }

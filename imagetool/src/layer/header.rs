@@ -15,6 +15,7 @@ const MAX_ID: u64 = 0o7_777_777;
 const MAX_SIZE: u64 = 0o77_777_777_777;
 
 /// One entry to write.
+#[derive(Clone)]
 pub(super) struct Item<'a> {
     pub path: Vec<u8>,
     pub flag: u8,

@@ -40,7 +40,7 @@ pub use compare::{Change, ChangeKind, changes};
 pub use entry::{Entries, Limits};
 pub use extract::extract;
 pub use journal::Journal;
-pub use pack::{Packed, Tree, diff, export, tree};
+pub use pack::{Adjust, Delta, Packed, Tree, diff, export, tree};
 pub use remap::{IdMap, Manner, Range};
 pub use seal::{Closed, seal, seal_with};
 pub use sums::Sums;

@@ -4,6 +4,8 @@
 //! ustar header can't hold (long and non-ASCII names, nanoseconds, attributes, large
 //! numbers). Hard links are kept, sockets left out, mount points entered no further.
 
+mod delta;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write;
@@ -25,6 +27,8 @@ use super::settle::{attributes, errno, is_opaque, is_overlay};
 use super::sparse::Segment;
 use super::whiteout::{OPAQUE, PREFIX};
 use crate::error::{Error, Result};
+
+pub use delta::{Adjust, Delta};
 
 const READ_DIR: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY);
 const BUFFER: usize = 256 << 10;
@@ -90,6 +94,7 @@ struct Packer<'a, W> {
     holes: bool,
     /// What isn't written.
     mounts: Mounts<'a>,
+    adjust: Adjust<'a>,
     out: Writer<W>,
     /// Where a file with several names was written first.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -117,6 +122,7 @@ impl<'a, W: Write> Packer<'a, W> {
             across: false,
             holes: false,
             mounts: Mounts::default(),
+            adjust: Adjust::default(),
             out: Writer::new(out),
             links: HashMap::new(),
             buffer: vec![0; BUFFER],
@@ -359,7 +365,10 @@ impl<'a, W: Write> Packer<'a, W> {
     fn write(&mut self, item: &Item<'_>) -> Result<()> {
         self.done.entries += 1;
         self.done.plain += 512;
-        self.out.item(item)
+        match self.adjust.apply(item)? {
+            Some(adjusted) => self.out.item(&adjusted),
+            None => self.out.item(item),
+        }
     }
 
     /// A directory, unless it is gone or something else by now.

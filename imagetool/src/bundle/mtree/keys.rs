@@ -13,10 +13,10 @@ use nix::fcntl::readlinkat;
 use nix::sys::stat::{FileStat, SFlag};
 use sha2::Digest as _;
 
-use super::super::walk::{open_file, readable};
+use super::super::walk::open_file;
 use super::vis::vis;
 use crate::error::{Error, Result};
-use crate::layer::at::kind;
+use crate::layer::at::{kind, readable};
 use crate::layer::settle::errno;
 
 /// What umoci records.
