@@ -10,9 +10,9 @@ use super::mtree::{Subject, UMOCI, Values, differ};
 use super::state::{Record, State, Still, content_sum, xattrs_sum};
 use super::walk::{Names, Walk, attributes};
 use crate::error::Result;
+use crate::layer::Delta;
 use crate::layer::at::{is_dir, kind};
 use crate::layer::name::{Name, join};
-use crate::layer::Delta;
 
 /// Something that was there.
 pub(super) struct Old<T> {
@@ -198,8 +198,7 @@ impl<P: Past, W: Write> Compare<'_, '_, P, W> {
             let whole = join(path, &one.name);
             let Some(stat) = self.present(dir, &one.name, &whole)? else { continue };
             let now = Now { dir, base: &one.name, stat: &stat };
-            survives |= is_dir(&stat) && one.directory
-                || self.same(&one.item, &now, &whole)?;
+            survives |= is_dir(&stat) && one.directory || self.same(&one.item, &now, &whole)?;
             if survives {
                 break;
             }

@@ -74,7 +74,9 @@ pub(super) fn fill(
         Ok::<_, Error>(())
     })?;
     if devices > 0 {
-        filled.lost.push(format!("{devices} devices (only root makes them; empty files stand in their place)"));
+        filled.lost.push(format!(
+            "{devices} devices (only root makes them; empty files stand in their place)"
+        ));
     }
     Ok(filled)
 }

@@ -55,7 +55,8 @@ impl Image {
     pub fn layers(&self) -> Result<Vec<(&Descriptor, &DiffId)>> {
         let (blobs, ids) = (&self.manifest.layers, &self.config.rootfs.diff_ids);
         if blobs.len() != ids.len() {
-            let why = format!("the manifest names {} layers, the config {}", blobs.len(), ids.len());
+            let why =
+                format!("the manifest names {} layers, the config {}", blobs.len(), ids.len());
             return Err(Error::invalid("image", why));
         }
         if let Some(odd) = blobs.iter().find(|b| Compression::of_layer(&b.media_type).is_none()) {

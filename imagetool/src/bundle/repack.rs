@@ -48,7 +48,7 @@ pub fn changes(
         let walk = Walk::new(&root, Closed::default())?;
         let mut delta = Delta::new(&root, adjust, out as &mut dyn Write);
         match past {
-            Record::State(state) => compare(walk, Known::new(state), &masks, &mut delta)?,
+            Record::State(state) => compare(walk, Known::new(*state), &masks, &mut delta)?,
             Record::Mtree(manifest) => compare(walk, Told::new(manifest), &masks, &mut delta)?,
         }
         delta.finish()
@@ -58,7 +58,7 @@ pub fn changes(
 
 /// What tells what a root was.
 enum Record {
-    State(State),
+    State(Box<State>),
     Mtree(Manifest),
 }
 
@@ -67,7 +67,7 @@ impl Record {
         if let Some(state) = State::open(&state::path_in(bundle, image))?
             && state.manifest == *image
         {
-            return Ok(Self::State(state));
+            return Ok(Self::State(state.into()));
         }
         let path = mtree::path_in(bundle, image);
         match File::open(&path) {
@@ -77,7 +77,10 @@ impl Record {
                 Manifest::read(&mut from, &what).map(Self::Mtree)
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let why = format!("nothing in it tells what its root was (no {}_….state or .mtree); unpack the image again", image.algorithm().name());
+                let why = format!(
+                    "nothing in it tells what its root was (no {}_….state or .mtree); unpack the image again",
+                    image.algorithm().name()
+                );
                 Err(Error::invalid(format!("bundle {}", bundle.display()), why))
             }
             Err(e) => Err(Error::io("open", &path, e)),

@@ -21,8 +21,7 @@ pub struct Unpack {
 impl Unpack {
     /// Unpacks.
     pub fn run(self, cx: &Context) -> Result<()> {
-        self.how.run(cx, self.words, "ROOTFS", |source, to, how| {
-            bundle::unpack_root(source, to, &how)
-        })
+        self.how
+            .run(cx, self.words, "ROOTFS", |source, to, how| bundle::unpack_root(source, to, &how))
     }
 }

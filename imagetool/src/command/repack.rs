@@ -50,12 +50,13 @@ impl Repack {
         let changed = match &target {
             Target::Tagged(tagged) => {
                 let layout = Directory(tagged.dir.clone());
-                let base = Layout::at(layout, meta.manifest()?.clone(), &self.index(tagged)?);
+                let index = layout_index(&layout)?;
+                let base = Layout::at(layout, meta.manifest()?.clone(), &index);
                 let mut draft = Draft::of(&base, None)?;
                 self.change(cx, &bundle, &meta, &mut draft, (&tagged.dir, compress))?;
                 tagged.put(draft)?
             }
-            Target::Place(place) => self.into_store(cx, &bundle, &meta, place, compress)?,
+            Target::Place(place) => self.put_into_store(cx, &bundle, &meta, place, compress)?,
         };
         if self.refresh_bundle {
             bundle::refresh(&bundle, &meta, vec![changed.root.clone()])?;
@@ -82,11 +83,7 @@ impl Repack {
         Ok((bundle.into(), target))
     }
 
-    fn index(&self, tagged: &Tagged) -> Result<dhow_image::manifest::Index> {
-        layout_index(&Directory(tagged.dir.clone()))
-    }
-
-    fn into_store(
+    fn put_into_store(
         &self,
         cx: &Context,
         bundle: &Path,
@@ -130,15 +127,13 @@ impl Repack {
         let layer = bundle::changes(bundle, meta, &draft.config, &how, packing)?;
         let author = draft.config.author.clone();
         let mut history = self.history.entry(cx, "dhow-image repack", &author)?;
-        match layer {
-            Some(layer) => draft.push(noted(layer), history),
-            None => {
-                if let Some(entry) = &mut history {
-                    entry.empty_layer = true;
-                }
-                draft.config.history.extend(history);
-                Ok(())
-            }
+        if let Some(layer) = layer {
+            return draft.push(noted(layer), history);
         }
+        if let Some(entry) = &mut history {
+            entry.empty_layer = true;
+        }
+        draft.config.history.extend(history);
+        Ok(())
     }
 }

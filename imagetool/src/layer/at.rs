@@ -187,7 +187,7 @@ fn unlink_files(dir: OwnedFd) -> nix::Result<Option<Vec<u8>>> {
 pub(crate) fn readable<T>(
     dir: impl AsFd,
     base: &[u8],
-    act: impl Fn() -> nix::Result<T>,
+    mut act: impl FnMut() -> nix::Result<T>,
 ) -> nix::Result<T> {
     match act() {
         Err(Errno::EACCES) => {}

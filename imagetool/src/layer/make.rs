@@ -124,9 +124,7 @@ impl Apply<'_> {
         if !self.exact || meta.mode & 0o7000 != 0 || self.first_mode(meta) != meta.mode {
             fchmod(&*file, mode).map_err(|e| self.root.error("change the mode of", at.path, e))?;
         }
-        if let (Some(sum), Some(sums), None) =
-            (sum, self.journal.sums.as_mut(), &body.segments)
-        {
+        if let (Some(sum), Some(sums), None) = (sum, self.journal.sums.as_mut(), &body.segments) {
             let stat = fstat(&*file).map_err(|e| self.root.error("stat", at.path, e))?;
             sums.add(stat.st_ino, &sum);
         }

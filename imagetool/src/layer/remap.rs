@@ -192,9 +192,22 @@ mod tests {
         let map = IdMap(vec!["0:1000".parse().unwrap(), "1:100000:65536".parse().unwrap()]);
         assert_eq!((map.outside(0), map.outside(1)), (Some(1000), Some(100_000)));
         assert_eq!((map.outside(65536), map.outside(65537)), (Some(165_535), None));
-        assert_eq!((map.inside(1000), map.inside(100_001), map.inside(0)), (Some(0), Some(2), None));
+        assert_eq!(
+            (map.inside(1000), map.inside(100_001), map.inside(0)),
+            (Some(0), Some(2), None)
+        );
         assert_eq!(IdMap::default().outside(7), Some(7));
-        for bad in ["", "0", "0:0:0", "a:0", "0:-1:1", "+1:0:1", "0:0:1:1", "0:4294967295:2", "1:4294967296"] {
+        for bad in [
+            "",
+            "0",
+            "0:0:0",
+            "a:0",
+            "0:-1:1",
+            "+1:0:1",
+            "0:0:1:1",
+            "0:4294967295:2",
+            "1:4294967296",
+        ] {
             assert!(bad.parse::<Range>().is_err(), "{bad}");
         }
     }

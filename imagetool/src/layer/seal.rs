@@ -122,12 +122,7 @@ impl From<io::Error> for Stop {
     }
 }
 
-fn seal_one(
-    root: &RootDir,
-    debt: Debt,
-    how: Onto,
-    closed: Option<&mut Closed>,
-) -> Result<()> {
+fn seal_one(root: &RootDir, debt: Debt, how: Onto, closed: Option<&mut Closed>) -> Result<()> {
     let (name, mut meta, time) = match debt {
         Debt::Seal(name, meta) => (name, Some(meta.clone()), meta.mtime),
         Debt::Restore(name, time) => (name, None, time),

@@ -20,18 +20,8 @@ use crate::layer::at::{kind, readable};
 use crate::layer::settle::errno;
 
 /// What umoci records.
-pub const UMOCI: [&str; 10] = [
-    "size",
-    "type",
-    "uid",
-    "gid",
-    "mode",
-    "link",
-    "nlink",
-    "tar_time",
-    "sha256digest",
-    "xattr",
-];
+pub const UMOCI: [&str; 10] =
+    ["size", "type", "uid", "gid", "mode", "link", "nlink", "tar_time", "sha256digest", "xattr"];
 
 /// What is said of a file, by keyword (`xattr.NAME` for each attribute).
 pub type Values = BTreeMap<String, String>;
@@ -205,7 +195,8 @@ impl Hash {
 
     fn finish(self) -> String {
         fn hex(bytes: &[u8]) -> String {
-            bytes.iter().map(|b| format!("{b:02x}")).collect()
+            let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or('0');
+            bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
         }
         match self {
             Self::Cksum(mut crc, mut count) => {

@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::layer::at::is_dir;
 use crate::layer::name::{join, show};
 use crate::layer::{Closed, RootDir};
-pub use keys::{UMOCI, Values, canonical, prefix};
 pub(super) use keys::Subject;
+pub use keys::{UMOCI, Values, canonical, prefix};
 pub use manifest::Manifest;
 pub use vis::vis;
 
@@ -35,7 +35,8 @@ pub(super) fn write(root: &RootDir, bundle: &Path, image: &Digest, closed: &Clos
     let fail = |e| Error::io("write", &path, e);
     let file = File::create(&path).map_err(Error::at("create", &path))?;
     let mut out = BufWriter::with_capacity(256 << 10, file);
-    let head = format!("#      keywords: {}\n\n/set type=file nlink=1 uid=0 gid=0\n", UMOCI.join(","));
+    let head =
+        format!("#      keywords: {}\n\n/set type=file nlink=1 uid=0 gid=0\n", UMOCI.join(","));
     out.write_all(head.as_bytes()).map_err(fail)?;
     let mut walk = Walk::new(root, closed.clone())?;
     let done = each(&mut walk, &mut |step| {
@@ -60,14 +61,14 @@ fn line(path: &[u8], subject: &Subject<'_>, values: &Values) -> String {
     let directory = is_dir(subject.stat);
     if directory {
         let shown = if path.is_empty() { b".".as_slice() } else { path };
-        line.push_str(&format!("\n# {}\n", vis(shown)));
+        line = ["\n# ", &vis(shown), "\n"].concat();
     } else {
         line.push_str("    ");
     }
     line.push_str(&vis(subject.base));
     for (key, value) in values {
         if !set.contains(&(key.as_str(), value.as_str())) {
-            line.push_str(&format!(" {key}={value}"));
+            line.extend([" ", key, "=", value]);
         }
     }
     line.push('\n');

@@ -6,10 +6,13 @@ pub fn vis(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
     for &byte in name {
         match byte {
-            b'*' | b'?' | b'[' | b'#' => out.push_str(&format!("\\{byte:03o}")),
             b'\\' => out.push_str("\\\\"),
-            0x21..=0x7e => out.push(byte as char),
-            _ => out.push_str(&format!("\\{byte:03o}")),
+            0x21..=0x7e if !matches!(byte, b'*' | b'?' | b'[' | b'#') => out.push(byte as char),
+            _ => {
+                let octal = [byte >> 6, byte >> 3 & 7, byte & 7].map(|n| (b'0' + n) as char);
+                out.push('\\');
+                out.extend(octal);
+            }
         }
     }
     out

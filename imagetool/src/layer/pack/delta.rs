@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use nix::sys::stat::{FileStat, SFlag};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::unistd::geteuid;
 
 use super::{Packed, Packer};
 use crate::error::{Error, Result};
@@ -15,6 +17,9 @@ use crate::layer::pax::Time;
 use crate::layer::remap::Manner;
 use crate::layer::settle;
 use crate::layer::whiteout::{OPAQUE, PREFIX};
+
+const READ: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// What every entry goes through on its way into an archive.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,29 +79,17 @@ impl<'a, W: Write> Delta<'a, W> {
             return Err(Error::invalid(format!("file {}", Name::trusted(path)), why));
         }
         self.packer.adjust.mode = Some(stat.st_mode & 0o7777);
+        let closed = kind(stat) == SFlag::S_IFREG && stat.st_mode & 0o400 == 0;
         let done = if is_dir(stat) {
             self.directory(dir, base, path, stat)
-        } else if kind(stat) == SFlag::S_IFREG {
-            // Its owner may not be allowed to read it.
+        } else if closed && !geteuid().is_root() {
             let mut done = Ok(());
-            let look = || {
-                let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK;
-                let flags = flags | nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_CLOEXEC;
-                let none = nix::sys::stat::Mode::empty();
-                nix::fcntl::openat(dir, base, flags, none).map(drop)
-            };
-            if look() == Err(nix::errno::Errno::EACCES) {
-                let packer = std::cell::RefCell::new((&mut self.packer, &mut done));
-                let _ = readable(dir, base, || {
-                    look()?;
-                    let (packer, done) = &mut *packer.borrow_mut();
-                    **done = packer.entry(0, dir, base, path, stat);
-                    Ok(())
-                });
-                done
-            } else {
-                self.packer.entry(0, dir, base, path, stat)
-            }
+            let opened = readable(dir, base, || {
+                openat(dir, base, READ, Mode::empty())?;
+                done = self.packer.entry(0, dir, base, path, stat);
+                Ok(())
+            });
+            opened.map_err(|e| self.packer.layers[0].error("read", path, e)).and(done)
         } else {
             self.packer.entry(0, dir, base, path, stat)
         };
