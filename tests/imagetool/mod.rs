@@ -1,8 +1,8 @@
 //! dhow-image: references, archives and streams.
 
 mod crash;
-mod gc;
 mod edit;
+mod gc;
 mod hostile;
 mod killed;
 mod layers;
