@@ -32,7 +32,8 @@ fn blob(dir: &str, digest: &Value) -> Vec<u8> {
 /// Writes a document as a blob; its descriptor.
 fn put(dir: &str, kind: &str, bytes: &[u8]) -> Value {
     use sha2::Digest as _;
-    let hex: String = sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let hex: Vec<String> = sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let hex = hex.concat();
     fs::write(Path::new(dir).join("blobs/sha256").join(&hex), bytes).unwrap();
     json!({ "mediaType": kind, "digest": format!("sha256:{hex}"), "size": bytes.len() })
 }
