@@ -1,7 +1,9 @@
 //! How an image was made, newest step first: its config's history beside its layers' sizes.
 
+use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::manifest::Manifest;
 use crate::snapshot::Layers;
 use crate::store::{Store, Stored};
 
@@ -22,14 +24,25 @@ pub struct Step {
 
 /// The steps of an image, newest first.
 pub fn history(store: &Store, image: &Stored) -> Result<Vec<Step>> {
-    let config = image.config(store)?;
-    let mut sizes = sizes(store, image)?.into_iter();
+    let what = format!("image {}", image.title());
+    steps(image.config(store)?, image.id(), sizes(store, image)?, &what)
+}
+
+/// The same of an image that is elsewhere; its layers' sizes are those of their blobs.
+pub fn of_source(config: &ImageConfig, manifest: &Manifest) -> Result<Vec<Step>> {
+    let id = &manifest.config.digest;
+    let sizes = manifest.layers.iter().map(|l| l.size).collect();
+    steps(config.clone(), id, sizes, &format!("image {id}"))
+}
+
+fn steps(config: ImageConfig, id: &Digest, sizes: Vec<u64>, what: &str) -> Result<Vec<Step>> {
+    let mut sizes = sizes.into_iter();
     let mut steps = Vec::with_capacity(config.history.len());
     for made in config.history {
         let size = if made.empty_layer { Some(0) } else { sizes.next() };
         let size = size.ok_or_else(|| {
             let why = "its history has more steps with a layer than it has layers";
-            Error::invalid(format!("image {}", image.title()), why)
+            Error::invalid(what, why)
         })?;
         let (created, created_by, comment) = (made.created, made.created_by, made.comment);
         steps.push(Step { id: None, created, created_by, comment, size });
@@ -37,7 +50,7 @@ pub fn history(store: &Store, image: &Stored) -> Result<Vec<Step>> {
     // DIFFERS: layers that the history doesn't tell of are shown, too; docker leaves them out.
     steps.extend(sizes.map(|size| Step { size, ..Step::default() }));
     if let Some(last) = steps.last_mut() {
-        last.id = Some(image.id().clone());
+        last.id = Some(id.clone());
     }
     steps.reverse();
     Ok(steps)

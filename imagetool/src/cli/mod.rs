@@ -3,12 +3,15 @@
 pub mod access;
 mod archive;
 mod bundle;
+mod derive;
+pub mod dest;
 mod edit;
 pub mod form;
 mod global;
 pub mod go;
 mod keep;
 pub mod maps;
+mod look;
 mod raw;
 mod registry;
 pub mod target;
@@ -57,6 +60,10 @@ pub enum Command {
     #[command(flatten)]
     Keep(keep::Keep),
     #[command(flatten)]
+    Look(look::Look),
+    #[command(flatten)]
+    Derive(derive::Derive),
+    #[command(flatten)]
     Bundle(bundle::Bundle),
     #[command(flatten)]
     Edit(edit::Edit),
@@ -71,6 +78,8 @@ impl Command {
             Self::Transfer(verb) => verb.run(cx),
             Self::Archive(verb) => verb.run(cx),
             Self::Keep(verb) => verb.run(cx),
+            Self::Look(verb) => verb.run(cx),
+            Self::Derive(verb) => verb.run(cx),
             Self::Bundle(verb) => verb.run(cx),
             Self::Edit(verb) => verb.run(cx),
             Self::Registry(verb) => verb.run(cx),

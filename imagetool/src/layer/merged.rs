@@ -388,12 +388,12 @@ fn within(name: &Name, error: Error) -> Error {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::super::entry::Limits;
     use super::*;
 
     /// A layer of lines: `d PATH`, `f PATH CONTENT`, `l PATH TARGET`, `h PATH TARGET`.
-    pub(in crate::layer) fn tar(lines: &[&str]) -> Vec<u8> {
+    pub(crate) fn tar(lines: &[&str]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         for line in lines {
             let mut words = line.split(' ');
