@@ -3,6 +3,7 @@
 mod crash;
 mod edit;
 mod gc;
+mod crane;
 mod hostile;
 mod killed;
 mod layers;

@@ -15,5 +15,7 @@ verbs! {
         /// Make one layer of all that an image has, or of those above the lowest few
         #[command(visible_alias = "squash")]
         Flatten(command::flatten::Flatten),
+        /// Make and change lists of images for several platforms
+        Index(super::index::Index),
     }
 }

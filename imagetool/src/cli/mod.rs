@@ -9,6 +9,7 @@ mod edit;
 pub mod form;
 mod global;
 pub mod go;
+mod index;
 mod keep;
 pub mod maps;
 mod look;

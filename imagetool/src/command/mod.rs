@@ -14,6 +14,7 @@ pub mod flatten;
 pub mod gc;
 pub mod history;
 pub mod import;
+pub mod index;
 pub mod init;
 pub mod inspect;
 pub mod list;
