@@ -24,15 +24,17 @@ impl Change<'_> {
         let Self::Changed(a, b) = self else { return Vec::new() };
         let mut ways = Vec::new();
         match (&a.what, &b.what) {
-            (What::File { size: s, sum: x }, What::File { size: t, sum: y }) => {
-                ways.extend((s != t).then_some("size"));
-                ways.extend((s != t || x != y).then_some("content"));
+            (What::File { size, sum }, What::File { size: other, sum: other_sum }) => {
+                ways.extend((size != other).then_some("size"));
+                ways.extend((size != other || sum != other_sum).then_some("content"));
             }
-            (What::Symlink(x), What::Symlink(y)) => ways.extend((x != y).then_some("target")),
-            (What::Char(x), What::Char(y)) | (What::Block(x), What::Block(y)) => {
-                ways.extend((x != y).then_some("device"));
+            (What::Symlink(was), What::Symlink(is)) => {
+                ways.extend((was != is).then_some("target"));
             }
-            (x, y) => ways.extend((x != y).then_some("kind")),
+            (What::Char(was), What::Char(is)) | (What::Block(was), What::Block(is)) => {
+                ways.extend((was != is).then_some("device"));
+            }
+            (was, is) => ways.extend((was != is).then_some("kind")),
         }
         let (a, b) = (&a.meta, &b.meta);
         ways.extend((a.mode != b.mode).then_some("mode"));

@@ -1,9 +1,10 @@
 //! dhow-image: references, archives and streams.
 
+mod crane;
 mod crash;
 mod edit;
 mod gc;
-mod crane;
+mod gc;
 mod hostile;
 mod killed;
 mod layers;

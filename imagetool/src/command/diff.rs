@@ -85,8 +85,8 @@ impl Diff {
             return cx.print_json(&json!({"files": said, "config": config}));
         }
         config.iter().try_for_each(|(at, x, y)| {
-            let text = |v: &Option<&Value>| v.map_or_else(|| "-".to_owned(), Value::to_string);
-            cx.line(format!("config {at}: {} -> {}", text(x), text(y)))
+            let text = |v: Option<&Value>| v.map_or_else(|| "-".to_owned(), Value::to_string);
+            cx.line(format!("config {at}: {} -> {}", text(*x), text(*y)))
         })
     }
 }

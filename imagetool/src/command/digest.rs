@@ -17,7 +17,7 @@ use crate::context::{Context, stdin};
 struct Image {
     /// A name of the store, or a place such as docker://REF or oci:DIR:NAME
     #[arg(value_name = "IMAGE")]
-    image: String,
+    name: String,
     /// This platform's image of a list, not the list
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
@@ -27,7 +27,7 @@ struct Image {
 
 impl Image {
     fn document(&self, cx: &Context) -> Result<(Place, Document)> {
-        let place: Place = self.image.parse()?;
+        let place: Place = self.name.parse()?;
         let platform = cx.platform(self.platform.as_deref())?;
         let (store, settings) = (cx.store()?, cx.settings(&self.registry)?);
         let document = with(&place, &Inputs::new(&store, &settings, stdin), |s| match &platform {

@@ -233,18 +233,15 @@ fn gather(
     let changed = opened(&work, &all, Vec::new(), &mut |sources| {
         let mut sources = sources.as_slice();
         let mut images = Vec::new();
-        let mut doc = match &from {
-            Some(place) => {
-                let (base, rest) = sources.split_first().ok_or_else(|| missing("base", ""))?;
-                sources = rest;
-                let (_, doc) = read(*base, place)?;
-                images.extend(doc.manifests.iter().map(|d| (d.digest.clone(), None, *base)));
-                doc
-            }
-            None => {
-                let kind = if how.docker { DOCKER_LIST } else { OCI_INDEX };
-                Doc::new(Index { media_type: kind.to_owned(), ..Index::default() })?
-            }
+        let mut doc = if let Some(place) = &from {
+            let (base, rest) = sources.split_first().ok_or_else(|| missing("base", ""))?;
+            sources = rest;
+            let (_, doc) = read(*base, place)?;
+            images.extend(doc.manifests.iter().map(|d| (d.digest.clone(), None, *base)));
+            doc
+        } else {
+            let kind = if how.docker { DOCKER_LIST } else { OCI_INDEX };
+            Doc::new(Index { media_type: kind.to_owned(), ..Index::default() })?
         };
         for source in sources {
             for (entry, document) in entries(*source, how.flatten)? {

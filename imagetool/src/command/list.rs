@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::table::{human, table};
 use crate::cli::target::{LayoutFlag, exactly};
-use crate::command::table::{human, table};
 use crate::context::Context;
 
 /// Flags of `list`.

@@ -27,7 +27,6 @@ pub use dir::Dir;
 pub(crate) use dir::{VERSION as DIR_VERSION, signature_name};
 pub use docker::DockerArchive;
 pub use files::{Directory, Files, Shared};
-pub use files::{Directory, Files};
 pub use gathered::Gathered;
 pub use layout::Layout;
 pub use layout::index as layout_index;
