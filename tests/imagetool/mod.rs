@@ -4,7 +4,6 @@ mod crane;
 mod crash;
 mod edit;
 mod gc;
-mod gc;
 mod hostile;
 mod killed;
 mod layers;
