@@ -347,7 +347,16 @@ impl Context {
 
     /// Whose images may come in.
     pub fn trust(&self) -> Trust {
-        Trust::find(self.environment.home.as_ref().map(Path::new))
+        let home = self.environment.home.as_ref().map(Path::new);
+        let flags = &self.trust;
+        let mut trust = Trust::find(home);
+        if flags.insecure_policy || flags.policy.is_some() {
+            trust = trust.by(flags.policy.clone().filter(|_| !flags.insecure_policy));
+        }
+        if let Some(folder) = &flags.registries_d {
+            trust = trust.registries_d(folder.clone());
+        }
+        if flags.require_signed { trust.signed_only() } else { trust }
     }
 
     /// A bar on a terminal, lines elsewhere, nothing with --quiet.

@@ -32,5 +32,6 @@ pub mod store;
 mod strict;
 pub mod transport;
 pub mod trust;
+pub mod yaml;
 
 pub use error::{Error, Result};

@@ -20,7 +20,7 @@ use crate::registry::{Client, Settings, first_of, may_differ};
 use crate::snapshot::{Layers, Step, Unpacked, side_by_side};
 use crate::source::Document;
 use crate::store::{Lease, Store};
-use crate::trust::Origin;
+use crate::trust::{Origin, stores};
 use fetch::{Claims, Fetch, Kept};
 
 /// How to pull.
@@ -118,7 +118,7 @@ fn from(
     progress: &dyn Progress,
 ) -> Result<Pulled> {
     let mut plan = plan(client, reference, options.platform.as_ref())?;
-    permit(reference, &plan, &options.settings)?;
+    permit(client, reference, &plan, &options.settings)?;
     let lease = store.lease()?;
     let blobs = plan.manifest.layers.iter().chain([&plan.manifest.config, &plan.at]);
     lease.hold(blobs.map(|b| &b.digest))?;
@@ -202,9 +202,10 @@ fn plan(client: &Client, reference: &Reference, platform: Option<&Platform>) -> 
 }
 
 /// Asks the policy, by the name that was typed, before anything more is fetched.
-fn permit(reference: &Reference, plan: &Plan, settings: &Settings) -> Result<()> {
+fn permit(client: &Client, reference: &Reference, plan: &Plan, settings: &Settings) -> Result<()> {
     let document = Document { bytes: plan.bytes.clone(), at: plan.at.clone() };
-    settings.trust.permit(&Origin::registry(reference), &document, &|| Ok(Vec::new()))
+    let signatures = || stores::fetch(client, settings, reference, &plan.at.digest);
+    settings.trust.permit(&Origin::registry(reference), &document, &signatures)
 }
 
 /// Gets the image's config, with one diff id a layer.

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::reference::Reference;
 use crate::registry::{Access, Client, Pushed, Settings};
 use crate::source::Document;
+use crate::trust::{Signature, Trust, stores};
 
 /// Pushes to one reference.
 pub struct Push {
@@ -12,6 +13,7 @@ pub struct Push {
     reference: Reference,
     from: Option<String>,
     chunk: Option<u64>,
+    trust: Trust,
 }
 
 impl Push {
@@ -24,7 +26,8 @@ impl Push {
         chunk: Option<u64>,
     ) -> Result<Self> {
         let client = Client::new(settings, reference, Access::Push)?;
-        Ok(Self { client, reference: reference.clone().tagged(), from, chunk })
+        let (reference, trust) = (reference.clone().tagged(), settings.trust.clone());
+        Ok(Self { client, reference, from, chunk, trust })
     }
 }
 
@@ -45,6 +48,10 @@ impl Sink for Push {
             Pushed::Mounted => "mounted",
             Pushed::Sent => "pushed",
         })
+    }
+
+    fn put_signatures(&self, of: &Document, _top: bool, signatures: &[Signature]) -> Result<()> {
+        stores::store(&self.client, &self.trust, &self.reference, &of.at.digest, signatures)
     }
 
     fn document(&self, document: &Document, top: bool) -> Result<()> {

@@ -4,11 +4,12 @@ use std::io::Read;
 use std::sync::OnceLock;
 
 use super::{Document, Source};
-use crate::digest::Verified;
+use crate::digest::{Digest, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
 use crate::registry::{Client, Settings, first_of};
+use crate::trust::{Signature, stores};
 
 /// One image of a registry, or of the mirrors that have it.
 pub struct Remote {
@@ -16,6 +17,7 @@ pub struct Remote {
     /// The one that had the image, and is asked first for what belongs to it.
     chosen: OnceLock<usize>,
     reference: Reference,
+    settings: Settings,
 }
 
 impl Remote {
@@ -23,7 +25,7 @@ impl Remote {
     pub fn new(settings: &Settings, reference: &Reference) -> Result<Self> {
         let reference = reference.clone().tagged();
         let places = Client::sources(settings, &reference)?;
-        Ok(Self { places, chosen: OnceLock::new(), reference })
+        Ok(Self { places, chosen: OnceLock::new(), reference, settings: settings.clone() })
     }
 
     /// Asks whoever had the image, then those behind it: what has a digest is the same everywhere.
@@ -55,6 +57,13 @@ impl Source for Remote {
         let reader = self.ask(|c| c.blob(blob, 0))?;
         let what = format!("blob {}", blob.digest);
         Ok(Box::new(Verified::new(reader, &blob.digest, blob.size, what)))
+    }
+
+    fn signatures(&self, of: &Digest) -> Result<Vec<Signature>> {
+        let Some(place) = self.places.get(self.chosen.get().copied().unwrap_or(0)) else {
+            return Ok(Vec::new());
+        };
+        stores::fetch(place, &self.settings, &self.reference, of)
     }
 
     fn names(&self) -> Vec<Reference> {

@@ -1,41 +1,165 @@
-//! A policy's requirements against an image: all of them must be met.
+//! A policy's requirements against an image: all of them must be met, each by one signature.
 
+use super::identity::Identity;
+use super::key::{self, PublicKey};
 use super::origin::Origin;
-use super::requirement::Requirement;
-use super::signature::Signature;
+use super::payload::{self, Payload};
+use super::requirement::{Requirement, Signer};
+use super::signature::{Attachment, SIGSTORE_SIGNATURE, SIGSTORE_TYPE, Signature};
+use super::{gpg, rekor};
 use crate::error::{Error, Result};
 use crate::source::Document;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// Whether the requirements take an image.
+/// How signatures are got, if they matter.
+pub type Signatures<'a> = &'a dyn Fn() -> Result<Vec<Signature>>;
+
+/// Whether the requirements take an image. With `signed`, one of them must be a signature's.
 pub fn judge(
     requirements: &[Requirement],
+    signed: bool,
     origin: &Origin,
     document: &Document,
-    signatures: &dyn Fn() -> Result<Vec<Signature>>,
+    signatures: Signatures<'_>,
 ) -> Result<()> {
     if requirements.is_empty() {
-        return Err(Error::Rejected("the policy has no requirements for it".into()));
+        return refuse("List of verification policy requirements must not be empty".into());
     }
-    requirements.iter().try_for_each(|r| one(r, origin, document, signatures))
+    let case = Case { origin, document };
+    requirements.iter().try_for_each(|r| case.meets(r, signatures))?;
+    let proves =
+        |r: &Requirement| matches!(r, Requirement::SignedBy { .. } | Requirement::Sigstore { .. });
+    if signed && !requirements.iter().any(proves) {
+        let shown = &origin.shown;
+        return refuse(format!("No signature verification policy found for image {shown}"));
+    }
+    Ok(())
 }
 
-fn one(
-    requirement: &Requirement,
-    origin: &Origin,
-    _document: &Document,
-    _signatures: &dyn Fn() -> Result<Vec<Signature>>,
-) -> Result<()> {
-    let refuse = |why: String| Err(Error::Rejected(why));
-    match requirement {
-        Requirement::Accept => Ok(()),
-        Requirement::Reject => {
-            refuse(format!("Running image {} is rejected by policy.", origin.shown))
+fn refuse<T>(why: String) -> Result<T> {
+    Err(Error::Rejected(why))
+}
+
+/// An image under judgement.
+struct Case<'a> {
+    origin: &'a Origin,
+    document: &'a Document,
+}
+
+impl Case<'_> {
+    fn meets(&self, requirement: &Requirement, signatures: Signatures<'_>) -> Result<()> {
+        match requirement {
+            Requirement::Accept => Ok(()),
+            Requirement::Reject => {
+                refuse(format!("Running image {} is rejected by policy.", self.origin.shown))
+            }
+            Requirement::SignedBaseLayer => {
+                refuse("signedBaseLayer, which the policy asks for, is not implemented".into())
+            }
+            Requirement::SignedBy { keys, kind, identity } => {
+                if kind != "GPGKeys" {
+                    return refuse(format!(
+                        "keyType {kind:?}, which the policy asks for, is not implemented"
+                    ));
+                }
+                let simple = signatures()?.into_iter().filter_map(|s| match s {
+                    Signature::Simple(message) => Some(message),
+                    Signature::Sigstore(_) => None,
+                });
+                let mut simple = simple.peekable();
+                if simple.peek().is_none() {
+                    return any(Vec::new());
+                }
+                let ring = gpg::Ring::of(&key::load(keys)?)?;
+                any(simple.map(|message| self.simple(&message, &ring, identity)))
+            }
+            Requirement::Sigstore { by, rekor, identity } => {
+                let keys = sigstore_keys(by)?;
+                let log = rekor.as_ref().map(key::public_keys).transpose()?;
+                let attached = signatures()?.into_iter().filter_map(|s| match s {
+                    Signature::Sigstore(a) if a.media_type == SIGSTORE_TYPE => Some(a),
+                    _ => None,
+                });
+                any(attached.map(|a| self.sigstore(&a, &keys, log.as_deref(), identity)))
+            }
         }
-        Requirement::SignedBaseLayer => {
-            refuse("signedBaseLayer, which the policy asks for, is not implemented".into())
+    }
+
+    /// That an OpenPGP message says what it should.
+    fn simple(&self, message: &[u8], ring: &gpg::Ring, identity: &Identity) -> Result<(), String> {
+        let verified = ring.verify(message).map_err(|e| e.to_string())?;
+        if !ring.has(&verified.key) {
+            return Err(format!("signature by key {} is not accepted", verified.key));
         }
-        Requirement::SignedBy { .. } | Requirement::Sigstore { .. } => {
-            refuse("the policy asks for a signature that this version can't verify".into())
+        self.claim(&verified.content, payload::SIMPLE, identity)
+    }
+
+    /// That a sigstore attachment says what it should, by one of the keys.
+    fn sigstore(
+        &self,
+        attached: &Attachment,
+        keys: &[PublicKey],
+        log: Option<&[PublicKey]>,
+        identity: &Identity,
+    ) -> Result<(), String> {
+        let text = attached.annotations.get(SIGSTORE_SIGNATURE);
+        let text = text.ok_or_else(|| format!("missing {SIGSTORE_SIGNATURE} annotation"))?;
+        let signature = BASE64.decode(text).map_err(|e| format!("its base64: {e}"))?;
+        let good = keys.iter().filter(|k| k.verifies(&attached.payload, &signature));
+        let mut good = good.peekable();
+        if good.peek().is_none() {
+            return Err("cryptographic signature verification failed: invalid signature when validating ASN.1 encoded signature".into());
         }
+        if let Some(log) = log {
+            let seen = good.map(|key| rekor::check(attached, text, key, log));
+            // The log's entry is of one key.
+            seen.reduce(Result::or).unwrap_or_else(|| Err("no key".into()))?;
+        }
+        self.claim(&attached.payload, payload::SIGSTORE, identity)
+    }
+
+    /// That what is signed is this image, by a name that fits.
+    fn claim(&self, bytes: &[u8], kind: &str, identity: &Identity) -> Result<(), String> {
+        let payload = Payload::parse(bytes, kind)?;
+        if !payload.manifest.is_of(&self.document.bytes) {
+            return Err(format!("Signature for digest {} does not match", payload.manifest));
+        }
+        if !identity.accepts(self.origin, &payload.name) {
+            return Err(format!("Signature for identity {:?} is not accepted", payload.name));
+        }
+        Ok(())
+    }
+}
+
+/// One good signature is enough.
+fn any(results: impl IntoIterator<Item = Result<(), String>>) -> Result<()> {
+    let mut reasons = Vec::new();
+    for result in results {
+        match result {
+            Ok(()) => return Ok(()),
+            Err(why) => reasons.push(why),
+        }
+    }
+    refuse(match reasons.as_slice() {
+        [] => "A signature was required, but no signature exists".into(),
+        [one] => one.clone(),
+        many => {
+            let shown = many[..many.len().min(5)].join("; ");
+            format!("None of the signatures were accepted, reasons: {shown}")
+        }
+    })
+}
+
+fn sigstore_keys(by: &Signer) -> Result<Vec<PublicKey>> {
+    let unable = |what: &str| {
+        refuse(format!(
+            "the policy asks for a signature by {what}, which this program can't verify: name keys (keyPath, keyData) instead"
+        ))
+    };
+    match by {
+        Signer::Keys(keys) => key::public_keys(keys),
+        Signer::Fulcio { .. } => unable("a certificate of Fulcio"),
+        Signer::Pki { .. } => unable("a certificate (pki)"),
     }
 }

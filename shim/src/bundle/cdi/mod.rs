@@ -6,7 +6,6 @@
 
 mod edit;
 mod spec;
-mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -144,7 +144,7 @@ impl Spec {
         let value = if path.extension().is_some_and(|e| e == "json") {
             serde_json::from_str(&text).map_err(|e| e.to_string())?
         } else {
-            super::yaml::parse(&text)?
+            dhow_image::yaml::parse(&text)?
         };
         let spec: Self = serde_json::from_value(value).map_err(|e| e.to_string())?;
         spec.check()?;

@@ -1,11 +1,18 @@
-//! YAML as Go's tools read it, to JSON.
+//! YAML as Go's tools read it, to JSON. What is read is bounded.
+
+use std::collections::HashMap;
 
 use saphyr::{Scalar, ScalarStyle, Yaml, YamlLoader};
-use saphyr_parser::Parser;
+use saphyr_parser::{Event, EventReceiver, Parser};
 use serde_json::{Map, Number, Value};
 
 /// The one document of `text`.
 pub fn parse(text: &str) -> Result<Value, String> {
+    let mut size = Size::default();
+    Parser::new_from_str(text).load(&mut size, true).map_err(|e| e.to_string())?;
+    if size.nodes > MAX_NODES {
+        return Err(format!("it has more than {MAX_NODES} values"));
+    }
     let mut loader = YamlLoader::<Yaml>::default();
     loader.early_parse(false);
     Parser::new_from_str(text).load(&mut loader, true).map_err(|e| e.to_string())?;
@@ -16,6 +23,43 @@ pub fn parse(text: &str) -> Result<Value, String> {
         [one] => value(one),
         [] => Err("no Spec data".to_owned()),
         _ => Err("more than one document".to_owned()),
+    }
+}
+
+/// What a document comes to with every alias in place of which its anchor stands: a few lines
+/// can name billions of values.
+#[derive(Default)]
+struct Size {
+    nodes: u64,
+    anchors: HashMap<usize, u64>,
+    open: Vec<(usize, u64)>,
+}
+
+/// No document has more values.
+const MAX_NODES: u64 = 100_000;
+
+impl EventReceiver<'_> for Size {
+    fn on_event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Scalar(_, _, anchor, _) => {
+                self.nodes = self.nodes.saturating_add(1);
+                self.anchors.insert(anchor, 1);
+            }
+            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
+                self.open.push((anchor, self.nodes));
+                self.nodes = self.nodes.saturating_add(1);
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some((anchor, before)) = self.open.pop() {
+                    self.anchors.insert(anchor, self.nodes - before);
+                }
+            }
+            Event::Alias(anchor) => {
+                let more = self.anchors.get(&anchor).copied().unwrap_or(1);
+                self.nodes = self.nodes.saturating_add(more);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -77,6 +121,16 @@ mod tests {
         for bad in ["a: [", "a: 1\na: 2", "", "a: b: c", "--- 1\n--- 2"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn aliases_of_aliases_are_bounded() {
+        use std::fmt::Write;
+        let mut text = String::from("a0: &a0 [x, x]\n");
+        for n in 1..40 {
+            writeln!(text, "a{n}: &a{n} [*a{0}, *a{0}]", n - 1).unwrap();
+        }
+        assert!(parse(&text).unwrap_err().contains("more than"));
     }
 
     proptest::proptest! {

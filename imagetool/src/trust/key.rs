@@ -1,0 +1,114 @@
+//! Public keys as sigstore has them: a `PUBLIC KEY` in PEM.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256,
+    UnparsedPublicKey, VerificationAlgorithm,
+};
+
+use super::pem::{self, MAX_KEY, element};
+use super::requirement::Keys;
+use crate::error::{Error, Result};
+
+/// A key that verifies signatures over SHA-256, as sigstore fixes it.
+pub struct PublicKey {
+    algorithm: &'static dyn VerificationAlgorithm,
+    /// In the form that the algorithm wants: a point, or numbers.
+    key: Vec<u8>,
+    /// As it was written, without PEM.
+    info: Vec<u8>,
+}
+
+// SPEC: RFC 5480 and RFC 8410: the algorithm of a SubjectPublicKeyInfo, whole.
+const P256: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+const P384: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
+const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+const EDWARDS: &[u8] = b"\x06\x03\x2b\x65\x70";
+
+/// What comes before the point of a P-256 key.
+const P256_HEAD: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00";
+
+impl PublicKey {
+    /// Reads a key from PEM; `what` names it in errors.
+    pub fn parse(text: &[u8], what: &str) -> Result<Self> {
+        let bad = |why: &str| Error::invalid(format!("public key {what}"), why);
+        let (label, info) = pem::decode(text).ok_or_else(|| bad("it is not in PEM"))?;
+        if label != "PUBLIC KEY" {
+            return Err(bad(&format!("a PUBLIC KEY is wanted, this is a {label:?}")));
+        }
+        let (algorithm, key) = split(&info).ok_or_else(|| bad("it is malformed"))?;
+        let algorithm: &'static dyn VerificationAlgorithm = match algorithm {
+            P256 => &ECDSA_P256_SHA256_ASN1,
+            P384 => &ECDSA_P384_SHA256_ASN1,
+            RSA => &RSA_PKCS1_2048_8192_SHA256,
+            EDWARDS => &ED25519,
+            _ => {
+                return Err(bad("its kind is not known: use ECDSA (P-256, P-384), RSA or Ed25519"));
+            }
+        };
+        Ok(Self { algorithm, key: key.to_vec(), info: info.clone() })
+    }
+
+    /// Whether the key's owner has signed this.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(self.algorithm, &self.key).verify(message, signature).is_ok()
+    }
+
+    /// Whether it is an ECDSA key, as transparency logs have.
+    pub fn is_ecdsa(&self) -> bool {
+        self.info.windows(7).any(|w| w == &P256[2..9])
+    }
+
+    /// The key in PEM, as everyone writes it.
+    pub fn to_pem(&self) -> String {
+        pem::encode("PUBLIC KEY", &self.info)
+    }
+}
+
+/// A P-256 point as a key in PEM.
+pub fn p256_pem(point: &[u8]) -> String {
+    pem::encode("PUBLIC KEY", &[P256_HEAD, point].concat())
+}
+
+/// Algorithm and key of a SubjectPublicKeyInfo.
+fn split(info: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (inner, []) = element(0x30, info)? else { return None };
+    let (algorithm, rest) = element(0x30, inner)?;
+    let (bits, []) = element(0x03, rest)? else { return None };
+    // So many unused bits in the last byte: none.
+    let (0, key) = bits.split_first()? else { return None };
+    Some((algorithm, key))
+}
+
+/// What the files hold, or what stands in the policy; with a name for each.
+pub fn load(keys: &Keys) -> Result<Vec<(String, Vec<u8>)>> {
+    match keys {
+        Keys::Files(paths) => {
+            paths.iter().map(|p| Ok((p.display().to_string(), read(p)?))).collect()
+        }
+        Keys::Here(all) => Ok(all
+            .iter()
+            .enumerate()
+            .map(|(i, bytes)| (format!("{} of the policy", i + 1), bytes.clone()))
+            .collect()),
+    }
+}
+
+/// A key's file, bounded.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(Error::at("open", path))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_KEY + 1).read_to_end(&mut bytes).map_err(Error::at("read", path))?;
+    if bytes.len() as u64 > MAX_KEY {
+        return Err(Error::invalid(format!("key {}", path.display()), "it is too large"));
+    }
+    Ok(bytes)
+}
+
+/// Public keys; one that can't be read makes all of them void, so that it is noticed.
+pub fn public_keys(keys: &Keys) -> Result<Vec<PublicKey>> {
+    load(keys)?.iter().map(|(what, bytes)| PublicKey::parse(bytes, what)).collect()
+}
