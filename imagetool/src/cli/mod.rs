@@ -17,6 +17,7 @@ mod raw;
 mod registry;
 pub mod target;
 mod transfer;
+pub mod trust;
 mod verbs;
 
 use std::ffi::OsString;
@@ -70,6 +71,8 @@ pub enum Command {
     Edit(edit::Edit),
     #[command(flatten)]
     Registry(registry::Registry),
+    #[command(flatten)]
+    Trust(trust::Trust),
 }
 
 impl Command {
@@ -84,6 +87,7 @@ impl Command {
             Self::Bundle(verb) => verb.run(cx),
             Self::Edit(verb) => verb.run(cx),
             Self::Registry(verb) => verb.run(cx),
+            Self::Trust(verb) => verb.run(cx),
         }
     }
 }

@@ -13,13 +13,13 @@ use dhow_image::registry::Settings;
 use dhow_image::sink::{Outputs, into};
 use dhow_image::source::{Inputs, with};
 use dhow_image::transport::{File, Place};
-use dhow_image::trust::Signing;
 use dhow_image::{Error, Result};
 use serde_json::json;
 
 use crate::cli::RegistryFlags;
 use crate::cli::access::{SourceFlags, TargetFlags};
 use crate::cli::form::{FormFlags, PackFlags};
+use crate::cli::trust::SignFlags;
 use crate::context::{Context, stdin, stdout};
 
 /// Flags of `copy`.
@@ -51,9 +51,11 @@ pub struct Copy {
     /// Write the digest to this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
-    /// Leave signatures behind
-    #[arg(long)]
-    remove_signatures: bool,
+    #[command(flatten)]
+    signing: SignFlags,
+    /// Sign under this name [default: the destination's]
+    #[arg(long, value_name = "NAME")]
+    sign_identity: Option<String>,
     /// Copy so many layers at once [default: as many as there are processors]
     #[arg(long, value_name = "N")]
     image_parallel_copies: Option<usize>,
@@ -160,7 +162,7 @@ impl Copy {
             recode: self.form.recode(cx, to, &self.pack)?,
             parallel: self.image_parallel_copies.filter(|n| *n > 0),
             spool: cx.spool(),
-            signing: Signing { remove: self.remove_signatures, ..Signing::default() },
+            signing: self.signing.signing(self.sign_identity.as_deref())?,
             ..self.choice(cx)?.into()
         })
     }

@@ -1,7 +1,7 @@
 //! `dhow-image push IMAGE [DEST]`: prints `NAME@DIGEST`.
 
 use clap::Args;
-use dhow_image::copy::{Choice, copy};
+use dhow_image::copy::{self, Choice};
 use dhow_image::reference::Reference;
 use dhow_image::sink::{Outputs, into};
 use dhow_image::source::{Inputs, with};
@@ -11,6 +11,7 @@ use dhow_image::{Error, Result};
 use serde_json::json;
 
 use crate::cli::RegistryFlags;
+use crate::cli::trust::SignFlags;
 use crate::context::{Context, stdin, stdout};
 
 /// Flags of `push`.
@@ -24,6 +25,8 @@ pub struct Push {
     /// Upload in chunks of so many bytes
     #[arg(long, value_name = "BYTES")]
     chunk_size: Option<u64>,
+    #[command(flatten)]
+    signing: SignFlags,
     #[command(flatten)]
     registry: RegistryFlags,
 }
@@ -47,10 +50,12 @@ impl Push {
             ..Outputs::new(&store, &settings, stdout)
         };
         let progress = cx.progress();
+        let signing = self.signing.signing(None)?;
+        let options = copy::Options { signing, ..Choice::All.into() };
         let from = Place::Store(self.image);
         let pushed = with(&from, &inputs, |source| {
             into(&Place::Registry(reference.clone()), &outputs, |sink| {
-                copy(source, sink, &Choice::All.into(), &*progress)
+                copy::copy(source, sink, &options, &*progress)
             })
         })?;
         if cx.json {

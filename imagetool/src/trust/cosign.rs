@@ -4,6 +4,8 @@
 //! A key's file is PEM around a small JSON: scrypt turns the passphrase into a key, and NaCl's
 //! secretbox (XSalsa20 and Poly1305) holds a PKCS #8 document.
 
+use std::path::Path;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use poly1305::Poly1305;
@@ -99,6 +101,11 @@ impl std::fmt::Debug for PrivateKey {
 }
 
 impl PrivateKey {
+    /// Reads a key's file.
+    pub fn read(path: &Path, passphrase: &[u8]) -> Result<Self> {
+        Self::open(&key::read(path)?, passphrase, &path.display().to_string())
+    }
+
     /// Opens a key's file; `what` names it in errors.
     pub fn open(file: &[u8], passphrase: &[u8], what: &str) -> Result<Self> {
         let bad = |why: &str| Error::invalid(format!("private key {what}"), why);
@@ -140,7 +147,7 @@ impl PrivateKey {
 
 impl Sign for PrivateKey {
     fn sign(&self, manifest: &Digest, name: &Reference) -> Result<Signature> {
-        let payload = Payload::write(payload::SIGSTORE, manifest, name);
+        let payload = Payload::write(payload::SIGSTORE, manifest, &name.to_string());
         let signature = BASE64.encode(self.sign_bytes(&payload)?);
         Ok(Signature::Sigstore(Attachment {
             media_type: SIGSTORE_TYPE.to_owned(),
@@ -216,4 +223,59 @@ fn unseal(sealed: &[u8], passphrase: &[u8]) -> Result<Vec<u8>, String> {
     let mut plain = body.to_vec();
     stream.apply_keystream(&mut plain);
     Ok(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::key::PublicKey;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_new_key_opens_with_its_passphrase_and_signs() {
+        let pair = generate(b"secret").unwrap();
+        let public = PublicKey::parse(pair.public.as_bytes(), "x").unwrap();
+        assert_eq!(public.to_pem(), pair.public);
+        let key = PrivateKey::open(pair.private.as_bytes(), b"secret", "x").unwrap();
+        let signature = key.sign_bytes(b"message").unwrap();
+        assert!(public.verifies(b"message", &signature));
+        assert!(!public.verifies(b"massage", &signature));
+        for wrong in [&b""[..], b"secret\n", b"Secret"] {
+            assert!(PrivateKey::open(pair.private.as_bytes(), wrong, "x").is_err());
+        }
+        assert!(PrivateKey::open(pair.public.as_bytes(), b"secret", "x").is_err());
+    }
+
+    // Made with libsodium's crypto_secretbox_easy and hashlib.scrypt.
+    #[test]
+    fn the_box_is_nacls() {
+        let sealed = seal(b"plain", b"pw", &[1; 32], &[2; 24], 15).unwrap();
+        assert_eq!(unseal(&sealed, b"pw").unwrap(), b"plain");
+        let text = String::from_utf8(sealed).unwrap();
+        assert!(text.contains(r#""ciphertext":"51gl+0kiu8tnGWDXY+REBuoV9yec""#), "{text}");
+    }
+
+    #[test]
+    fn parameters_that_nobody_writes_are_refused() {
+        let sealed = seal(b"plain", b"", &[1; 32], &[2; 24], 15).unwrap();
+        let text = String::from_utf8(sealed).unwrap();
+        for (from, to) in [
+            ("32768", "1073741824"),
+            ("32768", "3"),
+            ("\"r\":8", "\"r\":800000"),
+            ("scrypt", "pbkdf2"),
+            ("nacl/secretbox", "none"),
+        ] {
+            assert!(unseal(text.replace(from, to).as_bytes(), b"").is_err(), "{to}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = PrivateKey::open(&bytes, b"", "x");
+            let _ = unseal(&bytes, b"");
+            let _ = PublicKey::parse(&bytes, "x");
+        }
+    }
 }

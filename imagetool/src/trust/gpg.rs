@@ -49,9 +49,9 @@ impl Ring {
         for (what, bytes) in files {
             let file = ring.file("keys", bytes)?;
             let out = ring.run(["--import", "--"], Some(file.as_ref()))?;
-            let found = statuses(&out.stderr).filter_map(|(word, rest)| {
-                (word == "IMPORT_OK").then(|| rest.split(' ').nth(1).unwrap_or_default().to_owned())
-            });
+            let found = statuses(&out.stderr)
+                .filter(|(word, _)| *word == "IMPORT_OK")
+                .filter_map(|(_, rest)| rest.split(' ').nth(1).map(str::to_owned));
             let before = ring.keys.len();
             ring.keys.extend(found.filter(|k| !k.is_empty()));
             if ring.keys.len() == before {
@@ -163,7 +163,8 @@ impl Signer {
         Ok(Self { key: key.to_owned(), passphrase })
     }
 
-    fn message(&self, content: &[u8]) -> Result<Vec<u8>> {
+    /// A message of this content, signed.
+    pub fn message(&self, content: &[u8]) -> Result<Vec<u8>> {
         let spool = scratch()?;
         let file = put(spool.path(), "content", content)?;
         let mut gpg = Command::new("gpg");
@@ -197,7 +198,7 @@ impl Signer {
 
 impl Sign for Signer {
     fn sign(&self, manifest: &Digest, name: &Reference) -> Result<Signature> {
-        let content = Payload::write(payload::SIMPLE, manifest, name);
+        let content = Payload::write(payload::SIMPLE, manifest, &name.to_string());
         self.message(&content).map(Signature::Simple)
     }
 }

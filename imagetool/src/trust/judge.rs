@@ -163,3 +163,143 @@ fn sigstore_keys(by: &Signer) -> Result<Vec<PublicKey>> {
         Signer::Pki { .. } => unable("a certificate (pki)"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::manifest::Descriptor;
+    use crate::trust::Sign;
+    use crate::trust::cosign::{self, PrivateKey};
+    use crate::trust::requirement::Keys;
+    use proptest::prelude::*;
+    use std::sync::OnceLock;
+
+    struct Made {
+        public: String,
+        other: String,
+        signature: Attachment,
+    }
+
+    /// Scrypt is slow on purpose: one key for all tests.
+    fn made() -> &'static Made {
+        static ONE: OnceLock<Made> = OnceLock::new();
+        ONE.get_or_init(|| {
+            let pair = cosign::generate(b"").unwrap();
+            let key = PrivateKey::open(pair.private.as_bytes(), b"", "x").unwrap();
+            let name = "a.io/b:1".parse().unwrap();
+            let Signature::Sigstore(signature) = key.sign(&Digest::of(b"manifest"), &name).unwrap()
+            else {
+                panic!("no sigstore signature")
+            };
+            let other = cosign::generate(b"").unwrap().public;
+            Made { public: pair.public, other, signature }
+        })
+    }
+
+    fn by(key: &str) -> Requirement {
+        let keys = Keys::Here(vec![key.as_bytes().to_vec()]);
+        let identity = Identity::RepoDigestOrExact;
+        Requirement::Sigstore { by: Signer::Keys(keys), rekor: None, identity }
+    }
+
+    fn check(rules: &[Requirement], name: &str, manifest: &[u8], all: &[Signature]) -> Result<()> {
+        let at = Descriptor::new("", Digest::of(manifest), manifest.len() as u64);
+        let document = Document { bytes: manifest.to_vec(), at };
+        let origin = Origin::registry(&name.parse().unwrap());
+        judge(rules, false, &origin, &document, &|| Ok(all.to_vec()))
+    }
+
+    fn why(result: Result<()>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn one_good_signature_is_enough_and_needed() {
+        let Made { public, other, signature } = made();
+        let good = Signature::Sigstore(signature.clone());
+        let rules = [by(public)];
+        let junk = Signature::Sigstore(Attachment { payload: b"{}".to_vec(), ..signature.clone() });
+        let statement = Signature::Sigstore(Attachment {
+            media_type: "application/x".into(),
+            ..signature.clone()
+        });
+        check(&rules, "a.io/b:1", b"manifest", &[junk.clone(), good.clone()]).unwrap();
+        let refused = |name, manifest, all: &[Signature]| why(check(&rules, name, manifest, all));
+        assert!(refused("a.io/b:1", b"manifest", &[]).contains("no signature exists"));
+        assert!(refused("a.io/b:1", b"manifest", &[statement]).contains("no signature exists"));
+        assert!(refused("a.io/b:1", b"manifest", &[junk]).contains("cryptographic"));
+        assert!(
+            refused("a.io/b:1", b"other", std::slice::from_ref(&good))
+                .contains("Signature for digest")
+        );
+        assert!(refused("a.io/b:2", b"manifest", std::slice::from_ref(&good)).contains("identity"));
+        // Every requirement must be met.
+        let both = [by(public), by(other)];
+        assert!(
+            why(check(&both, "a.io/b:1", b"manifest", std::slice::from_ref(&good)))
+                .contains("crypto")
+        );
+        let two = Keys::Here(vec![other.clone().into_bytes(), public.clone().into_bytes()]);
+        let either = Requirement::Sigstore {
+            by: Signer::Keys(two),
+            rekor: None,
+            identity: Identity::RepoDigestOrExact,
+        };
+        check(&[either], "a.io/b:1", b"manifest", std::slice::from_ref(&good)).unwrap();
+        let none = check(&[], "a.io/b:1", b"manifest", &[good]);
+        assert!(why(none).contains("must not be empty"));
+    }
+
+    #[test]
+    fn what_cant_be_verified_is_refused() {
+        let good = [Signature::Sigstore(made().signature.clone())];
+        let text = made().public.clone().into_bytes();
+        let sigstore =
+            |by, rekor| Requirement::Sigstore { by, rekor, identity: Identity::RepoDigestOrExact };
+        let keys = Keys::Here(vec![text]);
+        let missing = Keys::Files(vec!["/nowhere/key".into()]);
+        let (email, roots) = (Some("e".to_owned()), keys.clone());
+        for rule in [
+            Requirement::SignedBaseLayer,
+            sigstore(Signer::Keys(missing.clone()), None),
+            sigstore(Signer::Keys(keys.clone()), Some(keys.clone())),
+            sigstore(Signer::Keys(keys.clone()), Some(missing)),
+            sigstore(Signer::Pki { roots, intermediates: None, email, host: None }, None),
+            Requirement::SignedBy {
+                keys: keys.clone(),
+                kind: "X509Certificates".into(),
+                identity: Identity::Exact,
+            },
+            Requirement::SignedBy { keys, kind: "GPGKeys".into(), identity: Identity::Exact },
+            by("no key"),
+        ] {
+            assert!(
+                check(std::slice::from_ref(&rule), "a.io/b:1", b"manifest", &good).is_err(),
+                "{rule:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn with_signed_only_an_accepting_policy_is_not_enough() {
+        let origin = Origin::registry(&"a.io/b:1".parse().unwrap());
+        let document = Document { bytes: Vec::new(), at: Descriptor::new("", Digest::of(b""), 0) };
+        let none = || Ok(Vec::new());
+        judge(&[Requirement::Accept], false, &origin, &document, &none).unwrap();
+        assert!(judge(&[Requirement::Accept], true, &origin, &document, &none).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_signature_is_refused(at in 0usize..400, byte: u8) {
+            let Made { public, signature, .. } = made();
+            let mut changed = signature.clone();
+            let at = at % changed.payload.len();
+            prop_assume!(changed.payload[at] != byte);
+            changed.payload[at] = byte;
+            let all = [Signature::Sigstore(changed)];
+            prop_assert!(check(&[by(public)], "a.io/b:1", b"manifest", &all).is_err());
+        }
+    }
+}

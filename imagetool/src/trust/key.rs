@@ -112,3 +112,55 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 pub fn public_keys(keys: &Keys) -> Result<Vec<PublicKey>> {
     load(keys)?.iter().map(|(what, bytes)| PublicKey::parse(bytes, what)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+
+    // Keys and signatures of "message", made with openssl.
+    #[test]
+    fn keys_of_every_kind_verify() {
+        for (key, signature) in [
+            // P-384, Ed25519, RSA.
+            (
+                "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAE7F38RMPJMQ5OpmwlyeyGUPaid6Cqu6bu97TO/8LyorSbVmRHAMKJpGieGn+XVlBQE9LEo4DEH9tvuMQ+0nvN+ILIyrco4IhpAWxc+uilujVanUIwg7iRtBODWb3C2Yx5",
+                "MGUCMQCkoOK2rKoeVArEa44YfY/rOWYmsMz2z+EgBx4zgNYMB23V8kBiZtYxwmWuD7ohwMoCMB7/rwheGlfhLnKH7EnkkA620yH1MMfY6fluT5TjH1SNy2DwPoe88wswBdLezvJ0RA==",
+            ),
+            (
+                "MCowBQYDK2VwAyEASjc5oZGNRCf0hEe+gtFleiOlHmN0tptcHqL6j4WCCt8=",
+                "kSTe9p6Ci1p2BZOr53KK0HjCMR0e5XikPXVoatFo67Fx3q2lpijvFb90Aq0vJA01wsd0v2Lo71nTv7MiVRQ5AQ==",
+            ),
+            (
+                "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAxxvamBnFiX5PujQ5EKzSa+v1dIDOCvNu+p7TSjqZshz7ssGx41hFD7ves06aj5uQxR8ZkcR9cFovGVZvaU86nCvUtFjIVfA4GLaMmTJoFQ+hip45jDw7WmlaNNNMRORjrzwoCQTwCWEs42zovT1G5vt50r+Jm0UVPh9CInWtwCH7JRmyhcAAjFId/FgEA0dnucusjPqpY8ZHpbv4WzynbDAIf/IxuQutTaNptBkujtpwgcgCiNwZ/Vh+5atDTPkOw0Hd901ZZ4Y7oaYnP9aGKzQ0rVUktI7oA0djfh3H7TT87knvJDxZNL69183+s7PMqDV68kCxOtALzGbS6OcxfQIDAQAB",
+                "Q0WL2Ag0RVNKf85hthIjcMT/pKsl2Osb+xFvMIbwT5/VVbYXJPcvLS2KlRe+5tKmTnG0j9xN0WLYOVrTaMo3fV80iRVv5PLBzBoaX6WR+GmOvHYLnhb1IOZCLJJJhyRi8g6yyoVJE7nOfmLK+FgYd3ZTn3ub+NOsR6R4WXBeYztVax0zte2LD5GFqGWlBaBZyagsIMnhzfCu2unEPvu/wuxZTSBmWUDTrT+LRhWvIo0Yn6svxs3NfLVoxK0WeMkPV3aRx74OK3B0AckKwhsgUz+Jr4usZypxuEpZCMhelwlh5zgZgO0SPXqzHlzT3AXi/9/Qfv5B5XTfsdvsRswMvw==",
+            ),
+        ] {
+            let info = BASE64.decode(key).unwrap();
+            let signature = BASE64.decode(signature).unwrap();
+            let text = pem::encode("PUBLIC KEY", &info);
+            let key = PublicKey::parse(text.as_bytes(), "x").unwrap();
+            assert_eq!(key.to_pem(), text);
+            assert!(key.verifies(b"message", &signature));
+            assert!(!key.verifies(b"other", &signature));
+            assert!(!key.verifies(b"message", &signature[1..]));
+            assert!(!key.verifies(b"message", b""));
+            for label in ["PRIVATE KEY", "CERTIFICATE", "RSA PUBLIC KEY"] {
+                let text = pem::encode(label, &info);
+                assert!(PublicKey::parse(text.as_bytes(), "x").is_err());
+            }
+            let longer = pem::encode("PUBLIC KEY", &[&info[..], b"x"].concat());
+            assert!(PublicKey::parse(longer.as_bytes(), "x").is_err());
+        }
+    }
+
+    #[test]
+    fn keys_of_no_known_kind_are_refused() {
+        // P-521.
+        let info = "MIGbMBAGByqGSM49AgEGBSuBBAAjA4GGAAQA9LFu8o+qQO5cZhn2bp552aV9maPN5c8mK292g+DnVxFS+1HU0xwA24TkOw/SR4sYoOd6H8NPGURMe2lq2PnbcyYB0B/wicz/EbeLyOCsH8nnh/zqLLpAJ3Q7hJAN9zTeQ7hsor6tl5NzfLP2hLOUOPF7mZLbPcpSPWfNZNOppPyRjcE=";
+        let text = pem::encode("PUBLIC KEY", &BASE64.decode(info).unwrap());
+        let why = PublicKey::parse(text.as_bytes(), "x").err().unwrap().to_string();
+        assert!(why.contains("not known"), "{why}");
+    }
+}

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::json::Json;
 use crate::digest::Digest;
-use crate::reference::Reference;
 
 /// The type in a sigstore payload.
 pub const SIGSTORE: &str = "cosign container image signature";
@@ -44,7 +43,11 @@ impl Payload {
                     None => None,
                     Some(Json::Integer(n)) => Some(n),
                     #[allow(clippy::cast_possible_truncation)] // whole, and checked to be
-                    Some(Json::Float(n)) if n.trunc() == n && n.abs() < 9e15 => Some(n as i64),
+                    Some(Json::Float(n))
+                        if n.fract().abs() < f64::MIN_POSITIVE && n.abs() < 9e15 =>
+                    {
+                        Some(n as i64)
+                    }
                     Some(_) => return Err("\"timestamp\" is no whole number".into()),
                 };
             }
@@ -66,11 +69,11 @@ impl Payload {
     }
 
     /// Writes a claim down.
-    pub fn write(kind: &str, manifest: &Digest, name: &Reference) -> Vec<u8> {
+    pub fn write(kind: &str, manifest: &Digest, name: &str) -> Vec<u8> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let value = json!({
             "critical": {
-                "identity": { "docker-reference": name.to_string() },
+                "identity": { "docker-reference": name },
                 "image": { "docker-manifest-digest": manifest.to_string() },
                 "type": kind,
             },
@@ -90,10 +93,10 @@ mod tests {
 
     #[test]
     fn a_claim_is_read_as_it_is_written() {
-        let (digest, name) = (Digest::of(b"x"), "a.io/b:1".parse().unwrap());
-        let read = Payload::parse(&Payload::write(SIMPLE, &digest, &name), SIMPLE).unwrap();
+        let (digest, name) = (Digest::of(b"x"), "a.io/b:1");
+        let read = Payload::parse(&Payload::write(SIMPLE, &digest, name), SIMPLE).unwrap();
         assert_eq!((read.manifest, read.name.as_str()), (digest.clone(), "a.io/b:1"));
-        assert!(Payload::parse(&Payload::write(SIMPLE, &digest, &name), SIGSTORE).is_err());
+        assert!(Payload::parse(&Payload::write(SIMPLE, &digest, name), SIGSTORE).is_err());
     }
 
     #[test]
