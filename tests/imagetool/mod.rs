@@ -5,6 +5,7 @@ mod crash;
 mod edit;
 mod gc;
 mod hostile;
+mod hostile_registry;
 mod killed;
 mod layers;
 mod leave;

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -21,6 +22,8 @@ pub struct Asked {
     pub path: String,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
+    /// As long as was announced, unless the client went away before.
+    pub body: Vec<u8>,
 }
 
 impl Asked {
@@ -51,6 +54,12 @@ enum End {
     Stall(usize),
     /// The body comes again and again, until the client goes.
     Never,
+    /// A byte comes every so many milliseconds.
+    Drip(u64),
+    /// Not even an answer comes.
+    Silent,
+    /// The body is all there is: no head before it.
+    Raw,
 }
 
 impl Answer {
@@ -92,17 +101,44 @@ impl Answer {
         self
     }
 
+    /// The body byte by byte, one every so many milliseconds.
+    #[must_use]
+    pub fn drip(mut self, ms: u64) -> Self {
+        self.end = End::Drip(ms);
+        self
+    }
+
+    /// No answer at all, for as long as the client waits.
+    pub fn silent() -> Self {
+        Self { end: End::Silent, ..Self::default() }
+    }
+
+    /// These bytes, head and all; then the connection is closed.
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { body: bytes.into(), end: End::Raw, ..Self::default() }
+    }
+
     fn send(&self, to: &mut TcpStream) -> std::io::Result<()> {
+        match self.end {
+            End::Silent => return to.read(&mut [0]).map(drop),
+            End::Raw => return to.write_all(&self.body),
+            _ => {}
+        }
         let mut head = format!("HTTP/1.1 {} So\r\nConnection: close\r\n", self.status);
         for (name, value) in &self.headers {
             head.extend([name, ": ", value, "\r\n"]);
         }
-        if self.end != End::Never {
+        let told = self.headers.iter().any(|(name, _)| name == "Content-Length");
+        if self.end != End::Never && !told {
             head.extend(["Content-Length: ", &self.body.len().to_string(), "\r\n"]);
         }
         to.write_all(format!("{head}\r\n").as_bytes())?;
         match self.end {
-            End::Fair => to.write_all(&self.body),
+            End::Fair | End::Silent | End::Raw => to.write_all(&self.body),
+            End::Drip(ms) => self.body.iter().try_for_each(|byte| {
+                thread::sleep(Duration::from_millis(ms));
+                to.write_all(&[*byte])
+            }),
             End::Cut(bytes) => to.write_all(&self.body[..bytes]),
             End::Stall(bytes) => {
                 to.write_all(&self.body[..bytes])?;
@@ -157,15 +193,24 @@ impl Harbour {
 
 /// One request and its answer; a client that goes away ends it.
 fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) -> Answer) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let Some(first) = lines.next() else { return };
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut line = || {
+        let mut text = String::new();
+        let n = reader.read_line(&mut text).ok()?;
+        (n > 0).then(|| text.trim_end().to_owned())
+    };
+    let Some(first) = line() else { return };
     let mut words = first.split(' ').map(str::to_owned);
     let (Some(method), Some(path)) = (words.next(), words.next()) else { return };
-    let headers = lines.take_while(|l| !l.is_empty()).filter_map(|l| {
-        let (name, value) = l.split_once(':')?;
-        Some((name.to_ascii_lowercase(), value.trim().to_owned()))
-    });
-    let asked = Asked { method, path, headers: headers.collect() };
+    let mut headers = BTreeMap::new();
+    while let Some(text) = line().filter(|l| !l.is_empty()) {
+        let Some((name, value)) = text.split_once(':') else { continue };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let length = headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let mut body = Vec::new();
+    let _ = reader.take(length).read_to_end(&mut body);
+    let asked = Asked { method, path, headers, body };
     log.lock().unwrap().push(asked.clone());
     let _ = answer(&asked).send(&mut stream);
 }
@@ -227,6 +272,11 @@ impl Cargo {
             }
             None => Answer::body(blob.as_slice()),
         }
+    }
+
+    /// The manifest's bytes.
+    pub fn document(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.manifest).unwrap()
     }
 
     /// A registry that serves it.

@@ -183,16 +183,11 @@ impl Client {
                 _ => Error::Registry {
                     request: format!("GET {shown}"),
                     status,
-                    message: super::request::message(&mut answer),
+                    message: super::request::message(&mut answer, &self.settings),
                 },
             });
         }
-        let bytes = answer
-            .body_mut()
-            .with_config()
-            .limit(MAX_TOKEN)
-            .read_to_vec()
-            .map_err(|e| super::request::network(&format!("GET {shown}"), &e))?;
+        let bytes = self.body(&mut answer, MAX_TOKEN, &format!("GET {shown}"))?;
         let token: Token = serde_json::from_slice(&bytes)
             .map_err(|e| Error::invalid(format!("token from {shown}"), e))?;
         token.take().ok_or_else(|| Error::invalid(format!("token from {shown}"), "it has none"))

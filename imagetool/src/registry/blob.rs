@@ -2,11 +2,13 @@
 
 use std::io::{self, Read};
 use std::thread::sleep;
+use std::time::Instant;
 
 use ureq::http::{Response, header};
 use ureq::{Body, BodyReader};
 
 use super::Client;
+use super::patience::{LEAST, Patient};
 use super::request::Call;
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
@@ -16,15 +18,17 @@ pub struct BlobReader<'a> {
     client: &'a Client,
     blob: &'a Descriptor,
     at: u64,
-    body: Option<BodyReader<'static>>,
-    /// So many without a byte in between.
+    body: Option<Patient<BodyReader<'static>>>,
+    /// So many with next to nothing in between.
     breaks: u32,
+    /// So much came since the last.
+    since: u64,
 }
 
 impl Client {
     /// Opens a blob at an offset, as after an interrupted download.
     pub fn blob<'a>(&'a self, blob: &'a Descriptor, at: u64) -> Result<BlobReader<'a>> {
-        let mut reader = BlobReader { client: self, blob, at, body: None, breaks: 0 };
+        let mut reader = BlobReader { client: self, blob, at, body: None, breaks: 0, since: 0 };
         if at < blob.size {
             reader.connect()?;
         }
@@ -84,7 +88,7 @@ impl BlobReader<'_> {
         if let Some(got) = length.filter(|n| *n != expected) {
             return Err(Error::Size { what: self.title(), want: expected, got });
         }
-        let mut body = answer.into_body().into_reader();
+        let mut body = Patient::new(answer.into_body().into_reader(), &self.client.settings);
         if !partial && self.at > 0 {
             // The registry doesn't do ranges: what we have is read again and dropped.
             let skipped = io::copy(&mut (&mut body).take(self.at), &mut io::sink());
@@ -122,16 +126,22 @@ impl Read for BlobReader<'_> {
             return Ok(0);
         }
         loop {
+            let began = Instant::now();
             match self.step(&mut buf[..max]) {
                 Ok(n) => {
                     self.at += n as u64;
-                    self.breaks = 0;
+                    self.since += n as u64;
+                    if self.since >= LEAST {
+                        self.breaks = 0;
+                    }
                     return Ok(n);
                 }
                 // A registry that has just been speaking to us may be starting again.
                 Err(e) if e.is_transient() || matches!(e, Error::Unreachable { .. }) => {
                     self.body = None;
-                    self.breaks += 1;
+                    self.since = 0;
+                    // Whoever lets us wait until the end of our patience gets fewer chances.
+                    self.breaks += 1 + u32::from(began.elapsed() >= self.client.settings.idle());
                     match self.client.settings.pause(self.breaks) {
                         Some(pause) => sleep(pause),
                         None => return Err(e.into_io()),

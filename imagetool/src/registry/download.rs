@@ -4,6 +4,7 @@ use std::io::Read;
 
 use ureq::http::header;
 
+use super::patience::Patient;
 use super::{Settings, request, url};
 use crate::error::{Error, Result};
 
@@ -21,7 +22,7 @@ pub fn download(settings: &Settings, from: &str) -> Result<Box<dyn Read + Send>>
             .call()
             .map_err(|e| request::network(&title, &e))?;
         match answer.status().as_u16() {
-            200 => return Ok(Box::new(answer.into_body().into_reader())),
+            200 => return Ok(Box::new(Patient::new(answer.into_body().into_reader(), settings))),
             301 | 302 | 303 | 307 | 308 => {
                 let to = answer.headers().get(header::LOCATION).and_then(|v| v.to_str().ok());
                 let to = url::join(&at, to.unwrap_or_default())?;
@@ -32,7 +33,7 @@ pub fn download(settings: &Settings, from: &str) -> Result<Box<dyn Read + Send>>
                 at = to;
             }
             status => {
-                let message = request::message(&mut answer);
+                let message = request::message(&mut answer, settings);
                 return Err(Error::Registry { request: title, status, message });
             }
         }

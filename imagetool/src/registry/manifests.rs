@@ -1,12 +1,10 @@
 //! Manifests: got with their digest checked, and put.
 
-use std::io::Read;
-
 use ureq::Body;
 use ureq::http::{Response, header};
 
 use super::Client;
-use super::request::{Call, Payload, network};
+use super::request::{Call, Payload};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::{
@@ -27,15 +25,10 @@ impl Client {
         let call =
             Call::new("GET", self.url(&format!("manifests/{wanted}"))).header("Accept", accept);
         let title = call.title();
-        let answer = self.send(call, &[200]).map_err(|e| self.explain(e, reference))?;
+        let mut answer = self.send(call, &[200]).map_err(|e| self.explain(e, reference))?;
         let media_type = content_type(&answer);
         let said = header_text(&answer, "docker-content-digest");
-        let mut bytes = Vec::new();
-        let mut body = answer.into_body().into_reader().take(MAX_MANIFEST + 1);
-        body.read_to_end(&mut bytes).map_err(|e| network(&title, &ureq::Error::Io(e)))?;
-        if bytes.len() as u64 > MAX_MANIFEST {
-            return Err(Error::invalid(what, format!("it is over {MAX_MANIFEST} bytes")));
-        }
+        let bytes = self.body(&mut answer, MAX_MANIFEST, &title)?;
         let want = match (reference.digest(), said) {
             (Some(digest), _) => Some(digest.clone()),
             (None, said) => said.and_then(|s| s.parse().ok()),

@@ -15,6 +15,7 @@ mod helper;
 mod insecure;
 mod logins;
 mod manifests;
+mod patience;
 mod pinned;
 mod places;
 mod referrers;
@@ -90,8 +91,10 @@ pub struct Settings {
     pub retries: Option<u32>,
     /// How long is waited before that; each time longer if `None`.
     pub retry_delay: Option<Duration>,
-    /// A connection on which nothing comes for so long is given up; [`IDLE`] if `None`.
+    /// A connection on which next to nothing comes for so long is given up; [`IDLE`] if `None`.
     pub idle: Option<Duration>,
+    /// Is told when a registry has us wait.
+    pub notice: Option<fn(&str)>,
     /// The docker daemon that `docker-daemon:` means.
     pub daemon: crate::daemon::Host,
     /// Where `containers-storage:` is, if a place doesn't say.
@@ -238,11 +241,11 @@ fn agent(settings: &Settings, host: &str) -> Result<Agent> {
         .tls_config(tls_config)
         .input_buffer_size(256 << 10)
         .output_buffer_size(256 << 10)
-        .timeout_connect(Some(Duration::from_secs(20)))
+        .timeout_connect(Some(settings.idle().min(Duration::from_secs(20))))
         .timeout_resolve(Some(Duration::from_secs(20)))
         .timeout_per_read(Some(settings.idle()))
         .timeout_per_write(Some(settings.idle()))
-        .timeout_recv_response(Some(Duration::from_mins(3)))
+        .timeout_recv_response(Some(settings.idle() * 2))
         .build();
     let Some(pinned) = pinned else {
         return Ok(Agent::with_parts(config, DefaultConnector::default(), resolve::Resolver));

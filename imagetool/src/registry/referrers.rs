@@ -16,6 +16,8 @@ use crate::reference::Reference;
 
 /// More are not believed.
 const MAX_REFERRERS: usize = 10_000;
+/// Nor on more pages.
+const MAX_PAGES: usize = 1000;
 
 impl Client {
     /// What refers to a manifest, of one type or of all.
@@ -34,7 +36,7 @@ impl Client {
         if let Some(kind) = kind {
             at = url::with_query(&at, "artifactType", kind);
         }
-        let mut all = Vec::new();
+        let (mut all, mut pages) = (Vec::new(), 0);
         let mut next = Some(at);
         while let Some(at) = next.take() {
             let call = Call::new("GET", at.clone()).header("Accept", OCI_INDEX);
@@ -50,12 +52,13 @@ impl Client {
                 return Ok(None);
             }
             next = tags::next_page(&at, &answer)?;
-            let page = search::read::<Index>(&mut answer, &title)?.manifests;
+            let page = search::read::<Index>(self, &mut answer, &title)?.manifests;
             if page.is_empty() {
                 break;
             }
             all.extend(page);
-            if all.len() > MAX_REFERRERS {
+            pages += 1;
+            if all.len() > MAX_REFERRERS || pages > MAX_PAGES {
                 return Err(Error::invalid(title, format!("it has more than {MAX_REFERRERS}")));
             }
         }

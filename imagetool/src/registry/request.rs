@@ -3,17 +3,24 @@
 
 use std::io::{self, Read};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::{Request, Response, header};
 use ureq::{Body, SendBody};
 
+use super::patience::Patient;
 use super::resolve::NoAddress;
-use super::{Client, url};
+use super::{Client, Settings, url};
 use crate::error::{Error, Result};
 
 const REDIRECTS: usize = 5;
 const MAX_MESSAGE: u64 = 16 << 10;
+/// Who asks for more patience is not waited for.
+const MAX_WAIT: Duration = Duration::from_mins(2);
+/// A shorter wait is not worth a line.
+const WORTH_TELLING: Duration = Duration::from_secs(3);
+/// A registry may put together what was sent before it answers.
+const WRITING: u32 = 5;
 
 /// A request before it is sent.
 pub(super) struct Call<'a> {
@@ -62,21 +69,34 @@ impl Client {
         let once = matches!(call.payload, Payload::Stream(..));
         let mut failures = 0;
         loop {
-            let (error, wait) = match self.follow(&mut call) {
+            let began = Instant::now();
+            let (error, asked) = match self.follow(&mut call) {
                 Ok(answer) if ok.contains(&answer.status().as_u16()) => return Ok(answer),
                 Ok(mut answer) => {
-                    let wait = retry_after(&answer);
-                    (refusal(&call, &mut answer), wait)
+                    let asked = retry_after(&answer);
+                    let status = answer.status().as_u16();
+                    let message = message(&mut answer, &self.settings);
+                    (Error::Registry { request: call.title(), status, message }, asked)
                 }
                 Err(e) => (e, None),
             };
-            failures += 1;
-            match self.settings.pause(failures) {
-                Some(pause) if !once && error.is_transient() => {
-                    sleep(wait.unwrap_or_default().max(pause));
-                }
-                _ => return Err(error),
+            // Whoever lets us wait until the end of our patience gets fewer chances.
+            failures += 1 + u32::from(began.elapsed() >= self.settings.idle());
+            let Some(pause) = self.settings.pause(failures).filter(|_| error.is_transient()) else {
+                return Err(error);
+            };
+            let wait = asked.unwrap_or_default().max(pause);
+            if wait > MAX_WAIT {
+                return Err(error.noting(&format!("it asks to come again in {} s", wait.as_secs())));
             }
+            if once {
+                return Err(error);
+            }
+            if let Some(tell) = self.settings.notice.filter(|_| wait >= WORTH_TELLING) {
+                let seconds = wait.as_secs();
+                tell(&format!("{} is busy; trying again in {seconds} s ({error})", self.host));
+            }
+            sleep(wait);
         }
     }
 
@@ -141,9 +161,13 @@ impl Client {
             request = request.header(header::AUTHORIZATION, value);
         }
         let run = |request: ureq::http::request::Builder, body: Option<&mut dyn Read>| {
+            let slow = self.settings.idle() * WRITING;
             let done = match body {
                 None => request.body(()).map(|r| self.agent.run(r)),
-                Some(body) => request.body(SendBody::from_reader(body)).map(|r| self.agent.run(r)),
+                Some(body) => request.body(SendBody::from_reader(body)).map(|r| {
+                    let patient = self.agent.configure_request(r).timeout_per_read(Some(slow));
+                    self.agent.run(patient.timeout_recv_response(Some(slow)).build())
+                }),
             };
             let answer = done.map_err(|e| Error::invalid(&title, e))?;
             answer.map_err(|e| network(&title, &e))
@@ -175,21 +199,24 @@ pub(super) fn backoff(failures: u32) -> Duration {
     Duration::from_millis(250 << failures.min(6))
 }
 
+/// What a registry asks for, in seconds or as a date. SPEC: RFC 9110 §10.2.3.
 fn retry_after(answer: &Response<Body>) -> Option<Duration> {
     let value = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    value.parse::<u64>().ok().map(|s| Duration::from_secs(s.min(60)))
+    after(value, jiff::Timestamp::now())
 }
 
-/// A registry's no, as an error.
-fn refusal(call: &Call<'_>, answer: &mut Response<Body>) -> Error {
-    let status = answer.status().as_u16();
-    Error::Registry { request: call.title(), status, message: message(answer) }
+fn after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(value.trim()).ok()?.timestamp();
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
 /// The registry's own words: bounded, on one line, without control characters.
-pub(super) fn message(answer: &mut Response<Body>) -> String {
+pub(super) fn message(answer: &mut Response<Body>, settings: &Settings) -> String {
     let mut bytes = Vec::new();
-    let body = answer.body_mut().as_reader();
+    let body = Patient::new(answer.body_mut().as_reader(), settings);
     // An answer cut short still says something.
     let _ = body.take(MAX_MESSAGE).read_to_end(&mut bytes);
     said(&bytes)
@@ -272,7 +299,24 @@ mod tests {
         assert_eq!(said(b"plain"), "plain");
     }
 
+    #[test]
+    fn retries_are_asked_for_in_seconds_or_by_date() {
+        let now: jiff::Timestamp = "2015-10-21T07:27:00Z".parse().unwrap();
+        assert_eq!(after(" 7 ", now), Some(Duration::from_secs(7)));
+        let date = "Wed, 21 Oct 2015 07:28:00 GMT";
+        assert_eq!(after(date, now), Some(Duration::from_mins(1)));
+        let later: jiff::Timestamp = "2016-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(after(date, later), Some(Duration::ZERO));
+        assert_eq!(after("soon", now), None);
+        assert_eq!(after("-1", now), None);
+    }
+
     proptest! {
+        #[test]
+        fn any_retry_after_is_read_or_left(s in "\\PC{0,40}") {
+            let _ = after(&s, jiff::Timestamp::UNIX_EPOCH);
+        }
+
         #[test]
         fn words_are_bounded(b in proptest::collection::vec(any::<u8>(), 0..2000)) {
             prop_assert!(said(&b).chars().count() <= 300);

@@ -5,12 +5,12 @@ use serde::Deserialize;
 use ureq::Body;
 use ureq::http::{Response, header};
 
-use super::request::{Call, network};
+use super::request::Call;
 use super::{Client, Settings, url};
 use crate::error::{Error, Result};
 
 /// No answer is longer.
-const MAX_ANSWER: u64 = 8 << 20;
+const MAX_ANSWER: u64 = 4 << 20;
 /// A catalog of more pages is not read to its end.
 const MAX_PAGES: usize = 20;
 
@@ -71,7 +71,7 @@ pub fn search(settings: &Settings, term: &str, limit: usize) -> Result<Vec<Found
     let call = Call::new("GET", at).header("Accept", "application/json");
     let title = call.title();
     let mut found = match client.send(call, &[200]) {
-        Ok(mut answer) => read::<Page>(&mut answer, &title)?.results,
+        Ok(mut answer) => read::<Page>(&client, &mut answer, &title)?.results,
         Err(Error::Registry { status: 404 | 405, .. }) if domain != "docker.io" => {
             catalog(&client, words, limit)?
         }
@@ -103,7 +103,7 @@ fn catalog(client: &Client, words: &str, limit: usize) -> Result<Vec<Found>> {
             other => other,
         })?;
         next = super::tags::next_page(&at, &answer)?;
-        let names = read::<Page>(&mut answer, &title)?.repositories;
+        let names = read::<Page>(client, &mut answer, &title)?.repositories;
         let fitting = names.into_iter().filter(|name| name.contains(words));
         found.extend(fitting.map(|name| Found { name, ..Found::default() }));
         if found.len() >= limit {
@@ -115,6 +115,7 @@ fn catalog(client: &Client, words: &str, limit: usize) -> Result<Vec<Found>> {
 
 /// A JSON document of bounded size.
 pub(super) fn read<T: serde::de::DeserializeOwned>(
+    client: &Client,
     answer: &mut Response<Body>,
     title: &str,
 ) -> Result<T> {
@@ -122,8 +123,7 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|t| t.to_str().is_ok_and(|t| t.starts_with("text/html")));
-    let bytes = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
-    let bytes = bytes.map_err(|e| network(title, &e))?;
+    let bytes = client.body(answer, MAX_ANSWER, title)?;
     if html {
         return Err(Error::invalid(format!("answer to {title}"), "it is a web page"));
     }

@@ -3,11 +3,12 @@
 //!
 //! SPEC: distribution-spec §push.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::thread::sleep;
+use std::time::Instant;
 
 use ureq::Body;
-use ureq::http::Response;
+use ureq::http::{Response, header};
 
 use super::request::{Call, Payload, location};
 use super::{Client, url};
@@ -60,23 +61,24 @@ impl Client {
         }
         let mut chunk = chunk;
         let mut failures = 0;
+        let mut upload = None;
         loop {
-            let sent = match chunk {
-                None => self.in_one_piece(blob, open),
-                Some(size) => self.in_chunks(blob, size.max(1 << 16), open),
-            };
-            let error = match sent {
+            let began = Instant::now();
+            let error = match self.send_rest(blob, chunk, open, &mut upload) {
                 Ok(()) => return Ok(Pushed::Sent),
                 Err(e) => e,
             };
-            failures += 1;
+            failures += 1 + u32::from(began.elapsed() >= self.settings.idle() * 2);
             match &error {
                 Error::Registry { status: 404 | 405 | 411 | 413 | 415 | 501, .. }
                     if chunk.is_none() =>
                 {
                     chunk = Some(CHUNK);
+                    upload = None;
+                    continue;
                 }
-                // A token that ran out while the bytes were on their way.
+                // A token that ran out while the bytes were on their way, or a chunk that was too
+                // early.
                 Error::Registry { status: 401 | 416, .. } if failures < TRIES => {}
                 e if e.is_transient() => match self.settings.pause(failures) {
                     Some(pause) => sleep(pause),
@@ -84,6 +86,7 @@ impl Client {
                 },
                 _ => return Err(error),
             }
+            upload = upload.and_then(|begun| self.resumed(blob, begun));
         }
     }
 
@@ -121,33 +124,106 @@ impl Client {
         Ok(to)
     }
 
-    fn in_one_piece(&self, blob: &Descriptor, open: &Open<'_>) -> Result<()> {
-        let (at, _) = self.begin()?;
+    /// Sends what lacks of a blob; begins an upload if there is none.
+    fn send_rest(
+        &self,
+        blob: &Descriptor,
+        chunk: Option<u64>,
+        open: &Open<'_>,
+        upload: &mut Option<Upload>,
+    ) -> Result<()> {
+        if upload.is_none() {
+            let (at, least) = self.begin()?;
+            *upload = Some(Upload { at, least, done: 0 });
+        }
+        let Some(begun) = upload else { return Ok(()) };
         let mut bytes = open()?;
-        let at = url::with_query(&at, "digest", &blob.digest.to_string());
-        let call = Call::new("PUT", at)
-            .header("Content-Type", "application/octet-stream")
-            .with(Payload::Stream(&mut bytes, blob.size));
-        self.send(call, &[201, 204]).map(drop)
-    }
-
-    fn in_chunks(&self, blob: &Descriptor, size: u64, open: &Open<'_>) -> Result<()> {
-        let (mut at, least) = self.begin()?;
-        let size = size.max(least);
-        let mut bytes = open()?;
-        let mut start = 0;
-        while start < blob.size {
-            let length = size.min(blob.size - start);
-            let mut piece = (&mut bytes).take(length);
-            let call = Call::new("PATCH", at.clone())
+        let digest = blob.digest.to_string();
+        if begun.done == 0 && chunk.is_none() {
+            let call = Call::new("PUT", url::with_query(&begun.at, "digest", &digest))
                 .header("Content-Type", "application/octet-stream")
-                .header("Content-Range", format!("{start}-{}", start + length - 1))
+                .with(Payload::Stream(&mut bytes, blob.size));
+            return self.send(call, &[201, 204]).map(drop);
+        }
+        let skipped = io::copy(&mut (&mut bytes).take(begun.done), &mut io::sink());
+        skipped.map_err(|e| Error::from_io("read", format!("blob {digest}"), e))?;
+        let size = chunk.unwrap_or(blob.size).max(1 << 16).max(begun.least);
+        while begun.done < blob.size {
+            let length = size.min(blob.size - begun.done);
+            let mut piece = (&mut bytes).take(length);
+            let call = Call::new("PATCH", begun.at.clone())
+                .header("Content-Type", "application/octet-stream")
+                .header("Content-Range", format!("{}-{}", begun.done, begun.done + length - 1))
                 .with(Payload::Stream(&mut piece, length));
             let answer = self.send(call, &[202, 204])?;
-            at = self.next(&at, &answer)?;
-            start += length;
+            begun.at = self.next(&begun.at, &answer)?;
+            begun.done += length;
         }
-        let at = url::with_query(&at, "digest", &blob.digest.to_string());
+        let at = url::with_query(&begun.at, "digest", &digest);
         self.send(Call::new("PUT", at).with(Payload::Bytes(&[])), &[201, 204]).map(drop)
+    }
+
+    /// How far an upload got that broke off, if the registry still knows it.
+    /// SPEC: distribution-spec §pushing a blob in chunks, the GET of the upload's location.
+    fn resumed(&self, blob: &Descriptor, begun: Upload) -> Option<Upload> {
+        let answer = self.send(Call::new("GET", begun.at.clone()), &[200, 202, 204]).ok()?;
+        let range = answer.headers().get(header::RANGE)?.to_str().ok()?;
+        let done = received(range).filter(|n| *n <= blob.size)?;
+        let at = self.next(&begun.at, &answer).unwrap_or(begun.at);
+        Some(Upload { at, done, least: begun.least })
+    }
+}
+
+/// An upload that was begun.
+struct Upload {
+    /// Where it goes on.
+    at: String,
+    /// The least chunk the registry wants.
+    least: u64,
+    /// So many bytes are there.
+    done: u64,
+}
+
+/// How many bytes a `Range: 0-LAST` says are there. `0-0` is what registries say of nothing, too.
+fn received(range: &str) -> Option<u64> {
+    let range = range.trim();
+    let (first, last) = range.strip_prefix("bytes=").unwrap_or(range).split_once('-')?;
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if !digits(first) || !digits(last) || first.parse::<u64>() != Ok(0) {
+        return None;
+    }
+    match last.parse::<u64>().ok()? {
+        0 => Some(0),
+        last => last.checked_add(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_there_is_read_off_the_range() {
+        for (range, want) in [
+            ("0-9", Some(10)),
+            ("bytes=0-9", Some(10)),
+            ("0-0", Some(0)),
+            ("1-9", None),
+            ("0-", None),
+            ("-9", None),
+            ("0-+9", None),
+            ("0-18446744073709551615", None),
+            ("", None),
+        ] {
+            assert_eq!(received(range), want, "{range}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_never_panic(s in "(bytes=)?\\PC{0,20}", a in any::<u64>(), b in any::<u64>()) {
+            let _ = (received(&s), received(&format!("{a}-{b}")));
+        }
     }
 }

@@ -13,6 +13,11 @@ pub(super) fn join(base: &str, location: &str) -> Result<String> {
     let joined = if location.starts_with("http://") || location.starts_with("https://") {
         location.to_owned()
     } else {
+        // What looks like another scheme is no path here.
+        let first = location.split(['/', '?', '#']).next().unwrap_or_default();
+        if first.contains(':') {
+            return Err(bad("it is no http URL"));
+        }
         let from: Uri = base.parse().map_err(|_| bad("the base is no URL"))?;
         let scheme = from.scheme_str().unwrap_or("https");
         let authority = from.authority().map(ToString::to_string).unwrap_or_default();
@@ -114,7 +119,9 @@ mod tests {
         ] {
             assert_eq!(join(base, location).unwrap(), want);
         }
-        assert!(join(base, "http://").is_err());
+        for bad in ["http://", "file:///etc/passwd", "FTP://x/y", "javascript:x", "a:b/c"] {
+            assert!(join(base, bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
