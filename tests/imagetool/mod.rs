@@ -19,6 +19,7 @@ mod recode;
 mod refused;
 mod registries;
 mod registry_verbs;
+mod repack;
 mod sha512;
 mod shared;
 mod skopeo;

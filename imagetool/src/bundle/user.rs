@@ -261,6 +261,16 @@ mod tests {
             assert!(resolve(&root, "root").unwrap_err().to_string().contains("no regular file"));
             fs::remove_file(&passwd).unwrap();
         }
+        fs::create_dir(&passwd).unwrap();
+        assert!(resolve(&root, "root").unwrap_err().to_string().contains("no regular file"));
+        fs::remove_dir(&passwd).unwrap();
+        let odd = [&vec![b'x'; 1 << 20][..], b"\n\0:\0:1:1::/:\nme:x:3:4::/:\nme\0:x:0:0::/:\n"];
+        fs::write(&passwd, odd.concat()).unwrap();
+        assert_eq!(resolve(&root, "me").unwrap().uid, 3, "long lines and NULs are no accounts");
+        fs::write(&passwd, "me:x:-1:4::/:\nme:x:4294967296:0::/:\nme:x:4294967295:0::/:\n")
+            .unwrap();
+        assert!(resolve(&root, "me").is_err(), "ids that are none");
+        fs::remove_file(&passwd).unwrap();
         fs::File::create(&passwd).unwrap().set_len(2 << 30).unwrap();
         assert!(resolve(&root, "root").unwrap_err().to_string().contains("larger than 4 MiB"));
     }
