@@ -1,6 +1,7 @@
 //! dhow-image: references, archives and streams.
 
 mod crane;
+mod compact;
 mod crash;
 mod edit;
 mod gc;

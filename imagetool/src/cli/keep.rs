@@ -20,6 +20,8 @@ verbs! {
         Gc(command::gc::Gc),
         /// Remove images that have no name, or that nothing uses
         Prune(command::prune::Prune),
+        /// Drop blobs that the unpacked layers can make again, bit for bit
+        Compact(command::compact::Compact),
         /// Say what images take on the disk
         Du(command::du::Du),
         /// Mount an image's files for reading

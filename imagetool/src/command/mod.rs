@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod ask;
+pub mod compact;
 pub mod config;
 pub mod convert;
 pub mod copy;

@@ -296,10 +296,11 @@ impl Pull<'_> {
             unpacked.extend(done.unpacked.map(|u| (job.chain, u)));
         }
         for job in again.iter().filter(|j| self.unpack && !self.layers.has(j.chain)) {
-            let reader = match kept.iter_mut().find(|k| k.digest == job.blob.digest) {
-                Some(kept) => kept.reader()?,
-                None => self.lease.store().open_blob(&job.blob.digest)?,
-            };
+            let reader: Box<dyn std::io::Read> =
+                match kept.iter_mut().find(|k| k.digest == job.blob.digest) {
+                    Some(kept) => Box::new(kept.reader()?),
+                    None => self.lease.store().open_blob(&job.blob.digest)?,
+                };
             let begun = self.layers.start(self.lease, job.diff_id, &job.blob.media_type)?;
             unpacked.insert(job.chain, begun.run(reader)?);
         }

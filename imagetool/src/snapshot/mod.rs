@@ -131,7 +131,7 @@ impl Layers {
         self.root.join(chain.hex())
     }
 
-    fn files(&self, chain: &ChainId) -> PathBuf {
+    pub(crate) fn files(&self, chain: &ChainId) -> PathBuf {
         self.dir(chain).join("fs")
     }
 }

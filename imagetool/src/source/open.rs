@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{self, Descriptor, Parsed};
 use crate::reference::Reference;
 use crate::registry::Settings;
-use crate::store::{Lease, Store, Stored};
+use crate::store::{Blobs, Lease, Store, Stored};
 use crate::transport::{File, Held, Place, Which};
 use crate::trust::{Origin, Trust};
 
@@ -150,7 +150,7 @@ fn stored<T>(
     let manifest = image.manifest(store)?;
     let blobs = manifest.layers.iter().chain([&manifest.config]).map(|b| &b.digest);
     lease.hold(blobs.chain([&image.root.digest, &image.manifest.digest]))?;
-    let files = Directory(store.layout());
+    let files = Blobs(store.clone());
     then(&Layout::at(files, image.root.clone(), &store.index()?))
 }
 

@@ -12,24 +12,28 @@ use crate::manifest::Descriptor;
 impl Store {
     /// Whether the blob is there. Meaningful only while a lease or a name holds it.
     pub fn has_blob(&self, digest: &Digest) -> bool {
-        self.blob_path(digest).exists()
+        self.blob_path(digest).exists() || self.recipe_path(digest).exists()
     }
 
-    /// Opens a blob; its bytes are not checked.
-    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+    /// Opens a blob, a dropped one too; its bytes are not checked.
+    pub fn open_blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send>> {
         let path = self.blob_path(digest);
         match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.recipe_path(digest).exists() => {
+                self.recreate(digest)
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NotFound {
                 what: "blob",
                 name: format!("{digest} in {}", self.layout().display()),
                 hint: "pull the image again".into(),
             }),
-            other => other.map_err(Error::at("open", path)),
+            Err(e) => Err(Error::io("open", path, e)),
+            Ok(file) => Ok(Box::new(file)),
         }
     }
 
     /// Opens a blob; reading it to the end checks size and digest.
-    pub fn open_verified(&self, blob: &Descriptor) -> Result<Verified<File>> {
+    pub fn open_verified(&self, blob: &Descriptor) -> Result<Verified<Box<dyn Read + Send>>> {
         let what = format!("blob {}", blob.digest);
         Ok(Verified::new(self.open_blob(&blob.digest)?, &blob.digest, blob.size, what))
     }

@@ -73,6 +73,7 @@ pub(crate) struct Image {
 /// One thing that nothing needs.
 enum Doomed {
     Blob(Digest, u64),
+    Recipe(Digest, u64),
     Layer(ChainId),
 }
 
@@ -86,6 +87,7 @@ impl Store {
         for one in &doomed {
             match one {
                 Doomed::Blob(digest, _) => aside(&self.blob_path(digest), "blob", &lease)?,
+                Doomed::Recipe(digest, _) => aside(&self.recipe_path(digest), "recipe", &lease)?,
                 Doomed::Layer(chain) => aside(&self.layer_dir(chain), "layer", &lease)?,
             }
         }
@@ -116,7 +118,14 @@ impl Store {
             keep.extend(container.layers);
         }
         keep.extend(crate::snapshot::mounted_layers(self)?);
+        // A dropped blob is made from a layer, which may be another image's as well.
+        let (needed, idle) = self.recipes(&keep);
+        keep.extend(needed.iter().filter_map(|digest| self.made_from(digest)));
         let mut doomed = self.idle_blobs(&keep);
+        doomed.extend(idle.into_iter().map(|digest| {
+            let size = fs::metadata(self.recipe_path(&digest)).map_or(0, |m| m.blocks() * 512);
+            Doomed::Recipe(digest, size)
+        }));
         doomed.extend(self.idle_layers(keep).into_iter().map(Doomed::Layer));
         Ok((doomed, None))
     }
@@ -189,6 +198,13 @@ impl Store {
         idle
     }
 
+    /// The dropped blobs that are needed, and those that aren't.
+    fn recipes(&self, keep: &HashSet<Digest>) -> (Vec<Digest>, Vec<Digest>) {
+        let names = names(&self.root().join("recipes")).into_iter();
+        let all = names.filter_map(|name| name.replacen('-', ":", 1).parse::<Digest>().ok());
+        all.partition(|digest| keep.contains(digest))
+    }
+
     fn idle_layers(&self, mut keep: HashSet<Digest>) -> Vec<ChainId> {
         #[derive(Deserialize)]
         struct Record {
@@ -235,7 +251,7 @@ impl Collected {
         let mut done = Self { blocked, ..Self::default() };
         for one in doomed {
             match one {
-                Doomed::Blob(digest, size) => {
+                Doomed::Blob(digest, size) | Doomed::Recipe(digest, size) => {
                     done.freed += size;
                     done.blobs.push(digest);
                 }

@@ -6,6 +6,7 @@
 
 mod blob;
 mod cache;
+mod compact;
 mod find;
 mod gc;
 mod image;
@@ -27,6 +28,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 
 pub use blob::BlobWriter;
+pub(crate) use compact::Blobs;
+pub use compact::Compacted;
 pub use gc::Collected;
 pub use image::Stored;
 pub use lease::Lease;

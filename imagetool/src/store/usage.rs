@@ -92,7 +92,8 @@ impl Store {
 
     /// As a blob, and as an unpacked layer: one digest may be both.
     fn sizes(&self, digest: &Digest) -> (u64, u64) {
-        (on_disk(&self.blob_path(digest)), self.layer_size(digest).unwrap_or(0))
+        let packed = on_disk(&self.blob_path(digest)) + on_disk(&self.recipe_path(digest));
+        (packed, self.layer_size(digest).unwrap_or(0))
     }
 }
 

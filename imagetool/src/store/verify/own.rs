@@ -12,10 +12,10 @@ use crate::error::Result;
 use crate::manifest::{Descriptor, Index, REF_NAME};
 use crate::reference::Reference;
 use crate::snapshot::Layers;
-use crate::source::{Directory, Layout};
+use crate::source::Layout;
 use crate::store::gc::{Standing, names};
 use crate::store::index::{REPO_DIGEST, name_of, repo_digest_of};
-use crate::store::{Lease, Store};
+use crate::store::{Blobs, Lease, Store};
 
 /// A check's outcome, and what a repair needs to know.
 pub(super) struct Checked {
@@ -50,7 +50,7 @@ impl Store {
                 }
             };
             for entry in self.chosen(&index, images)? {
-                let source = Layout::at(Directory(self.layout()), entry.clone(), &index);
+                let source = Layout::at(Blobs(self.clone()), entry.clone(), &index);
                 needs.document(&source, entry, &title(entry), &findings, 0);
             }
             lease.hold(needs.known.keys().chain(needs.chains()))?;
@@ -60,7 +60,7 @@ impl Store {
             }
         }
         let nothing = Descriptor::of("", b"");
-        let source = Layout::at(Directory(self.layout()), nothing, &index);
+        let source = Layout::at(Blobs(self.clone()), nothing, &index);
         let layers = Layers::open(self.root());
         let unpacked = Unpacked { lease: &lease, layers, depth };
         content::blobs(&source, &needs, &findings, Some(&unpacked))?;
