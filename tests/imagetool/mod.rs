@@ -1,7 +1,7 @@
 //! dhow-image: references, archives and streams.
 
-mod crane;
 mod compact;
+mod crane;
 mod crash;
 mod edit;
 mod gc;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Hashing;
 use crate::error::{Error, Result};
 use crate::layer::compress::detect;
-use crate::layer::squeeze::Gzip;
+use crate::layer::squeeze::Squeeze;
 use crate::manifest::{Compression, Descriptor};
 
 /// A compressor and what it was told.
@@ -25,7 +25,9 @@ pub(super) enum Packing {
     /// Nothing: the blob is the tar.
     Plain,
     /// Our own gzip of many members, at this level.
-    Squeeze(u32),
+    Members(i32),
+    /// Our own zstd of many frames, at this level.
+    Frames(i32),
     /// One member of gzip with this header, at this level.
     Gzip {
         /// From 1 to 9.
@@ -52,11 +54,8 @@ impl Packing {
         let failed = |e| Error::from_io("write", "blob", e);
         match self {
             Self::Plain => fill(&mut out),
-            Self::Squeeze(level) => {
-                let mut gzip = Gzip::with_level(out, i32::try_from(*level).ok());
-                fill(&mut gzip)?;
-                gzip.finish().map(drop).map_err(failed)
-            }
+            Self::Members(level) => squeeze(Squeeze::gzip(out, Some(*level)), fill),
+            Self::Frames(level) => squeeze(Squeeze::zstd(out, Some(*level)), fill),
             Self::Gzip { level, header } => {
                 let header = unhex(header)
                     .ok_or_else(|| Error::invalid("recipe", "its gzip header is damaged"))?;
@@ -78,6 +77,14 @@ impl Packing {
             }
         }
     }
+}
+
+fn squeeze<W: Write>(
+    mut out: Squeeze<W>,
+    fill: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    fill(&mut out)?;
+    out.finish().map(drop).map_err(|e| Error::from_io("write", "blob", e))
 }
 
 /// A gzip member's content.
@@ -129,9 +136,11 @@ fn candidates(head: &[u8]) -> Result<Vec<Packing>> {
         Compression::None => vec![Packing::Plain],
         Compression::Gzip => {
             let levels = [6, 9, 1, 2, 3, 4, 5, 7, 8];
-            let mut all: Vec<Packing> = levels.map(Packing::Squeeze).into();
+            let mut all: Vec<Packing> = levels.map(Packing::Members).into();
+            all.extend([0, 10, 11, 12].map(Packing::Members));
             if let Some(header) = gzip_header(head) {
-                let gzip = |level| Packing::Gzip { level, header: hex(header) };
+                let gzip =
+                    |level: i32| Packing::Gzip { level: level.unsigned_abs(), header: hex(header) };
                 all.extend(levels.map(gzip));
             }
             all
@@ -140,7 +149,9 @@ fn candidates(head: &[u8]) -> Result<Vec<Packing>> {
             // SPEC: RFC 8878 §3.1.1.1: the third bit of the frame's descriptor.
             let checksum = head.get(4).is_some_and(|descriptor| descriptor & 4 != 0);
             let zstd = |level| Packing::Zstd { level, checksum };
-            [3, 1, 2].into_iter().chain(4..=19).map(zstd).collect()
+            let levels: Vec<i32> = [3, 1, 2].into_iter().chain(4..=19).collect();
+            let frames = levels.iter().map(|&level| Packing::Frames(level));
+            frames.chain(levels.iter().map(|&level| zstd(level))).collect()
         }
     })
 }
@@ -224,7 +235,9 @@ mod tests {
         let header = "1f8b08080000000000037800".to_owned();
         for packing in [
             Packing::Plain,
-            Packing::Squeeze(6),
+            Packing::Members(6),
+            Packing::Members(9),
+            Packing::Frames(3),
             Packing::Gzip { level: 9, header },
             Packing::Zstd { level: 3, checksum: true },
             Packing::Zstd { level: 1, checksum: false },
@@ -242,7 +255,7 @@ mod tests {
             other[at] ^= 1;
             std::fs::write(&path, &other).unwrap();
             let found = find(&path, &Descriptor::of("", &other), fill);
-            assert!(!matches!(found, Ok(Some(Packing::Squeeze(_) | Packing::Gzip { .. }))));
+            assert!(!matches!(found, Ok(Some(Packing::Members(_) | Packing::Gzip { .. }))));
         }
     }
 
@@ -253,10 +266,11 @@ mod tests {
         let digest = |packing: &Packing| Digest::of(&packed(packing)).short().to_owned();
         let header = "1f8b08000000000000ff".to_owned();
         let all = [
-            digest(&Packing::Squeeze(6)),
+            digest(&Packing::Members(6)),
+            digest(&Packing::Frames(3)),
             digest(&Packing::Gzip { level: 6, header }),
             digest(&Packing::Zstd { level: 3, checksum: true }),
         ];
-        assert_eq!(all, ["3ac02ab46d1c", "226e200a9574", "34689ec5f66a"]);
+        assert_eq!(all, ["9bb112a5e61f", "48393d895639", "226e200a9574", "34689ec5f66a"]);
     }
 }
