@@ -92,7 +92,9 @@ impl Client {
             if once {
                 return Err(error);
             }
-            if let Some(tell) = self.settings.notice.filter(|_| wait >= WORTH_TELLING) {
+            if let Some(tell) =
+                self.settings.notice.filter(|_| asked.is_some() && wait >= WORTH_TELLING)
+            {
                 let seconds = wait.as_secs();
                 tell(&format!("{} is busy; trying again in {seconds} s ({error})", self.host));
             }
@@ -126,10 +128,10 @@ impl Client {
             }
             redirects += 1;
             if redirects > REDIRECTS {
-                return Err(Error::Network {
-                    request: call.title(),
-                    why: "too many redirects".into(),
-                });
+                return Err(Error::invalid(
+                    format!("answer to {}", call.title()),
+                    "too many redirects",
+                ));
             }
             at = self.redirect(call, &at, &answer)?;
         }
@@ -140,7 +142,7 @@ impl Client {
         let to = url::join(from, &location(call, answer)?)?;
         if to.starts_with("http://") && !self.base().starts_with("http://") {
             let why = format!("it redirects to {}, which is not https", url::shown(&to));
-            return Err(Error::Network { request: call.title(), why });
+            return Err(Error::invalid(format!("answer to {}", call.title()), why));
         }
         Ok(to)
     }
@@ -253,6 +255,16 @@ fn refused(e: &io::Error) -> bool {
     )
 }
 
+/// What is wrong with a server's certificate: it is no better the next time.
+fn certificate_fault(e: &ureq::Error) -> Option<String> {
+    let fault = match e {
+        ureq::Error::Rustls(fault) => fault,
+        ureq::Error::Io(e) => e.get_ref()?.downcast_ref::<rustls::Error>()?,
+        _ => return None,
+    };
+    matches!(fault, rustls::Error::InvalidCertificate(_)).then(|| fault.to_string())
+}
+
 /// A broken connection, as an error. `request` is a method and a URL.
 pub(super) fn network(request: &str, e: &ureq::Error) -> Error {
     let unreachable = |why: String, hint| {
@@ -271,6 +283,12 @@ pub(super) fn network(request: &str, e: &ureq::Error) -> Error {
             return unreachable(e.kind().to_string(), "is a registry up there?");
         }
         _ => {}
+    }
+    if let Some(fault) = certificate_fault(e) {
+        return unreachable(
+            fault,
+            "give its authority by --cert-dir or certs.d, or don't check by --tls-verify=false",
+        );
     }
     let why = match e {
         ureq::Error::Io(e) => match e.raw_os_error() {

@@ -119,7 +119,7 @@ impl Client {
         let to = url::join(at, &location(&Call::new("POST", at.to_owned()), answer)?)?;
         if to.starts_with("http://") && !self.base().starts_with("http://") {
             let why = format!("the upload should go to {}, which is not https", url::shown(&to));
-            return Err(Error::Network { request: format!("POST {}", url::shown(at)), why });
+            return Err(Error::invalid(format!("answer to POST {}", url::shown(at)), why));
         }
         Ok(to)
     }
