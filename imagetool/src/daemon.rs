@@ -154,7 +154,10 @@ impl Daemon {
 
     fn failed(&self, e: &ureq::Error) -> Error {
         let why = match e {
-            ureq::Error::Io(e) => e.to_string(),
+            ureq::Error::Io(e) => match e.raw_os_error() {
+                Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
+                None => e.to_string(),
+            },
             other => other.to_string(),
         };
         let hint = "is it running? --src-daemon-host and DOCKER_HOST say where";

@@ -29,6 +29,8 @@ pub struct Options {
     pub message: String,
     /// What it runs on; this machine by default.
     pub platform: Option<Platform>,
+    /// When it was made (RFC 3339); now by default.
+    pub created: Option<String>,
 }
 
 /// An imported image.
@@ -86,7 +88,7 @@ pub fn import(store: &Store, tar: impl Read, options: &Options) -> Result<Import
 
 fn config(options: &Options) -> Result<ImageConfig> {
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
-    let now = Timestamp::now().to_string();
+    let now = options.created.clone().unwrap_or_else(|| Timestamp::now().to_string());
     let history = History {
         created: Some(now.clone()),
         comment: options.message.clone(),
@@ -144,7 +146,7 @@ mod tests {
                 name: Some(Reference::parse_normal(name).unwrap()),
                 changes: vec!["CMD [\"/hello\"]".into()],
                 message: "m".into(),
-                platform: None,
+                ..Options::default()
             };
             let imported = import(&store, &bytes[..], &options).unwrap();
             let image = store.find(name).unwrap();

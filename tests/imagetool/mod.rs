@@ -1,6 +1,7 @@
 //! dhow-image: references, archives and streams.
 
 mod compact;
+mod archives;
 mod crane;
 mod crash;
 mod edit;

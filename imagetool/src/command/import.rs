@@ -5,7 +5,6 @@ use std::io;
 
 use clap::Args;
 use dhow_image::import::{Options, import};
-use dhow_image::platform::Platform;
 use dhow_image::reference::Reference;
 use dhow_image::registry::download;
 use dhow_image::{Error, Result};
@@ -39,12 +38,14 @@ impl Import {
     pub fn run(self, cx: &Context) -> Result<()> {
         let name = self.name.as_deref().map(Reference::parse_normal).transpose()?;
         let name = name.map(Reference::tagged);
-        let platform = self.platform.as_deref().map(str::parse::<Platform>).transpose()?;
+        let platform = cx.platform(self.platform.as_deref())?;
         let message = match self.message {
             empty if empty.is_empty() => format!("Imported from {}", self.file),
             given => given,
         };
-        let options = Options { name: name.clone(), changes: self.changes, message, platform };
+        let created = Some(cx.now()?);
+        let options =
+            Options { name: name.clone(), changes: self.changes, message, platform, created };
         let store = cx.store()?;
         let done = match self.file.as_str() {
             "-" => import(&store, io::stdin().lock(), &options)?,

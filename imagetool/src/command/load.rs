@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 
 use clap::Args;
 use dhow_image::copy::{Choice, copy};
-use dhow_image::platform::Platform;
 use dhow_image::reference::Reference;
 use dhow_image::sink::Keep;
 use dhow_image::source::each;
@@ -17,7 +16,8 @@ use crate::context::{Context, stdin};
 /// Flags of `load`.
 #[derive(Args)]
 pub struct Load {
-    /// The archive, docker's or OCI's, compressed or not
+    /// The archive, docker's or OCI's, compressed or not; or a directory that holds an OCI layout
+    /// or a dir: image
     #[arg(value_name = "FILE", default_value = "-")]
     file: String,
     /// The same, as docker spells it
@@ -42,7 +42,7 @@ impl Load {
                 "a terminal has no tar: give a FILE, or a pipe",
             ));
         }
-        let platform = self.platform.as_deref().map(str::parse::<Platform>).transpose()?;
+        let platform = cx.platform(self.platform.as_deref())?;
         let store = cx.store()?;
         let sink = Keep::new(&store, !self.no_unpack)?;
         let progress = cx.progress();

@@ -27,6 +27,8 @@ pub enum Flavour {
 /// Writes images into one tar.
 pub struct Archive<W: Write + Send> {
     flavour: Flavour,
+    /// Names as docker spells them: `busybox:1`.
+    short: bool,
     state: Mutex<State<W>>,
 }
 
@@ -59,7 +61,15 @@ impl<W: Write + Send> Archive<W> {
             top: None,
         };
         state.add("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        Ok(Self { flavour, state: Mutex::new(state) })
+        Ok(Self { flavour, short: true, state: Mutex::new(state) })
+    }
+
+    /// With names in full, as skopeo and podman write them: docker reads both, and podman takes a
+    /// short one for one of its own.
+    #[must_use]
+    pub fn named_in_full(mut self) -> Self {
+        self.short = false;
+        self
     }
 
     /// The image that has just been copied gets its names.
@@ -81,9 +91,12 @@ impl<W: Write + Send> Archive<W> {
                     "choose one with --platform, or use oci-archive",
                 ));
             };
+            // Docker's own spelling: `busybox:1`, `quay.io/a/b:1`.
+            let short = self.short;
+            let spelled = |n: &Reference| if short { n.familiar() } else { n.to_string() };
             let entry = Entry {
                 config: blob_name(&m.config.digest),
-                repo_tags: names.iter().map(docker_name).collect(),
+                repo_tags: names.iter().map(spelled).collect(),
                 layers: m.layers.iter().map(|l| blob_name(&l.digest)).collect(),
             };
             state.entries.push(entry);
@@ -122,11 +135,6 @@ impl<W: Write + Send> Archive<W> {
     fn state(&self) -> MutexGuard<'_, State<W>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Docker's own spelling in RepoTags: `busybox:1`, `quay.io/a/b:1`.
-fn docker_name(name: &Reference) -> String {
-    name.familiar()
 }
 
 impl<W: Write> State<W> {

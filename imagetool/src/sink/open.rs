@@ -176,7 +176,7 @@ fn archive(
     fill: impl FnOnce(&Archive<Out>) -> Result<Descriptor>,
 ) -> Result<Descriptor> {
     to_file(file, outputs.stdout, |out, title| {
-        let sink = Archive::new(out, title, flavour)?;
+        let sink = Archive::new(out, title, flavour)?.named_in_full();
         let root = fill(&sink)?;
         sink.finish()?;
         Ok(root)

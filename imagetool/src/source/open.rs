@@ -203,6 +203,11 @@ pub fn each(
     spool: &Path,
     mut then: impl FnMut(&dyn Source, &[Reference]) -> Result<()>,
 ) -> Result<()> {
+    if let File::Path(path) = file
+        && path.is_dir()
+    {
+        return each_of_dir(path, trust, then);
+    }
     let tar = tar_in(file, stdin, spool)?;
     // A policy knows what docker writes, which may be a layout too, by docker's name.
     let place = if tar.has("manifest.json") || !tar.has("oci-layout") {
@@ -245,8 +250,31 @@ fn archive(
     Ok(())
 }
 
-fn each_oci(
-    tar: &Tarball,
+/// The images of an OCI layout, or the one of a `dir:`.
+fn each_of_dir(
+    path: &Path,
+    trust: &Trust,
+    mut then: impl FnMut(&dyn Source, &[Reference]) -> Result<()>,
+) -> Result<()> {
+    let layout = path.join("oci-layout").exists();
+    let place = if layout {
+        Place::Layout(path.to_owned(), Which::Only)
+    } else {
+        Place::Dir(path.to_owned())
+    };
+    let origin = Origin::of(&place);
+    let mut then = |source: &dyn Source, names: &[Reference]| {
+        then(&Guarded::new(source, trust, origin.clone()), names)
+    };
+    if layout {
+        return each_oci(&Directory(path.to_owned()), then);
+    }
+    let image = Dir::open(path)?;
+    then(&image, &image.names())
+}
+
+fn each_oci<F: Files>(
+    tar: &F,
     mut then: impl FnMut(&dyn Source, &[Reference]) -> Result<()>,
 ) -> Result<()> {
     let index = layout::index(tar)?;

@@ -89,8 +89,12 @@ impl Tarball {
                 continue;
             };
             let size = entry.size();
-            let member = if let Some(link) = link(&name, &entry) {
-                Member::Link(link)
+            let member = if let Some(to) = link(&name, &entry) {
+                if to == name && new.members.contains_key(&name) {
+                    allowance.grant(MAX_SPECIAL);
+                    continue; // GNU tar's way to say that a file was named twice
+                }
+                Member::Link(to)
             } else if size <= SMALL && kept + size <= MAX_KEPT {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).map_err(failed)?;
@@ -128,6 +132,9 @@ impl Tarball {
             let entry = entry.map_err(|e| not_a_tar(&title, e))?;
             allowance.grant(MAX_SPECIAL);
             let Some(name) = new.name(&entry)? else { continue };
+            if link(&name, &entry).is_some_and(|to| to == name) && new.members.contains_key(&name) {
+                continue; // GNU tar's way to say that a file was named twice
+            }
             let member = link(&name, &entry).map_or(
                 Member::At { offset: entry.raw_file_position(), size: entry.size() },
                 Member::Link,

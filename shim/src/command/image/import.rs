@@ -57,6 +57,7 @@ impl Import {
             changes: self.change.clone(),
             message: self.message.clone().unwrap_or_else(|| format!("Imported from {told}")),
             platform: platform::parse(self.platform.as_deref())?,
+            created: None,
         };
         let store = host.images()?;
         let done = if file == "-" {
