@@ -1,7 +1,7 @@
 //! dhow-image: references, archives and streams.
 
-mod compact;
 mod archives;
+mod compact;
 mod crane;
 mod crash;
 mod edit;
@@ -27,5 +27,6 @@ mod shared;
 mod skopeo;
 mod store;
 mod transports;
+mod trust;
 mod unpack;
 mod verify;

@@ -10,7 +10,7 @@ use super::{Directory, Document, Files, Source};
 use crate::digest::{Digest, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, MAX_MANIFEST};
-use crate::trust::{self, MAX_SIGNATURE, MAX_SIGNATURES, Signature};
+use crate::trust::{self, MAX_SIGNATURE, Signature};
 
 /// What its file `version` begins with; what follows is a number that never mattered.
 pub(crate) const VERSION: &str = "Directory Transport Version: ";
@@ -73,7 +73,7 @@ impl Source for Dir {
     fn signatures(&self, of: &Digest) -> Result<Vec<Signature>> {
         let top = self.root()?.at.digest == *of;
         let mut found = Vec::new();
-        for n in 1..=MAX_SIGNATURES {
+        for n in 1.. {
             let name = signature_name(of, top, n);
             let bytes = match self.files.read(&name, MAX_SIGNATURE) {
                 Ok(bytes) => bytes,

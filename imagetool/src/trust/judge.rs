@@ -88,7 +88,10 @@ impl Case<'_> {
 
     /// That an OpenPGP message says what it should.
     fn simple(&self, message: &[u8], ring: &gpg::Ring, identity: &Identity) -> Result<(), String> {
-        let verified = ring.verify(message).map_err(|e| e.to_string())?;
+        let verified = ring.verify(message).map_err(|e| match e {
+            Error::Rejected(why) => why,
+            other => other.to_string(),
+        })?;
         if !ring.has(&verified.key) {
             return Err(format!("signature by key {} is not accepted", verified.key));
         }
@@ -105,7 +108,10 @@ impl Case<'_> {
     ) -> Result<(), String> {
         let text = attached.annotations.get(SIGSTORE_SIGNATURE);
         let text = text.ok_or_else(|| format!("missing {SIGSTORE_SIGNATURE} annotation"))?;
-        let signature = BASE64.decode(text).map_err(|e| format!("its base64: {e}"))?;
+        // Some writers break the line.
+        let signature = BASE64
+            .decode(text.replace(['\r', '\n'], ""))
+            .map_err(|e| format!("its base64: {e}"))?;
         let good = keys.iter().filter(|k| k.verifies(&attached.payload, &signature));
         let mut good = good.peekable();
         if good.peek().is_none() {
