@@ -21,6 +21,8 @@ pub struct Looked {
     pub root: Document,
     /// The manifest for the platform.
     pub manifest: Manifest,
+    /// The same, byte for byte.
+    pub chosen: Document,
     source_config: Vec<u8>,
 }
 
@@ -32,23 +34,30 @@ pub fn raw(source: &dyn Source) -> Result<Document> {
 /// Looks at an image.
 pub fn look(source: &dyn Source, platform: Option<&Platform>) -> Result<Looked> {
     let root = source.root()?;
-    let manifest = one(source, root.clone(), platform)?;
+    let (chosen, manifest) = one(source, root.clone(), platform)?;
     let config = &manifest.config;
     if !manifest::is_image_config(&config.media_type) {
         let what = format!("inspecting an artifact of type {:?}", config.media_type);
         return Err(Error::unsupported(what, "it is no container image; --raw prints it"));
     }
     let source_config = document(source, config)?;
-    Ok(Looked { root, manifest, source_config })
+    Ok(Looked { root, manifest, chosen, source_config })
 }
 
 /// The manifest of one platform.
-fn one(source: &dyn Source, mut at: Document, platform: Option<&Platform>) -> Result<Manifest> {
+fn one(
+    source: &dyn Source,
+    mut at: Document,
+    platform: Option<&Platform>,
+) -> Result<(Document, Manifest)> {
     let wanted = platform.cloned().unwrap_or_else(Platform::host);
     let what = format!("manifest {}", at.at.digest);
     for _ in 0..MAX_DEPTH {
         match manifest::parse(&at.bytes, &at.at.media_type, &what)? {
-            Parsed::Manifest(manifest) => return Ok(manifest),
+            Parsed::Manifest(manifest) => {
+                at.at.media_type.clone_from(&manifest.media_type);
+                return Ok((at, manifest));
+            }
             Parsed::Index(index) => {
                 let chosen = manifest::choose(&index, &wanted, &what);
                 at = source.document(chosen.map_err(|_| no_instance(&wanted))?)?;

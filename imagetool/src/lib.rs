@@ -29,6 +29,7 @@ pub mod snapshot;
 pub mod source;
 pub mod stack;
 pub mod store;
+pub mod sync;
 mod strict;
 pub mod transport;
 pub mod trust;

@@ -8,8 +8,9 @@ use clap::Args;
 use dhow_image::digest::Algorithm;
 use dhow_image::inspect::{self, Page};
 use dhow_image::manifest::{MAX_CONFIG, MAX_MANIFEST};
+use dhow_image::pull::tags;
 use dhow_image::reference::Reference;
-use dhow_image::registry::{Access, Client, Settings};
+use dhow_image::registry::Settings;
 use dhow_image::source::{Inputs, Source, with};
 use dhow_image::store::{Store, Stored};
 use dhow_image::transport::Place;
@@ -144,8 +145,7 @@ impl Inspect {
         if self.no_tags {
             return Ok(());
         }
-        let tags = Client::new(settings, reference, Access::Pull).and_then(|c| c.tags());
-        match tags {
+        match tags(reference, settings) {
             Ok(tags) => page.repo_tags = tags,
             // Some registries keep their tags to themselves.
             Err(Error::Registry { status: 403 | 404, .. }) => {
