@@ -36,7 +36,7 @@ impl Layers {
         let place: Place = self.image.parse()?;
         let digest = |text: &String| match text.contains(':') {
             true => text.parse::<Digest>(),
-            false => Digest::from_sha256_hex(text),
+            false => format!("sha256:{text}").parse(),
         };
         let wanted: Vec<Digest> = self.digests.iter().map(digest).collect::<Result<_>>()?;
         let (store, settings) = (cx.store()?, cx.settings(&self.registry)?);

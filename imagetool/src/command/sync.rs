@@ -14,13 +14,13 @@ use dhow_image::source::{Inputs, with};
 use dhow_image::store::Store;
 use dhow_image::sync::{self, Found, Listed, Wanted};
 use dhow_image::transport::Place;
+use dhow_image::trust::Signing;
 use dhow_image::{Error, Result};
 
 use super::copy::mount_from;
 use crate::cli::RegistryFlags;
 use crate::cli::access::{SourceFlags, TargetFlags};
 use crate::cli::form::{FormFlags, PackFlags};
-use crate::cli::trust::SignFlags;
 use crate::context::{Context, stdin, stdout};
 
 /// Flags of `sync`.
@@ -42,8 +42,13 @@ pub struct Sync {
     #[arg(long)]
     scoped: bool,
     /// Append this to the tags at the destination
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true,
-          allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     append_suffix: String,
     /// Lists with all their platforms, not just one of them
     #[arg(long, short)]
@@ -59,8 +64,9 @@ pub struct Sync {
     digestfile: Option<PathBuf>,
     #[command(flatten)]
     form: FormFlags,
-    #[command(flatten)]
-    sign: SignFlags,
+    /// Leave signatures behind
+    #[arg(long)]
+    remove_signatures: bool,
     #[command(flatten)]
     registry: RegistryFlags,
     #[command(flatten)]
@@ -101,7 +107,9 @@ impl Sync {
             cx.warn("Running in dry-run mode");
         }
         let mut digests = match &self.digestfile {
-            Some(file) if !self.dry_run => Some(File::create(file).map_err(Error::at("create", file))?),
+            Some(file) if !self.dry_run => {
+                Some(File::create(file).map_err(Error::at("create", file))?)
+            }
             _ => None,
         };
         let store = cx.store()?;
@@ -163,7 +171,7 @@ impl Sync {
         let options = copy::Options {
             recode: self.form.recode(cx, to, &PackFlags::default())?,
             spool: cx.spool(),
-            signing: self.sign.signing(None)?,
+            signing: Signing { remove: self.remove_signatures, ..Signing::default() },
             ..choice.into()
         };
         let inputs = Inputs { tmpdir: cx.tmpdir.as_deref(), ..Inputs::new(store, source, stdin) };

@@ -61,11 +61,8 @@ fn walk(base: &Path, dir: &Path, depth: usize, all: &mut Vec<Found>) -> Result<(
     if dir.join("manifest.json").is_file() {
         let below = dir.strip_prefix(base).unwrap_or(dir).to_string_lossy().into_owned();
         let whole = || base.canonicalize().unwrap_or_else(|_| base.to_owned());
-        let suffix = if below.is_empty() {
-            last(&whole().to_string_lossy()).to_owned()
-        } else {
-            below
-        };
+        let suffix =
+            if below.is_empty() { last(&whole().to_string_lossy()).to_owned() } else { below };
         all.push(Found { from: Place::Dir(dir.to_owned()), suffix });
         return Ok(());
     }

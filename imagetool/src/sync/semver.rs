@@ -196,13 +196,9 @@ impl Condition {
             How::Is if whole => version.cmp(&self.than) == Ordering::Equal,
             How::Is | How::Tilde => self.tilde(version),
             How::Not if whole => version.cmp(&self.than) != Ordering::Equal,
-            How::Not => {
-                !self.any && (major != c_major || (!no_minor && minor != c_minor))
-            }
+            How::Not => !self.any && (major != c_major || (!no_minor && minor != c_minor)),
             How::Greater if whole || self.any => version > &self.than,
-            How::Greater => {
-                major > c_major || (major == c_major && !no_minor && minor > c_minor)
-            }
+            How::Greater => major > c_major || (major == c_major && !no_minor && minor > c_minor),
             How::Less => version < &self.than,
             How::AtLeast => version >= &self.than,
             How::AtMost if whole || self.any => version <= &self.than,
@@ -224,8 +220,7 @@ impl Condition {
         if version < &self.than {
             return false;
         }
-        let ([major, minor, patch], [c_major, c_minor, c_patch]) =
-            (version.parts, self.than.parts);
+        let ([major, minor, patch], [c_major, c_minor, c_patch]) = (version.parts, self.than.parts);
         if c_major > 0 || self.given == 1 {
             return major == c_major;
         }

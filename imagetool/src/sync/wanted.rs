@@ -83,7 +83,8 @@ fn wanted(registry: String, section: Section, what: &str) -> Result<Wanted> {
         listed.push(Listed { name, tags });
     }
     for (name, pattern) in section.images_by_tag_regex.unwrap_or_default() {
-        let regex = Regex::new(&pattern).map_err(|e| Error::invalid(format!("{what}: {name}"), e))?;
+        let regex =
+            Regex::new(&pattern).map_err(|e| Error::invalid(format!("{what}: {name}"), e))?;
         listed.push(Listed { name, tags: Tags::Matching(regex) });
     }
     for (name, text) in section.images_by_semver.unwrap_or_default() {
@@ -184,14 +185,23 @@ quay.io:
         assert_eq!(names(quay), ["quay.io/alpine:3.12.1"]);
         let example = names(example);
         assert_eq!(example.len(), 4 + 2 + 1, "{example:?}");
-        assert!(example[5].ends_with("@sha256:0000000000000000000000000000000011111111111111111111111111111111"));
+        assert!(
+            example[5].ends_with(
+                "@sha256:0000000000000000000000000000000011111111111111111111111111111111"
+            )
+        );
         assert!(example[6].ends_with("nginx:1.13.1-alpine-perl"));
     }
 
     #[test]
     fn nonsense_is_named() {
-        for bad in ["- a", "a: {images: 3}", "a: {images-by-tag-regex: {x: '('}}",
-            "a: {images-by-semver: {x: 'z'}}", "a: {tls-verify: maybe}"] {
+        for bad in [
+            "- a",
+            "a: {images: 3}",
+            "a: {images-by-tag-regex: {x: '('}}",
+            "a: {images-by-semver: {x: 'z'}}",
+            "a: {tls-verify: maybe}",
+        ] {
             assert!(parse(bad, "l").is_err(), "{bad}");
         }
         assert!(parse("a:\n", "l").unwrap()[0].listed.is_empty());
