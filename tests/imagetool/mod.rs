@@ -26,6 +26,7 @@ mod sha512;
 mod shared;
 mod skopeo;
 mod store;
+mod sync;
 mod transports;
 mod trust;
 mod unpack;

@@ -21,6 +21,7 @@ use super::copy::mount_from;
 use crate::cli::RegistryFlags;
 use crate::cli::access::{SourceFlags, TargetFlags};
 use crate::cli::form::{FormFlags, PackFlags};
+use crate::cli::trust::SignFlags;
 use crate::context::{Context, stdin, stdout};
 
 /// Flags of `sync`.
@@ -64,9 +65,8 @@ pub struct Sync {
     digestfile: Option<PathBuf>,
     #[command(flatten)]
     form: FormFlags,
-    /// Leave signatures behind
-    #[arg(long)]
-    remove_signatures: bool,
+    #[command(flatten)]
+    sign: SignFlags,
     #[command(flatten)]
     registry: RegistryFlags,
     #[command(flatten)]
@@ -103,6 +103,7 @@ impl Sync {
         }
         let batches = self.batches(cx)?;
         let target = cx.settings(&self.target.over(&self.registry))?;
+        let signing = self.sign.signing(None)?;
         if self.dry_run {
             cx.warn("Running in dry-run mode");
         }
@@ -120,7 +121,8 @@ impl Sync {
                 let to = image.goes(&self.to, dir, self.scoped, &self.append_suffix)?;
                 self.tell(cx, (n + 1, batch.images.len()), image, &to);
                 if !self.dry_run {
-                    let done = self.one(cx, &store, (&batch.settings, &target), &image.from, &to);
+                    let places = (&image.from, &to);
+                    let done = self.one(cx, &store, (&batch.settings, &target), places, &signing);
                     let digest = match done {
                         Ok(digest) => digest,
                         Err(e) if self.keep_going => {
@@ -158,8 +160,8 @@ impl Sync {
         cx: &Context,
         store: &Store,
         (source, target): (&Settings, &Settings),
-        from: &Place,
-        to: &Place,
+        (from, to): (&Place, &Place),
+        signing: &Signing,
     ) -> Result<String> {
         if let Place::Dir(dir) = to
             && dir.exists()
@@ -171,7 +173,7 @@ impl Sync {
         let options = copy::Options {
             recode: self.form.recode(cx, to, &PackFlags::default())?,
             spool: cx.spool(),
-            signing: Signing { remove: self.remove_signatures, ..Signing::default() },
+            signing: signing.clone(),
             ..choice.into()
         };
         let inputs = Inputs { tmpdir: cx.tmpdir.as_deref(), ..Inputs::new(store, source, stdin) };

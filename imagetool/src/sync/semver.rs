@@ -22,13 +22,11 @@ impl Version {
             return None;
         }
         let mut parts = [0; 3];
-        let mut count = 0;
-        for part in numbers.split('.') {
+        for (n, part) in numbers.split('.').enumerate() {
             if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
                 return None;
             }
-            *parts.get_mut(count)? = part.parse().ok()?;
-            count += 1;
+            *parts.get_mut(n)? = part.parse().ok()?;
         }
         Some(Self { parts, pre: pre.unwrap_or_default().to_owned() })
     }
@@ -263,8 +261,8 @@ mod tests {
         ] {
             let c = Constraint::parse(constraint).unwrap();
             let fits = |t: &str| Version::parse(t).is_some_and(|v| c.fits(&v));
-            yes.iter().for_each(|v| assert!(fits(v), "{constraint} wants {v}"));
-            no.iter().for_each(|v| assert!(!fits(v), "{constraint} doesn't want {v}"));
+            assert!(yes.iter().all(|v| fits(v)), "{constraint} wants {yes:?}");
+            assert!(!no.iter().any(|v| fits(v)), "{constraint} wants none of {no:?}");
         }
         for bad in ["", ">", "a.b", ">>1", "1.2.3.4", "1,", "1.x.y", "||"] {
             assert!(Constraint::parse(bad).is_err(), "{bad}");

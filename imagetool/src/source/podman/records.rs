@@ -131,7 +131,11 @@ impl Records {
         };
         let local = format!("localhost/{name}");
         let there = self.images.iter().flat_map(|i| &i.names).any(|n| n.starts_with(&local));
-        let hint = if there { format!("there is {local}") } else { String::new() };
+        let hint = if there {
+            format!("there is {local}")
+        } else {
+            "it does not resolve to an image ID".to_owned()
+        };
         named.or_else(|| self.images.iter().find(by_digest)).ok_or_else(|| missing(&hint))
     }
 
