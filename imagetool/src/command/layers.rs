@@ -34,9 +34,9 @@ impl Layers {
     pub fn run(self, cx: &Context) -> Result<()> {
         cx.warn("DEPRECATED: layers is deprecated in favor of copy");
         let place: Place = self.image.parse()?;
-        let digest = |text: &String| match text.contains(':') {
-            true => text.parse::<Digest>(),
-            false => format!("sha256:{text}").parse(),
+        let digest = |text: &String| match text.split_once(':') {
+            Some(_) => text.parse::<Digest>(),
+            None => format!("sha256:{text}").parse(),
         };
         let wanted: Vec<Digest> = self.digests.iter().map(digest).collect::<Result<_>>()?;
         let (store, settings) = (cx.store()?, cx.settings(&self.registry)?);
