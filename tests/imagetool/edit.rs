@@ -1,6 +1,7 @@
 //! Images changed where they lie: umoci's verbs, on layouts, the store and registries.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Child;
 
@@ -307,4 +308,88 @@ fn a_hostile_layout_is_refused_and_never_waited_for() {
     tried("the index is a fifo");
     w.image_cmd(["tag", "--image", &image, "x"]).limit(10).run().refused();
     w.image_cmd(["list", "--layout", &dir]).limit(10).run().refused();
+}
+
+#[test]
+fn files_and_trees_are_inserted_and_taken_away() {
+    let w = World::new();
+    let dir = layout(&w);
+    let image = format!("{dir}:busybox");
+    let from = w.path("from");
+    fs::create_dir_all(from.join("d/deep")).unwrap();
+    fs::write(from.join("d/deep/f"), "new\n").unwrap();
+    std::os::unix::fs::symlink("f", from.join("d/deep/l")).unwrap();
+    std::os::unix::fs::chown(from.join("d/deep/f"), Some(1005), Some(1006)).unwrap();
+    let from = from.join("d").display().to_string();
+    let maps = ["--uid-map", "5:1005:1", "--uid-map", "0:0:1", "--gid-map", "0:0:1,6:1006:1"];
+    let insert = |flags: &[&str]| at(&w, "insert", &image, flags);
+    insert(&[&[&from, "/opt/x"], &maps[..]].concat()).ok().out_is("");
+    insert(&["--opaque", "--compress=zstd", &from, "/etc"]).ok();
+    insert(&["--whiteout", "/bin/sh", "--history.comment", "no shell"]).ok();
+    let rootfs = |tool: &str| {
+        let bundle = w.path(tool);
+        let words = ["unpack", "--image", &image, bundle.to_str().unwrap()];
+        let done = if tool == "umoci" { w.cmd(tool).args(words).run() } else { w.image(words) };
+        done.ok();
+        bundle.join("rootfs")
+    };
+    // Debian's umoci knows no zstd.
+    let root = rootfs("ours");
+    let about = fs::metadata(root.join("opt/x/deep/f")).unwrap();
+    assert_eq!((about.uid(), about.gid(), about.mtime()), (5, 6, 1_700_000_000));
+    assert_eq!(fs::read_link(root.join("opt/x/deep/l")).unwrap(), Path::new("f"));
+    let etc: Vec<_> = fs::read_dir(root.join("etc")).unwrap().flatten().collect();
+    assert!(etc.len() == 1 && root.join("etc/deep/f").exists(), "{etc:?}");
+    assert!(fs::symlink_metadata(root.join("bin/sh")).is_err());
+    let told = w.image(["stat", "--json", "--image", &image]).ok().json();
+    let history = told["history"].as_array().unwrap();
+    assert_eq!(history[history.len() - 1]["comment"], "no shell");
+    assert_eq!(history[history.len() - 1]["created"], "2023-11-14T22:13:20Z");
+    // Again upon the same is the same; an id that is in no map is no id of the image's.
+    at(&w, "insert", &format!("{dir}:layers"), &["--tag", "a", &from, "/x"]).ok();
+    at(&w, "insert", &format!("{dir}:layers"), &["--tag", "b", &from, "/x"]).ok();
+    let index = index(&dir);
+    let tags = index["manifests"].as_array().unwrap();
+    assert_eq!(tags[tags.len() - 1]["digest"], tags[tags.len() - 2]["digest"]);
+    let umoci = w.path("plain");
+    let words = ["unpack", "--image", &format!("{dir}:a"), umoci.to_str().unwrap()];
+    w.cmd("umoci").args(words).run().ok();
+    assert_eq!(fs::read(umoci.join("rootfs/x/deep/f")).unwrap(), b"new\n");
+    insert(&["--uid-map", "0:0:1", &from, "/y"]).refused().err_has("1005");
+    for bad in [&[&from as &str][..], &[&from, "/a/.wh.b"], &[&from, ""], &["/no/such", "/x"]] {
+        insert(bad).refused();
+    }
+    insert(&["--whiteout", "/"]).refused();
+    insert(&["--whiteout", "/.wh.x"]).refused();
+    insert(&["--compress=rar", &from, "/x"]).refused();
+}
+
+#[test]
+fn a_runtime_config_is_made_alone() {
+    let w = World::new();
+    let dir = layout(&w);
+    let image = format!("{dir}:busybox");
+    at(&w, "config", &image, &["--config.user", "who", "--config.env", "X=y"]).ok();
+    let config = |name: &str, flags: &[&str]| {
+        let to = w.path(name);
+        let done = at(&w, "raw runtime-config", &image, &[flags, &[to.to_str().unwrap()]].concat());
+        (done, to)
+    };
+    let (done, to) = config("a.json", &[]);
+    done.ok().err_has("who");
+    let spec: Value = serde_json::from_slice(&fs::read(&to).unwrap()).unwrap();
+    assert_eq!(spec["process"]["user"]["uid"], 0);
+    assert!(spec["process"]["env"].as_array().unwrap().contains(&json!("X=y")));
+    let (done, again) = config("b.json", &["--quiet"]);
+    done.ok();
+    assert_eq!(fs::read(to).unwrap(), fs::read(again).unwrap());
+    let root = w.path("root");
+    fs::create_dir_all(root.join("etc")).unwrap();
+    let root = root.to_str().unwrap();
+    config("c.json", &["--rootfs", root]).0.refused().err_has("who");
+    fs::write(Path::new(root).join("etc/passwd"), "who:x:77:88::/h:/bin/sh\n").unwrap();
+    let (done, to) = config("d.json", &["--rootfs", root]);
+    done.ok();
+    let spec: Value = serde_json::from_slice(&fs::read(to).unwrap()).unwrap();
+    assert_eq!(spec["process"]["user"]["uid"], 77);
 }

@@ -6,6 +6,7 @@ mod compare;
 pub mod config;
 mod fill;
 pub mod image;
+pub mod insert;
 mod meta;
 pub mod mtree;
 mod repack;
@@ -25,7 +26,7 @@ pub use config::config;
 pub use image::Image;
 pub use meta::Meta;
 pub use repack::{Repack, changes, refresh};
-pub use unpack::{Unpack, Unpacked, unpack, unpack_root};
+pub use unpack::{Unpack, Unpacked, runtime_config, unpack, unpack_root};
 
 /// Puts a file into a bundle in one step. It is for its owner alone: it tells of the root.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -14,6 +14,7 @@ use super::meta::Meta;
 use super::{mtree, rootless, state, user};
 use crate::error::{Error, Result};
 use crate::layer::Manner;
+use crate::layer::RootDir;
 use crate::platform::Platform;
 use crate::source::Source;
 
@@ -78,6 +79,33 @@ pub fn unpack_root(source: &dyn Source, to: &Path, how: &Unpack) -> Result<Unpac
     filled.closed.close(&filled.root)?;
     fs::rename(&rootfs, to).map_err(Error::at("create", to))?;
     Ok(Unpacked { image, lost: filled.lost })
+}
+
+/// Writes an image's runtime config alone. Users that the image knows by name are looked up in
+/// `rootfs`. Without one they become root, as umoci has it; then the second is the user's name.
+pub fn runtime_config(
+    source: &dyn Source,
+    rootfs: Option<&Path>,
+    to: &Path,
+    how: &Unpack,
+) -> Result<(Image, Option<String>)> {
+    let image = Image::read(source, how.platform.as_ref())?;
+    let beside = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let nothing = tempfile::Builder::new().prefix(".dhow-").tempdir_in(beside);
+    let nothing = nothing.map_err(Error::at("create a directory in", beside))?;
+    let root = RootDir::open(rootfs.unwrap_or(nothing.path()))?;
+    let named = &image.config.config.user;
+    let (user, lost) = match user::resolve(&root, named) {
+        Err(e) if e.is_not_found() && rootfs.is_none() => {
+            (user::resolve(&root, "0")?, Some(named.clone()))
+        }
+        user => (user?, None),
+    };
+    drop(nothing);
+    let mut spec = config(&image.config, &user, &how.options)?;
+    rootless::adapt(&mut spec, &how.manner)?;
+    write_config(to, &spec)?;
+    Ok((image, lost))
 }
 
 /// A directory beside what it will become, gone if it doesn't.
@@ -146,7 +174,16 @@ fn sweep(parent: &Path, prefix: &OsStr) {
 }
 
 fn write_config(path: &Path, spec: &oci_spec::runtime::Spec) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(spec).map_err(|e| Error::invalid("config.json", e))?;
+    let bad = |e| Error::invalid("config.json", e);
+    // Sets of capabilities come in any order: the same image gives the same bytes.
+    let mut spec = serde_json::to_value(spec).map_err(bad)?;
+    let sets = spec.pointer_mut("/process/capabilities").and_then(|c| c.as_object_mut());
+    for set in sets.into_iter().flat_map(|sets| sets.values_mut()) {
+        if let Some(names) = set.as_array_mut() {
+            names.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+        }
+    }
+    let mut text = serde_json::to_vec_pretty(&spec).map_err(bad)?;
     text.push(b'\n');
     super::replace(path, &text)
 }

@@ -12,6 +12,8 @@ verbs! {
         New(command::new::New),
         /// Make an OCI layout without images
         Init(command::init::Init),
+        /// Put a file or a tree into an image, or take one away
+        Insert(command::insert::Insert),
         /// Print what an image is made of: manifest, config, history
         Stat(command::stat::Stat),
         /// Steps that scripts take one by one

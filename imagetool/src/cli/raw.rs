@@ -27,6 +27,9 @@ verbs! {
         AddLayer(command::raw_add_layer::AddLayer),
         /// Make an image's root, without a bundle around it
         Unpack(command::raw_unpack::Unpack),
+        /// Make an image's runtime config, without a bundle around it
+        #[command(visible_alias = "config")]
+        RuntimeConfig(command::raw_runtime_config::RuntimeConfig),
         /// Tell how a directory differs from an mtree manifest
         MtreeValidate(command::raw_mtree_validate::MtreeValidate),
     }

@@ -72,6 +72,13 @@ impl<'a, W: Write> Delta<'a, W> {
         Self { packer: Packer { adjust, holes: true, across: true, ..packer } }
     }
 
+    /// What is below `base` comes to lie below `name`.
+    #[must_use]
+    pub fn renamed(mut self, base: &'a [u8], name: &'a [u8]) -> Self {
+        self.packer.rename = Some((base, name));
+        self
+    }
+
     /// What is called `base` in `dir` is new or another. Sockets are left out.
     pub fn put(&mut self, dir: &OwnedFd, base: &[u8], path: &[u8], stat: &FileStat) -> Result<()> {
         if base.starts_with(PREFIX) {
@@ -102,7 +109,11 @@ impl<'a, W: Write> Delta<'a, W> {
         self.packer.adjust.mode = Some(stat.st_mode & 0o7777);
         let fail = |e| self.packer.layers[0].error("read", b"", e);
         let xattrs = settle::attributes(root).map_err(fail)?;
-        let done = self.packer.write(&Item { xattrs, ..Item::of(b"./", stat, b'5') });
+        let name = match self.packer.rename {
+            Some((_, name)) => name,
+            None => b"./",
+        };
+        let done = self.packer.write(&Item { xattrs, ..Item::of(name, stat, b'5') });
         self.packer.adjust.mode = None;
         done
     }
@@ -116,7 +127,8 @@ impl<'a, W: Write> Delta<'a, W> {
     ) -> Result<()> {
         let fail = |e| self.packer.layers[0].error("read", path, e);
         let xattrs = readable(dir, base, || super::attributes_at(dir, base)).map_err(fail)?;
-        self.packer.write(&Item { xattrs, ..Item::of(path, stat, b'5') })
+        let name = self.packer.shown(path);
+        self.packer.write(&Item { xattrs, ..Item::of(&name, stat, b'5') })
     }
 
     /// What was at `path` is gone.
