@@ -1,6 +1,6 @@
 //! The benchmark: dhow beside the programs it has to beat, on the same machine, in turn.
 //!
-//! `bench [runtime|run|pull|daily|many|memory]… [--rounds N] [--count N]` (the first four by default). Every round runs each contender once, in an order that
+//! `bench [runtime|run|pull|daily|many|memory|image|scale]… [--rounds N] [--count N]` (the first four by default). Every round runs each contender once, in an order that
 //! moves on by one, so that what else the machine does hits all alike. Wall time is the command's
 //! own; CPU time is that of everything it started, also what it left behind (the benchmark is the
 //! subreaper and waits for it). Before anything is measured, each contender's output and what it
@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop where it is")]
 
 mod daily;
+mod image;
 mod many;
 mod measure;
 mod memory;
@@ -15,10 +16,18 @@ mod peers;
 mod pull;
 mod run;
 mod runtime;
+mod scale;
 
 use std::env;
 
 fn main() {
+    let words: Vec<String> = env::args().skip(1).collect();
+    match words.first().map(String::as_str) {
+        // These two are for the benchmark itself.
+        Some("--peak") => std::process::exit(measure::peak_of(&words[1], &words[2..])),
+        Some("--tar") => return scale::tar(words[1].parse().unwrap()),
+        _ => {}
+    }
     let (mut rounds, mut count) = (None, None);
     let mut parts = Vec::new();
     let mut args = env::args().skip(1);
@@ -26,7 +35,8 @@ fn main() {
         match arg.as_str() {
             "--rounds" => rounds = args.next().and_then(|n| n.parse().ok()),
             "--count" => count = args.next().and_then(|n| n.parse().ok()),
-            "runtime" | "runtime-v1" | "run" | "pull" | "daily" | "many" | "memory" => {
+            "runtime" | "runtime-v1" | "run" | "pull" | "daily" | "many" | "memory" | "image"
+            | "scale" => {
                 parts.push(arg);
             }
             other => {
@@ -46,6 +56,8 @@ fn main() {
             "run" => run::bench(rounds.unwrap_or(20)),
             "daily" => daily::bench(rounds.unwrap_or(20)),
             "many" => many::bench(rounds.unwrap_or(10), count.unwrap_or(1000)),
+            "image" => image::bench(rounds.unwrap_or(3)),
+            "scale" => scale::bench(count.unwrap_or(100_000).into()),
             "memory" => memory::bench(count.unwrap_or(200) as usize),
             _ => pull::bench(rounds.unwrap_or(5)),
         }

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     pub wall: Duration,
-    cpu: Duration,
+    pub cpu: Duration,
 }
 
 /// Between two commands: a start that comes by itself, as a user's does, not one that finds
@@ -50,6 +50,24 @@ pub fn cost(cmd: &Cmd) -> (Cost, String) {
     }
     let cpu = children().saturating_sub(before);
     (Cost { wall, cpu }, fs::read_to_string(&out).unwrap_or_default())
+}
+
+/// Runs a command as [`cost`] does; its greatest process's peak memory, in KiB.
+pub fn peak(cmd: &Cmd) -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    let told = dir.path().join("peak");
+    let bench = std::env::current_exe().unwrap();
+    let words = [bench.as_os_str(), "--peak".as_ref(), told.as_os_str()];
+    cost(&cmd.clone().under(words));
+    fs::read_to_string(told).unwrap().parse().unwrap()
+}
+
+/// The other side of [`peak`]: the only child of a process is what its children's usage is of.
+pub fn peak_of(told: &str, words: &[String]) -> i32 {
+    let status = std::process::Command::new(&words[0]).args(&words[1..]).status().unwrap();
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    fs::write(told, usage.max_rss().to_string()).unwrap();
+    status.code().unwrap_or(1)
 }
 
 /// The process ids of our children.
