@@ -3,6 +3,7 @@
 mod archives;
 mod compact;
 mod crane;
+mod bombs;
 mod crash;
 mod edit;
 mod gc;

@@ -105,6 +105,8 @@ pub struct Entries<R> {
     inner: R,
     limits: Limits,
     count: u64,
+    /// The lengths of the files so far, holes and all.
+    total: u64,
     /// Bytes of the current entry's content not read yet, and the padding behind them.
     left: u64,
     pad: u64,
@@ -122,6 +124,7 @@ impl<R: BufRead> Entries<R> {
             inner,
             limits,
             count: 0,
+            total: 0,
             left: 0,
             pad: 0,
             done: false,
@@ -297,6 +300,12 @@ impl<R: BufRead> Entries<R> {
         };
         if let Some(map) = &segments {
             sparse::check(map, size, self.left)?;
+        }
+        // A hole is read by whoever reads the file, though nobody had to send it.
+        let most = self.limits.bytes;
+        self.total = self.total.saturating_add(size);
+        if self.total > most {
+            return Err(invalid(&format!("with it, the files are larger than {most} bytes")));
         }
         Ok(Body { size, segments })
     }

@@ -118,7 +118,7 @@ impl Apply<'_> {
         }
         for (key, value) in &meta.xattrs {
             let set = |key: &CString| xattr::set(&*file, key, value);
-            self.attribute(at.path, key, set)?;
+            self.attribute(at.path, (key, value), set)?;
         }
         // KERNEL: chown(2) clears setuid and setgid.
         if !self.exact || meta.mode & 0o7000 != 0 || self.first_mode(meta) != meta.mode {
@@ -164,7 +164,7 @@ impl Apply<'_> {
                 .map_err(|e| self.root.error("change the owner of", at.path, e))?;
         }
         for (key, value) in &meta.xattrs {
-            self.attribute(at.path, key, |key| xattr::set_at(dir, at.base, key, value))?;
+            self.attribute(at.path, (key, value), |key| xattr::set_at(dir, at.base, key, value))?;
         }
         let time = timespec(meta.mtime);
         utimensat(dir, at.base, &time, &time, UtimensatFlags::NoFollowSymlink)
@@ -209,10 +209,10 @@ impl Apply<'_> {
     fn attribute(
         &mut self,
         path: &[u8],
-        key: &[u8],
+        attribute: (&[u8], &[u8]),
         set: impl FnOnce(&CString) -> nix::Result<()>,
     ) -> Result<()> {
-        match set_attribute(key, set) {
+        match set_attribute(attribute, set) {
             Ok(None) => Ok(()),
             // KERNEL: capabilities(7): only root gives them.
             Err(Errno::EPERM) if self.manner.rootless => {
@@ -252,16 +252,27 @@ fn chmod_at(dir: &OwnedFd, base: &[u8], mode: Mode) -> nix::Result<()> {
 
 /// `Some(name)` if the file system or kernel doesn't hold such an attribute.
 pub(super) fn set_attribute(
-    key: &[u8],
+    (key, value): (&[u8], &[u8]),
     set: impl FnOnce(&CString) -> nix::Result<()>,
 ) -> nix::Result<Option<String>> {
+    /// Some 4 KiB is what ext4 has room for; a full disk refuses small ones, too.
+    const LARGE: usize = 2 << 10;
     let name = CString::new(key).map_err(|_| Errno::EINVAL)?;
-    match set(&name) {
-        Ok(()) => Ok(None),
-        // EPERM: user.* on a link or device, xattr(7). Capabilities must not get lost.
-        Err(Errno::EOPNOTSUPP | Errno::EPERM) if key != b"security.capability" => {
-            Ok(Some(name.to_string_lossy().into_owned()))
-        }
-        Err(e) => Err(e),
+    let e = match set(&name) {
+        Ok(()) => return Ok(None),
+        Err(e) => e,
+    };
+    let unfit = match e {
+        // EPERM: user.* on a link or device, xattr(7).
+        Errno::EOPNOTSUPP | Errno::EPERM => true,
+        // KERNEL: too large a one is E2BIG to the VFS, ENOSPC or ERANGE to file systems.
+        Errno::E2BIG | Errno::ERANGE | Errno::ENOSPC => value.len() > LARGE,
+        _ => false,
+    };
+    // Capabilities must not get lost.
+    if unfit && key != b"security.capability" {
+        Ok(Some(name.to_string_lossy().into_owned()))
+    } else {
+        Err(e)
     }
 }

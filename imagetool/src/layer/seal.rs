@@ -176,7 +176,7 @@ pub(super) fn set_metadata(fd: &OwnedFd, meta: &Meta, onto: Onto) -> nix::Result
         }
     }
     for (key, value) in &meta.xattrs {
-        set_attribute(key, |key| xattr::set(fd, key, value))?;
+        set_attribute((key, value), |key| xattr::set(fd, key, value))?;
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! the two halves cost the same, and chunks pass between them without a copy.
 
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread;
 
@@ -13,6 +15,11 @@ use crate::error::{Error, Result};
 /// Few and small: each page is touched once, and the content is hashed while the cache has it.
 const CHUNK: usize = 256 << 10;
 const IN_FLIGHT: usize = 4;
+
+/// A layer that unpacks to more than this, and to so many times its packed size, is a bomb.
+/// gzip can't come near; zstd packs zeros 30,000 to one.
+const BOMB: u64 = if cfg!(test) { 32 << 20 } else { 16 << 30 };
+const BOMB_RATIO: u64 = 4096;
 
 /// A buffer that travels full to the worker and comes back to be filled again.
 struct Chunk {
@@ -30,6 +37,8 @@ pub struct Plain {
     hasher: Hasher,
     count: u64,
     limit: u64,
+    /// How many packed bytes there were so far.
+    packed: Arc<AtomicU64>,
 }
 
 impl Plain {
@@ -77,6 +86,11 @@ impl BufRead for Plain {
             self.count += plain.len() as u64;
             if self.count > self.limit {
                 let why = format!("it is larger than {} bytes when unpacked", self.limit);
+                return Err(Error::invalid("layer", why).into_io());
+            }
+            let packed = self.packed.load(Ordering::Relaxed);
+            if self.count > BOMB && self.count / BOMB_RATIO > packed {
+                let why = format!("{packed} bytes of it unpack to {}: it is a bomb", self.count);
                 return Err(Error::invalid("layer", why).into_io());
             }
         }
@@ -160,27 +174,41 @@ fn pipe(algorithm: Algorithm, limit: u64) -> (Plain, Feeder) {
     let (spent, reuse) = channel();
     let hasher = Hasher::new(algorithm);
     let chunk = Chunk { bytes: Box::default(), end: 0 };
-    let plain = Plain { chunks, spent, chunk, at: 0, hasher, count: 0, limit };
-    (plain, Feeder { to_work, reuse })
+    let packed = Arc::new(AtomicU64::new(0));
+    let feeder = Feeder { to_work, reuse, packed: Arc::clone(&packed) };
+    (Plain { chunks, spent, chunk, at: 0, hasher, count: 0, limit, packed }, feeder)
 }
 
 /// The reading half.
 struct Feeder {
     to_work: SyncSender<io::Result<Chunk>>,
     reuse: Receiver<Box<[u8]>>,
+    packed: Arc<AtomicU64>,
+}
+
+/// Tells how much was read.
+struct Told<R>(R, Arc<AtomicU64>);
+
+impl<R: Read> Read for Told<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.0.read(buf)?;
+        self.1.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
 }
 
 impl Feeder {
     /// What `packed` inflates to.
     fn feed(self, packed: impl Read) {
-        match inflate(packed) {
+        match inflate(Told(packed, Arc::clone(&self.packed))) {
             Ok((_, mut plain)) => self.send(|buf| plain.fill(buf).map_err(unpack_error)),
             Err(e) => drop(self.to_work.send(Err(e.into_io()))),
         }
     }
 
     /// What `plain` yields.
-    fn pass(self, mut plain: impl Read) {
+    fn pass(self, plain: impl Read) {
+        let mut plain = Told(plain, Arc::clone(&self.packed));
         self.send(|buf| fill(&mut plain, &mut buf[WINDOW..]));
     }
 
@@ -219,7 +247,9 @@ fn unpack_error(error: io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::squeeze::Squeeze;
     use super::*;
+    use std::io::Write;
 
     fn digest_of(packed: &[u8], limit: u64) -> Result<(Digest, u64)> {
         pipeline(packed, Algorithm::Sha256, limit, |mut plain| plain.drain())
@@ -239,6 +269,13 @@ mod tests {
         assert!(packed.len() < 10_000);
         let error = digest_of(&packed, 1 << 20).unwrap_err();
         assert!(error.to_string().contains("larger than 1048576 bytes"), "{error}");
+        let packed = zstd::encode_all(&vec![0u8; 40 << 20][..], 1).unwrap();
+        let error = digest_of(&packed, u64::MAX).unwrap_err();
+        assert!(error.to_string().contains("it is a bomb"), "{error}");
+        // As hard as gzip can pack is no bomb yet.
+        let mut gzip = Squeeze::gzip(Vec::new(), Some(9));
+        gzip.write_all(&vec![0u8; 40 << 20]).unwrap();
+        assert!(digest_of(&gzip.finish().unwrap(), u64::MAX).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Layers on a real file system: what comes out, and what must never.
 
+mod hostile;
 mod overlay;
 mod pack;
 mod tree;
