@@ -4,6 +4,7 @@ mod archives;
 mod compact;
 mod crane;
 mod bombs;
+mod crane;
 mod crash;
 mod edit;
 mod gc;

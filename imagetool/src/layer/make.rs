@@ -209,10 +209,10 @@ impl Apply<'_> {
     fn attribute(
         &mut self,
         path: &[u8],
-        attribute: (&[u8], &[u8]),
+        (key, value): (&[u8], &[u8]),
         set: impl FnOnce(&CString) -> nix::Result<()>,
     ) -> Result<()> {
-        match set_attribute(attribute, set) {
+        match set_attribute((key, value), set) {
             Ok(None) => Ok(()),
             // KERNEL: capabilities(7): only root gives them.
             Err(Errno::EPERM) if self.manner.rootless => {

@@ -5,7 +5,9 @@
 //! 8878 §3.1: so may they). None bears a time, so that the same tar is always the same blob.
 //! Deflate is libdeflate's, which packs a part at once in a third of zlib's time.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -15,7 +17,7 @@ use super::compress::Compression;
 
 /// The plain bytes of a part: what lies before isn't referred to, which costs little.
 const GZIP_PART: usize = 1 << 20;
-const ZSTD_PART: usize = 2 << 20;
+const ZSTD_PART: usize = 1 << 20;
 /// Levels beyond look further back, and are slow anyway: their parts are larger, and fewer.
 const ZSTD_NEAR: i32 = 9;
 const ZSTD_FAR_PART: usize = 8 << 20;
@@ -44,8 +46,9 @@ pub struct Squeeze<W> {
     spare: Vec<Job>,
     workers: Vec<Worker>,
     most: usize,
-    given: usize,
-    taken: usize,
+    /// Which worker has each part that is out, oldest first.
+    out_at: VecDeque<usize>,
+    begun: bool,
 }
 
 /// A part, and room for what it becomes.
@@ -59,6 +62,27 @@ struct Job {
 struct Worker {
     todo: SyncSender<Job>,
     done: Receiver<io::Result<Job>>,
+    has: usize,
+    _seat: Seat,
+}
+
+/// One of the process's threads that pack: layers that are packed side by side share them.
+struct Seat;
+
+static SEATS: AtomicUsize = AtomicUsize::new(0);
+
+impl Seat {
+    /// The first of a stream is given in any case.
+    fn take(first: bool, most: usize) -> Option<Self> {
+        let free = |taken| (first || taken < most).then_some(taken + 1);
+        SEATS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        SEATS.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<W: Write> Squeeze<W> {
@@ -88,8 +112,9 @@ impl<W: Write> Squeeze<W> {
     fn new(out: W, method: Method, part: usize) -> Self {
         let most = if part > ZSTD_PART { MOST / 4 } else { MOST };
         let most = thread::available_parallelism().map_or(1, usize::from).min(most);
-        let (workers, spare) = (Vec::new(), Vec::new());
-        Self { out, method, part, plain: Vec::new(), spare, workers, most, given: 0, taken: 0 }
+        let (workers, spare, plain) = (Vec::new(), Vec::new(), Vec::new());
+        let out_at = VecDeque::new();
+        Self { out, method, part, plain, spare, workers, most, out_at, begun: false }
     }
 
     /// The last part, and what it all went to.
@@ -98,35 +123,54 @@ impl<W: Write> Squeeze<W> {
         if self.method == Method::None {
             return Ok(self.out);
         }
-        if !self.plain.is_empty() || self.given == 0 {
+        if !self.plain.is_empty() || !self.begun {
             self.dispatch()?;
         }
-        while self.taken < self.given {
+        while !self.out_at.is_empty() {
             self.collect()?;
         }
         Ok(self.out)
     }
 
     fn dispatch(&mut self) -> io::Result<()> {
-        if self.given - self.taken >= self.most * EACH {
-            self.collect()?;
-        }
+        let which = self.free()?;
         let mut job = self.spare.pop().unwrap_or_default();
         std::mem::swap(&mut job.plain, &mut self.plain);
         self.plain.clear();
-        let which = self.given % self.most;
-        if which == self.workers.len() {
-            self.workers.push(Worker::start(self.method)?);
-        }
-        self.workers[which].todo.send(job).map_err(|_| died())?;
-        self.given += 1;
+        let worker = &mut self.workers[which];
+        worker.todo.send(job).map_err(|_| died())?;
+        worker.has += 1;
+        self.out_at.push_back(which);
+        self.begun = true;
         Ok(())
     }
 
+    /// A worker that has room: one that idles, or a new one, or else the least busy.
+    fn free(&mut self) -> io::Result<usize> {
+        loop {
+            let least = (0..self.workers.len()).min_by_key(|&at| self.workers[at].has);
+            match least {
+                Some(at) if self.workers[at].has == 0 => return Ok(at),
+                _ if self.workers.len() < self.most => {
+                    if let Some(seat) = Seat::take(least.is_none(), self.most) {
+                        self.workers.push(Worker::start(self.method, seat)?);
+                        return Ok(self.workers.len() - 1);
+                    }
+                }
+                _ => {}
+            }
+            if let Some(at) = least.filter(|&at| self.workers[at].has < EACH) {
+                return Ok(at);
+            }
+            self.collect()?;
+        }
+    }
+
     fn collect(&mut self) -> io::Result<()> {
-        let worker = &self.workers[self.taken % self.most];
+        let Some(which) = self.out_at.pop_front() else { return Ok(()) };
+        let worker = &mut self.workers[which];
         let job = worker.done.recv().map_err(|_| died())??;
-        self.taken += 1;
+        worker.has -= 1;
         self.out.write_all(&job.packed)?;
         self.spare.push(job);
         Ok(())
@@ -155,7 +199,7 @@ impl<W: Write> Write for Squeeze<W> {
 }
 
 impl Worker {
-    fn start(method: Method) -> io::Result<Self> {
+    fn start(method: Method, seat: Seat) -> io::Result<Self> {
         let (todo, jobs) = sync_channel::<Job>(EACH);
         let (results, done) = sync_channel(EACH);
         let work = move || {
@@ -168,7 +212,7 @@ impl Worker {
             }
         };
         thread::Builder::new().name("squeeze".into()).spawn(work)?;
-        Ok(Self { todo, done })
+        Ok(Self { todo, done, has: 0, _seat: seat })
     }
 }
 

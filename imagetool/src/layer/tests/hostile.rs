@@ -107,7 +107,10 @@ fn old_sparse(segments: &[(u64, u64)], real: u64, data: &[u8]) -> Tar {
     let mut header = Header::new_gnu();
     header.set_path("old").unwrap();
     header.set_entry_type(EntryType::GNUSparse);
-    (header.set_mode(0o644), header.set_uid(0), header.set_gid(0), header.set_mtime(1));
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1);
     header.set_size(data.len() as u64);
     let gnu = header.as_gnu_mut().unwrap();
     for (at, (offset, length)) in segments.iter().enumerate() {
