@@ -1,9 +1,8 @@
 //! dhow-image: references, archives and streams.
 
 mod archives;
-mod compact;
-mod crane;
 mod bombs;
+mod compact;
 mod crane;
 mod crash;
 mod edit;
