@@ -9,6 +9,7 @@ use std::fs::File;
 use std::hash::Hasher as _;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::readlinkat;
@@ -164,7 +165,8 @@ pub(super) fn write(
     sums: &mut Known,
     closed: &Closed,
 ) -> Result<()> {
-    let file = File::create(to).map_err(Error::at("create", to))?;
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(to);
+    let file = file.map_err(Error::at("create", to))?;
     let out = BufWriter::with_capacity(256 << 10, file);
     let mut writing = Writing {
         out: Summed { inner: out, sum: XxHash3_64::with_seed(0) },
@@ -217,7 +219,12 @@ impl Writing<'_> {
             let stat = self.walk.stat(&dir, base, &whole)?;
             let fail = |e| self.walk.root.error("read", &whole, e);
             let seed = self.sums.seed();
-            let xattrs = attributes(&dir, base).map_err(fail)?;
+            let bare = matches!(&*self.sums, Known::Sums(s) if s.is_bare(stat.st_ino));
+            let xattrs = if bare && !is_dir(&stat) {
+                Vec::new()
+            } else {
+                attributes(&dir, base).map_err(fail)?
+            };
             let content = match kind(&stat) {
                 SFlag::S_IFREG => match &mut *self.sums {
                     Known::Sums(sums) => sums.of(stat.st_ino),

@@ -52,7 +52,7 @@ impl Repack {
                 let layout = Directory(tagged.dir.clone());
                 let index = layout_index(&layout)?;
                 let base = Layout::at(layout, meta.manifest()?.clone(), &index);
-                let mut draft = Draft::of(&base, None)?;
+                let mut draft = Draft::of(&base, None).map_err(|e| elsewhere(e, &meta))?;
                 self.change(cx, &bundle, &meta, &mut draft, (&tagged.dir, compress))?;
                 tagged.put(draft)?
             }
@@ -95,7 +95,7 @@ impl Repack {
         let lease = store.lease()?;
         lease.hold([&meta.manifest()?.digest])?;
         let base = Layout::at(Directory(store.layout()), meta.manifest()?.clone(), &store.index()?);
-        let image = Image::read(&base, None)?;
+        let image = Image::read(&base, None).map_err(|e| elsewhere(e, meta))?;
         let blobs = image.manifest.layers.iter().chain([&image.manifest.config]);
         lease.hold(blobs.map(|b| &b.digest))?;
         let mut draft = Draft::of(&base, None)?;
@@ -135,5 +135,17 @@ impl Repack {
         }
         draft.config.history.extend(history);
         Ok(())
+    }
+}
+
+/// An image that isn't where the new one should go.
+fn elsewhere(error: Error, meta: &Meta) -> Error {
+    let image = meta.manifest().map(|at| at.digest.to_string());
+    match (error, image) {
+        (Error::NotFound { .. }, Ok(name)) => {
+            let hint = "the bundle was made of it: repack to where it was unpacked from, or copy it there first";
+            Error::NotFound { what: "image", name, hint: hint.into() }
+        }
+        (other, _) => other,
     }
 }

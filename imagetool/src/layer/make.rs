@@ -124,9 +124,15 @@ impl Apply<'_> {
         if !self.exact || meta.mode & 0o7000 != 0 || self.first_mode(meta) != meta.mode {
             fchmod(&*file, mode).map_err(|e| self.root.error("change the mode of", at.path, e))?;
         }
-        if let (Some(sum), Some(sums), None) = (sum, self.journal.sums.as_mut(), &body.segments) {
+        if let (Some(sum), Some(sums)) = (sum, self.journal.sums.as_mut()) {
             let stat = fstat(&*file).map_err(|e| self.root.error("stat", at.path, e))?;
-            sums.add(stat.st_ino, &sum);
+            // Of one with holes only a part has passed by.
+            if body.segments.is_none() {
+                sums.add(stat.st_ino, &sum);
+            }
+            if !meta.xattrs.is_empty() {
+                sums.mark(stat.st_ino);
+            }
         }
         let time = timespec(meta.mtime);
         futimens(&*file, &time, &time).map_err(|e| self.root.error("set the time of", at.path, e))
@@ -165,6 +171,10 @@ impl Apply<'_> {
         }
         for (key, value) in &meta.xattrs {
             self.attribute(at.path, (key, value), |key| xattr::set_at(dir, at.base, key, value))?;
+        }
+        if !meta.xattrs.is_empty() && self.journal.sums.is_some() {
+            let inode = self.stat(at)?.st_ino;
+            self.journal.sums.iter_mut().for_each(|sums| sums.mark(inode));
         }
         let time = timespec(meta.mtime);
         utimensat(dir, at.base, &time, &time, UtimensatFlags::NoFollowSymlink)

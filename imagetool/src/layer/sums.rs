@@ -1,12 +1,15 @@
 //! Checksums of files' contents, taken while the files are made: whoever asks later whether a
 //! file is still what it was need not unpack it again.
 
+use std::collections::HashSet;
 use std::hash::Hasher as _;
 
 use twox_hash::XxHash3_64;
 
 /// No more are kept: 32 MiB. Files beyond it are simply not known.
 const MOST: usize = 2 << 20;
+/// Of more files with attributes it is forgotten which they are.
+const MOST_MARKED: usize = 1 << 16;
 
 /// Checksums by inode.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +17,7 @@ pub struct Sums {
     seed: u64,
     all: Vec<(u64, u64)>,
     sorted: bool,
+    marked: HashSet<u64>,
 }
 
 /// A checksum being taken.
@@ -41,6 +45,18 @@ impl Sums {
             self.all.push((inode, number(sum)));
             self.sorted = false;
         }
+    }
+
+    /// Notes that something has attributes.
+    pub(super) fn mark(&mut self, inode: u64) {
+        if self.marked.len() < MOST_MARKED {
+            self.marked.insert(inode);
+        }
+    }
+
+    /// Whether something that is no directory was given no attributes.
+    pub fn is_bare(&self, inode: u64) -> bool {
+        self.marked.len() < MOST_MARKED && !self.marked.contains(&inode)
     }
 
     /// A file's; 0 if it isn't known.
