@@ -129,3 +129,25 @@ fn layers_of_mounted_images_stay() {
     assert_eq!(count(&w, "layers"), layers);
     w.dhow(["rm", &name]).ok();
 }
+
+#[test]
+fn gc_of_a_layout_follows_no_link_and_clears_up_after_the_dead() {
+    let w = World::new();
+    w.pull("busybox");
+    let layout = w.path("layout");
+    let path = layout.to_str().unwrap();
+    w.image(["copy", "busybox", &format!("oci:{path}:one")]).ok();
+    fs::create_dir(layout.join(".umoci-dead")).unwrap();
+    fs::write(layout.join(".umoci-dead/half"), "").unwrap();
+    fs::create_dir(layout.join(".umoci-live")).unwrap();
+    let live = fs::File::open(layout.join(".umoci-live")).unwrap();
+    live.lock().unwrap();
+    w.image(["gc", "--layout", path]).ok();
+    assert!(!layout.join(".umoci-dead").exists() && layout.join(".umoci-live").exists());
+    w.image(["verify", "--layout", path]).ok().out_is("");
+    fs::rename(layout.join("blobs/sha256"), w.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(w.path("elsewhere"), layout.join("blobs/sha256")).unwrap();
+    fs::write(w.path("elsewhere").join("1".repeat(64)), "another layout's").unwrap();
+    w.image(["gc", "--layout", path]).refused().err_has("others may need");
+    assert!(w.path("elsewhere").join("1".repeat(64)).exists());
+}

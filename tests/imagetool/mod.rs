@@ -12,6 +12,7 @@ mod hostile_registry;
 mod killed;
 mod layers;
 mod leave;
+mod locks;
 mod login;
 mod mount;
 mod pipes;

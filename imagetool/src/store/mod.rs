@@ -161,14 +161,14 @@ impl Store {
     /// The one exclusive lock of the images. Held for moments, never for a download.
     pub(crate) fn lock(&self) -> Result<Lock> {
         let file = self.lock_file()?;
-        file.lock().map_err(Error::at("lock", self.lock_path()))?;
+        file.lock().map_err(|e| unlockable(&self.lock_path(), e))?;
         Ok(Lock { _file: file })
     }
 
     /// The same lock, shared: `collect` can't run meanwhile.
     pub(crate) fn lock_shared(&self) -> Result<Lock> {
         let file = self.lock_file()?;
-        file.lock_shared().map_err(Error::at("lock", self.lock_path()))?;
+        file.lock_shared().map_err(|e| unlockable(&self.lock_path(), e))?;
         Ok(Lock { _file: file })
     }
 
@@ -191,6 +191,18 @@ impl Store {
 /// The images' lock; let go when dropped. The file is never removed.
 pub(crate) struct Lock {
     _file: File,
+}
+
+/// A lock that can't be had: some network file systems have none, and a store without them is
+/// no place for two processes.
+fn unlockable(path: &Path, e: io::Error) -> Error {
+    match e.raw_os_error() {
+        Some(libc::ENOLCK | libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL) => Error::unsupported(
+            format!("a store on a file system without locks ({})", path.display()),
+            "choose a --root on a local one, or mount NFS with a lock service",
+        ),
+        _ => Error::io("lock", path, e),
+    }
 }
 
 /// Makes a directory and its parents, 0700.

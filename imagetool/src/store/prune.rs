@@ -1,6 +1,6 @@
 //! Pruning: all images that fit are removed in one step, and what only they needed is collected.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::index::{name_of, repo_digest_of};
 use super::removal::topmost_first;
@@ -28,23 +28,24 @@ impl Store {
         }
         let mut gone: Vec<(Stored, Removed)> = Vec::new();
         self.change(|index| {
-            for image in chosen {
-                let mine = |d: &&crate::manifest::Descriptor| d.digest == image.root.digest;
-                let names: Vec<Reference> =
-                    index.manifests.iter().filter(mine).filter_map(name_of).collect();
-                let there = index.manifests.iter().any(|d| d.digest == image.root.digest);
-                if !there || names.iter().any(|name| !image.names.contains(name)) {
-                    continue;
-                }
-                let mut known: Vec<Reference> =
-                    index.manifests.iter().filter(mine).filter_map(repo_digest_of).collect();
-                known.sort();
-                known.dedup();
-                index.manifests.retain(|d| d.digest != image.root.digest);
-                let untagged = names.iter().chain(&known).map(Reference::familiar).collect();
-                let deleted = vec![image.config_digest.clone()];
-                gone.push((image, Removed { untagged, deleted, freed: 0 }));
+            let mut entries: HashMap<Digest, Refs> = HashMap::new();
+            for entry in &index.manifests {
+                let refs = entries.entry(entry.digest.clone()).or_default();
+                refs.names.extend(name_of(entry));
+                refs.known.extend(repo_digest_of(entry));
             }
+            for image in chosen {
+                let Some(refs) = entries.get(&image.root.digest) else { continue };
+                if refs.names.iter().all(|name| image.names.contains(name)) {
+                    let untagged = refs.names.iter().chain(&refs.known).map(Reference::familiar);
+                    let untagged = untagged.collect();
+                    let deleted = vec![image.config_digest.clone()];
+                    gone.push((image, Removed { untagged, deleted, freed: 0 }));
+                }
+            }
+            let roots: HashSet<&Digest> =
+                gone.iter().map(|(image, _)| &image.root.digest).collect();
+            index.manifests.retain(|entry| !roots.contains(&entry.digest));
             Ok(())
         })?;
         let collected = self.collect(in_use)?;
@@ -59,6 +60,13 @@ impl Store {
     pub fn images_in_use(&self) -> Result<HashSet<String>> {
         Ok(self.standing()?.into_iter().map(|container| container.image.id).collect())
     }
+}
+
+/// What leads to an image.
+#[derive(Default)]
+struct Refs {
+    names: Vec<Reference>,
+    known: BTreeSet<Reference>,
 }
 
 /// Each layer went with the last of the images that stood on it.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Store;
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::manifest::Descriptor;
 
 /// One image's part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,10 +47,11 @@ impl Store {
     /// Measures. Blobs count as they lie on the disk, layers as their files' lengths.
     pub fn usage(&self) -> Result<Usage> {
         let index = self.index()?;
+        let entries: HashMap<&Digest, &Descriptor> =
+            index.manifests.iter().map(|entry| (&entry.digest, entry)).collect();
         let mut reach: Vec<(super::Stored, HashSet<Digest>)> = Vec::new();
         for image in self.images()? {
-            let entry = index.manifests.iter().find(|d| d.digest == image.root.digest);
-            let Some(entry) = entry else { continue };
+            let Some(entry) = entries.get(&image.root.digest) else { continue };
             reach.push((image, self.reached(entry)));
         }
         let mut users: HashMap<&Digest, usize> = HashMap::new();

@@ -73,6 +73,13 @@ pub fn collect_layout(dir: &Path, dry_run: bool) -> Result<LayoutCollected> {
         let why = format!("nothing is collected, as what must stay is unknown: {finding}");
         return Err(Error::invalid(dir.display().to_string(), why));
     }
+    for below in ["blobs", "blobs/sha256", "blobs/sha512"] {
+        let path = dir.join(below);
+        if path.symlink_metadata().is_ok_and(|m| !m.is_dir()) {
+            let why = "it is no directory of the layout's own, and others may need what is there";
+            return Err(Error::invalid(path.display().to_string(), why));
+        }
+    }
     let mut done = LayoutCollected::default();
     for digest in idle(dir, &needs) {
         let path = dir.join(source::blob_name(&digest));
@@ -82,9 +89,18 @@ pub fn collect_layout(dir: &Path, dry_run: bool) -> Result<LayoutCollected> {
         }
         done.blobs.push(digest);
     }
-    // Whoever makes such a file holds the lock meanwhile.
-    for half in names(dir).iter().filter(|name| name.starts_with(".dhow-") && !dry_run) {
-        let _ = fs::remove_file(dir.join(half));
+    for half in names(dir).iter().filter(|_| !dry_run) {
+        // Whoever makes such a file holds the lock meanwhile.
+        if half.starts_with(".dhow-") {
+            let _ = fs::remove_file(dir.join(half));
+        } else if half.starts_with(".umoci-") {
+            // umoci locks its own as long as it lives.
+            let path = dir.join(half);
+            let dead = fs::File::open(&path).is_ok_and(|d| d.try_lock().is_ok());
+            if dead && path.symlink_metadata().is_ok_and(|m| m.is_dir()) {
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
     }
     Ok(done)
 }
