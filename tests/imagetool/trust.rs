@@ -106,6 +106,13 @@ fn what_is_signed_as_the_policy_wants_comes_in_and_nothing_else() {
     let other = format!("oci:{}", e2e::fixtures::layout().display());
     p.w.image(["copy", &format!("{other}:layers"), &format!("docker://{}", name("1"))]).ok();
     p.refused(&name("1"), "no signature exists");
+    // What lies where signatures should is no signature, or no image at all.
+    let raw = ["inspect", "--tls-verify=false", "--raw"];
+    let manifest = p.w.cmd("skopeo").args(raw).arg(format!("docker://{}", name("1"))).run().ok();
+    let digest = p.w.cmd("sha256sum").stdin(manifest.stdout).run().ok().out();
+    let tag = format!("sha256-{}.sig", &digest[..64]);
+    p.w.image(["copy", &format!("{other}:busybox"), &format!("docker://{}", name(&tag))]).ok();
+    p.refused(&name("1"), "no signature exists");
     // A name that the policy says nothing of.
     let elsewhere = Registry::open().name("busybox");
     p.refused(&elsewhere, &format!("Running image docker://{elsewhere}:latest is rejected"));

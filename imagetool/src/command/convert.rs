@@ -8,13 +8,13 @@ use dhow_image::recode::{Kind, Packing, Recode};
 use dhow_image::sink::{Outputs, into};
 use dhow_image::source::{Inputs, with};
 use dhow_image::transport::{File, Place};
-use dhow_image::trust::Signing;
 use dhow_image::{Error, Result};
 use serde_json::json;
 
 use super::copy::mount_from;
 use crate::cli::RegistryFlags;
 use crate::cli::form;
+use crate::cli::trust::SignFlags;
 use crate::context::{Context, stdin, stdout};
 
 /// Flags of `convert`.
@@ -41,9 +41,8 @@ pub struct Convert {
     /// Which platform of a list: OS/ARCH[/VARIANT]
     #[arg(long)]
     platform: Option<String>,
-    /// Leave signatures behind, which speak of the old manifest
-    #[arg(long)]
-    remove_signatures: bool,
+    #[command(flatten)]
+    signing: SignFlags,
     /// Don't unpack what goes into the store
     #[arg(long)]
     no_unpack: bool,
@@ -69,7 +68,7 @@ impl Convert {
         let options = copy::Options {
             recode,
             spool: cx.spool(),
-            signing: Signing { remove: self.remove_signatures, ..Signing::default() },
+            signing: self.signing.signing(None)?,
             ..choice.into()
         };
         let (store, settings) = (cx.store()?, cx.settings(&self.registry)?);

@@ -10,7 +10,9 @@ use dhow_image::reference::Reference;
 use dhow_image::trust::gpg::{self, Ring};
 use dhow_image::trust::payload::{self, Payload};
 use dhow_image::{Error, Result};
+use serde::Serialize;
 use serde_json::json;
+use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::passphrase;
 use crate::context::Context;
@@ -127,15 +129,34 @@ impl Dump {
         let (content, key) = gpg::untrusted(&bytes)?;
         let claim = Payload::parse(&content, payload::SIMPLE).map_err(bad)?;
         let time = claim.time.map(local_time).transpose()?;
-        let shown = json!({
-            "UntrustedDockerManifestDigest": claim.manifest,
-            "UntrustedDockerReference": claim.name,
-            "UntrustedCreatorID": claim.creator,
-            "UntrustedTimestamp": time,
-            "UntrustedShortKeyIdentifier": key,
-        });
-        cx.print_json(&shown)
+        let shown = Shown {
+            digest: claim.manifest,
+            reference: claim.name,
+            creator: claim.creator,
+            time,
+            key,
+        };
+        let mut text = Vec::new();
+        let indented = PrettyFormatter::with_indent(b"    ");
+        let mut json = Serializer::with_formatter(&mut text, indented);
+        shown.serialize(&mut json).map_err(|e| Error::invalid("output", e))?;
+        cx.line(String::from_utf8_lossy(&text))
     }
+}
+
+/// As skopeo prints it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(rename = "UntrustedDockerManifestDigest")]
+    digest: Digest,
+    #[serde(rename = "UntrustedDockerReference")]
+    reference: String,
+    #[serde(rename = "UntrustedCreatorID")]
+    creator: Option<String>,
+    #[serde(rename = "UntrustedTimestamp")]
+    time: Option<String>,
+    #[serde(rename = "UntrustedShortKeyIdentifier")]
+    key: String,
 }
 
 /// As Go writes a time: in this machine's zone.

@@ -128,7 +128,7 @@ impl PrivateKey {
     }
 
     /// Signs a message.
-    fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>> {
         let random = SystemRandom::new();
         let failed = |_| no_random();
         match &self.0 {

@@ -85,3 +85,73 @@ fn matches(
 fn decode(text: &str) -> Result<Vec<u8>, String> {
     BASE64.decode(text).map_err(|e| format!("base64 in a Rekor SET: {e}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::cosign::{self, PrivateKey};
+    use crate::trust::signature::{SIGSTORE_SIGNATURE, SIGSTORE_TYPE};
+    use serde_json::{Value, json};
+
+    fn key() -> (PublicKey, PrivateKey) {
+        let pair = cosign::generate(b"").unwrap();
+        let private = PrivateKey::open(pair.private.as_bytes(), b"", "x").unwrap();
+        (PublicKey::parse(pair.public.as_bytes(), "x").unwrap(), private)
+    }
+
+    /// A signature with what a log says of it, after `change` has changed the log's entry.
+    fn logged(
+        signer: &(PublicKey, PrivateKey),
+        log: &PrivateKey,
+        change: impl Fn(&mut Value),
+    ) -> (Attachment, String) {
+        let payload = b"payload".to_vec();
+        let signature = BASE64.encode(signer.1.sign_bytes(&payload).unwrap());
+        let mut body = json!({ "apiVersion": "0.0.1", "kind": "hashedrekord", "spec": {
+            "data": { "hash": { "algorithm": "sha256", "value": Digest::of(&payload).hex() } },
+            "signature": {
+                "content": signature, "publicKey": { "content": BASE64.encode(signer.0.to_pem()) },
+            },
+        } });
+        change(&mut body);
+        let body = BASE64.encode(body.to_string());
+        let entry = json!({ "body": body, "integratedTime": 1, "logID": "ab", "logIndex": 2 });
+        let stamp = BASE64.encode(log.sign_bytes(entry.to_string().as_bytes()).unwrap());
+        let bundle = json!({ "SignedEntryTimestamp": stamp, "Payload": entry }).to_string();
+        let annotations = [(SIGSTORE_SIGNATURE, signature.clone()), (BUNDLE, bundle)];
+        let annotations = annotations.map(|(k, v)| (k.to_owned(), v)).into();
+        let media_type = SIGSTORE_TYPE.to_owned();
+        (Attachment { media_type, payload, annotations }, signature)
+    }
+
+    #[test]
+    fn the_log_must_have_seen_this_signature_of_this_payload_by_this_key() {
+        let (signer, other, log) = (key(), key(), key());
+        let (good, signature) = logged(&signer, &log.1, |_| {});
+        let logs = [log.0];
+        check(&good, &signature, &signer.0, &logs).unwrap();
+        let why = |attached, key| check(attached, &signature, key, &logs).unwrap_err();
+        assert!(why(&good, &other.0).contains("publicKey"));
+        let moved = Attachment { payload: b"other".to_vec(), ..good.clone() };
+        assert!(why(&moved, &signer.0).contains("payload"));
+        let mut bare = good.clone();
+        bare.annotations.remove(BUNDLE);
+        assert!(why(&bare, &signer.0).contains("missing"));
+        let mut later = good.clone();
+        let text = later.annotations.get_mut(BUNDLE).unwrap();
+        *text = text.replace("\"integratedTime\":1", "\"integratedTime\":3");
+        assert!(why(&later, &signer.0).contains("cryptographic"));
+        let forged = logged(&signer, &other.1, |_| {}).0;
+        assert!(why(&forged, &signer.0).contains("cryptographic"));
+        for change in [
+            |b: &mut Value| b["kind"] = json!("intoto"),
+            |b: &mut Value| b["apiVersion"] = json!("0.0.2"),
+            |b: &mut Value| b["spec"]["data"]["hash"]["algorithm"] = json!("sha1"),
+            |b: &mut Value| b["spec"]["signature"]["content"] = json!("AAAA"),
+            |b: &mut Value| b["spec"] = json!([]),
+        ] {
+            let (changed, signature) = logged(&signer, &log.1, change);
+            assert!(check(&changed, &signature, &signer.0, &logs).is_err());
+        }
+    }
+}
