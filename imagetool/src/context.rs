@@ -394,6 +394,14 @@ impl Context {
         writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Error::at("write", "stdout"))
     }
 
+    /// A line of words for people; with --json a document that has them.
+    pub fn said(&self, text: impl std::fmt::Display) -> Result<()> {
+        if !self.json {
+            return self.line(text);
+        }
+        self.print_json(&serde_json::json!({ "message": text.to_string() }))
+    }
+
     /// A JSON document for whoever comes next in the pipe.
     pub fn print_json(&self, value: &impl serde::Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(|e| Error::invalid("output", e))?;

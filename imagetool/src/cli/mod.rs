@@ -13,6 +13,8 @@ mod index;
 mod keep;
 mod look;
 pub mod maps;
+#[cfg(test)]
+mod page;
 mod raw;
 mod registry;
 pub mod target;

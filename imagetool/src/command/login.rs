@@ -72,7 +72,7 @@ impl Login {
             if before.is_empty() {
                 return Err(words(&format!("not logged into {}", server.key)));
             }
-            return cx.line(before);
+            return cx.said(before);
         }
         if let Some(Credentials::Identity(_)) = known {
             return Err(words("currently logged in, auth file contains an Identity token"));
@@ -94,9 +94,9 @@ impl Login {
         })?;
         let kept = keep(&place, &settings, &server, &user, &given)?;
         if self.verbose {
-            cx.line(format!("Used:  {kept}"))?;
+            cx.said(format!("Used:  {kept}"))?;
         }
-        cx.line("Login Succeeded!")
+        cx.said("Login Succeeded!")
     }
 
     fn typed_password(&self) -> Result<Option<String>> {
@@ -123,13 +123,13 @@ impl Login {
         server: &Server,
         known: &Credentials,
     ) -> Result<bool> {
-        cx.line(format!("Authenticating with existing credentials for {}", server.key))?;
+        cx.said(format!("Authenticating with existing credentials for {}", server.key))?;
         if verify(settings, server, known).is_ok() {
             let text = "Existing credentials are valid. Already logged in to";
-            cx.line(format!("{text} {}", server.domain))?;
+            cx.said(format!("{text} {}", server.domain))?;
             return Ok(true);
         }
-        cx.line("Existing credentials are invalid, please enter valid username and password")?;
+        cx.said("Existing credentials are invalid, please enter valid username and password")?;
         Ok(false)
     }
 

@@ -55,7 +55,7 @@ impl Logout {
                     Server::forget_all(helper)
                 }?;
             }
-            return cx.line("Removed login credentials for all registries");
+            return cx.said("Removed login credentials for all registries");
         }
         let typed = match self.registry.as_slice() {
             [one] => one,
@@ -73,7 +73,7 @@ impl Logout {
             };
         }
         if known {
-            return cx.line(format!("Removed login credentials for {}", server.key));
+            return cx.said(format!("Removed login credentials for {}", server.key));
         }
         self.elsewhere(cx, &server)
     }
@@ -87,7 +87,7 @@ impl Logout {
             && verify(&settings, server, &known).is_ok()
         {
             let text = "Existing credentials were established via docker login. Please use docker logout instead.";
-            return cx.line(format!("Not logged into {} with current tool. {text}", server.key));
+            return cx.said(format!("Not logged into {} with current tool. {text}", server.key));
         }
         Err(words(format!("not logged into {}", server.key)))
     }

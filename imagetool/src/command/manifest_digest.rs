@@ -7,6 +7,7 @@ use dhow_image::digest::Digest;
 use dhow_image::manifest::MAX_MANIFEST;
 use dhow_image::transport::File;
 use dhow_image::{Error, Result};
+use serde_json::json;
 
 use crate::context::{Context, stdin};
 
@@ -32,6 +33,7 @@ impl ManifestDigest {
         if bytes.len() as u64 > MAX_MANIFEST {
             return Err(Error::invalid(self.file, format!("it is over {MAX_MANIFEST} bytes")));
         }
-        cx.line(Digest::of(&bytes))
+        let digest = Digest::of(&bytes);
+        if cx.json { cx.print_json(&json!({ "digest": digest })) } else { cx.line(digest) }
     }
 }

@@ -53,7 +53,10 @@ impl MtreeValidate {
         keywords.sort_unstable();
         keywords.dedup();
         let lines = mtree::check(&RootDir::open(&self.path)?, &manifest, &keywords)?;
-        for line in &lines {
+        if cx.json {
+            cx.print_json(&lines)?;
+        }
+        for line in lines.iter().filter(|_| !cx.json) {
             cx.line(line)?;
         }
         match lines.len() {

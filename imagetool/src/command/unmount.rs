@@ -48,8 +48,11 @@ impl Unmount {
         }
         for mounted in &chosen {
             unmount_image(mounted, self.force)?;
-            cx.line(mounted.dir.display())?;
+            if !cx.json {
+                cx.line(mounted.dir.display())?;
+            }
         }
-        Ok(())
+        let dirs: Vec<_> = chosen.iter().map(|mounted| &mounted.dir).collect();
+        if cx.json { cx.print_json(&dirs) } else { Ok(()) }
     }
 }
