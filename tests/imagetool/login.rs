@@ -148,3 +148,36 @@ fn certificate_that_signs_itself() {
     // It is for 127.0.0.1 and for no other name.
     one_line(pull(&format!("localhost:{port}")), &["certificate"]);
 }
+
+#[test]
+fn certificate_of_the_client() {
+    let w = World::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (authority, port) = registry::serve_tls_asking(dir.path());
+    let name = format!("127.0.0.1:{port}/mine:1");
+    w.pull("busybox");
+    let certs = w.path("certs");
+    let host = w.path(format!("certs.d/127.0.0.1:{port}"));
+    for place in [&certs, &host] {
+        fs::create_dir_all(place).unwrap();
+        fs::copy(&authority, place.join("ca.crt")).unwrap();
+        fs::copy(dir.path().join("client.cert"), place.join("client.cert")).unwrap();
+    }
+    let push =
+        |certs: &str| w.image(["push", "--retry-times=0", "--cert-dir", certs, "busybox", &name]);
+    one_line(push(certs.to_str().unwrap()), &["client.key"]);
+    for place in [&certs, &host] {
+        fs::copy(dir.path().join("client.key"), place.join("client.key")).unwrap();
+    }
+    let client = certs.join("client.cert");
+    fs::copy(dir.path().join("old.cert"), &client).unwrap();
+    one_line(push(certs.to_str().unwrap()), &["client.cert", "version 1"]);
+    fs::copy(dir.path().join("client.cert"), &client).unwrap();
+    // A folder for whoever is asked, as skopeo has it, or with a folder for the host, as docker has.
+    push(certs.to_str().unwrap()).ok();
+    w.image(["pull", "--cert-dir", w.path("certs.d").to_str().unwrap(), &name]).ok();
+    let alone = w.path("alone");
+    fs::create_dir_all(&alone).unwrap();
+    fs::copy(&authority, alone.join("ca.crt")).unwrap();
+    one_line(push(alone.to_str().unwrap()), &["127.0.0.1", "ertificate"]);
+}

@@ -99,21 +99,37 @@ pub fn serve(dir: &Path, secured: bool) -> u16 {
 /// Starts an empty registry that speaks TLS; gives the authority that signed it (it itself, or
 /// another), and its port.
 pub fn serve_tls(dir: &Path, itself: bool) -> (PathBuf, u16) {
+    certificates(dir);
+    let (cert, key) = if itself { ("ca.crt", "ca.key") } else { ("cert", "key") };
+    (dir.join("ca.crt"), launch(dir, &tls(dir, cert, key)))
+}
+
+/// Starts an empty registry that speaks TLS with those alone who show a certificate: its port.
+/// `dir` then has `client.cert` and `client.key`, too.
+pub fn serve_tls_asking(dir: &Path) -> (PathBuf, u16) {
+    certificates(dir);
+    let asking = format!("    clientcas:\n      - {}\n", dir.join("ca.crt").display());
+    (dir.join("ca.crt"), launch(dir, &(tls(dir, "cert", "key") + &asking)))
+}
+
+fn tls(dir: &Path, cert: &str, key: &str) -> String {
+    let file = |name: &str| dir.join(name).display().to_string();
+    format!("  tls:\n    certificate: {}\n    key: {}\n", file(cert), file(key))
+}
+
+/// An authority, `cert` and `key` for 127.0.0.1, `client.cert` and `client.key` for a client, and in
+/// `old.cert` one of version 1, without extensions.
+fn certificates(dir: &Path) {
     let make = "new='openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes' && cd $0 &&
+        sign='openssl x509 -req -CA ca.crt -CAkey ca.key -CAcreateserial -days 2' &&
         $new -x509 -days 2 -subj /CN=pilots $1 -keyout ca.key -out ca.crt &&
         $new -subj /CN=harbour $1 -keyout key -out request &&
-        openssl x509 -req -in request -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
-            -copy_extensions copy -out cert";
-    Cmd::new("sh")
-        .args(["-c", make])
-        .arg(dir)
-        .arg("-addext subjectAltName=IP:127.0.0.1")
-        .run()
-        .ok();
-    let file = |name: &str| dir.join(name).display().to_string();
-    let (cert, key) = if itself { ("ca.crt", "ca.key") } else { ("cert", "key") };
-    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", file(cert), file(key));
-    (dir.join("ca.crt"), launch(dir, &tls))
+        $sign -in request -out cert -copy_extensions copy &&
+        $new -subj /CN=mate $1 -keyout client.key -out request &&
+        $sign -in request -out old.cert &&
+        $sign -in request -out client.cert -copy_extensions copy";
+    let names = "-addext subjectAltName=IP:127.0.0.1";
+    Cmd::new("sh").args(["-c", make]).arg(dir).arg(names).run().ok();
 }
 
 /// `more` is what follows `http: addr:` in its configuration.

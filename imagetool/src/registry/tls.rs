@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 use super::Settings;
@@ -34,8 +36,8 @@ pub(super) fn config(settings: &Settings, host: &str) -> Result<(TlsConfig, Opti
         }
         config = config.root_certs(RootCerts::Specific(Arc::new(roots)));
     }
-    if let Some((chain, key)) = own.client {
-        config = config.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
+    if let Some(client) = own.client {
+        config = config.client_cert(Some(client));
     }
     Ok((config.build(), pinned))
 }
@@ -50,8 +52,7 @@ pub(crate) fn of_daemon(dir: Option<&Path>, verify: bool) -> Result<TlsConfig> {
             roots = certificates(&ca)?;
         }
         if let (Some(chain), Some(own)) = (file("cert.pem"), file("key.pem")) {
-            let client = ClientCert::new_with_certs(&certificates(&chain)?, key(&own)?);
-            config = config.client_cert(Some(client));
+            config = config.client_cert(Some(client(&chain, &own)?));
         }
     }
     Ok(config.root_certs(RootCerts::Specific(Arc::new(roots))).build())
@@ -69,7 +70,7 @@ fn system(settings: &Settings) -> Vec<Certificate<'static>> {
 #[derive(Default)]
 struct HostCerts {
     roots: Vec<Certificate<'static>>,
-    client: Option<(Vec<Certificate<'static>>, PrivateKey<'static>)>,
+    client: Option<ClientCert>,
 }
 
 impl HostCerts {
@@ -90,8 +91,7 @@ impl HostCerts {
                 match file.extension().and_then(|e| e.to_str()) {
                     Some("crt") => all.roots.extend(certificates(&file)?),
                     Some("cert") if all.client.is_none() => {
-                        let key = key(&file.with_extension("key"))?;
-                        all.client = Some((certificates(&file)?, key));
+                        all.client = Some(client(&file, &file.with_extension("key"))?);
                     }
                     _ => {}
                 }
@@ -99,6 +99,32 @@ impl HostCerts {
         }
         Ok(all)
     }
+}
+
+/// A client's certificate and its key, checked: later, a bad one would only be found by a panic.
+fn client(chain: &Path, own: &Path) -> Result<ClientCert> {
+    let (certs, key) = (certificates(chain)?, key(own)?);
+    let pem = fs::read(own).map_err(Error::at("read", own))?;
+    let der = PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|e| Error::invalid(format!("key file {}", own.display()), e))?;
+    let list = certs.iter().map(|c| CertificateDer::from(c.der().to_vec())).collect();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let bad = |e: rustls::Error| {
+        let why = match e.to_string() {
+            text if text.contains("UnsupportedCertVersion") => {
+                "it is of version 1, 3 is needed".into()
+            }
+            text => text,
+        };
+        Error::invalid(format!("client certificate {}", chain.display()), why)
+    };
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(bad)?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_client_auth_cert(list, der)
+        .map_err(bad)?;
+    Ok(ClientCert::new_with_certs(&certs, key))
 }
 
 fn items(path: &Path) -> Result<Vec<PemItem<'static>>> {
