@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{self, DOCKER_LIST, Descriptor, MAX_CONFIG, OCI_INDEX, OCI_MANIFEST, Parsed};
 use crate::reference::Reference;
 use crate::registry::{Access, Client, Settings, first_of};
+use crate::source::{Remote as Origin, Source};
 use crate::store::{Store, make_dir};
 
 pub use format::{Platform, indent};
@@ -244,10 +245,10 @@ pub fn push(
             return Err(Error::invalid(what, "it is a list, not an image"));
         };
         let from = entry.reference.path();
-        let source = Client::new(settings, &entry.reference, Access::Pull)?;
+        let source = Origin::new(settings, &entry.reference)?;
         for blob in m.layers.iter().chain([&m.config]) {
             // Where it can't be mounted it is carried over.
-            client.push_blob(blob, Some(from), None, &|| Ok(Box::new(source.blob(blob, 0)?)))?;
+            client.push_blob(blob, Some(from), None, &|| source.blob(blob))?;
         }
         client.put_manifest(&entry.digest.to_string(), bytes, &entry.media_type)?;
         told(&list.reference.with_digest(&entry.digest), &entry.digest);

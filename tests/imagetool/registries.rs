@@ -51,7 +51,16 @@ fn mirrors_are_asked_in_order_by_every_verb_that_reads() {
     under(&w, &conf, &["pull", "r.invalid/team/x:1"]).run().ok().out_is("r.invalid/team/x:1");
     let layout = format!("oci:{}", w.path("layout").display());
     under(&w, &conf, &["copy", "docker://r.invalid/team/x:1", &layout]).run().ok();
-    assert_eq!(empty.asked().iter().filter(|a| a.path == "/v2/ns/x/manifests/1").count(), 2);
+    under(&w, &conf, &["inspect", "-n", "docker://r.invalid/team/x:1"]).run().ok();
+    assert_eq!(empty.asked().iter().filter(|a| a.path == "/v2/ns/x/manifests/1").count(), 3);
+    let tags = Harbour::open(|asked| {
+        let wanted = asked.path.starts_with("/v2/ns/x/tags/");
+        if wanted { Answer::body(r#"{"tags":["1"]}"#) } else { Answer::status(404) }
+    });
+    let conf = mirrored(&[&empty, &tags]);
+    let listed = under(&w, &conf, &["list-tags", "docker://r.invalid/team/x"]).run().ok().json();
+    assert_eq!(listed["Repository"], "r.invalid/team/x", "under its own name");
+    let conf = mirrored(&[&empty, &full]);
     // What none of them has is the registry's own to refuse, and each is told.
     let done = under(&w, &conf, &["copy", "docker://r.invalid/team/y:1", &layout]).run();
     one_line(done, &["r.invalid", "mirrors failed, too", &empty.host(), &full.host()]);
@@ -121,4 +130,29 @@ fn short_names_mean_what_the_file_says() {
     under(&w, &alias, &["pull", "boat:2"]).run().ok().out_is(&two.name("x:2"));
     one_line(under(&w, &search, &["pull", "nobody:1"]).run(), &[&one.host(), &two.host()]);
     one_line(under(&w, "x", &["pull", "x:1"]).run(), &["registries.conf", "line 1"]);
+}
+
+#[test]
+fn daemon_json_and_proxies_hold_for_dhow_image_too() {
+    let w = World::new();
+    let cargo = Cargo::new("daemon", SMALL);
+    let (mirror, proxy) = (below(&cargo, "library/here/"), always(403));
+    let daemon = w.path("settings.json");
+    let text = format!(r#"{{"registry-mirrors": ["http://{}"]}}"#, mirror.host());
+    fs::write(&daemon, text).unwrap();
+    let by = |name: &str, no_proxy: &str| {
+        let proxy = format!("http://{}", proxy.host());
+        w.image_cmd(["pull", "--retry-times=0", name])
+            .env("DHOW_DAEMON_JSON", &daemon)
+            .env("HTTPS_PROXY", proxy)
+            .env("NO_PROXY", no_proxy)
+            .run()
+    };
+    by("docker://here", "").ok().out_is("docker.io/library/here:latest");
+    assert_eq!(proxy.asked().len(), 0, "this machine's own are not asked through it");
+    by("docker://r.invalid/x", "").refused();
+    assert!(proxy.asked()[0].path.starts_with("r.invalid"), "{:?}", proxy.asked());
+    let before = proxy.asked().len();
+    one_line(by("docker://r.invalid/x", "other.io,.invalid"), &["cannot reach r.invalid"]);
+    assert_eq!(proxy.asked().len(), before);
 }

@@ -148,7 +148,7 @@ impl Inspect {
         match tags(reference, settings) {
             Ok(tags) => page.repo_tags = tags,
             // Some registries keep their tags to themselves.
-            Err(Error::Registry { status: 403 | 404, .. }) => {
+            Err(Error::Registry { status: 403, .. } | Error::NotFound { .. }) => {
                 cx.warn("Registry disallows tag list retrieval; skipping");
             }
             Err(other) => return Err(other),

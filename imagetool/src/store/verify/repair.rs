@@ -6,13 +6,14 @@ use std::io;
 
 use super::own::Checked;
 use super::{Depth, Fault, Finding};
-use crate::digest::{ChainId, Digest, Verified};
+use crate::digest::{ChainId, Digest};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::progress::Progress;
 use crate::reference::Reference;
-use crate::registry::{Access, Client, Settings};
+use crate::registry::Settings;
 use crate::snapshot::{Layers, Step};
+use crate::source::{Remote, Source};
 use crate::store::Store;
 
 /// Documents lead to documents: so often is looked again.
@@ -124,18 +125,16 @@ impl Repair<'_> {
     }
 
     fn document(&self, origin: &Reference, at: &Descriptor) -> Result<()> {
-        let client = Client::new(self.settings, origin, Access::Pull)?;
-        let (bytes, _) = client.manifest(&origin.with_digest(&at.digest))?;
-        self.checked.lease.put_as(&at.digest, &bytes)?;
+        let remote = Remote::new(self.settings, &origin.with_digest(&at.digest))?;
+        self.checked.lease.put_as(&at.digest, &remote.document(at)?.bytes)?;
         self.checked.lease.bear(false)
     }
 
     fn blob(&self, origin: &Reference, at: &Descriptor) -> Result<()> {
-        let client = Client::new(self.settings, origin, Access::Pull)?;
+        let remote = Remote::new(self.settings, origin)?;
         let (mut file, path) = self.checked.lease.file()?;
-        let what = format!("blob {}", at.digest);
-        let mut reader = Verified::new(client.blob(at, 0)?, &at.digest, at.size, what);
-        io::copy(&mut reader, &mut file).map_err(|e| Error::from_io("write", &path, e))?;
+        io::copy(&mut remote.blob(at)?, &mut file)
+            .map_err(|e| Error::from_io("write", &path, e))?;
         self.checked.lease.adopt(path, at.digest.clone());
         self.checked.lease.bear(false)
     }
