@@ -17,6 +17,7 @@ use crate::recode::{self, Kind, Recode};
 use crate::reference::Reference;
 use crate::sink::{Fill, Layer, New, Part, Signatures, Sink};
 use crate::snapshot::side_by_side_of;
+use crate::source::schema1::{self, Upgraded};
 use crate::source::{Document, Source};
 use crate::trust::{Signature, Signing};
 
@@ -71,6 +72,17 @@ pub fn copy(
     let copying = Copying { source, sink, progress, options };
     copying.check_signers()?;
     let mut root = source.root()?;
+    if schema1::is(&root.bytes) {
+        source.permit(&root)?;
+        let signed = !options.signing.remove && !source.signatures(&root.at.digest)?.is_empty();
+        if signed && sink.signatures() != Signatures::Dropped {
+            return Err(Error::unsupported(
+                format!("manifest {}: changing what is signed", root.at.digest),
+                "leave the signatures behind with --remove-signatures",
+            ));
+        }
+        return copy(&Upgraded::new(source, &root)?, sink, options, progress);
+    }
     let title = format!("manifest {}", root.at.digest);
     for depth in 0..MAX_DEPTH {
         match (manifest::parse(&root.bytes, &root.at.media_type, &title)?, choice) {

@@ -10,6 +10,7 @@ use crate::digest::{Algorithm, Digest, Hasher, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Descriptor, MAX_CONFIG, Manifest, Parsed};
 use crate::platform::Platform;
+use crate::source::schema1::{self, Upgraded};
 use crate::source::{Document, Source};
 
 /// Lists within lists end here.
@@ -34,6 +35,11 @@ pub fn raw(source: &dyn Source) -> Result<Document> {
 /// Looks at an image.
 pub fn look(source: &dyn Source, platform: Option<&Platform>) -> Result<Looked> {
     let root = source.root()?;
+    if schema1::is(&root.bytes) {
+        let upgraded = Upgraded::new(source, &root)?;
+        let Looked { manifest, chosen, source_config, .. } = look(&upgraded, platform)?;
+        return Ok(Looked { root, manifest, chosen, source_config });
+    }
     let (chosen, manifest) = one(source, root.clone(), platform)?;
     let config = &manifest.config;
     if !manifest::is_image_config(&config.media_type) {
@@ -137,7 +143,7 @@ impl Looked {
         let config = self.config()?;
         let algorithm = algorithm.unwrap_or_else(|| self.manifest.config.digest.algorithm());
         let mut hash = Hasher::new(algorithm);
-        hash.update(&self.root.bytes);
+        hash.update(schema1::payload(&self.root.bytes).as_ref().unwrap_or(&self.root.bytes));
         let layers = &self.manifest.layers;
         let data = |l: &Descriptor| LayerData {
             mime_type: l.media_type.clone(),

@@ -174,3 +174,25 @@ fn skopeos_flags_of_copy() {
     let parallel = ["copy", "--image-parallel-copies", "1", "--all=false", &layers(), &one];
     w.image(parallel).ok();
 }
+
+/// What docker pushed until 2017; skopeo still writes it.
+#[test]
+fn docker_s_first_schema_is_read() {
+    let w = World::new();
+    let busybox = format!("oci:{}:busybox", fixtures::layout().display());
+    let old = format!("dir:{}", w.path("old").display());
+    let words = ["--insecure-policy", "copy", "-q", "--format", "v2s1", &busybox, &old];
+    w.cmd("skopeo").args(words).run().ok();
+    assert_eq!(raw(&w, &old)["schemaVersion"], 1);
+    let diff_ids = |place: &str| config(&w, place)["rootfs"]["diff_ids"].clone();
+    let new = format!("oci:{}:x", w.path("new").display());
+    w.image(["copy", &old, &new]).ok();
+    assert_eq!(diff_ids(&new), diff_ids(&busybox));
+    w.image(["copy", &old, "from/old:1"]).ok();
+    w.image(["unpack", "from/old:1", w.path("bundle").to_str().unwrap()]).ok();
+    let file = w.path("old/manifest.json").display().to_string();
+    let theirs = w.cmd("skopeo").args(["manifest-digest", &file]).run().ok().out();
+    w.image(["manifest-digest", &file]).ok().out_is(&theirs);
+    let page = w.image(["inspect", &old]).ok().json();
+    assert_eq!(page["Digest"], theirs.as_str());
+}

@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use clap::Args;
-use dhow_image::digest::Digest;
 use dhow_image::manifest::MAX_MANIFEST;
+use dhow_image::source::schema1;
 use dhow_image::transport::File;
 use dhow_image::{Error, Result};
 use serde_json::json;
@@ -33,7 +33,7 @@ impl ManifestDigest {
         if bytes.len() as u64 > MAX_MANIFEST {
             return Err(Error::invalid(self.file, format!("it is over {MAX_MANIFEST} bytes")));
         }
-        let digest = Digest::of(&bytes);
+        let digest = schema1::digest(&bytes);
         if cx.json { cx.print_json(&json!({ "digest": digest })) } else { cx.line(digest) }
     }
 }

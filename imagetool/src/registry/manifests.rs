@@ -11,6 +11,7 @@ use crate::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, Descriptor, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST,
 };
 use crate::reference::Reference;
+use crate::source::schema1;
 
 impl Client {
     /// The manifest or index a reference leads to, byte for byte, and its descriptor.
@@ -21,14 +22,22 @@ impl Client {
             (None, tag) => tag.unwrap_or("latest").to_owned(),
         };
         let what = format!("manifest {reference}");
-        let accept = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].join(", ");
+        let accept = [
+            OCI_INDEX,
+            OCI_MANIFEST,
+            DOCKER_LIST,
+            DOCKER_MANIFEST,
+            "application/vnd.docker.distribution.manifest.v1+prettyjws",
+            "application/vnd.docker.distribution.manifest.v1+json",
+        ];
+        let accept = accept.join(", ");
         let call =
             Call::new("GET", self.url(&format!("manifests/{wanted}"))).header("Accept", accept);
         let title = call.title();
         let mut answer = self.send(call, &[200]).map_err(|e| self.explain(e, reference))?;
         let media_type = content_type(&answer);
         let said = header_text(&answer, "docker-content-digest");
-        let bytes = self.body(&mut answer, MAX_MANIFEST, &title)?;
+        let mut bytes = self.body(&mut answer, MAX_MANIFEST, &title)?;
         let want = match (reference.digest(), said) {
             (Some(digest), _) => Some(digest.clone()),
             (None, said) => said.and_then(|s| s.parse().ok()),
@@ -36,6 +45,12 @@ impl Client {
         let mut digest = Digest::of(&bytes);
         if let Some(want) = want {
             digest = Digest::by(want.algorithm(), &bytes);
+            // One of schema 1 is named by what it signs; nothing else of it is believed then.
+            if digest != want
+                && let Some(signed) = schema1::payload(&bytes)
+            {
+                (digest, bytes) = (Digest::by(want.algorithm(), &signed), signed);
+            }
             if digest != want {
                 return Err(Error::Digest { what, want, got: digest });
             }
@@ -57,6 +72,15 @@ impl Client {
             },
             other => other,
         }
+    }
+
+    /// How long a blob is, by its digest alone.
+    pub fn blob_size(&self, digest: &Digest) -> Result<u64> {
+        let call = Call::new("HEAD", self.url(&format!("blobs/{digest}")));
+        let title = call.title();
+        let answer = self.send(call, &[200])?;
+        let length = header_text(&answer, "content-length").and_then(|n| n.parse().ok());
+        length.ok_or_else(|| Error::invalid(format!("answer to {title}"), "it tells no length"))
     }
 
     /// Puts a manifest under a tag or its digest.

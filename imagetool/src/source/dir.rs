@@ -86,6 +86,10 @@ impl Source for Dir {
         Ok(found)
     }
 
+    fn size(&self, blob: &Digest) -> Result<u64> {
+        self.files.open(&blob.flat_name()).map(|(_, size)| size)
+    }
+
     fn blob<'a>(&'a self, blob: &'a Descriptor) -> Result<Box<dyn Read + Send + 'a>> {
         let (reader, size) = self.files.open(&blob.digest.flat_name())?;
         let what = format!("blob {} in {}", blob.digest, self.files.title());

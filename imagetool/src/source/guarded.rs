@@ -44,6 +44,10 @@ impl Source for Guarded<'_> {
         self.inner.spooled(blob)
     }
 
+    fn size(&self, blob: &Digest) -> Result<u64> {
+        self.inner.size(blob)
+    }
+
     fn permit(&self, document: &Document) -> Result<()> {
         self.inner.permit(document)?;
         let signatures = || self.signatures(&document.at.digest);

@@ -11,13 +11,14 @@ mod layout;
 mod open;
 mod podman;
 mod remote;
+pub mod schema1;
 mod tarball;
 
 use std::io::Read;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
 use crate::trust::Signature;
@@ -60,6 +61,14 @@ pub trait Source: Sync {
     /// A file of exactly this blob that the sink may take for itself, already checked.
     fn spooled(&self, _blob: &Digest) -> Option<PathBuf> {
         None
+    }
+
+    /// How long a blob is that only its digest is known of.
+    fn size(&self, _blob: &Digest) -> Result<u64> {
+        Err(Error::unsupported(
+            "docker's manifest schema 1 in this place",
+            "it is read from registries and dir: only",
+        ))
     }
 
     /// Whether the policy lets a manifest's image in; asked before any of its blobs is read.

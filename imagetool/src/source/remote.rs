@@ -59,6 +59,10 @@ impl Source for Remote {
         Ok(Box::new(Verified::new(reader, &blob.digest, blob.size, what)))
     }
 
+    fn size(&self, blob: &Digest) -> Result<u64> {
+        self.ask(|c| c.blob_size(blob))
+    }
+
     fn signatures(&self, of: &Digest) -> Result<Vec<Signature>> {
         let Some(place) = self.places.get(self.chosen.get().copied().unwrap_or(0)) else {
             return Ok(Vec::new());
