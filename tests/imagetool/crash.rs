@@ -59,11 +59,13 @@ fn pulls_side_by_side_and_killed() {
         let mut running: Vec<(Child, usize, bool)> = Vec::new();
         for _ in 0..many {
             let at = dice.below(names.len() as u64) as usize;
-            let verb: Vec<&str> = match dice.below(12) {
+            let verb: Vec<&str> = match dice.below(16) {
                 0 => vec!["remove", "-f", &names[at]],
                 1 => vec!["tag", &names[at], "crowd:moving"],
                 2 => vec!["gc", "-q"],
                 3 => vec!["list", "-q"],
+                4 => vec!["compact", "-q"],
+                5 => vec!["compact", "-q", "--undo"],
                 _ => vec!["pull", "-q", &names[at]],
             };
             let pulls = verb[0] == "pull";
