@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Registry, World};
+use e2e::{Registry, World, fixtures};
 
 use super::pull::digest_of;
 
@@ -39,4 +39,31 @@ fn push_of_an_unknown_image_is_refused() {
     let w = World::new();
     let to = Registry::open().name("pushed/nothing:here");
     w.image(["push", &to]).refused().err_has(&to);
+}
+
+#[test]
+fn blobs_are_mounted_from_a_neighbour_or_sent_in_chunks() {
+    let w = World::new();
+    let open = Registry::open();
+    let (from, _) = open.push(&fixtures::unlike("x", "chunks", 300 << 10), "chunks/from:1");
+    let place = |name: &str| format!("docker://{name}");
+    let mounted = open.name("chunks/mounted:1");
+    let done = w.image(["copy", &place(&from), &place(&mounted)]).ok();
+    assert!(done.err().contains(": mounted"), "{done}");
+    let again = w.image(["copy", &place(&from), &place(&mounted)]).ok();
+    assert!(again.err().contains(": already there"), "{again}");
+    // Another registry has no neighbour to mount from.
+    let secured = Registry::secured();
+    let sent = secured.name("chunks/sent:1");
+    let creds = format!("{}:{}", Registry::USER, Registry::PASSWORD);
+    let chunks = ["copy", "--chunk-size", "65536", "--dest-creds", &creds];
+    let done = w.image([&chunks[..], &[&place(&from), &place(&sent)]].concat()).ok();
+    assert!(done.err().contains(": pushed"), "{done}");
+    let raw = |name: &str, more: &[&str]| {
+        w.image([&["inspect", "--raw"], more, &[&place(name)]].concat()).ok().out()
+    };
+    assert_eq!(raw(&from, &[]), raw(&sent, &["--creds", &creds]));
+    assert_eq!(raw(&from, &[]), raw(&mounted, &[]));
+    let whole = format!("oci:{}", w.path("whole").display());
+    w.image(["copy", "--src-creds", &creds, &place(&sent), &whole]).ok();
 }
