@@ -6,20 +6,28 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::Sign;
 use super::payload::{self, Payload};
-use super::{Sign, Signature};
+use super::signature::Signature as Made;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 
 /// A signed JSON is small; an attacker's may unpack to anything.
 const MAX_CONTENT: usize = 1 << 20;
+/// And may take any time to do so.
+const TIME: Duration = Duration::from_secs(30);
 const STATUS: &str = "[GNUPG:] ";
 
 /// Keys, and a place where nothing else is.
@@ -28,6 +36,8 @@ pub struct Ring {
     home: Option<TempDir>,
     /// Fingerprints of the primary keys.
     keys: Vec<String>,
+    /// All that is asked of gpg ends by then.
+    until: Instant,
 }
 
 /// What was signed, and by whom.
@@ -45,7 +55,7 @@ impl Ring {
     /// Keys out of these files, armored or not, and no others.
     pub fn of(files: &[(String, Vec<u8>)]) -> Result<Self> {
         let home = scratch()?;
-        let mut ring = Self { home: Some(home), keys: Vec::new() };
+        let mut ring = Self { home: Some(home), ..Self::own() };
         for (what, bytes) in files {
             let file = ring.file("keys", bytes)?;
             let out = ring.run(["--import", "--"], Some(file.as_ref()))?;
@@ -63,7 +73,7 @@ impl Ring {
 
     /// The user's own keys.
     pub fn own() -> Self {
-        Self { home: None, keys: Vec::new() }
+        Self { home: None, keys: Vec::new(), until: Instant::now() + TIME }
     }
 
     /// The fingerprints of the keys that were read.
@@ -82,6 +92,12 @@ impl Ring {
         let file = put(spool.path(), "message", message)?;
         let out = self.run(["--output", "-", "--verify", "--"], Some(file.as_ref()))?;
         let bad = |why: String| Error::Rejected(format!("Invalid GPG signature: {why}"));
+        if out.stdout.len() > MAX_CONTENT {
+            return Err(bad(format!("it is over {MAX_CONTENT} bytes")));
+        }
+        if Instant::now() >= self.until {
+            return Err(bad(format!("reading it takes more than {} seconds", TIME.as_secs())));
+        }
         let mut valid = Vec::new();
         let (mut good, mut texts) = (0, 0);
         for (word, rest) in statuses(&out.stderr) {
@@ -109,9 +125,6 @@ impl Ring {
         else {
             return Err(bad("gpg's answer is not understood".into()));
         };
-        if out.stdout.len() > MAX_CONTENT {
-            return Err(bad(format!("it is over {MAX_CONTENT} bytes")));
-        }
         Ok(Verified { content: out.stdout, key: key.clone(), subkey: subkey.clone() })
     }
 
@@ -128,16 +141,56 @@ impl Ring {
             gpg.args(["--no-options", "--no-autostart", "--homedir"]).arg(home.path());
         }
         gpg.args(["--batch", "--no-tty", "--quiet", "--logger-file", "/dev/null"]);
-        gpg.args(["--status-fd", "2", "--max-output", &MAX_CONTENT.to_string()]);
-        gpg.args(words).args(last).stdin(Stdio::null());
-        gpg.output().map_err(missing)
+        gpg.args(["--status-fd", "2"]).args(words).args(last);
+        bounded(gpg.stdin(Stdio::null()), self.until)
     }
+}
+
+/// A program's output; one that says too much, or takes too long, is killed.
+fn bounded(program: &mut Command, until: Instant) -> Result<Output> {
+    let mut child =
+        program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(missing)?;
+    let (mut from_out, mut from_err) = (child.stdout.take(), child.stderr.take());
+    // It is waited for at the end only, so that the number stays its own.
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let stop = || kill(pid, Signal::SIGKILL);
+    let (done, ended) = mpsc::channel::<()>();
+    let (stdout, stderr) = thread::scope(|scope| {
+        let said = scope.spawn(move || limited(from_err.as_mut()));
+        scope.spawn(move || {
+            let left = until.saturating_duration_since(Instant::now());
+            if ended.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = stop();
+            }
+        });
+        let written = limited(from_out.as_mut());
+        if written.as_ref().is_none_or(|w| w.len() > MAX_CONTENT) {
+            let _ = stop();
+        }
+        // What it would still write has no reader.
+        drop(from_out);
+        let said = said.join().ok().flatten();
+        drop(done);
+        (written, said)
+    });
+    let status = child.wait().map_err(missing)?;
+    let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
+        return Err(Error::invalid("gpg's answer", "it can't be read"));
+    };
+    Ok(Output { status, stdout, stderr })
+}
+
+/// At most one byte more than there may be.
+fn limited(from: Option<&mut impl Read>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from?.take(MAX_CONTENT as u64 + 1).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// What a message says, and the id of the key that claims to have signed it. NOTHING of it is
 /// verified.
 pub fn untrusted(message: &[u8]) -> Result<(Vec<u8>, String)> {
-    let ring = Ring { home: Some(scratch()?), keys: Vec::new() };
+    let ring = Ring { home: Some(scratch()?), ..Ring::own() };
     let file = ring.file("message", message)?;
     let out = ring.run(["--output", "-", "--decrypt", "--"], Some(file.as_ref()))?;
     let mut signers = statuses(&out.stderr).filter(|(word, _)| *word == "ERRSIG");
@@ -197,9 +250,9 @@ impl Signer {
 }
 
 impl Sign for Signer {
-    fn sign(&self, manifest: &Digest, name: &Reference) -> Result<Signature> {
+    fn sign(&self, manifest: &Digest, name: &Reference) -> Result<Made> {
         let content = Payload::write(payload::SIMPLE, manifest, &name.to_string());
-        self.message(&content).map(Signature::Simple)
+        self.message(&content).map(Made::Simple)
     }
 }
 
@@ -239,5 +292,21 @@ mod tests {
         let said = b"gpg: [GNUPG:] GOODSIG x\n[GNUPG:] NEWSIG\n[GNUPG:] GOODSIG A B c\n\xff\n";
         let seen: Vec<_> = statuses(said).collect();
         assert_eq!(seen, [("NEWSIG", ""), ("GOODSIG", "A B c")]);
+    }
+
+    #[test]
+    fn what_says_too_much_or_takes_too_long_is_killed() {
+        let soon = || Instant::now() + Duration::from_millis(200);
+        let run =
+            |text: &str, until| bounded(Command::new("sh").args(["-c", text]), until).unwrap();
+        let begun = Instant::now();
+        let out = run("echo out; echo err >&2; exit 3", begun + TIME);
+        assert_eq!(
+            (out.status.code(), &out.stdout[..], &out.stderr[..]),
+            (Some(3), &b"out\n"[..], &b"err\n"[..])
+        );
+        assert!(!run("exec cat /dev/zero", begun + TIME).status.success());
+        assert!(!run("exec sleep 60", soon()).status.success());
+        assert!(begun.elapsed() < TIME);
     }
 }
