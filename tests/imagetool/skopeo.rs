@@ -82,3 +82,53 @@ fn inspect_says_what_skopeo_says() {
     w.image(["inspect", &format!("{layout}no")]).code(2);
     alike(&w, &["manifest-digest", w.path("dir/manifest.json").to_str().unwrap()]);
 }
+
+/// The same copy by Debian's skopeo and by us, and what lies there then.
+#[test]
+fn copies_are_what_skopeo_writes() {
+    let w = World::new();
+    let layout = format!("oci:{}:", e2e::fixtures::layout().display());
+    let json = |path: std::path::PathBuf| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    for (n, (flags, image)) in [
+        (&[][..], "layers"),
+        (&["--preserve-digests"], "zstd"),
+        (&["--dest-decompress"], "busybox"),
+        (&["--format", "v2s2"], "busybox"),
+        (&["--all", "--format=oci"], "layers"),
+        (&["--override-arch=amd64", "--remove-signatures", "--retry-times", "2"], "busybox"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (ours, theirs) = (w.path(format!("{n}.ours")), w.path(format!("{n}.theirs")));
+        let from = format!("{layout}{image}");
+        let words = |to: &std::path::Path| -> Vec<String> {
+            let all = ["--insecure-policy", "copy", "-q"].into_iter().chain(flags.iter().copied());
+            let all = all.map(str::to_owned);
+            all.chain([from.clone(), format!("dir:{}", to.display())]).collect()
+        };
+        w.cmd("skopeo").args(words(&theirs)).run().ok();
+        w.image(words(&ours)).ok();
+        let diff = w.cmd("diff").args(["-r", "-x", "manifest.json"]).arg(&ours).arg(&theirs);
+        diff.run().ok();
+        let (ours, theirs) = (ours.join("manifest.json"), theirs.join("manifest.json"));
+        assert_eq!(json(ours), json(theirs), "{flags:?} {image}");
+    }
+    // What ends alike when it fails.
+    let dir = format!("dir:{}", w.path("x").display());
+    let busybox = format!("{layout}busybox");
+    for words in [
+        &["copy", "--multi-arch", "none", &busybox, &dir][..],
+        &["copy", "--format", "v3", &busybox, &dir],
+        &["copy", "--all", "--nope", &busybox, &dir],
+        &["copy", "docker-archive:/nowhere", &dir],
+        &["copy", "atomic:x", &dir],
+        &["copy", &busybox, "docker://Upper/case"],
+        &["sync", "--src", "docker", "--dest", "oci", "x", "y"],
+    ] {
+        let theirs = w.cmd("skopeo").args(words).run();
+        assert!(theirs.code != 0 && w.image(words).code != 0, "{words:?}");
+    }
+}
