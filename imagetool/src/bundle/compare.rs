@@ -351,8 +351,8 @@ impl Past for Known {
         let seed = self.state.seed;
         match old.still(now.stat) {
             Still::No => return Ok(false),
-            Still::Surely => return Ok(true),
-            Still::Perhaps => {}
+            Still::Surely if !self.state.is_recent(old) => return Ok(true),
+            Still::Surely | Still::Perhaps => {}
         }
         if xattrs_sum(seed, &attributes(now.dir, now.base)?) != old.xattrs {
             return Ok(false);
@@ -421,5 +421,116 @@ impl Past for Told {
 
     fn end(self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::fs;
+    use std::io::{self, BufReader};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::Path;
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::digest::Digest;
+    use crate::layer::{
+        Adjust, Closed, Entries, Journal, Limits, Manner, RootDir, Sink, apply, seal,
+    };
+
+    const NAMES: [&str; 9] = ["a", "b", "a/c", "a/d", "b/c", "a/c/e", "b/c/e", "a-c", "b/c/e/f"];
+
+    /// Does something to a tree; what can't be done isn't.
+    fn act(root: &Path, (what, from, to): (u8, usize, usize)) -> io::Result<()> {
+        let (path, other) = (root.join(NAMES[from]), root.join(NAMES[to]));
+        match what {
+            0 | 1 => fs::write(&path, [b'x', to as u8]),
+            2 | 3 => fs::create_dir_all(&path),
+            4 => fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)),
+            5 => symlink(NAMES[to], &path),
+            6 => fs::hard_link(&path, &other),
+            7 => fs::rename(&path, &other),
+            8 => fs::set_permissions(&path, fs::Permissions::from_mode(0o711 + to as u32)),
+            _ => {
+                // Written to with its own time.
+                let time = fs::symlink_metadata(&path)?.modified()?;
+                fs::write(&path, [b'x', to as u8])?;
+                fs::File::options().append(true).open(&path)?.set_modified(time)
+            }
+        }
+    }
+
+    /// All there is to say of a tree, names of one file together.
+    fn tree(root: &Path) -> (BTreeMap<String, String>, BTreeSet<Vec<String>>) {
+        let (mut all, mut files) = (BTreeMap::new(), BTreeMap::<u64, Vec<String>>::new());
+        let mut todo = vec![root.to_owned()];
+        while let Some(dir) = todo.pop() {
+            for path in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+                let meta = fs::symlink_metadata(&path).unwrap();
+                let name = path.strip_prefix(root).unwrap().display().to_string();
+                let more = if meta.is_dir() {
+                    todo.push(path.clone());
+                    String::new()
+                } else if meta.is_symlink() {
+                    fs::read_link(&path).unwrap().display().to_string()
+                } else {
+                    format!("{:?} {}", fs::read(&path).unwrap(), meta.mtime_nsec())
+                };
+                if !meta.is_dir() {
+                    files.entry(meta.ino()).or_default().push(name.clone());
+                }
+                all.insert(name, format!("{:o} {more}", meta.mode()));
+            }
+        }
+        let together = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        (all, files.into_values().map(together).collect())
+    }
+
+    fn packed(root: &RootDir, state: &Path) -> Vec<u8> {
+        let (manner, mut tar) = (Manner::default(), Vec::new());
+        let mut delta = Delta::new(root, Adjust::new(&manner, None), &mut tar);
+        let state = State::open(state).unwrap().unwrap();
+        let walk = Walk::new(root, Closed::default()).unwrap();
+        compare(walk, Known::new(state), &Masks::default(), &mut delta).unwrap();
+        delta.finish().unwrap();
+        tar
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn any_change_upon_what_was_makes_what_is(
+            first in proptest::collection::vec((0u8..9, 0usize..9, 0usize..9), 0..25),
+            second in proptest::collection::vec((0u8..10, 0usize..9, 0usize..9), 0..25),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let (root, was) = (dir.path().join("root"), dir.path().join("was"));
+            fs::create_dir(&root).unwrap();
+            first.into_iter().for_each(|what| drop(act(&root, what)));
+            let open = RootDir::open(&root).unwrap();
+            let state = dir.path().join("state");
+            let digest = Digest::of(b"m");
+            let mut known = super::super::state::Known::Nothing(3);
+            super::super::state::write(&open, &state, &digest, &mut known, &Closed::default()).unwrap();
+            prop_assert_eq!(packed(&open, &state).len(), 1024, "nothing has changed");
+            Command::new("cp").args(["-a"]).args([&root, &was]).status().unwrap();
+            second.into_iter().for_each(|what| drop(act(&root, what)));
+            let tar = packed(&open, &state);
+            let onto = RootDir::open(&was).unwrap();
+            std::thread::scope(|scope| scope.spawn(|| {
+                let mut entries = Entries::new(BufReader::new(&tar[..]), Limits::default());
+                let mut journal = Journal::new(dir.path());
+                let sink = Sink::Plain { first: false };
+                apply(&onto, &mut entries, sink, &mut journal).unwrap();
+                seal(&onto, &journal, sink).unwrap();
+            }).join().unwrap());
+            prop_assert_eq!(tree(&root), tree(&was));
+        }
     }
 }

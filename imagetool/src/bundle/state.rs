@@ -9,7 +9,7 @@ use std::fs::File;
 use std::hash::Hasher as _;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::readlinkat;
@@ -28,6 +28,8 @@ pub(super) fn path_in(bundle: &Path, image: &Digest) -> PathBuf {
     bundle.join(format!("{}_{}.state", image.algorithm().name(), image.hex()))
 }
 
+/// No clock that files are stamped by ticks slower, in nanoseconds.
+const TICK: i128 = 20_000_000;
 const MAGIC: &[u8] = b"dhow-bundle-1\n";
 /// No file of ours is read that says a directory has more.
 const MAX_NAMES: u64 = 1 << 27;
@@ -272,6 +274,8 @@ struct Summed<T> {
 pub(super) struct State {
     from: Summed<BufReader<File>>,
     what: String,
+    /// When it was finished.
+    written: (i64, i64),
     /// Of which image the root was made.
     pub manifest: Digest,
     /// What the checksums were taken with.
@@ -287,8 +291,10 @@ impl State {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(Error::at("open", path))?,
         };
+        let meta = file.metadata().map_err(Error::at("read", path))?;
         let from = BufReader::with_capacity(256 << 10, file);
         let mut this = Self {
+            written: (meta.mtime(), meta.mtime_nsec()),
             from: Summed { inner: from, sum: XxHash3_64::with_seed(0) },
             what: path.display().to_string(),
             manifest: Digest::of(b""),
@@ -317,6 +323,15 @@ impl State {
     pub fn count(&mut self) -> Result<u64> {
         let count = self.number()?;
         if count > MAX_NAMES { Err(self.bad("it is damaged")) } else { Ok(count) }
+    }
+
+    /// Whether a change after this could have left a file's change time as it was: the clock of
+    /// many a kernel ticks every few milliseconds only.
+    pub fn is_recent(&self, record: &Record) -> bool {
+        let nanos =
+            |(secs, nanos): (i64, i64)| i128::from(secs) * 1_000_000_000 + i128::from(nanos);
+        let (secs, nsec) = record.ctime;
+        nanos((secs, i64::from(nsec))) + TICK >= nanos(self.written)
     }
 
     /// Checks the end.

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use clap::Args;
-use dhow_image::Result;
 use dhow_image::bundle::{self, Unpacked, config::Options};
+use dhow_image::{Error, Result};
+use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 use serde_json::json;
 
@@ -68,7 +69,18 @@ impl HowFlags {
             manner: dhow_image::layer::Manner { keep_dirlinks: self.keep_dirlinks, ..how.manner },
             ..how
         };
-        let done = target.read(cx, &self.registry, |source| to(source, Path::new(&path), how))?;
+        let done = target.read(cx, &self.registry, |source| to(source, Path::new(&path), how));
+        let done = done.map_err(|e| match e {
+            Error::Io { action, source, path }
+                if ids.0 != 0
+                    && !self.maps.rootless
+                    && source.raw_os_error() == Some(Errno::EPERM as i32) =>
+            {
+                let what = format!("to {action} {}", path.display());
+                Error::unsupported(what, "only root may; without root, unpack with --rootless")
+            }
+            other => other,
+        })?;
         if !cx.quiet {
             for what in &done.lost {
                 cx.progress().message(&format!("not kept by this file system: {what}"));

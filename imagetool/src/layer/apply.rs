@@ -179,15 +179,33 @@ impl Apply<'_> {
             Kind::File(body) => self.file(&at, &meta, &body, entries),
             Kind::Symlink(text) => self.symlink(&at, &meta, &text),
             Kind::Hardlink(target) => self.hardlink(&at, &target),
-            Kind::Char(_) | Kind::Block(_) if self.manner.rootless => {
-                self.done.devices += 1;
-                self.file(&at, &meta, &Body { size: 0, segments: None }, entries)
-            }
-            Kind::Char(device) => self.node(&at, &meta, SFlag::S_IFCHR, device),
-            Kind::Block(device) => self.node(&at, &meta, SFlag::S_IFBLK, device),
+            Kind::Char(device) => self.device(&at, &meta, SFlag::S_IFCHR, device, entries),
+            Kind::Block(device) => self.device(&at, &meta, SFlag::S_IFBLK, device, entries),
             Kind::Fifo => self.node(&at, &meta, SFlag::S_IFIFO, Device { major: 0, minor: 0 }),
             Kind::Whiteout | Kind::Opaque => Ok(()),
         }
+    }
+
+    /// A device; in one root an empty file, if we may not make it.
+    fn device<R: BufRead>(
+        &mut self,
+        at: &Place<'_>,
+        meta: &Meta,
+        kind: SFlag,
+        device: Device,
+        entries: &mut Entries<R>,
+    ) -> Result<()> {
+        if !self.manner.rootless {
+            match self.node(at, meta, kind, device) {
+                // KERNEL: user_namespaces(7): its root may not, either.
+                Err(Error::Io { source, .. })
+                    if matches!(self.sink, Sink::Plain { .. })
+                        && source.raw_os_error() == Some(libc::EPERM) => {}
+                done => return done,
+            }
+        }
+        self.done.devices += 1;
+        self.file(at, meta, &Body { size: 0, segments: None }, entries)
     }
 
     fn whiteout(&mut self, name: &Name) -> Result<()> {
