@@ -512,7 +512,9 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let (root, was) = (dir.path().join("root"), dir.path().join("was"));
             fs::create_dir(&root).unwrap();
-            first.into_iter().for_each(|what| drop(act(&root, what)));
+            for what in first {
+                let _ = act(&root, what);
+            }
             let open = RootDir::open(&root).unwrap();
             let state = dir.path().join("state");
             let digest = Digest::of(b"m");
@@ -520,7 +522,9 @@ mod tests {
             super::super::state::write(&open, &state, &digest, &mut known, &Closed::default()).unwrap();
             prop_assert_eq!(packed(&open, &state).len(), 1024, "nothing has changed");
             Command::new("cp").args(["-a"]).args([&root, &was]).status().unwrap();
-            second.into_iter().for_each(|what| drop(act(&root, what)));
+            for what in second {
+                let _ = act(&root, what);
+            }
             let tar = packed(&open, &state);
             let onto = RootDir::open(&was).unwrap();
             std::thread::scope(|scope| scope.spawn(|| {
