@@ -1,6 +1,7 @@
 //! What a root has become since it was unpacked: a walk side by side with what was written down
 //! then. Each directory is looked at once; what is in it first, the directories below after that.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
@@ -12,7 +13,7 @@ use super::walk::{Names, Walk, attributes};
 use crate::error::Result;
 use crate::layer::Delta;
 use crate::layer::at::{is_dir, kind};
-use crate::layer::name::{Name, join};
+use crate::layer::name::{Name, join, split};
 
 /// Something that was there.
 pub(super) struct Old<T> {
@@ -78,7 +79,7 @@ pub(super) fn compare<P: Past, W: Write>(
     masks: &Masks,
     out: &mut Delta<'_, W>,
 ) -> Result<()> {
-    let mut this = Compare { walk, past, masks, out };
+    let mut this = Compare { walk, past, masks, out, kept: HashMap::new() };
     this.root()?;
     this.directory(b"", Before::Merged, true)?;
     this.walk.close()?;
@@ -90,6 +91,8 @@ struct Compare<'a, 'b, P, W: Write> {
     past: P,
     masks: &'a Masks,
     out: &'a mut Delta<'b, W>,
+    /// Names of files with several, by inode, that were there before as they are now.
+    kept: HashMap<u64, Vec<Vec<u8>>>,
 }
 
 /// What a directory was before.
@@ -153,6 +156,30 @@ impl<P: Past, W: Write> Compare<'_, '_, P, W> {
         Ok(())
     }
 
+    /// Something is new or another. If it is one more name of a file that hasn't changed, that
+    /// comes into the layer, too: a link to what only lies below is not for every unpacker.
+    fn put(&mut self, dir: &OwnedFd, base: &[u8], path: &[u8], stat: &FileStat) -> Result<()> {
+        let others = if is_dir(stat) { None } else { self.kept.remove(&stat.st_ino) };
+        for other in others.into_iter().flatten() {
+            let (up, name) = split(&other);
+            let (up, _) = self.walk.list(up)?;
+            self.out.put(&up, name, &other, stat)?;
+        }
+        self.out.put(dir, base, path, stat)
+    }
+
+    /// Something is what it was.
+    fn keep(&mut self, dir: &OwnedFd, base: &[u8], path: &[u8], stat: &FileStat) -> Result<()> {
+        if is_dir(stat) || stat.st_nlink < 2 {
+            return Ok(());
+        }
+        if self.out.has(stat) {
+            return self.out.put(dir, base, path, stat);
+        }
+        self.kept.entry(stat.st_ino).or_default().push(path.to_vec());
+        Ok(())
+    }
+
     /// Everything in a directory is new. `old`: directories that were there, sorted.
     fn all_new(
         &mut self,
@@ -166,7 +193,7 @@ impl<P: Past, W: Write> Compare<'_, '_, P, W> {
             let whole = join(path, base);
             let Some(stat) = self.present(dir, base, &whole)? else { continue };
             if !self.masks.hide(&whole) {
-                self.out.put(dir, base, &whole, &stat)?;
+                self.put(dir, base, &whole, &stat)?;
                 if is_dir(&stat) && !self.walk.is_mount(&stat) {
                     let is = Some((Before::Nothing, true));
                     next.push(Next { name: base.to_vec(), was: false, is });
@@ -212,7 +239,7 @@ impl<P: Past, W: Write> Compare<'_, '_, P, W> {
             if let Some(mode) = self.walk.closed.mode(path) {
                 stat.st_mode = stat.st_mode & !0o7777 | mode;
             }
-            let (up, base) = crate::layer::name::split(path);
+            let (up, base) = split(path);
             let (up, _) = self.walk.list(up)?;
             self.out.put(&up, base, path, &stat)?;
         }
@@ -273,8 +300,10 @@ impl<P: Past, W: Write> Compare<'_, '_, P, W> {
                     (before, self.same(&old.item, &now, &whole)?)
                 }
             };
-            if !same {
-                self.out.put(dir, base, &whole, &stat)?;
+            if same {
+                self.keep(dir, base, &whole, &stat)?;
+            } else {
+                self.put(dir, base, &whole, &stat)?;
             }
             if is_dir(&stat) {
                 is = Some((before, !same));

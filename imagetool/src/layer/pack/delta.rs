@@ -104,6 +104,11 @@ impl<'a, W: Write> Delta<'a, W> {
         done
     }
 
+    /// Whether another name of this file is in the layer.
+    pub fn has(&self, stat: &FileStat) -> bool {
+        self.packer.links.contains_key(&(stat.st_dev, stat.st_ino))
+    }
+
     /// The root itself.
     pub fn put_root(&mut self, root: &OwnedFd, stat: &FileStat) -> Result<()> {
         self.packer.adjust.mode = Some(stat.st_mode & 0o7777);
