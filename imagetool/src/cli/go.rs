@@ -7,7 +7,8 @@ use clap::ArgAction;
 /// The command line with every switch taking `=true` and `=false`.
 pub fn with_values(command: clap::Command) -> clap::Command {
     let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    let command = command.mut_args(|arg| match arg.get_action() {
+    // Of a flag given twice the last counts, as in Go.
+    let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
         ArgAction::SetTrue => arg
             .action(ArgAction::Set)
             .num_args(0..=1)

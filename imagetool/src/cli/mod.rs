@@ -108,6 +108,16 @@ mod tests {
     }
 
     #[test]
+    fn of_a_flag_given_twice_the_last_counts_and_lists_keep_all() {
+        let line = "x config --author a --author b --config.env A=1 --config.env B=2 c";
+        let matches = go::with_values(Cli::command()).get_matches_from(line.split(' '));
+        let (_, config) = matches.subcommand().unwrap();
+        assert_eq!(config.get_one::<String>("author").unwrap(), "b");
+        assert_eq!(config.get_many::<String>("env").unwrap().count(), 2);
+        read("x --root a --root b stat --image x --image y").unwrap();
+    }
+
+    #[test]
     fn switches_take_values_and_cluster() {
         let cli = read("x --debug=false inspect --raw=true -q=true y").unwrap();
         assert!(!cli.global.debug && cli.global.quiet);
