@@ -176,6 +176,14 @@ fn history_and_tree_show_what_is_there() {
     assert_eq!(tree.as_array().unwrap().len(), 1, "{tree}");
     assert!(tree[0]["images"].to_string().contains("busybox:latest"), "{tree}");
     assert_eq!(tree[0]["above"].as_array().unwrap().len(), 1);
+    // Its bytes are there for whoever wants them.
+    let blob = w.image(["inspect", "layers"]).ok().json()["layers"][0]["digest"].clone();
+    let to = w.path("blob");
+    let raw = ["raw", "blob", "layers", blob.as_str().unwrap(), "-o", to.to_str().unwrap()];
+    w.image(raw).ok();
+    let sum = w.cmd("sha256sum").arg(&to).run().ok().out();
+    assert!(blob.as_str().unwrap().ends_with(sum.split(' ').next().unwrap()), "{sum}");
+    w.image(["raw", "blob", "layers", &format!("sha256:{}", "0".repeat(64))]).code(2);
     let drawn = w.image(["tree"]).ok().out();
     assert!(drawn.contains("└─ ") && drawn.contains("4 layers"), "{drawn}");
 }

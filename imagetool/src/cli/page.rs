@@ -69,6 +69,7 @@ const ROWS: &[(&str, &str, Json)] = &[
     ("pull", "docker pull, crane pull", Prints("`reference` `digest` `manifest` `id`")),
     ("push", "docker push, crane push", Prints("`reference` `digest` `size`")),
     ("raw add-layer", "umoci raw add-layer", CHANGED),
+    ("raw blob", "crane blob", Bytes),
     ("raw mtree-validate", "umoci raw mtree-validate", Prints("a list of differences")),
     ("raw unpack", "umoci raw unpack", Nothing),
     ("raw runtime-config", "umoci raw runtime-config", Nothing),

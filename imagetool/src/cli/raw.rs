@@ -23,6 +23,8 @@ impl Raw {
 verbs! {
     /// The steps.
     Step {
+        /// Print a blob of an image: a layer, or the config
+        Blob(command::raw_blob::Blob),
         /// Put a tar upon an image as a layer, as it is
         AddLayer(command::raw_add_layer::AddLayer),
         /// Make an image's root, without a bundle around it

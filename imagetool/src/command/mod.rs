@@ -37,6 +37,7 @@ pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod raw_add_layer;
+pub mod raw_blob;
 pub mod raw_mtree_validate;
 pub mod raw_runtime_config;
 pub mod raw_unpack;
