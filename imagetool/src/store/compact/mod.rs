@@ -129,7 +129,7 @@ impl Store {
         let Some(packing) =
             packing::find(&path, &item.blob, |out| recipe::play(&got, &files, out))?
         else {
-            return kept("it was compressed by a program that can't be done after");
+            return kept("no compressor known here makes its bytes");
         };
         let head = Head::new(&item.blob, &item.chain, packing);
         let recipe = self.publish(lease, &head, &got)?;
