@@ -128,7 +128,7 @@ fn tags_of_a_docker_archive() {
     let theirs =
         w.cmd("skopeo").arg("list-tags").arg(format!("docker-archive:{}", archive.display()));
     assert_eq!(listed, theirs.run().ok().json());
-    assert_eq!(listed["Tags"][0], "some/name:tag");
+    assert!(listed["Tags"][0].as_str().is_some_and(|t| t.ends_with("some/name:tag")), "{listed}");
 }
 
 #[test]
