@@ -304,6 +304,9 @@ impl Pull<'_> {
             let begun = self.layers.start(self.lease, job.diff_id, &job.blob.media_type)?;
             unpacked.insert(job.chain, begun.run(reader)?);
         }
+        for what in unpacked.values().flat_map(|u| &u.applied.lost) {
+            self.progress.message(&format!("not kept by this file system: {what}"));
+        }
         let step = |j: &Job<'_>| {
             let (chain, parent) = (j.chain.clone(), j.parent.cloned());
             unpacked.remove(j.chain).map(|unpacked| Step { unpacked, chain, parent })
