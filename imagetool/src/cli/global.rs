@@ -66,6 +66,7 @@ pub struct Global {
         long = "log",
         value_name = "LEVEL",
         value_enum,
+        conflicts_with = "umoci_verbose",
         hide_short_help = true
     )]
     pub log: Option<Level>,

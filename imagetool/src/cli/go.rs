@@ -1,15 +1,23 @@
 //! Values as Go's flag packages read them: `--flag=false`, `1m30s`.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use clap::ArgAction;
 
-/// The command line with every switch taking `=true` and `=false`.
-pub fn with_values(command: clap::Command) -> clap::Command {
+/// Whether any word may be a switch with a value: only then are switches made to take one, so
+/// that help shows them plain.
+pub fn has_value(word: &OsStr) -> bool {
+    let text = word.to_string_lossy();
+    text.starts_with('-') && text.rsplit_once('=').is_some_and(|(_, value)| switch(value).is_ok())
+}
+
+/// The command line where of a flag given twice the last counts, as in Go; if `valued`, every
+/// switch takes `=true` and `=false`.
+pub fn as_gos(command: clap::Command, valued: bool) -> clap::Command {
     let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    // Of a flag given twice the last counts, as in Go.
     let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
-        ArgAction::SetTrue => arg
+        ArgAction::SetTrue if valued => arg
             .action(ArgAction::Set)
             .num_args(0..=1)
             .require_equals(true)
@@ -20,7 +28,7 @@ pub fn with_values(command: clap::Command) -> clap::Command {
             .value_parser(switch),
         _ => arg,
     });
-    names.into_iter().fold(command, |c, name| c.mut_subcommand(name, with_values))
+    names.into_iter().fold(command, |c, name| c.mut_subcommand(name, |c| as_gos(c, valued)))
 }
 
 /// Go's strconv.ParseBool.

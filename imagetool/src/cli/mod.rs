@@ -48,7 +48,9 @@ pub struct Cli {
 impl Cli {
     /// What was typed, read as skopeo's and umoci's command lines are.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let matches = go::with_values(Self::command()).try_get_matches_from(words)?;
+        let words: Vec<OsString> = words.into_iter().collect();
+        let valued = words.iter().any(|word| go::has_value(word));
+        let matches = go::as_gos(Self::command(), valued).try_get_matches_from(words)?;
         Self::from_arg_matches(&matches)
     }
 }
@@ -104,13 +106,14 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        go::with_values(Cli::command()).debug_assert();
+        go::as_gos(Cli::command(), true).debug_assert();
+        go::as_gos(Cli::command(), false).debug_assert();
     }
 
     #[test]
     fn of_a_flag_given_twice_the_last_counts_and_lists_keep_all() {
         let line = "x config --author a --author b --config.env A=1 --config.env B=2 c";
-        let matches = go::with_values(Cli::command()).get_matches_from(line.split(' '));
+        let matches = go::as_gos(Cli::command(), false).get_matches_from(line.split(' '));
         let (_, config) = matches.subcommand().unwrap();
         assert_eq!(config.get_one::<String>("author").unwrap(), "b");
         assert_eq!(config.get_many::<String>("env").unwrap().count(), 2);
@@ -122,6 +125,8 @@ mod tests {
         let cli = read("x --debug=false inspect --raw=true -q=true y").unwrap();
         assert!(!cli.global.debug && cli.global.quiet);
         assert!(read("x inspect --raw=perhaps y").is_err());
+        let help = read("x inspect --help").err().unwrap().to_string();
+        assert!(help.contains("--raw\n"), "{help}");
         assert!(read("x --tls-verify=false inspect y").unwrap().global.tls_verify == Some(false));
     }
 
