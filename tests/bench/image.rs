@@ -166,7 +166,7 @@ impl Bench {
         ];
         self.race("packing 300 MB of layers", &all);
         for one in &all {
-            println!("{}: {:.1} MB", one.name, size(&self.place(one.name, 0)) as f64 / 1e6);
+            println!("{}: {} kB", one.name, size(&self.place(one.name, 0)) / 1000);
         }
     }
 

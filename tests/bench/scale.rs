@@ -1,6 +1,7 @@
 //! What an image costs by the number of its files and of its layers: each ten times as many should
 //! cost ten times as much, and no more memory.
 
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -29,6 +30,8 @@ fn files(w: &World, count: u64) {
     let sh = w.cmd("sh").args(["-c", script]).arg(program("dhow-image")).arg(bench);
     let sh = sh.arg(count.to_string()).arg(&made).env("DHOW_ROOT", w.path(format!("made-{count}")));
     sh.limit(600).run().ok();
+    // A million files are 4 GB of blocks.
+    fs::remove_dir_all(w.path(format!("made-{count}"))).unwrap();
     row(w, &made, count, "file");
 }
 
@@ -44,6 +47,7 @@ fn layers(w: &World, count: u64) {
 }
 
 /// The cost of a copy into a new store; the least of three.
+#[allow(clippy::cast_precision_loss)] // a few digits are shown
 fn row(w: &World, layout: &Path, count: u64, what: &str) {
     let copy = |turn: &str| -> Cmd {
         let root = w.path(format!("store-{what}-{count}-{turn}"));
@@ -51,6 +55,7 @@ fn row(w: &World, layout: &Path, count: u64, what: &str) {
         w.cmd(program("dhow-image")).args(["copy", "-q", &from, "x"]).env("DHOW_ROOT", root)
     };
     let peak = peak(&copy("peak"));
+    fs::remove_dir_all(w.path(format!("store-{what}-{count}-peak"))).unwrap();
     let turns = if count > 100_000 { 1 } else { 3 };
     let costs = (0..turns).map(|turn| cost(&copy(&turn.to_string())).0);
     let least = costs.min_by_key(|cost| cost.cpu).unwrap();
