@@ -13,7 +13,6 @@ mod context;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 const NAME: &str = "dhow-image";
@@ -26,7 +25,7 @@ fn main() -> io::Result<()> {
 fn write(dir: &Path) -> io::Result<()> {
     let man = dir.join("man1");
     fs::create_dir_all(&man)?;
-    page(&man, &cli::Cli::command(), NAME)?;
+    page(&man, &cli::Cli::shown(), NAME)?;
     for (shell, place) in [
         (Shell::Bash, "bash-completion/completions"),
         (Shell::Zsh, "zsh/site-functions"),
@@ -34,7 +33,7 @@ fn write(dir: &Path) -> io::Result<()> {
     ] {
         let place = dir.join(place);
         fs::create_dir_all(&place)?;
-        clap_complete::generate_to(shell, &mut cli::Cli::command(), NAME, place)?;
+        clap_complete::generate_to(shell, &mut cli::Cli::shown(), NAME, place)?;
     }
     Ok(())
 }
@@ -59,7 +58,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path()).unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-        for verb in cli::Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+        for verb in cli::Cli::shown().get_subcommands().filter(|c| !c.is_hide_set()) {
             let page = read(&format!("man1/dhow-image-{}.1", verb.get_name()));
             assert!(page.contains(".SH SYNOPSIS"), "{page}");
         }

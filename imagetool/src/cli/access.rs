@@ -6,19 +6,20 @@ use std::time::Duration;
 use clap::Args;
 use dhow_image::{Error, Result};
 
-use super::go::duration;
+use super::go::{self, duration};
 
 /// A struct of skopeo's flags for one registry, each with a prefix, and with more flags of its own.
 macro_rules! access {
-    ($(#[$about:meta])* $name:ident, $prefix:literal, $(alias $alias:literal,)?
+    ($(#[$about:meta])* $name:ident, $prefix:literal, $(alias $alias:literal,)? $heading:literal,
      { $($(#[$more:meta])* $field:ident: $kind:ty,)* }) => {
         $(#[$about])*
         #[derive(Args, Clone, Default)]
+        #[command(next_help_heading = $heading)]
         pub struct $name {
             /// Check certificates; `false` also allows http
             #[arg(id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"),
                   value_name = "BOOL", num_args = 0..=1, require_equals = true,
-                  default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
+                  default_missing_value = "true", value_parser = go::switch)]
             pub tls_verify: Option<bool>,
             /// Log in as this user
             #[arg(id = concat!($prefix, "creds"), long = concat!($prefix, "creds"),
@@ -54,7 +55,7 @@ macro_rules! access {
 
 access! {
     /// How to speak to a registry.
-    RegistryFlags, "", {
+    RegistryFlags, "", "Options for registries", {
         /// Speak http to a registry that isn't on this machine
         #[arg(long)]
         plain_http: bool,
@@ -78,12 +79,12 @@ access! {
 
 access! {
     /// How to speak to the registry that is copied from.
-    SourceFlags, "src-", alias "screds", {}
+    SourceFlags, "src-", alias "screds", "Options for the registry that is copied from", {}
 }
 
 access! {
     /// How to speak to the registry that is copied to.
-    TargetFlags, "dest-", alias "dcreds", {}
+    TargetFlags, "dest-", alias "dcreds", "Options for the registry that is copied to", {}
 }
 
 macro_rules! over {

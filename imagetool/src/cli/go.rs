@@ -1,23 +1,14 @@
 //! Values as Go's flag packages read them: `--flag=false`, `1m30s`.
 
-use std::ffi::OsStr;
 use std::time::Duration;
 
 use clap::ArgAction;
 
-/// Whether any word may be a switch with a value: only then are switches made to take one, so
-/// that help shows them plain.
-pub fn has_value(word: &OsStr) -> bool {
-    let text = word.to_string_lossy();
-    text.starts_with('-') && text.rsplit_once('=').is_some_and(|(_, value)| switch(value).is_ok())
-}
-
-/// The command line where of a flag given twice the last counts, as in Go; if `valued`, every
-/// switch takes `=true` and `=false`.
-pub fn as_gos(command: clap::Command, valued: bool) -> clap::Command {
-    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
-        ArgAction::SetTrue if valued => arg
+/// A command, not those below it, with every switch taking `=true` and `=false`.
+pub fn with_values(command: clap::Command) -> clap::Command {
+    // Of a flag given twice the last counts, as in Go.
+    command.args_override_self(true).mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
             .action(ArgAction::Set)
             .num_args(0..=1)
             .require_equals(true)
@@ -27,8 +18,21 @@ pub fn as_gos(command: clap::Command, valued: bool) -> clap::Command {
             .hide_default_value(true)
             .value_parser(switch),
         _ => arg,
+    })
+}
+
+/// The command line as people are shown it: a switch is `--json`, not `--json[=<JSON>]`.
+pub fn without_values(command: clap::Command) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    let command = command.mut_args(|arg| {
+        // Nothing else is off by default.
+        if arg.get_default_values().iter().any(|v| v == "false") {
+            arg.action(ArgAction::SetTrue).num_args(0).require_equals(false)
+        } else {
+            arg
+        }
     });
-    names.into_iter().fold(command, |c, name| c.mut_subcommand(name, |c| as_gos(c, valued)))
+    names.into_iter().fold(command, |c, name| c.mut_subcommand(name, without_values))
 }
 
 /// Go's strconv.ParseBool.

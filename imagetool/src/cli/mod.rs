@@ -24,6 +24,7 @@ mod verbs;
 
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::context::Context;
@@ -38,7 +39,7 @@ pub use global::{Global, TrustFlags};
 #[command(disable_help_subcommand = true, disable_version_flag = true)]
 pub struct Cli {
     /// Flags before or after the verb.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options of every verb")]
     pub global: Global,
     /// The verb.
     #[command(subcommand)]
@@ -49,10 +50,29 @@ impl Cli {
     /// What was typed, read as skopeo's and umoci's command lines are.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().collect();
-        let valued = words.iter().any(|word| go::has_value(word));
-        let matches = go::as_gos(Self::command(), valued).try_get_matches_from(words)?;
+        let mut command = go::with_values(Self::command());
+        let read = command.try_get_matches_from_mut(&words);
+        // To take the definition apart costs as much as to read what was typed; the end is near.
+        std::mem::forget(command);
+        let matches = read.map_err(|e| match e.kind() {
+            ErrorKind::DisplayHelp => help(&words).unwrap_or(e),
+            _ => e,
+        })?;
         Self::from_arg_matches(&matches)
     }
+
+    /// The definition with all verbs' flags, as help, pages and completions show it.
+    pub fn shown() -> clap::Command {
+        let mut command = go::with_values(Self::command());
+        command.build();
+        go::without_values(command)
+    }
+}
+
+/// The help that these words ask for.
+fn help(words: &[OsString]) -> Option<clap::Error> {
+    let asked = Cli::shown().try_get_matches_from(words).err();
+    asked.filter(|e| e.kind() == ErrorKind::DisplayHelp)
 }
 
 /// The verbs in groups, a file each beside this one; each verb is a file in `command/`.
@@ -106,14 +126,25 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        go::as_gos(Cli::command(), true).debug_assert();
-        go::as_gos(Cli::command(), false).debug_assert();
+        go::with_values(Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn help_shows_switches_bare_and_the_flags_of_every_verb_last() {
+        assert!(read("x --quiet=false copy -h").err().unwrap().to_string().contains("--all"));
+        let help = read("x copy -q --help").err().unwrap().to_string();
+        let (own, all) = help.split_once("Options of every verb:").unwrap();
+        assert!(own.contains("  -a, --all\n") && !own.contains("--json"), "{own}");
+        assert!(all.contains("--json\n") && all.contains("--tls-verify[=<BOOL>]"), "{all}");
+        assert!(
+            read("x index append -h").err().unwrap().to_string().contains("--docker-empty-base ")
+        );
     }
 
     #[test]
     fn of_a_flag_given_twice_the_last_counts_and_lists_keep_all() {
         let line = "x config --author a --author b --config.env A=1 --config.env B=2 c";
-        let matches = go::as_gos(Cli::command(), false).get_matches_from(line.split(' '));
+        let matches = go::with_values(Cli::command()).get_matches_from(line.split(' '));
         let (_, config) = matches.subcommand().unwrap();
         assert_eq!(config.get_one::<String>("author").unwrap(), "b");
         assert_eq!(config.get_many::<String>("env").unwrap().count(), 2);

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 
 use super::Cli;
 
@@ -99,7 +99,7 @@ const ROWS: &[(&str, &str, Json)] = &[
 fn verbs() -> Vec<(String, Command)> {
     let mut all = Vec::new();
     let mut todo: Vec<(String, Command)> =
-        Cli::command().get_subcommands().map(|c| (c.get_name().to_owned(), c.clone())).collect();
+        Cli::shown().get_subcommands().map(|c| (c.get_name().to_owned(), c.clone())).collect();
     while let Some((name, verb)) = todo.pop() {
         if verb.has_subcommands() {
             let below = |c: &Command| (format!("{name} {}", c.get_name()), c.clone());
@@ -189,8 +189,12 @@ fn table() -> String {
             Nothing => "nothing is printed",
             Bytes => "bytes as they are",
         };
-        let mut names: Vec<String> =
-            flags(&verb).iter().filter_map(|a| a.get_long()).map(|f| format!("`--{f}`")).collect();
+        let mut names: Vec<String> = flags(&verb)
+            .iter()
+            .filter(|a| !a.is_global_set())
+            .filter_map(|a| a.get_long())
+            .map(|f| format!("`--{f}`"))
+            .collect();
         names.sort();
         let _ = writeln!(
             rows,
@@ -205,7 +209,7 @@ fn table() -> String {
 
 fn global() -> String {
     let mut rows = String::from("| flag | |\n|---|---|\n");
-    let root = Cli::command();
+    let root = Cli::shown();
     for arg in flags(&root) {
         let Some(long) = arg.get_long() else { continue };
         let short = arg.get_short().map(|s| format!("`-{s}` ")).unwrap_or_default();

@@ -34,6 +34,7 @@ verbs! {
 
 /// What becomes of signatures, and who signs.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Options for signatures")]
 pub struct SignFlags {
     /// Leave signatures behind
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 use dhow_image::{Error, Result};
 
@@ -21,7 +21,7 @@ impl Completion {
     /// Prints the script.
     pub fn run(self, _cx: &Context) -> Result<()> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "dhow-image", &mut script);
+        clap_complete::generate(self.shell, &mut Cli::shown(), "dhow-image", &mut script);
         let mut out = stdout();
         out.write_all(&script).and_then(|()| out.flush()).map_err(Error::at("write", "stdout"))
     }
