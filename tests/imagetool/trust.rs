@@ -361,3 +361,21 @@ fn a_key_of_ones_own_is_made_once_and_opens_with_its_passphrase() {
     fs::remove_dir_all(p.w.path("registries.d")).unwrap();
     p.sign("k", &to, &[]).refused().err_has("use-sigstore-attachments");
 }
+
+#[test]
+fn an_image_that_is_named_as_umoci_names_it_has_to_be_permitted_too() {
+    let w = World::new();
+    w.pull("busybox");
+    let layout = w.path("l").display().to_string();
+    w.image(["copy", "busybox", &format!("oci:{layout}:a")]).ok();
+    fs::write(w.path("p.json"), r#"{"default":[{"type":"reject"}]}"#).unwrap();
+    let image = format!("{layout}:a");
+    for (verb, to) in
+        [(&["unpack"][..], "b"), (&["raw", "unpack"], "r"), (&["raw", "runtime-config"], "c.json")]
+    {
+        let words = [&["--policy", "p.json"], verb, &["--image", &image, to]].concat();
+        w.image(words).refused().err_has("rejected by policy");
+        assert!(!w.path(to).exists(), "{to}");
+    }
+    w.image(["unpack", "--image", &image, "b"]).ok();
+}

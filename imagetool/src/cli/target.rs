@@ -10,8 +10,9 @@ use dhow_image::manifest::Compression;
 use dhow_image::platform::Platform;
 use dhow_image::reference::Reference;
 use dhow_image::sink::Outputs;
-use dhow_image::source::{Inputs, Source, with};
+use dhow_image::source::{Guarded, Inputs, Source, with};
 use dhow_image::transport::{Place, Which};
+use dhow_image::trust::Origin;
 use dhow_image::{Error, Result};
 
 use super::RegistryFlags;
@@ -143,7 +144,10 @@ impl Target {
     ) -> Result<T> {
         match self {
             // No store is needed for it, and none is made.
-            Self::Tagged(tagged) => then(&tagged.open()?),
+            Self::Tagged(tagged) => {
+                let (source, trust) = (tagged.open()?, cx.trust());
+                then(&Guarded::new(&source, &trust, Origin::of(&tagged.place())))
+            }
             Self::Place(place) => {
                 let (store, settings) = (cx.store()?, cx.settings(registry)?);
                 with(place, &Inputs::new(&store, &settings, stdin), then)

@@ -29,6 +29,7 @@ pub(crate) use dir::{VERSION as DIR_VERSION, signature_name};
 pub use docker::DockerArchive;
 pub use files::{Directory, Files, Shared};
 pub use gathered::Gathered;
+pub use guarded::Guarded;
 pub use layout::Layout;
 pub use layout::index as layout_index;
 pub(crate) use layout::{FULL_NAME, blob_name, choose};
