@@ -15,6 +15,7 @@ pub mod history;
 pub mod import;
 pub mod inspect;
 pub mod layer;
+pub mod leftovers;
 pub mod lists;
 pub mod manifest;
 pub mod moment;

@@ -4,9 +4,9 @@ mod bar;
 mod cli;
 mod command;
 mod context;
+mod ending;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use cli::Cli;
 use context::{Context, Environment};
@@ -24,11 +24,16 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { FAILED } else { 0 });
         }
     };
+    ending::on_signals();
     let json = cli.global.json;
     if let Some(limit) = cli.global.command_timeout.filter(|d| !d.is_zero()) {
-        end_after(limit, json);
+        let why = format!("not done within --command-timeout ({limit:?}): give it more");
+        ending::after(limit, FAILED, move || tell(&why, json));
     }
     let done = Context::new(cli.global, Environment::read()).and_then(|cx| cli.command.run(&cx));
+    if done.is_err() {
+        ending::unless_ending();
+    }
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads us has seen enough.
@@ -47,18 +52,6 @@ fn tell(error: &str, json: bool) {
     } else {
         eprintln!("dhow-image: {}", tame(error));
     }
-}
-
-/// Ends the program when its time is over. What isn't whole by then is nowhere visible, as
-/// after a kill.
-fn end_after(limit: Duration, json: bool) {
-    let watch = move || {
-        std::thread::sleep(limit);
-        tell(&format!("not done within --command-timeout ({limit:?}): give it more"), json);
-        std::process::exit(i32::from(FAILED));
-    };
-    // Without a thread there is no limit, but still the work.
-    let _ = std::thread::Builder::new().name("timeout".into()).spawn(watch);
 }
 
 /// One line, without control characters: names out of hostile archives end up in errors.

@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::edit::NewLayer;
 use crate::error::{Error, Result};
 use crate::layer::{Adjust, Closed, Delta, RootDir};
+use crate::leftovers;
 use crate::manifest::{Compression, Descriptor};
 
 /// What of a root is packed, and how.
@@ -101,6 +102,7 @@ pub fn refresh(bundle: &Path, meta: &Meta, walk: Vec<Descriptor>) -> Result<()> 
         .tempfile_in(bundle)
         .map_err(Error::at("create a file in", bundle))?
         .into_temp_path();
+    leftovers::note(&temp);
     state::write(&root, &temp, is, &mut state::Known::Nothing(seed), &Closed::default())?;
     let to = state::path_in(bundle, is);
     temp.persist(&to).map_err(|e| Error::io("create", &to, e.error))?;

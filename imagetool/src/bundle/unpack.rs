@@ -15,6 +15,7 @@ use super::{mtree, rootless, state, user};
 use crate::error::{Error, Result};
 use crate::layer::Manner;
 use crate::layer::RootDir;
+use crate::leftovers;
 use crate::platform::Platform;
 use crate::source::Source;
 
@@ -132,6 +133,7 @@ impl Beside {
             .prefix(&prefix)
             .tempdir_in(&parent)
             .map_err(Error::at("create a directory in", &parent))?;
+        leftovers::note(dir.path());
         let alive = File::open(dir.path()).map_err(Error::at("open", dir.path()))?;
         alive.try_lock().map_err(|e| Error::io("lock", dir.path(), e.into()))?;
         Ok(Self { dir, _alive: alive })

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::{Algorithm, DiffId, Hashing};
 use crate::error::{Error, Result};
 use crate::layer::squeeze::Squeeze;
+use crate::leftovers;
 use crate::manifest::{Compression, Descriptor, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 
 const BUFFER: usize = 256 << 10;
@@ -36,6 +37,7 @@ impl NewLayer {
             .tempfile_in(spool)
             .map_err(Error::at("create a file in", spool))?;
         let (file, path) = file.into_parts();
+        leftovers::note(&path);
         let packed = Hashing::new(BufWriter::with_capacity(BUFFER, file), Algorithm::Sha256);
         let failed = |e| Error::from_io("write", &path, e);
         let mut plain = Hashing::new(Squeeze::by(how, packed, None), Algorithm::Sha256);

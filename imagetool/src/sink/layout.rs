@@ -11,6 +11,7 @@ use super::{New, Part, Signatures, Sink};
 use crate::digest::{Algorithm, Digest, Hasher, Hashing};
 use crate::edit::Doc;
 use crate::error::{Error, Result};
+use crate::leftovers;
 use crate::manifest::{Descriptor, Index, MAX_MANIFEST, REF_NAME};
 use crate::source::{Directory, Document, Files};
 use crate::store::sync_dir;
@@ -123,6 +124,7 @@ pub(super) fn born(dir: &Path) -> Result<tempfile::NamedTempFile> {
     tempfile::Builder::new()
         .prefix(".dhow-")
         .tempfile_in(dir)
+        .inspect(|file| leftovers::note(file.path()))
         .map_err(Error::at("create a file in", dir))
 }
 

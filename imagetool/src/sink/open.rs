@@ -8,6 +8,7 @@ use std::thread;
 use super::{Archive, Dir, Flavour, Keep, LayoutDir, Push, Sink};
 use crate::daemon::Daemon;
 use crate::error::{Error, Result};
+use crate::leftovers;
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
 use crate::registry::Settings;
@@ -202,6 +203,7 @@ pub fn to_file<T>(
         .prefix(".dhow-")
         .tempfile_in(folder)
         .map_err(Error::at("create a file in", folder))?;
+    leftovers::note(temp.path());
     let out = temp.as_file().try_clone().map_err(Error::at("write", path))?;
     let done = write(Box::new(BufWriter::with_capacity(1 << 20, out)), path)?;
     temp.as_file().sync_data().map_err(Error::at("sync", path))?;

@@ -10,6 +10,7 @@ use super::{Dir, Directory, Files, Podman, Remote, Shared, Source, Tarball};
 use crate::daemon::{Daemon, Host};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::leftovers;
 use crate::manifest::{self, Descriptor, Parsed};
 use crate::reference::Reference;
 use crate::registry::Settings;
@@ -136,6 +137,7 @@ impl Inputs<'_> {
     fn spool(&self) -> Result<Spool> {
         let Some(dir) = self.tmpdir else { return self.store.lease().map(Spool::Store) };
         let made = tempfile::Builder::new().prefix("dhow-image-").tempdir_in(dir);
+        let made = made.inspect(|dir| leftovers::note(dir.path()));
         made.map(Spool::Elsewhere).map_err(Error::at("create a directory in", dir))
     }
 }
