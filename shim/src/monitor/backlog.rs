@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn without_a_place_on_disk_it_is_full_soon() {
-        let mut backlog = Backlog::within("/nonexistent".as_ref());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut backlog = Backlog::within(file.path());
         backlog.push(&vec![0; 300_000]);
         assert!(backlog.is_full());
         backlog.push(&[1; 10]);
