@@ -191,7 +191,10 @@ fn lists_in_lists() {
     });
     pull_ends(&harbour, &["manifest"]);
     let from = format!("docker://{}", harbour.name("x"));
-    ends(&["copy", &from, "oci:/nonexistent/layout"], &["manifest"]);
+    let w = World::new();
+    let to = format!("oci:{}", w.path("new/folder/layout").display());
+    one_line(hurried(&w, &["copy", &from, &to]).run(), &["manifest"]);
+    assert!(!w.path("new").exists(), "folders that were made for it are gone again");
     ends(&["copy", "--all", &from, "other:1"], &["too deep"]);
 }
 

@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 /// before [`Births::keep`], they go, unless somebody else may have begun to count on them.
 pub(super) struct Births {
     dir: PathBuf,
+    /// The directories above it that had to be made for it, innermost first.
+    above: Vec<PathBuf>,
     /// The file that says which images there are, and what it said.
     index: PathBuf,
     before: Option<Vec<u8>>,
@@ -18,16 +20,28 @@ pub(super) struct Births {
     made: Mutex<Option<Vec<PathBuf>>>,
 }
 
+/// The directories above `dir` that are not there yet, innermost first.
+pub(super) fn missing_above(dir: &Path) -> Vec<PathBuf> {
+    let above = dir.ancestors().skip(1).take_while(|above| !above.as_os_str().is_empty());
+    above.take_while(|above| !above.exists()).map(Path::to_owned).collect()
+}
+
 impl Births {
-    /// `marker` is a file of the directory that never changes; `index` the one that is
-    /// written last.
-    pub(super) fn begin(dir: &Path, marker: &str, index: &str) -> Result<Self> {
+    /// `above` is what [`missing_above`] said before the directory was made; `marker` a file of it
+    /// that never changes; `index` the one that is written last.
+    pub(super) fn begin(
+        dir: &Path,
+        above: Vec<PathBuf>,
+        marker: &str,
+        index: &str,
+    ) -> Result<Self> {
         let marker = dir.join(marker);
         let lock = File::open(&marker).map_err(Error::at("open", &marker))?;
         lock.lock_shared().map_err(Error::at("lock", &marker))?;
         let index = dir.join(index);
         let before = fs::read(&index).ok();
-        Ok(Self { dir: dir.to_owned(), index, before, lock, made: Mutex::new(Some(Vec::new())) })
+        let dir = dir.to_owned();
+        Ok(Self { dir, above, index, before, lock, made: Mutex::new(Some(Vec::new())) })
     }
 
     /// A file has been made.
@@ -63,6 +77,9 @@ impl Drop for Births {
             }
             for below in ["blobs/sha256", "blobs/sha512", "blobs", "."] {
                 let _ = fs::remove_dir(self.dir.join(below).components().as_path());
+            }
+            for above in &self.above {
+                let _ = fs::remove_dir(above);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::births::Births;
+use super::births::{Births, missing_above};
 use super::layout::{keep, learn, replace};
 use super::{New, Part, Signatures, Sink};
 use crate::error::{Error, Result};
@@ -21,6 +21,7 @@ pub struct Dir {
 impl Dir {
     /// Makes the directory if need be. One that holds something else is refused.
     pub fn open(dir: &Path) -> Result<Self> {
+        let above = missing_above(dir);
         fs::create_dir_all(dir).map_err(Error::at("create", dir))?;
         let mut entries = fs::read_dir(dir).map_err(Error::at("read", dir))?;
         if entries.next().is_some() && !dir.join("version").exists() {
@@ -31,7 +32,7 @@ impl Dir {
         if !dir.join("version").exists() {
             replace(dir, "version", format!("{DIR_VERSION}1.1\n").as_bytes())?;
         }
-        let births = Births::begin(dir, "version", "manifest.json")?;
+        let births = Births::begin(dir, above, "version", "manifest.json")?;
         Ok(Self { dir: dir.to_owned(), births })
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::births::Births;
+use super::births::{Births, missing_above};
 use super::{New, Part, Signatures, Sink};
 use crate::digest::{Algorithm, Digest, Hasher, Hashing};
 use crate::edit::Doc;
@@ -34,12 +34,13 @@ impl LayoutDir {
     /// The same, with its blobs in a directory that several layouts share: `SHARED/sha256/HEX`.
     pub fn open_with(dir: &Path, shared: Option<&Path>) -> Result<Self> {
         let blobs = shared.map_or_else(|| dir.join("blobs/sha256"), Path::to_owned);
+        let above = missing_above(dir);
         fs::create_dir_all(&blobs).map_err(Error::at("create", &blobs))?;
         fs::create_dir_all(dir).map_err(Error::at("create", dir))?;
         if !dir.join("oci-layout").exists() {
             replace(dir, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
-        let births = Births::begin(dir, "oci-layout", "index.json")?;
+        let births = Births::begin(dir, above, "oci-layout", "index.json")?;
         let (dir, shared) = (dir.to_owned(), shared.map(Path::to_owned));
         Ok(Self { dir, shared, root: Mutex::new(None), births })
     }
