@@ -11,6 +11,7 @@ use std::sync::Arc;
 use dhow_image::daemon;
 use dhow_image::platform::Platform;
 use dhow_image::progress::{Progress, Silent};
+use dhow_image::reference::Reference;
 use dhow_image::registry::conf::{Files, Registries};
 use dhow_image::registry::{
     Credentials, DAEMON_FILES, DaemonFile, Keyring, Logins, Proxy, Server, Settings,
@@ -18,6 +19,7 @@ use dhow_image::registry::{
 use dhow_image::source::Storage;
 use dhow_image::store::Store;
 use dhow_image::trust::Trust;
+use dhow_image::words::nearest;
 use dhow_image::{Error, Result};
 
 use crate::bar::{Bars, Lines};
@@ -262,6 +264,21 @@ impl Context {
     /// The store.
     pub fn store(&self) -> Result<Store> {
         Store::open(&self.root)
+    }
+
+    /// The error with the image that was probably meant, if one of the store wasn't found.
+    pub fn with_near_name(&self, error: Error) -> Error {
+        let Error::NotFound { what: "image", name, hint } = &error else { return error };
+        let Ok(typed) = Reference::parse_normal(name) else { return error };
+        if !hint.is_empty() || !self.root.join("images").exists() {
+            return error;
+        }
+        let images = self.store().and_then(|store| store.images()).unwrap_or_default();
+        let names = images.iter().flat_map(|image| &image.names).map(Reference::familiar);
+        match nearest(&typed.tagged().familiar(), names) {
+            Some(near) => error.noting(&format!("did you mean {near}?")),
+            None => error,
+        }
     }
 
     /// What is meant by the flags for a registry.

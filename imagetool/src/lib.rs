@@ -34,6 +34,7 @@ mod strict;
 pub mod sync;
 pub mod transport;
 pub mod trust;
+pub mod words;
 pub mod yaml;
 
 pub use error::{Error, Result};

@@ -5,7 +5,6 @@ use dhow_image::copy::{self, Choice};
 use dhow_image::reference::Reference;
 use dhow_image::sink::{Outputs, into};
 use dhow_image::source::{Inputs, with};
-use dhow_image::store::Stored;
 use dhow_image::transport::Place;
 use dhow_image::{Error, Result};
 use serde_json::json;
@@ -45,7 +44,7 @@ impl Push {
         let settings = cx.settings(&self.registry)?;
         let inputs = Inputs::new(&store, &settings, stdin);
         let outputs = Outputs {
-            mount_from: neighbour(&image, &reference),
+            mount_from: image.neighbour(&reference),
             chunk: self.chunk_size,
             ..Outputs::new(&store, &settings, stdout)
         };
@@ -65,11 +64,4 @@ impl Push {
         }
         cx.line(reference.with_digest(&pushed.digest))
     }
-}
-
-/// Another repository of the same registry that the image is known from.
-fn neighbour(image: &Stored, to: &Reference) -> Option<String> {
-    let known = image.repo_digests.iter().chain(&image.names);
-    let mut other = known.filter(|n| n.domain() == to.domain() && n.path() != to.path());
-    other.next().map(|n| n.path().to_owned())
 }

@@ -13,29 +13,6 @@ pub fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 }
 
 /// Three digits and a unit of a thousand, as docker prints sizes.
-#[allow(clippy::cast_precision_loss)] // three digits are shown
 pub fn human(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let mut n = bytes as f64;
-    let mut unit = 0;
-    while n >= 1000.0 && unit + 1 < UNITS.len() {
-        n /= 1000.0;
-        unit += 1;
-    }
-    let digits = if unit == 0 || n >= 100.0 { 0 } else { 2 - usize::from(n >= 10.0) };
-    format!("{n:.digits$}{}", UNITS[unit])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_three_digits() {
-        for (n, text) in
-            [(0, "0B"), (999, "999B"), (1500, "1.50kB"), (15_000, "15.0kB"), (150_000_000, "150MB")]
-        {
-            assert_eq!(human(n), text);
-        }
-    }
+    dhow_image::words::size(bytes, 3)
 }

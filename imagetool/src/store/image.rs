@@ -51,6 +51,14 @@ pub(super) struct Facts {
 }
 
 impl Stored {
+    /// Another repository of the same registry that the image is known from: a push may mount
+    /// its layers from there.
+    pub fn neighbour(&self, to: &Reference) -> Option<String> {
+        let known = self.repo_digests.iter().chain(&self.names);
+        let mut other = known.filter(|n| n.domain() == to.domain() && n.path() != to.path());
+        other.next().map(|n| n.path().to_owned())
+    }
+
     /// Docker's IMAGE ID.
     pub fn id(&self) -> &Digest {
         &self.config_digest

@@ -1,6 +1,7 @@
 //! Times and sizes in docker's words.
 #![allow(clippy::cast_precision_loss)] // for people, or checked beforehand
 
+use dhow_image::words;
 use jiff::Timestamp;
 
 /// "Less than a second", "5 seconds", "About a minute", "3 weeks", …
@@ -34,46 +35,17 @@ pub fn since(then: Timestamp, now: Timestamp) -> String {
 
 /// `1.23MB`: four digits at most, thousands of bytes.
 pub fn size(bytes: u64) -> String {
-    size_with(bytes, 4)
+    words::size(bytes, 4)
 }
 
 /// `1.2MB`: three digits, as the columns of `ps -s`.
 pub fn short_size(bytes: u64) -> String {
-    size_with(bytes, 3)
-}
-
-fn size_with(bytes: u64, digits: usize) -> String {
-    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    format!("{}{}", significant(value, digits), UNITS[unit])
+    words::size(bytes, 3)
 }
 
 /// `512MiB`: powers of 1024, four digits.
 pub fn memory(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{}{}", significant(value, 4), UNITS[unit])
-}
-
-/// Go's `%.4g`: this many digits, no zeros at the end.
-fn significant(value: f64, digits: usize) -> String {
-    let before = if value < 1.0 { 1 } else { value.log10().floor() as usize + 1 };
-    let text = format!("{value:.*}", digits.saturating_sub(before));
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+    words::memory(bytes, 4)
 }
 
 /// docker's `CreatedAt`: `2026-01-02 15:04:05 +0000 UTC`, the machine's zone.

@@ -5,7 +5,6 @@ pub mod file;
 pub mod glob;
 pub mod human;
 mod listing;
-mod nearest;
 mod pretty;
 pub mod progress;
 pub mod table;
@@ -17,9 +16,9 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 
 pub use ask::{Answer, ask};
+pub use dhow_image::words::nearest;
 pub use dhow_template::{Data, Template, quoted, text};
 pub use listing::{Column, Format, listing};
-pub use nearest::nearest;
 pub use pretty::{compact, pretty};
 
 /// At most `width` characters, the last of them an ellipsis if there were more.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use dhow_image::config::{ImageConfig, RunConfig};
 use dhow_image::manifest::Descriptor;
 use dhow_image::platform::Platform;
+use dhow_image::words::size;
 
 use super::{Step, Told};
 
@@ -98,7 +99,7 @@ impl Text {
             self.value(depth, "Artifact Type", &[kind]);
         }
         self.value(depth, "Digest", &[d.digest.to_string()]);
-        self.value(depth, "Size", &[human(d.size)]);
+        self.value(depth, "Size", &[size(d.size, 4)]);
         d.platform.iter().for_each(|p| self.platform(depth, p));
         if !d.urls.is_empty() {
             self.list(depth, "URLs", &d.urls);
@@ -199,7 +200,7 @@ impl Text {
                 layer.as_ref().map_or_else(none, |l| l.digest.to_string()),
                 shown(history.created.as_deref().unwrap_or("<none>"), false),
                 shown(&history.created_by, false),
-                layer.as_ref().map_or_else(none, |l| human(l.size)),
+                layer.as_ref().map_or_else(none, |l| size(l.size, 4)),
                 shown(&history.comment, false),
             ]);
         }
@@ -261,46 +262,9 @@ fn hidden(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..)
 }
 
-/// Four digits and a unit of a thousand.
-#[allow(clippy::cast_precision_loss)] // four digits are shown
-fn human(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-    let mut n = bytes as f64;
-    let mut unit = 0;
-    while n >= 1000.0 && unit + 1 < UNITS.len() {
-        n /= 1000.0;
-        unit += 1;
-    }
-    let digits = if n >= 100.0 {
-        1
-    } else if n >= 10.0 {
-        2
-    } else {
-        3
-    };
-    let text = format!("{n:.digits$}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    format!("{text}{}", UNITS[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_gos() {
-        for (n, text) in [
-            (0, "0B"),
-            (238, "238B"),
-            (1107, "1.107kB"),
-            (1_000, "1kB"),
-            (12_345_678, "12.35MB"),
-            (999_960, "1000kB"),
-            (123_456, "123.5kB"),
-        ] {
-            assert_eq!(human(n), text);
-        }
-    }
 
     #[test]
     fn text_is_quoted_where_it_must_be() {

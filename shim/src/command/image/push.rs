@@ -115,7 +115,7 @@ impl Push {
         image: &Stored,
     ) -> Result<String> {
         let inputs = Inputs::new(store, settings, nothing);
-        let mount_from = neighbour(image, name);
+        let mount_from = image.neighbour(name);
         let outputs =
             Outputs { mount_from: mount_from.clone(), ..Outputs::new(store, settings, sink) };
         let stream = if self.quiet { Stream::Nowhere } else { Stream::Stdout };
@@ -149,13 +149,6 @@ fn of_push(error: dhow_image::Error, name: &Reference) -> Error {
         )),
         other => of_image(other),
     }
-}
-
-/// Another repository of the same registry that may have the layers already.
-fn neighbour(image: &Stored, to: &Reference) -> Option<String> {
-    let known = image.repo_digests.iter().chain(&image.names);
-    let mut other = known.filter(|n| n.domain() == to.domain() && n.path() != to.path());
-    other.next().map(|n| n.path().to_owned())
 }
 
 fn nothing() -> Box<dyn std::io::Read + Send> {
