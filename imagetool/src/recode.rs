@@ -55,6 +55,12 @@ pub struct Recode {
 }
 
 impl Recode {
+    /// The form in which images are pushed: plain layers as gzip, as docker, podman and skopeo
+    /// send them; all else as it is.
+    pub fn pushed() -> Self {
+        Self { packing: Packing::Plain(Compression::Gzip), habit: true, ..Self::default() }
+    }
+
     /// Whether it can be done.
     pub fn check(&self) -> Result<()> {
         let wanted = match self.packing {

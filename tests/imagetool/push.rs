@@ -19,6 +19,30 @@ fn what_is_pushed_is_what_was_pulled() {
 }
 
 #[test]
+fn plain_layers_are_pushed_as_gzip_the_same_every_time() {
+    let w = World::new();
+    let open = Registry::open();
+    let (one, two) = (open.name("pushed/plain:one"), open.name("pushed/plain:two"));
+    fs::create_dir(w.path("root")).unwrap();
+    fs::write(w.path("root/file"), "text ".repeat(5000)).unwrap();
+    let (tree, tar) = (w.path("root"), w.path("root.tar"));
+    w.cmd("tar").arg("-cf").arg(&tar).arg("-C").arg(&tree).arg(".").run().ok();
+    w.image(["import", &tar.display().to_string(), &one]).ok();
+    w.image(["tag", &one, &two]).ok();
+    w.image(["push", &one]).ok();
+    w.dhow(["push", &two]).ok();
+    assert_eq!(digest_of(&one), digest_of(&two));
+    let raw = w.image(["inspect", "--raw", &format!("docker://{one}")]).ok().out();
+    assert!(raw.contains("layer.v1.tar+gzip"), "{raw}");
+    // What it unpacks to is what it was.
+    let id = |name: &str| {
+        let text = w.image(["inspect", "--config", name]).ok().out();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    assert_eq!(id(&one), id(&format!("docker://{one}")));
+}
+
+#[test]
 fn push_to_the_secured_registry() {
     let w = World::new();
     w.pull("busybox");

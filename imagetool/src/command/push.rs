@@ -2,6 +2,7 @@
 
 use clap::Args;
 use dhow_image::copy::{self, Choice};
+use dhow_image::recode::Recode;
 use dhow_image::reference::Reference;
 use dhow_image::sink::{Outputs, into};
 use dhow_image::source::{Inputs, with};
@@ -50,7 +51,8 @@ impl Push {
         };
         let progress = cx.progress();
         let signing = self.signing.signing(None)?;
-        let options = copy::Options { signing, ..Choice::All.into() };
+        let recode = Recode::pushed();
+        let options = copy::Options { signing, recode, spool: cx.spool(), ..Choice::All.into() };
         let from = Place::Store(self.image);
         let pushed = with(&from, &inputs, |source| {
             into(&Place::Registry(reference.clone()), &outputs, |sink| {

@@ -1,8 +1,9 @@
 //! `dhow push`.
 
 use clap::Args;
-use dhow_image::copy::{Choice, copy};
+use dhow_image::copy::{Choice, Options, copy};
 use dhow_image::progress::Progress;
+use dhow_image::recode::Recode;
 use dhow_image::reference::Reference;
 use dhow_image::registry;
 use dhow_image::sink::{Outputs, into};
@@ -121,10 +122,16 @@ impl Push {
         let stream = if self.quiet { Stream::Nowhere } else { Stream::Stdout };
         let lines = Lines::new(stream, Act::Push(mount_from));
         let progress: &dyn Progress = &lines;
+        let lease = store.lease().map_err(of_image)?;
+        let options = Options {
+            recode: Recode::pushed(),
+            spool: lease.dir().to_owned(),
+            ..Choice::All.into()
+        };
         let from = Place::Store(image.root.digest.to_string());
         let pushed = with(&from, &inputs, |source| {
             into(&Place::Registry(name.clone()), &outputs, |sink| {
-                copy(source, sink, &Choice::All.into(), progress)
+                copy(source, sink, &options, progress)
             })
         })
         .map_err(|e| of_push(e, name))?;
