@@ -63,7 +63,7 @@ impl Environment {
             auth_file: get("REGISTRY_AUTH_FILE"),
             ca_file: get("SSL_CERT_FILE"),
             ca_dir: get("SSL_CERT_DIR"),
-            proxy: Proxy::try_from_env(),
+            proxy: Proxy::of(|name| env::var(name).ok()),
             epoch: get("SOURCE_DATE_EPOCH"),
             docker_host: get("DOCKER_HOST"),
             docker_tls: get("DOCKER_TLS_VERIFY").is_some(),

@@ -154,7 +154,7 @@ impl Host {
             cert_dirs: vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()],
             ca_file: var("SSL_CERT_FILE"),
             ca_dir: var("SSL_CERT_DIR"),
-            proxy: registry::Proxy::try_from_env(),
+            proxy: registry::Proxy::of(|name| std::env::var(name).ok()),
             keyring: Keyring {
                 files: docker.into_iter().chain(var("REGISTRY_AUTH_FILE")).collect(),
                 ..Keyring::default()

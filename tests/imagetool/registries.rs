@@ -154,5 +154,19 @@ fn daemon_json_and_proxies_hold_for_dhow_image_too() {
     assert!(proxy.asked()[0].path.starts_with("r.invalid"), "{:?}", proxy.asked());
     let before = proxy.asked().len();
     one_line(by("docker://r.invalid/x", "other.io,.invalid"), &["cannot reach r.invalid"]);
+    one_line(by("docker://r.invalid/x", "a, invalid"), &["cannot reach r.invalid"]);
     assert_eq!(proxy.asked().len(), before);
+    // One that can't be spoken to isn't passed by.
+    let socks = w.image_cmd(["pull", "docker://r.invalid/x"]).env("ALL_PROXY", "socks5://h:1");
+    one_line(socks.run(), &["proxy", "socks5://h:1"]);
+}
+
+#[test]
+fn tls_that_is_asked_for_is_not_given_up_for_this_machines_own_registries() {
+    let w = World::new();
+    let plain = always(200);
+    let place = format!("docker://{}/x:1", plain.host());
+    let words = ["inspect", "--retry-times=0", "--creds=u:p", "--tls-verify=true", &place];
+    w.image(words).refused();
+    assert!(plain.asked().iter().all(|asked| !asked.path.contains("v2")), "{:?}", plain.asked());
 }

@@ -18,6 +18,7 @@ mod manifests;
 mod patience;
 mod pinned;
 mod places;
+mod proxy;
 mod referrers;
 mod request;
 mod resolve;
@@ -46,12 +47,12 @@ pub use daemon::{DAEMON_FILES, DaemonFile};
 pub use download::download;
 pub use logins::{Kept, Logins, Server, is_wrong_password, verify};
 pub use places::{first_of, may_differ};
+pub use proxy::Proxy;
 pub use referrers::kind_of;
 pub(crate) use resolve::Resolver;
 pub use search::{Found, search, split_term};
 pub(crate) use tls::of_daemon as daemon_tls;
 pub use upload::{Open, Pushed};
-pub use ureq::Proxy;
 
 /// What holds for every registry; filled by the program from flags and environment.
 #[derive(Clone, Debug, Default)]
@@ -200,6 +201,7 @@ impl Client {
         let local = url::is_loopback(&self.host);
         let schemes: &[&str] = match () {
             () if self.settings.plain_http => &["http"],
+            () if self.settings.secure => &["https"],
             () if self.settings.insecure => &["https", "http"],
             () if local => &["http", "https"],
             () => &["https"],
@@ -229,7 +231,7 @@ impl Client {
 }
 
 fn agent(settings: &Settings, host: &str) -> Result<Agent> {
-    let local = url::is_loopback(host);
+    let proxy = settings.proxy.as_ref().map(|proxy| proxy.before(host)).transpose()?.flatten();
     let (tls_config, pinned) = tls::config(settings, host)?;
     let config = Config::builder()
         .http_status_as_error(false)
@@ -237,7 +239,7 @@ fn agent(settings: &Settings, host: &str) -> Result<Agent> {
         .max_redirects_will_error(false)
         .user_agent(user_agent(settings)?)
         .accept_encoding("identity")
-        .proxy(settings.proxy.clone().filter(|_| !local))
+        .proxy(proxy)
         .tls_config(tls_config)
         .input_buffer_size(256 << 10)
         .output_buffer_size(256 << 10)
