@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use e2e::{World, fixtures};
+use serde_json::json;
 
 use super::refused::{nothing_visible, one_line};
 
@@ -53,6 +54,24 @@ fn podmans_store_gives_every_layer_bit_for_bit() {
         let by_id = format!("containers-storage:[{}]{}", root.display(), &id[..12]);
         w.image(["copy", &by_id, &name]).ok();
         assert_eq!(w.image(["inspect", &name]).ok().json()["id"], format!("sha256:{id}"));
+    }
+}
+
+#[test]
+fn podmans_store_has_scopes_in_a_policy() {
+    let w = World::new();
+    let (store, root) = stored(&w, "vfs", "busybox", "example.org/left:1");
+    let from = format!("containers-storage:{store}example.org/left:1");
+    let policy = w.path("policy.json");
+    let root = root.display();
+    for scope in [format!("[{root}]"), format!("[vfs@{root}]example.org/left")] {
+        let scopes = json!({scope: [{"type": "reject"}]});
+        let all = json!({"default": [{"type": "insecureAcceptAnything"}],
+                         "transports": {"containers-storage": scopes}});
+        fs::write(&policy, all.to_string()).unwrap();
+        let words = ["--policy", policy.to_str().unwrap(), "copy", "-q", &from, "left:1"];
+        one_line(w.image(words), &["rejected"]);
+        assert_eq!(w.image(["list", "-q"]).ok().out(), "");
     }
 }
 

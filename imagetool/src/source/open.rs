@@ -52,6 +52,11 @@ pub fn with<T>(
     then: impl FnOnce(&dyn Source) -> Result<T>,
 ) -> Result<T> {
     let trust = &inputs.settings.trust;
+    if let Place::ContainersStorage(text) = place {
+        let source = Podman::open(text, &inputs.settings.storage)?;
+        let origin = source.origin(place);
+        return then(&Guarded::new(&source, trust, origin));
+    }
     open(place, inputs, |source| then(&Guarded::new(source, trust, Origin::of(place))))
 }
 

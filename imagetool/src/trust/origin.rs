@@ -52,9 +52,33 @@ impl Origin {
                 with("docker-daemon", name_scopes(name), Some(name.clone()))
             }
             Place::DockerDaemon(Held::Id(id)) => with("docker-daemon", vec![id.to_string()], None),
-            // Scopes there begin with the storage's own place, which no policy here is written for.
+            // Its scopes begin with the storage's own place, known when it is open: `storage`.
             Place::ContainersStorage(_) => with("containers-storage", Vec::new(), None),
         }
+    }
+
+    /// An image in podman's store at `root`, by what was typed after the store.
+    pub fn storage(place: &Place, driver: &str, root: &Path, typed: &str) -> Self {
+        let is_id = |text: &str| text.len() >= 12 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let (name, id) = match typed.rsplit_once('@') {
+            Some((name, id)) if is_id(id) => (name, Some(id)),
+            _ if is_id(typed) => ("", Some(typed)),
+            _ => (typed, None),
+        };
+        let name = Reference::parse_normal(name).map(Reference::tagged).ok();
+        let mut below: Vec<String> = id.map(|id| format!("@{id}")).into_iter().collect();
+        let names = name.as_ref().map(name_scopes).unwrap_or_default();
+        below.extend(names.into_iter().filter(|scope| !scope.starts_with("*.")));
+        below.push(String::new());
+        // As it was named, and as it is: a link must not lead past the policy.
+        let mut roots = vec![root.to_owned()];
+        roots.extend(root.canonicalize().ok().filter(|real| real != root));
+        let of = |scope: &String| -> Vec<String> {
+            roots.iter().map(|root| format!("[{driver}@{}]{scope}", root.display())).collect()
+        };
+        let mut scopes: Vec<String> = below.iter().flat_map(of).collect();
+        scopes.extend(roots.iter().map(|root| format!("[{}]", root.display())));
+        Self { transport: "containers-storage", scopes, name, shown: place.to_string() }
     }
 
     /// A registry, by the name that was typed, whichever mirror answers.
@@ -112,6 +136,28 @@ fn explicit(path: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_of_podmans_store_is_in_the_scopes_of_its_store() {
+        let of = |typed: &str| {
+            let place = Place::ContainersStorage(typed.to_owned());
+            Origin::storage(&place, "vfs", Path::new("/s"), typed).scopes
+        };
+        assert_eq!(
+            of("docker.io/library/x:latest"),
+            [
+                "[vfs@/s]docker.io/library/x:latest",
+                "[vfs@/s]docker.io/library/x",
+                "[vfs@/s]docker.io/library",
+                "[vfs@/s]docker.io",
+                "[vfs@/s]",
+                "[/s]",
+            ]
+        );
+        let id = "0123456789abcdef";
+        assert_eq!(of(id), [&format!("[vfs@/s]@{id}"), "[vfs@/s]", "[/s]"]);
+        assert_eq!(of(&format!("x@{id}"))[1], "[vfs@/s]docker.io/library/x:latest");
+    }
 
     #[test]
     fn a_name_is_looked_up_from_narrow_to_wide() {

@@ -24,6 +24,8 @@ use crate::manifest::{
     self, DOCKER_MANIFEST, Descriptor, MAX_CONFIG, MAX_MANIFEST, Manifest, OCI_LAYER, Parsed,
 };
 use crate::reference::Reference;
+use crate::transport::Place;
+use crate::trust::Origin;
 
 /// A plain layer, in docker's types.
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
@@ -34,6 +36,8 @@ pub struct Podman {
     image: Image,
     manifest: Document,
     layers: Vec<(Descriptor, Layer)>,
+    /// What was typed after the store.
+    typed: String,
 }
 
 impl Podman {
@@ -69,7 +73,13 @@ impl Podman {
         let bytes = if same { bytes } else { plain(&bytes, &layers, &what)? };
         let at = Descriptor::of(&parsed.media_type, &bytes);
         let manifest = Document { bytes, at };
-        Ok(Self { records, image, manifest, layers })
+        Ok(Self { records, image, manifest, layers, typed: name.to_owned() })
+    }
+
+    /// Where it comes from, to a policy.
+    pub(super) fn origin(&self, place: &Place) -> Origin {
+        let (driver, root) = self.records.place();
+        Origin::storage(place, driver, root, &self.typed)
     }
 }
 

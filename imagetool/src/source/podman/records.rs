@@ -94,6 +94,11 @@ impl Records {
         Ok(Self { root: root.to_owned(), driver, images, layers, _locks: locks })
     }
 
+    /// Its driver's name, and its directory.
+    pub(super) fn place(&self) -> (&'static str, &Path) {
+        (self.driver.name(), &self.root)
+    }
+
     /// The image of a name, an id, the beginning of one, or `NAME@ID`.
     pub(super) fn find(&self, text: &str) -> Result<&Image> {
         let missing = |hint: &str| Error::NotFound {
