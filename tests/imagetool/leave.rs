@@ -102,14 +102,16 @@ fn podmans_store_that_was_changed_is_found_out() {
 fn daemon(socket: &Path, archive: Vec<u8>) -> Receiver<(String, Vec<u8>)> {
     let listener = UnixListener::bind(socket).unwrap();
     let (tell, told) = channel();
-    thread::spawn(move || {
+    let serve = move || {
         for stream in listener.incoming() {
             let (line, body) = answer(stream.unwrap(), &archive);
             if tell.send((line, body)).is_err() {
                 return;
             }
         }
-    });
+    };
+    // Of a name of its own: the last case waits for all threads that bear a case's.
+    thread::Builder::new().name("daemon".to_owned()).spawn(serve).unwrap();
     told
 }
 
