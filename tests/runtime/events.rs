@@ -88,7 +88,7 @@ fn running_out_of_memory_is_an_event() {
     create(&w, &b);
     w.runtime(["start", b.id()]).ok();
     let events = w.runtime_cmd(["events", b.id()]).start();
-    thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_secs(1));
     std::fs::write(b.rootfs("go"), "").unwrap();
     e2e::until("the hog is dead", || b.rootfs("done").exists());
     w.runtime(["kill", b.id(), "KILL"]).ok();
