@@ -7,9 +7,8 @@ use crate::config::{History, RunConfig};
 use crate::digest::{ChainId, Digest};
 use crate::error::{Error, Result};
 use crate::layer::{RootDir, diff};
-use crate::manifest::{
-    Compression, Manifest, OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST,
-};
+use crate::manifest::{Manifest, OCI_CONFIG, OCI_MANIFEST};
+use crate::recode;
 use crate::reference::Reference;
 use crate::snapshot::Layers;
 use crate::store::{Store, Stored};
@@ -117,16 +116,7 @@ fn oci(mut manifest: Manifest) -> Result<Manifest> {
     OCI_MANIFEST.clone_into(&mut manifest.media_type);
     manifest.annotations.clear();
     for layer in &mut manifest.layers {
-        let kind = match Compression::of_layer(&layer.media_type) {
-            Some(Compression::None) => OCI_LAYER,
-            Some(Compression::Gzip) => OCI_LAYER_GZIP,
-            Some(Compression::Zstd) => OCI_LAYER_ZSTD,
-            None => {
-                let what = format!("a layer of type {:?}", layer.media_type);
-                return Err(Error::unsupported(what, "this is no image to build upon"));
-            }
-        };
-        kind.clone_into(&mut layer.media_type);
+        layer.media_type = recode::as_oci(&layer.media_type)?;
     }
     Ok(manifest)
 }

@@ -12,7 +12,7 @@ use crate::digest::{Algorithm, Digest, Hashing, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Descriptor, Index, MAX_CONFIG, Manifest, Parsed};
 use crate::platform::Platform;
-use crate::progress::Progress;
+use crate::progress::{Counted, Progress};
 use crate::recode::{self, Kind, Recode};
 use crate::reference::Reference;
 use crate::sink::{Fill, Layer, New, Part, Signatures, Sink};
@@ -458,21 +458,6 @@ impl Read for FromStart<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.0.read_at(buf, self.1)?;
         self.1 += n as u64;
-        Ok(n)
-    }
-}
-
-/// A reader that tells the progress.
-struct Counted<'a> {
-    from: Box<dyn Read + Send + 'a>,
-    id: &'a str,
-    progress: &'a dyn Progress,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.from.read(buf)?;
-        self.progress.advance(self.id, n as u64);
         Ok(n)
     }
 }

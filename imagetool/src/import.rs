@@ -9,10 +9,7 @@ use crate::config::{History, ImageConfig, RootFs};
 use crate::digest::{ChainId, Digest};
 use crate::error::{Error, Result};
 use crate::layer::foreign;
-use crate::manifest::{
-    Compression, Descriptor, Manifest, OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD,
-    OCI_MANIFEST,
-};
+use crate::manifest::{Compression, Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::snapshot::{Layers, Step};
@@ -52,12 +49,7 @@ pub fn import(store: &Store, tar: impl Read, options: &Options) -> Result<Import
     let layers = Layers::open(store.root());
     let mut tee = Tee { from: foreign::peel(tar)?, blob: lease.blob()?, head: Vec::new() };
     let unpacked = layers.start_unknown(&lease)?.run(&mut tee)?;
-    let media_type = match Compression::sniff(&tee.head) {
-        Compression::None => OCI_LAYER,
-        Compression::Gzip => OCI_LAYER_GZIP,
-        Compression::Zstd => OCI_LAYER_ZSTD,
-    };
-    let layer = tee.blob.finish(media_type)?;
+    let layer = tee.blob.finish(Compression::sniff(&tee.head).oci_layer())?;
     let diff_id = unpacked.diff_id().clone();
     let lost = unpacked.applied.lost.clone();
     image.rootfs = RootFs { kind: "layers".into(), diff_ids: vec![diff_id.clone()] };
@@ -126,6 +118,7 @@ impl<R: Read> Read for Tee<'_, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::{OCI_LAYER, OCI_LAYER_ZSTD};
 
     fn tar() -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());

@@ -160,6 +160,15 @@ impl Compression {
         })
     }
 
+    /// OCI's media type of a layer that is packed so.
+    pub fn oci_layer(self) -> &'static str {
+        match self {
+            Self::None => OCI_LAYER,
+            Self::Gzip => OCI_LAYER_GZIP,
+            Self::Zstd => OCI_LAYER_ZSTD,
+        }
+    }
+
     /// What the first bytes of a stream say.
     pub fn sniff(head: &[u8]) -> Self {
         match head {

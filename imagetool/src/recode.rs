@@ -14,7 +14,7 @@ use crate::layer::compress::inflate;
 use crate::layer::squeeze::Squeeze;
 use crate::manifest::{
     Compression, DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Index,
-    OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST,
+    OCI_CONFIG, OCI_INDEX, OCI_MANIFEST,
 };
 
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
@@ -113,13 +113,20 @@ impl Recode {
     }
 }
 
+/// What a layer of any type is called in OCI's manifests, packed as it is.
+pub fn as_oci(media_type: &str) -> Result<String> {
+    let packed = Compression::of_layer(media_type).ok_or_else(|| {
+        let what = format!("a layer of type {media_type:?}");
+        Error::unsupported(what, "OCI has no type for it")
+    })?;
+    Ok(layer_type(media_type, packed, Kind::Oci))
+}
+
 /// What a layer is called that is packed so; a layer that isn't to be spread stays one.
 pub fn layer_type(old: &str, packed: Compression, kind: Kind) -> String {
     let foreign = old.contains(".foreign.") || old.contains(".nondistributable.");
     match (kind, packed, foreign) {
-        (Kind::Oci, Compression::None, false) => OCI_LAYER.into(),
-        (Kind::Oci, Compression::Gzip, false) => OCI_LAYER_GZIP.into(),
-        (Kind::Oci, Compression::Zstd, false) => OCI_LAYER_ZSTD.into(),
+        (Kind::Oci, packed, false) => packed.oci_layer().into(),
         (Kind::Oci, packed, true) => {
             let end = match packed {
                 Compression::None => "",
@@ -272,6 +279,7 @@ fn pour(from: &mut dyn Read, to: &mut dyn Write, what: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use crate::manifest::{OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 
     fn packed(from: &[u8], how: Compression, want: &Digest) -> Result<Vec<u8>> {
         let (mut from, mut to) = (from, Vec::new());

@@ -1,7 +1,7 @@
 //! An image's layers read from wherever it is: what they come to together, and all of them as one.
 //! Nothing is unpacked.
 
-use std::io::{self, Read, Write};
+use std::io::Write;
 
 use crate::digest::DiffId;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::layer::merged::Merged;
 use crate::layer::verify::{Plain, explain, pipeline};
 use crate::layer::{Entries, Limits};
 use crate::manifest::{Compression, Descriptor};
-use crate::progress::Progress;
+use crate::progress::{Counted, Progress};
 use crate::source::Source;
 
 /// A layer: its blob, and the digest of its plain tar.
@@ -66,19 +66,4 @@ fn read(
     .map_err(|e| explain(diff_id, e))?;
     progress.done(id, "read");
     Ok(())
-}
-
-/// A reader that tells the progress.
-struct Counted<'a> {
-    from: Box<dyn Read + Send + 'a>,
-    id: &'a str,
-    progress: &'a dyn Progress,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.from.read(buf)?;
-        self.progress.advance(self.id, n as u64);
-        Ok(n)
-    }
 }

@@ -4,7 +4,8 @@ use clap::Args;
 use dhow_image::config::History;
 use dhow_image::digest::Digest;
 use dhow_image::edit::Draft;
-use dhow_image::manifest::{Compression, Descriptor, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
+use dhow_image::manifest::Descriptor;
+use dhow_image::recode;
 use dhow_image::reference::Reference;
 use dhow_image::source::Source;
 use dhow_image::transport::Place;
@@ -140,18 +141,7 @@ fn graft<'a>(
 
 /// A layer in OCI's types.
 fn oci(mut blob: Descriptor) -> Result<Descriptor> {
-    let kind = match Compression::of_layer(&blob.media_type) {
-        Some(Compression::None) => OCI_LAYER,
-        Some(Compression::Gzip) => OCI_LAYER_GZIP,
-        Some(Compression::Zstd) => OCI_LAYER_ZSTD,
-        None => {
-            let what = format!("a layer of type {:?}", blob.media_type);
-            return Err(Error::unsupported(what, "this is no image to build upon"));
-        }
-    };
-    if !blob.media_type.contains("nondistributable") {
-        kind.clone_into(&mut blob.media_type);
-    }
+    blob.media_type = recode::as_oci(&blob.media_type)?;
     Ok(blob)
 }
 

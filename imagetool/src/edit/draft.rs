@@ -6,10 +6,10 @@ use crate::digest::{DiffId, Digest};
 use crate::error::{Error, Result};
 use crate::manifest::{
     self, Compression, DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Descriptor, Index,
-    MAX_CONFIG, MAX_LAYERS, Manifest, OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD,
-    OCI_MANIFEST, Parsed,
+    MAX_CONFIG, MAX_LAYERS, Manifest, OCI_CONFIG, OCI_LAYER, OCI_LAYER_ZSTD, OCI_MANIFEST, Parsed,
 };
 use crate::platform::Platform;
+use crate::recode;
 use crate::source::{Derived, Document, Source};
 
 /// Lists within lists end here.
@@ -190,19 +190,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         }
         for layer in &mut self.manifest.layers {
-            let kind = match Compression::of_layer(&layer.media_type) {
-                Some(Compression::None) => OCI_LAYER,
-                Some(Compression::Gzip) => OCI_LAYER_GZIP,
-                Some(Compression::Zstd) => OCI_LAYER_ZSTD,
-                None => {
-                    let what = format!("a layer of type {:?}", layer.media_type);
-                    return Err(Error::unsupported(what, "OCI has no type for it"));
-                }
-            };
-            // Those that must not be passed on say so in their type.
-            if !layer.media_type.contains("nondistributable") {
-                kind.clone_into(&mut layer.media_type);
-            }
+            layer.media_type = recode::as_oci(&layer.media_type)?;
         }
         OCI_MANIFEST.clone_into(&mut self.manifest.media_type);
         OCI_MANIFEST.clone_into(&mut self.at.media_type);

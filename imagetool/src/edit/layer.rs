@@ -8,7 +8,7 @@ use crate::digest::{Algorithm, DiffId, Hashing};
 use crate::error::{Error, Result};
 use crate::layer::squeeze::Squeeze;
 use crate::leftovers;
-use crate::manifest::{Compression, Descriptor, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
+use crate::manifest::{Compression, Descriptor};
 
 const BUFFER: usize = 256 << 10;
 
@@ -45,12 +45,7 @@ impl NewLayer {
         let (packer, diff_id, size) = plain.finish();
         let (mut out, digest, length) = packer.finish().map_err(failed)?.finish();
         out.flush().map_err(failed)?;
-        let kind = match how {
-            Compression::None => OCI_LAYER,
-            Compression::Gzip => OCI_LAYER_GZIP,
-            Compression::Zstd => OCI_LAYER_ZSTD,
-        };
-        let blob = Descriptor::new(kind, digest, length);
+        let blob = Descriptor::new(how.oci_layer(), digest, length);
         Ok((Self { blob, diff_id, plain: size, file: path }, filled))
     }
 

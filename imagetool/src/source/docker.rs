@@ -11,8 +11,8 @@ use crate::config::ImageConfig;
 use crate::digest::{Algorithm, Digest, Hashing, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::{
-    Compression, Descriptor, MAX_CONFIG, MAX_LAYERS, MAX_MANIFEST, Manifest, OCI_CONFIG, OCI_LAYER,
-    OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST,
+    Compression, Descriptor, MAX_CONFIG, MAX_LAYERS, MAX_MANIFEST, Manifest, OCI_CONFIG,
+    OCI_MANIFEST,
 };
 use crate::reference::Reference;
 use crate::strict;
@@ -149,11 +149,11 @@ fn describe(tar: &Tarball, name: &str, diff_id: &Digest) -> Result<Descriptor> {
     let failed = |e| Error::from_io("read", format!("{name} in {}", tar.title()), e);
     let mut head = Vec::new();
     reader.by_ref().take(4).read_to_end(&mut head).map_err(failed)?;
-    let media_type = match Compression::sniff(&head) {
-        Compression::None => return Ok(Descriptor::new(OCI_LAYER, diff_id.clone(), size)),
-        Compression::Gzip => OCI_LAYER_GZIP,
-        Compression::Zstd => OCI_LAYER_ZSTD,
-    };
+    let packed = Compression::sniff(&head);
+    let media_type = packed.oci_layer();
+    if packed == Compression::None {
+        return Ok(Descriptor::new(media_type, diff_id.clone(), size));
+    }
     if let Some(known) = tar.digest(name) {
         return Ok(Descriptor::new(media_type, known.clone(), size));
     }
