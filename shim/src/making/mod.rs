@@ -163,6 +163,8 @@ fn record(
         cdi_dirs,
         runtime_args: runtime.arguments,
         detach_keys: flags.detach_keys.clone(),
+        networks: Vec::new(),
+        publish_ip: None,
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Mount;
+use super::{Mount, PortBinding};
 
 /// docker's `HostConfig`, the fields dhow acts on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,14 @@ pub struct HostConfig {
     pub container_id_file: String,
     /// Where the container's output is kept.
     pub log_config: LogConfig,
-    /// `none` or `host`.
+    /// `none`, `host`, `container:ID`, or the first network's name (`bridge` is the default one's).
     pub network_mode: String,
+    /// `-p`: what is published, by `80/tcp`.
+    pub port_bindings: BTreeMap<String, Vec<PortBinding>>,
+    /// `-P`: all that is exposed is published.
+    pub publish_all_ports: bool,
+    /// `--link`, as `CONTAINER:ALIAS`, on the default bridge.
+    pub links: Option<Vec<String>>,
     /// What happens when the container ends.
     pub restart_policy: RestartPolicy,
     /// Removed when it ends (`--rm`).

@@ -4,6 +4,7 @@ mod config;
 mod health;
 mod host_config;
 mod mount;
+pub mod network;
 pub mod picture;
 mod record;
 mod state;
@@ -16,5 +17,6 @@ pub use host_config::{
     WeightDevice,
 };
 pub use mount::{BindOptions, Driver, ImageOptions, Mount, TmpfsOptions, VolumeOptions};
+pub use network::{Endpoint, Network, PortBinding, Published, Subnet, Wish};
 pub use record::{Depth, ImageRef, MountPoint, Record};
 pub use state::{State, Status};

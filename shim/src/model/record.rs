@@ -1,11 +1,12 @@
 //! container.json: what a container was made to be.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, HostConfig};
+use super::{Config, HostConfig, Wish};
 
 /// A container as it was created. Only its name (and, later, its limits) change afterwards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,12 @@ pub struct Record {
     /// Keys that leave the container, as typed; unset means ctrl-p,ctrl-q.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detach_keys: Option<String>,
+    /// Networks it is in, and how; empty for `--network host`, `none` and `container:ID`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Wish>,
+    /// Where ports are published when `-p` names no address: DHOW_PUBLISH_DEFAULT, or daemon.json's `ip`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish_ip: Option<IpAddr>,
 }
 
 impl Record {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Health;
+use super::{Endpoint, Health, Published};
 
 /// docker's words for where a container is in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -79,6 +79,12 @@ pub struct State {
     /// Whether it is well; unset when nothing checks it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// What it has in its networks while it lives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Endpoint>,
+    /// Ports of the host that lead into it while it lives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
 }
 
 impl State {

@@ -410,6 +410,8 @@ mod tests {
             cdi_dirs: vec![],
             runtime_args: Vec::new(),
             detach_keys: None,
+            networks: Vec::new(),
+            publish_ip: None,
         }
     }
 
