@@ -18,6 +18,7 @@ pub mod making;
 pub mod model;
 pub mod monitor;
 pub mod mounted;
+pub mod net;
 pub mod options;
 pub mod output;
 pub mod pruning;

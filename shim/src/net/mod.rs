@@ -1,0 +1,15 @@
+//! Networks without a daemon: what a container's monitor makes of them for one life.
+//!
+//! ```text
+//! reserve   addresses leased, host ports bound        before the bundle is prepared
+//! attach    devices, addresses, routes, rules, DNS    between the runtime's create and start
+//! release   all of it away, in reverse                at the end of a life
+//! ```
+//!
+//! What containers share (bridges, rules, leases) changes under [`Lock`] alone.
+
+mod lock;
+mod world;
+
+pub use lock::Lock;
+pub use world::{World, bridge_of, host_end};
