@@ -33,13 +33,12 @@ pub fn cost(cmd: &Cmd) -> (Cost, String) {
     let others = own_children();
     let before = children();
     let began = Instant::now();
-    let mut child = cmd
-        .command()
+    let mut command = cmd.command();
+    command
         .stdin(Stdio::null())
         .stdout(File::create(&out).unwrap())
-        .stderr(File::create(&err).unwrap())
-        .spawn()
-        .unwrap();
+        .stderr(File::create(&err).unwrap());
+    let mut child = cmd.spawn(&mut command);
     let status = child.wait().unwrap();
     let wall = began.elapsed();
     let said = fs::read_to_string(&err).unwrap_or_default();

@@ -19,11 +19,13 @@ mod pty;
 pub mod registry;
 mod run;
 pub mod tree;
+pub mod wires;
 mod world;
 
 pub use pty::Pty;
 pub use registry::Registry;
 pub use run::{Cmd, Done};
+pub use wires::{Space, Wires};
 pub use world::World;
 
 use std::path::{Path, PathBuf};

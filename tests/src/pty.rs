@@ -37,15 +37,13 @@ impl Pty {
         let device = nix::unistd::ttyname(&pair.slave).unwrap().to_string_lossy().into_owned();
         let slave = File::from(pair.slave);
         // setsid(1) makes its stdin the controlling terminal before it becomes the command.
-        let child = cmd
-            .under(["setsid", "--ctty"])
-            .env("TERM", "xterm")
-            .command()
+        let cmd = cmd.under(["setsid", "--ctty"]).env("TERM", "xterm");
+        let mut command = cmd.command();
+        command
             .stdin(Stdio::from(slave.try_clone().unwrap()))
             .stdout(Stdio::from(slave.try_clone().unwrap()))
-            .stderr(Stdio::from(slave))
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::from(slave));
+        let child = cmd.spawn(&mut command);
         let keys = File::from(pair.master);
         let screen = Arc::new((Mutex::new(Screen::default()), Condvar::new()));
         let (mut from, to) = (keys.try_clone().unwrap(), Arc::clone(&screen));

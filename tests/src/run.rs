@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::wires::Space;
+
 /// A command being put together. It gets no input unless `stdin` gives it some.
 #[derive(Debug, Clone)]
 pub struct Cmd {
@@ -19,6 +21,7 @@ pub struct Cmd {
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
     pub(crate) cwd: Option<PathBuf>,
+    space: Option<Space>,
     stdin: Vec<u8>,
     limit: Duration,
 }
@@ -31,6 +34,7 @@ impl Cmd {
             args: Vec::new(),
             env: Vec::new(),
             cwd: None,
+            space: None,
             stdin: Vec::new(),
             limit: Duration::from_mins(2),
         }
@@ -71,6 +75,13 @@ impl Cmd {
         self
     }
 
+    /// The network namespace it runs in; `None` is the test's own, which is the machine's.
+    #[must_use]
+    pub fn space(mut self, space: Option<&Space>) -> Self {
+        self.space = space.cloned();
+        self
+    }
+
     /// What the command reads.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
@@ -96,7 +107,7 @@ impl Cmd {
         self
     }
 
-    /// The same for `std`, to be started by hand.
+    /// The same for `std`, to be started by [`Cmd::spawn`].
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
@@ -157,13 +168,19 @@ impl Cmd {
 
     /// Starts it with piped stdio, in a process group of its own; the caller waits.
     pub fn start(&self) -> Child {
-        self.command()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start `{}`: {e}", self.line()))
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0);
+        self.spawn(&mut command)
+    }
+
+    /// Starts what [`Cmd::command`] gave, in this command's network namespace.
+    pub fn spawn(&self, command: &mut Command) -> Child {
+        let child = match &self.space {
+            Some(space) => space.within(|| command.spawn()),
+            None => command.spawn(),
+        };
+        child.unwrap_or_else(|e| panic!("cannot start `{}`: {e}", self.line()))
     }
 }
 

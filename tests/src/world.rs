@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::bundle::Bundle;
-use crate::{Cmd, Done, Pty, Registry, fixtures, leaks, program};
+use crate::{Cmd, Done, Pty, Registry, Wires, fixtures, leaks, program};
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
@@ -23,6 +23,7 @@ pub struct World {
     name: String,
     dir: Option<TempDir>,
     ids: Mutex<BTreeSet<String>>,
+    wires: Option<Wires>,
 }
 
 impl Default for World {
@@ -32,14 +33,58 @@ impl Default for World {
 }
 
 impl World {
-    /// A new world, beside any number of others.
+    /// A new world, beside any number of others. It has no networks of its own, and its containers
+    /// none unless they ask for one: `daemon.json` says so. [`World::wired`] is for those.
     pub fn new() -> Self {
+        let world = Self::bare();
+        fs::write(world.path("daemon.json"), r#"{"bridge": "none"}"#).unwrap();
+        world
+    }
+
+    /// A new world whose commands all run on the server of [`Wires`] of its own, where nobody else
+    /// makes bridges or rules, with the images `busybox` and `mirror`.
+    pub fn wired() -> Self {
+        let mut world = Self::bare();
+        let layouts = [(fixtures::mirror_layout(), "mirror"), (fixtures::layout(), "busybox")];
+        for (layout, name) in layouts {
+            world.image(["copy", &format!("oci:{}:{name}", layout.display()), name]).ok();
+        }
+        world.wires = Some(Wires::new());
+        world
+    }
+
+    fn bare() -> Self {
         leaks::baseline();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("dhow-e2e-{}-{number}-", std::process::id());
         let dir = tempfile::Builder::new().prefix(&name).tempdir().unwrap();
         fs::create_dir(dir.path().join("home")).unwrap();
-        Self { name, dir: Some(dir), ids: Mutex::default() }
+        Self { name, dir: Some(dir), ids: Mutex::default(), wires: None }
+    }
+
+    /// The machines around a wired world.
+    pub fn wires(&self) -> &Wires {
+        self.wires.as_ref().expect("World::wired() has wires")
+    }
+
+    /// Runs a command on the machine elsewhere.
+    pub fn client<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, words: I) -> Done {
+        self.words(words).space(Some(&self.wires().client)).run()
+    }
+
+    /// Runs a command on the router.
+    pub fn router<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, words: I) -> Done {
+        self.words(words).space(Some(&self.wires().router)).run()
+    }
+
+    /// Runs a command on the machine where dhow runs, too.
+    pub fn server<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, words: I) -> Done {
+        self.words(words).run()
+    }
+
+    fn words<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, words: I) -> Cmd {
+        let mut words = words.into_iter();
+        self.cmd(words.next().unwrap()).args(words)
     }
 
     /// What marks all that is this world's.
@@ -87,6 +132,7 @@ impl World {
             .without_env("DOCKER_CONTEXT")
             .without_env("REGISTRY_AUTH_FILE")
             .cwd(self.path(""))
+            .space(self.wires.as_ref().map(|w| &w.server))
     }
 
     /// `dhow ARGS`, not yet run.
@@ -132,7 +178,8 @@ impl World {
     pub fn pull(&self, short: &str) {
         let (name, tag) = short.split_once(':').unwrap_or((short, "latest"));
         let full = format!("{}/{name}:{tag}", Registry::open().host());
-        self.image(["pull", &full]).ok();
+        // The registry is the machine's, whatever this world's machines are.
+        self.image_cmd(["pull", &full]).space(None).run().ok();
         self.image(["tag", &full, short]).ok();
     }
 
@@ -144,6 +191,11 @@ impl World {
     /// The files of the `busybox` image, not to be written to.
     pub fn busybox_root(&self) -> PathBuf {
         fixtures::busybox_root()
+    }
+
+    /// The program `mirror`, which tells who asks it.
+    pub fn mirror(&self) -> PathBuf {
+        fixtures::mirror_layout().join("mirror.program")
     }
 
     /// Removes every container of this world by force.
@@ -196,6 +248,7 @@ impl World {
                 left.push(format!("container state {}", entry.path().display()));
             }
         }
+        left.extend(self.wires.iter().flat_map(|wires| wires.left(&self.run_dir())));
         left
     }
 
