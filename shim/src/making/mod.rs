@@ -17,7 +17,7 @@ use dhow_image::store::Stored;
 
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::model::{Healthcheck, HostConfig, ImageRef, Record};
+use crate::model::{Healthcheck, HostConfig, ImageRef, Record, Wish};
 use crate::options::{Flags, Intent, env, health, rights};
 use crate::output::Output;
 
@@ -117,6 +117,7 @@ fn record(
     let mut config = merged(&intent, image, request.image)?;
     let mut host_config = intent.host_config.clone();
     joined(host, &mut host_config)?;
+    let networks = networks(&intent.networks)?;
     let cdi_dirs = devices(host, &host_config, request.now)?;
     host_config.binds = binds(&intent.volumes);
     let daemon = host.settings.daemon()?;
@@ -163,7 +164,7 @@ fn record(
         cdi_dirs,
         runtime_args: runtime.arguments,
         detach_keys: flags.detach_keys.clone(),
-        networks: Vec::new(),
+        networks,
         publish_ip: None,
     })
 }
@@ -176,6 +177,14 @@ fn joined(host: &Host, config: &mut HostConfig) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Networks by name, all of them there.
+fn networks(wishes: &[Wish]) -> Result<Vec<Wish>> {
+    match wishes.first() {
+        Some(wish) => Err(Error::not_found(format!("network {} not found", wish.network))),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Where the files of CDI devices lie, when some are asked for.

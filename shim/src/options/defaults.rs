@@ -14,6 +14,9 @@ pub fn fill(flags: &mut Flags, client: &Client, daemon: &Daemon) {
     };
     let size = daemon.default_shm_size.as_ref().map(|size| &size.0);
     usual(&mut flags.files.shm_size, size);
+    if flags.net.network.is_empty() {
+        flags.net.network.push("none".to_owned());
+    }
     usual(&mut flags.isolation.ipc, daemon.default_ipc_mode.as_ref());
     usual(&mut flags.isolation.cgroupns, daemon.default_cgroupns_mode.as_ref());
     usual(&mut flags.limits.cgroup_parent, daemon.cgroup_parent.as_ref());

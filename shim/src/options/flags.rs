@@ -5,7 +5,7 @@ use clap::Args;
 use super::Intent;
 use crate::error::{Error, Result};
 
-use super::HealthFlags;
+use super::{HealthFlags, NetFlags};
 
 /// When to pull the image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -123,6 +123,9 @@ pub struct Flags {
     pub health: HealthFlags,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub net: NetFlags,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub files: Files,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -199,9 +202,6 @@ pub struct Files {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Isolation and rights")]
 pub struct Isolation {
-    /// none, host, or container:NAME (bridge networks: not in this version)
-    #[arg(long, visible_alias = "net", value_name = "MODE")]
-    pub network: Option<String>,
     /// Host name inside the container
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,

@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::model::{Config, DeviceRequest, HostConfig, Mount, RestartPolicy};
+use crate::model::{Config, DeviceRequest, HostConfig, Mount, RestartPolicy, Wish};
 use crate::options::{
-    Files, Flags, Isolation, Pull, devices, env, gpus, health, limits, mounts, rights, size,
+    Files, Flags, Isolation, Pull, devices, env, gpus, health, limits, mounts, networks, rights,
+    size,
 };
 
 const MIB: i64 = 1 << 20;
@@ -22,6 +23,8 @@ pub struct Intent {
     pub pull: Pull,
     /// `-v`, understood.
     pub volumes: Vec<mounts::Volume>,
+    /// Networks as they were named, by name or id.
+    pub networks: Vec<Wish>,
     /// `--entrypoint` was given: the image's command falls away with the image's entrypoint.
     pub entrypoint_given: bool,
 }
@@ -53,7 +56,7 @@ pub fn intend(flags: &Flags, image: &str, command: &[String], detached: bool) ->
             intent.volumes.push(mounts::volume(text, &cwd)?);
         }
     }
-    intent.host_config = host_config(flags, &cwd)?;
+    (intent.host_config, intent.networks) = host_config(flags, &cwd)?;
     targets_differ(&intent)?;
     Ok(intent)
 }
@@ -125,7 +128,7 @@ fn workdir(text: Option<&str>) -> Result<String> {
     }
 }
 
-fn host_config(flags: &Flags, cwd: &Path) -> Result<HostConfig> {
+fn host_config(flags: &Flags, cwd: &Path) -> Result<(HostConfig, Vec<Wish>)> {
     let mut host = HostConfig {
         log_config: limits::log(flags.log_driver.as_deref(), &flags.log_opt)?,
         restart_policy: match &flags.restart {
@@ -140,9 +143,13 @@ fn host_config(flags: &Flags, cwd: &Path) -> Result<HostConfig> {
         ..HostConfig::default()
     };
     limits::apply(&flags.limits, &mut host)?;
+    let nets = networks::nets(&flags.net)?;
+    host.network_mode = nets.mode;
+    host.links = nets.links;
+    networks::fights(&flags.net, &host)?;
     isolate(&flags.isolation, &mut host)?;
     files(flags, cwd, &mut host)?;
-    Ok(host)
+    Ok((host, nets.wishes))
 }
 
 fn annotations(entries: &[String]) -> Result<std::collections::BTreeMap<String, String>> {
@@ -159,7 +166,6 @@ fn isolate(flags: &Isolation, host: &mut HostConfig) -> Result<()> {
         rights::namespace(typed.as_deref(), plain, shared, words)
     };
     let own_or_host = &["private", "host"];
-    host.network_mode = rights::network(flags.network.as_deref())?;
     host.pid_mode = mode(&flags.pid, own_or_host, true, "--pid: invalid PID mode")?;
     let ipc = &["none", "private", "shareable", "host"];
     // The only one of them that docker leaves to its daemon.
@@ -281,7 +287,7 @@ mod tests {
             &["--rm", "--restart=always"][..],
             &["-v", "/a:/x", "--tmpfs", "/x"],
             &["--uts=host", "--hostname=x"],
-            &["--network=bridge"],
+            &["--network=a", "--network=bridge"],
             &["-w", "relative"],
             &["--name", "-bad"],
             &["--stop-signal", "WHAT"],
@@ -297,7 +303,7 @@ mod tests {
         assert_eq!(got.config.env, ["A=1", "B=2"]);
         assert_eq!(got.host_config.cap_add.unwrap(), ["CAP_SYS_TIME"]);
         assert!(got.config.tty && got.config.stdin_once && got.config.attach_stdin);
-        assert_eq!(got.host_config.network_mode, "none");
+        assert_eq!(got.host_config.network_mode, "bridge");
         assert_eq!(got.host_config.shm_size, 64 << 20);
     }
 }

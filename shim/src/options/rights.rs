@@ -235,20 +235,6 @@ pub fn namespace(mode: Option<&str>, plain: &[&str], shared: bool, words: &str) 
     Err(Error::usage(format!("{words}: {mode}; use {}{container}", plain.join(", "))))
 }
 
-/// `none`, `host`, `container:NAME`; a bridge or a network's name is refused.
-pub fn network(mode: Option<&str>) -> Result<String> {
-    match mode.unwrap_or("none") {
-        "" | "none" => Ok("none".to_owned()),
-        "host" => Ok("host".to_owned()),
-        other if other.strip_prefix("container:").is_some_and(|n| !n.is_empty()) => {
-            Ok(other.to_owned())
-        }
-        other => Err(Error::usage(format!(
-            "--network {other}: bridge networks are not in this version; use none, host or container:NAME"
-        ))),
-    }
-}
-
 /// `TERM`, `sigterm`, `15`, `SIGRTMIN+3` → its number.
 pub fn signal(text: &str) -> Result<i32> {
     let bad = || Error::conflict(format!("invalid signal: {text}"));
@@ -340,13 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn hosts_and_networks() {
+    fn further_hosts() {
         assert_eq!(extra_host("db:10.0.0.1").unwrap(), "db:10.0.0.1");
         assert_eq!(extra_host("db=::1").unwrap(), "db:::1");
         assert_eq!(extra_host("db:[::1]").unwrap(), "db:::1");
         assert!(extra_host("db").is_err());
         assert!(extra_host("db:host-gateway").is_err());
-        assert_eq!(network(None).unwrap(), "none");
-        assert!(network(Some("bridge")).is_err());
     }
 }

@@ -16,6 +16,8 @@ const TYPES: &[(&str, &str)] = &[
     ("health-start-interval", "duration"),
     ("health-start-period", "duration"),
     ("health-timeout", "duration"),
+    ("ip", "ip"),
+    ("ip6", "ip"),
     ("kernel-memory", "bytes"),
     ("last", "int"),
     ("limit", "int"),
