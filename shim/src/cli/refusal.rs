@@ -7,17 +7,6 @@ const WINDOWS: &str = "it is for Windows containers";
 
 /// Flags of `run` and `create` (long name, short or nothing, reason).
 const RUN: &[(&str, &str, &str)] = &[
-    (
-        "--publish",
-        "-p",
-        "published ports come with bridge networks, which this version lacks; use --network host",
-    ),
-    (
-        "--publish-all",
-        "-P",
-        "published ports come with bridge networks, which this version lacks; use --network host",
-    ),
-    ("--expose", "", BRIDGE),
     ("--cpu-count", "", WINDOWS),
     ("--cpu-percent", "", WINDOWS),
     ("--io-maxbandwidth", "", WINDOWS),
@@ -93,8 +82,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("context", CONTEXT),
     ("network", NETWORK),
     ("plugin", PLUGIN),
-    ("port", "published ports come with bridge networks, which this version lacks"),
-    ("container port", "published ports come with bridge networks, which this version lacks"),
     ("system dial-stdio", "there is no daemon to dial"),
     ("volume update", CLUSTER),
     ("trust", "docker has removed content trust; compare digests, or use cosign"),

@@ -22,6 +22,9 @@ pub fn discard(host: &mut HostConfig) -> Result<Vec<String>> {
              sets no quotas in this version; --read-only and --tmpfs bound what is written",
         ));
     }
+    if host.network_mode == "host" && !host.port_bindings.is_empty() {
+        told.push("Published ports are discarded when using host network mode".to_owned());
+    }
     if asks(host) {
         let v2 = statfs(GROUPS).is_ok_and(|s| s.filesystem_type() == CGROUP2_SUPER_MAGIC);
         memory(host, v2, &mut told);

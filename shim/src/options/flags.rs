@@ -5,7 +5,7 @@ use clap::Args;
 use super::Intent;
 use crate::error::{Error, Result};
 
-use super::{HealthFlags, NetFlags};
+use super::{HealthFlags, NetFlags, PortFlags};
 
 /// When to pull the image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -130,6 +130,9 @@ pub struct Flags {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub isolation: Isolation,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ports: PortFlags,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub limits: Limits,

@@ -1,12 +1,14 @@
 //! All flags of `run` and `create` together: checked against each other, before
 //! the image is known and before anything is touched.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::model::{Config, DeviceRequest, HostConfig, Mount, RestartPolicy, Wish};
 use crate::options::{
-    Files, Flags, Isolation, Pull, devices, env, gpus, health, limits, mounts, networks, rights,
+    Files, Flags, Isolation, Pull, devices, env, gpus, health, limits, mounts, networks, ports,
+    rights,
     size,
 };
 
@@ -57,6 +59,7 @@ pub fn intend(flags: &Flags, image: &str, command: &[String], detached: bool) ->
         }
     }
     (intent.host_config, intent.networks) = host_config(flags, &cwd)?;
+    served(flags, &mut intent)?;
     targets_differ(&intent)?;
     Ok(intent)
 }
@@ -152,7 +155,19 @@ fn host_config(flags: &Flags, cwd: &Path) -> Result<(HostConfig, Vec<Wish>)> {
     Ok((host, nets.wishes))
 }
 
-fn annotations(entries: &[String]) -> Result<std::collections::BTreeMap<String, String>> {
+/// What is published is exposed, too.
+fn served(flags: &Flags, intent: &mut Intent) -> Result<()> {
+    let (bindings, mut exposed) = ports::publish(&flags.ports.publish)?;
+    exposed.extend(ports::expose(&flags.ports.expose)?);
+    let unit = || serde_json::Value::Object(serde_json::Map::new());
+    let all = exposed.into_iter().map(|port| (port, unit()));
+    intent.config.exposed_ports = Some(all.collect()).filter(|all: &BTreeMap<_, _>| !all.is_empty());
+    intent.host_config.port_bindings = bindings;
+    intent.host_config.publish_all_ports = flags.ports.publish_all;
+    ports::check(&intent.host_config, intent.config.exposed_ports.is_some())
+}
+
+fn annotations(entries: &[String]) -> Result<BTreeMap<String, String>> {
     if entries.iter().any(|e| e.is_empty() || e.starts_with('=')) {
         return Err(Error::conflict(
             "invalid Annotations: the empty string is not permitted as an annotation key",
