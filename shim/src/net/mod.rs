@@ -9,6 +9,7 @@
 //! What containers share (bridges, rules, leases) changes under [`Lock`] alone.
 
 mod lock;
+pub mod ports;
 mod world;
 
 pub use lock::Lock;
