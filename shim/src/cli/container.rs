@@ -2,8 +2,8 @@
 
 use super::verbs::verbs;
 use crate::command::container::{
-    attach, commit, cp, create, diff, exec, export, inspect, kill, logs, ls, pause, prune, rename,
-    restart, rm, run, start, stats, stop, top, unpause, update, wait,
+    attach, commit, cp, create, diff, exec, export, inspect, kill, logs, ls, pause, port, prune,
+    rename, restart, rm, run, start, stats, stop, top, unpause, update, wait,
 };
 
 verbs! {
@@ -35,6 +35,8 @@ verbs! {
         Pause(pause::Pause),
         /// Thaw all processes of containers
         Unpause(unpause::Unpause),
+        /// Show which ports of the host lead to a container's
+        Port(port::Port),
         /// Change limits and restart policy of containers, running or not
         Update(Box<update::Update>),
         /// Show a container's processes

@@ -1,8 +1,6 @@
 //! What docker has and dhow refuses, each with its reason. docs/docker.md is the
 //! same list for people; nothing is ever parsed and ignored.
 
-const BRIDGE: &str =
-    "it comes with bridge networks, which this version lacks; use --network host or none";
 const WINDOWS: &str = "it is for Windows containers";
 
 /// Flags of `run` and `create` (long name, short or nothing, reason).

@@ -233,10 +233,8 @@ fn merged(intent: &Intent, image: RunConfig, typed: &str) -> Result<crate::model
         config.labels.entry(key).or_insert(value);
     }
     let unit = || serde_json::Value::Object(serde_json::Map::new());
-    let ports: std::collections::BTreeMap<_, _> =
-        image.exposed_ports.into_iter().map(|p| (p, unit())).collect();
-    let ports: std::collections::BTreeMap<_, _> =
-        ports.into_iter().chain(config.exposed_ports.take().into_iter().flatten()).collect();
+    let mut ports = config.exposed_ports.take().unwrap_or_default();
+    ports.extend(image.exposed_ports.into_iter().map(|p| (p, unit())));
     config.exposed_ports = (!ports.is_empty()).then_some(ports);
     // docker counts `-v /path` among them, so that an image committed from it has it too.
     let own = intent.volumes.iter().filter(|v| v.source.is_none()).map(|v| v.target.clone());

@@ -17,6 +17,6 @@ pub use host_config::{
     WeightDevice,
 };
 pub use mount::{BindOptions, Driver, ImageOptions, Mount, TmpfsOptions, VolumeOptions};
-pub use network::{Endpoint, Network, PortBinding, Published, Subnet, Wish};
+pub use network::{Endpoint, Network, PortBinding, Protocol, Published, Subnet, Wish};
 pub use record::{Depth, ImageRef, MountPoint, Record};
 pub use state::{State, Status};

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::Status;
 use crate::options::filters::{Filters, Pattern};
+use crate::options::ports;
 use crate::store::Container;
 
 const KEYS: [&str; 15] = [
@@ -35,6 +36,8 @@ pub struct Wanted {
     filters: Filters,
     codes: Vec<i32>,
     task: Option<bool>,
+    published: Vec<Range>,
+    exposed: Vec<Range>,
 }
 
 impl Wanted {
@@ -53,7 +56,25 @@ impl Wanted {
         };
         let codes = filters.values("exited").iter().map(code).collect::<Result<_>>()?;
         let task = filters.switch("is-task")?;
-        Ok(Self { filters, codes, task })
+        let ranges =
+            |key| filters.values(key).iter().map(|v| range(key, v)).collect::<Result<Vec<_>>>();
+        let (published, exposed) = (ranges("publish")?, ranges("expose")?);
+        Ok(Self { filters, codes, task, published, exposed })
+    }
+
+    /// As docker: a container of either list will do.
+    fn ports_fit(&self, c: &Container) -> bool {
+        if self.published.is_empty() && self.exposed.is_empty() {
+            return true;
+        }
+        let within = |all: &[Range], port: u16, kind: &str| {
+            all.iter().any(|(from, to, of)| (*from..=*to).contains(&port) && of == kind)
+        };
+        crate::net::ports::ports(&c.record, &c.state).iter().any(|p| {
+            let kind = p.protocol.as_str();
+            p.host.is_some_and(|(_, outside)| within(&self.published, outside, kind))
+                || within(&self.exposed, p.port, kind)
+        })
     }
 
     /// As docker: to ask for a state is to ask for stopped ones too.
@@ -118,9 +139,8 @@ impl Settled {
             && filters.any("volume", mount)
             && filters.any("network", |v| *v == record.host_config.network_mode)
             && filters.any("health", |v| v == health)
-            && filters.any("expose", |v| exposes(record, v))
-            // Nothing is published in this version, and nothing is a task.
-            && !filters.has("publish")
+            && self.wanted.ports_fit(c)
+            // Nothing is a task.
             && self.wanted.task != Some(true)
     }
 
@@ -129,15 +149,20 @@ impl Settled {
     }
 }
 
+/// Ports that are asked for: from, to, of which protocol.
+type Range = (u16, u16, String);
+
 /// `80`, `80/tcp`, `80-90/tcp`.
-fn exposes(record: &crate::model::Record, wanted: &str) -> bool {
-    let (ports, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-    let (from, to) = ports.split_once('-').unwrap_or((ports, ports));
-    let (Ok(from), Ok(to)) = (from.parse::<u16>(), to.parse::<u16>()) else { return false };
-    record.config.exposed_ports.iter().flatten().any(|(port, _)| {
-        let (number, kind) = port.split_once('/').unwrap_or((port, "tcp"));
-        kind == protocol && number.parse::<u16>().is_ok_and(|n| (from..=to).contains(&n))
-    })
+fn range(key: &str, typed: &str) -> Result<Range> {
+    if typed.contains(':') {
+        let line = format!("filter for '{key}' should not contain ':': {typed}");
+        return Err(Error::usage(line));
+    }
+    let (ports, protocol) = typed.split_once('/').unwrap_or((typed, ""));
+    let (from, to) = ports::range(ports)
+        .map_err(|why| Error::usage(format!("error while looking up for {key} {typed}: {why}")))?;
+    let protocol = if protocol.is_empty() { "tcp" } else { protocol };
+    Ok((from, to, protocol.to_owned()))
 }
 
 #[cfg(test)]
@@ -147,7 +172,16 @@ mod tests {
     #[test]
     fn filters_are_checked() {
         let parse = |text: &str| Wanted::parse(&[text.to_owned()]);
-        for wrong in ["what=1", "status=gone", "name", "exited=x", "health=fine", "is-task=maybe"] {
+        for wrong in [
+            "what=1",
+            "status=gone",
+            "name",
+            "exited=x",
+            "health=fine",
+            "is-task=maybe",
+            "publish=a",
+            "expose=80:80",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
         assert!(parse("status=exited").unwrap().names_a_state());

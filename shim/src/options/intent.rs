@@ -8,8 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::{Config, DeviceRequest, HostConfig, Mount, RestartPolicy, Wish};
 use crate::options::{
     Files, Flags, Isolation, Pull, devices, env, gpus, health, limits, mounts, networks, ports,
-    rights,
-    size,
+    rights, size,
 };
 
 const MIB: i64 = 1 << 20;
@@ -161,7 +160,8 @@ fn served(flags: &Flags, intent: &mut Intent) -> Result<()> {
     exposed.extend(ports::expose(&flags.ports.expose)?);
     let unit = || serde_json::Value::Object(serde_json::Map::new());
     let all = exposed.into_iter().map(|port| (port, unit()));
-    intent.config.exposed_ports = Some(all.collect()).filter(|all: &BTreeMap<_, _>| !all.is_empty());
+    intent.config.exposed_ports =
+        Some(all.collect()).filter(|all: &BTreeMap<_, _>| !all.is_empty());
     intent.host_config.port_bindings = bindings;
     intent.host_config.publish_all_ports = flags.ports.publish_all;
     ports::check(&intent.host_config, intent.config.exposed_ports.is_some())

@@ -123,8 +123,9 @@ fn one(text: &str) -> Result<Vec<(String, PortBinding)>, String> {
     let host_ip = address(host)?;
     let bad = |_| format!("invalid containerPort: {ports}");
     // DIFFERS: docker takes port 0 here, and fails when the container starts.
-    let (from, to) =
-        range(ports).and_then(|r| if r.0 == 0 { Err(String::new()) } else { Ok(r) }).map_err(bad)?;
+    let (from, to) = range(ports)
+        .and_then(|r| if r.0 == 0 { Err(String::new()) } else { Ok(r) })
+        .map_err(bad)?;
     let (mut first, mut last) = (0, 0);
     if !outside.is_empty() {
         (first, last) = range(outside)
@@ -306,10 +307,7 @@ mod tests {
             ("80:90", "invalid port format for --expose: 80:90".to_owned()),
             ("", format!("{invalid} , error: empty string specified for ports")),
             ("80-70", format!("{invalid} 80-70, error: invalid range specified for port: 80-70")),
-            (
-                "a",
-                format!("{invalid} a, error: strconv.ParseUint: parsing \"a\": invalid syntax"),
-            ),
+            ("a", format!("{invalid} a, error: strconv.ParseUint: parsing \"a\": invalid syntax")),
             (
                 "70000",
                 format!(

@@ -12,6 +12,7 @@ pub mod kill;
 pub mod logs;
 pub mod ls;
 pub mod pause;
+pub mod port;
 pub mod prune;
 pub mod rename;
 pub mod restart;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::host::Host;
 use crate::model::{Record, State, Status, Wellness};
+use crate::net::ports::{column, ports};
 use crate::output::{human, quoted};
 use crate::store::Container;
 
@@ -46,7 +47,7 @@ pub fn row(
         ("Names", record.name.clone().into()),
         ("Networks", network_of(record).into()),
         ("Platform", Value::Null),
-        ("Ports", "".into()),
+        ("Ports", column(ports(record, &c.state)).into()),
         ("RunningFor", human::ago(record.created, now).into()),
         ("Size", size.into()),
         ("State", c.state.status.as_str().into()),

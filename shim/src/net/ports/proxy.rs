@@ -92,8 +92,7 @@ impl Proxy {
             // KERNEL: SCTP isn't carried: nobody listens, and the kernel says so to who tries.
             if door.published.protocol != Protocol::Sctp {
                 let token = Token::Door(at).number();
-                let event =
-                    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, token);
+                let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, token);
                 epoll.add(&door.socket, event).map_err(failed)?;
             }
         }

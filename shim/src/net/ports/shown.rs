@@ -43,6 +43,9 @@ pub fn ports(record: &Record, state: &State) -> Vec<Port> {
     all
 }
 
+/// Ports in a row: of which address and protocol, from, to.
+type Run = ((Option<IpAddr>, Protocol), u16, u16);
+
 /// The column PORTS: ports that follow each other and are the same outside stand as a range.
 pub fn column(mut ports: Vec<Port>) -> String {
     // As docker, which compares addresses by their text.
@@ -50,7 +53,6 @@ pub fn column(mut ports: Vec<Port>) -> String {
         let (ip, outside) = p.host.map_or((String::new(), 0), |(ip, n)| (ip.to_string(), n));
         (p.port, ip, outside, p.protocol.as_str())
     });
-    type Run = ((Option<IpAddr>, Protocol), u16, u16);
     let mut open: Vec<Run> = Vec::new();
     let (mut shown, mut moved) = (Vec::new(), Vec::new());
     for p in ports {
@@ -73,7 +75,7 @@ pub fn column(mut ports: Vec<Port>) -> String {
     shown.join(", ")
 }
 
-fn range(((ip, protocol), first, last): ((Option<IpAddr>, Protocol), u16, u16)) -> String {
+fn range(((ip, protocol), first, last): Run) -> String {
     let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
     let ports = match ip {
         Some(ip) => format!("{}->{ports}", joined(ip, &ports)),
@@ -173,10 +175,14 @@ mod tests {
                 vec!["1.2.3.4:9998->9998/udp", "1.2.3.4:9999->9999/udp"],
                 "1.2.3.4:9998-9999->9998-9999/udp",
             ),
-            (vec!["1.2.3.4:8887->9998/udp", "1.2.3.4:8888->9999/udp"],
-                "1.2.3.4:8887->9998/udp, 1.2.3.4:8888->9999/udp"),
-            (vec!["9998/tcp", "9999/tcp", "1.2.3.4:7777->6677/tcp"],
-                "9998-9999/tcp, 1.2.3.4:7777->6677/tcp"),
+            (
+                vec!["1.2.3.4:8887->9998/udp", "1.2.3.4:8888->9999/udp"],
+                "1.2.3.4:8887->9998/udp, 1.2.3.4:8888->9999/udp",
+            ),
+            (
+                vec!["9998/tcp", "9999/tcp", "1.2.3.4:7777->6677/tcp"],
+                "9998-9999/tcp, 1.2.3.4:7777->6677/tcp",
+            ),
             (vec!["80/tcp", "82/tcp", "83/tcp", "85/tcp"], "80/tcp, 82-83/tcp, 85/tcp"),
             (
                 vec!["0.0.0.0:8080->80/tcp", "[::]:8080->80/tcp"],
@@ -184,7 +190,12 @@ mod tests {
             ),
             (vec!["[::]:80->80/tcp", "0.0.0.0:80->80/tcp"], "0.0.0.0:80->80/tcp, [::]:80->80/tcp"),
             (
-                vec!["0.0.0.0:80->80/tcp", "[::]:80->80/tcp", "0.0.0.0:81->81/tcp", "[::]:81->81/tcp"],
+                vec![
+                    "0.0.0.0:80->80/tcp",
+                    "[::]:80->80/tcp",
+                    "0.0.0.0:81->81/tcp",
+                    "[::]:81->81/tcp",
+                ],
                 "0.0.0.0:80-81->80-81/tcp, [::]:80-81->80-81/tcp",
             ),
         ] {

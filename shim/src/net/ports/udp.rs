@@ -221,10 +221,7 @@ impl Flows {
 }
 
 /// One datagram: its length, who sent it, where to. Nothing when it can't be answered.
-fn datagram(
-    door: &OwnedFd,
-    buffer: &mut [u8],
-) -> nix::Result<Option<(usize, SocketAddr, Local)>> {
+fn datagram(door: &OwnedFd, buffer: &mut [u8]) -> nix::Result<Option<(usize, SocketAddr, Local)>> {
     let mut control = nix::cmsg_space!(libc::in6_pktinfo);
     let mut parts = [IoSliceMut::new(buffer)];
     let got = recvmsg::<SockaddrStorage>(
@@ -269,9 +266,7 @@ fn reply(door: &OwnedFd, key: &Key, bytes: &[u8]) -> nix::Result<usize> {
             };
             sendmsg(fd, &parts, &[ControlMessage::Ipv4PacketInfo(&info)], flags, Some(&to))
         }
-        Local(IpAddr::V6(ip), _) if ip.is_multicast() => {
-            sendmsg(fd, &parts, &[], flags, Some(&to))
-        }
+        Local(IpAddr::V6(ip), _) if ip.is_multicast() => sendmsg(fd, &parts, &[], flags, Some(&to)),
         Local(IpAddr::V6(ip), index) => {
             let info = libc::in6_pktinfo {
                 ipi6_addr: libc::in6_addr { s6_addr: ip.octets() },

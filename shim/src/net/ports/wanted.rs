@@ -120,14 +120,20 @@ mod tests {
         let all = wanted(&record(&["8000-8010:80", "8005:9000", "53:53/udp", "53:53"], &[], false));
         let shown: Vec<_> =
             all.unwrap().iter().map(|w| (w.first, w.port, w.protocol.as_str())).collect();
-        assert_eq!(shown, [(53, 53, "tcp"), (53, 53, "udp"), (8005, 9000, "tcp"), (8000, 80, "tcp")]);
+        assert_eq!(
+            shown,
+            [(53, 53, "tcp"), (53, 53, "udp"), (8005, 9000, "tcp"), (8000, 80, "tcp")]
+        );
     }
 
     #[test]
     fn publish_all_takes_what_is_exposed_and_not_published_yet() {
         let exposed = ["80/tcp", "81/tcp", "82/what", "90-95/tcp", "0/tcp"];
         let all = wanted(&record(&["8080:80"], &exposed, true)).unwrap();
-        assert_eq!(all.iter().map(|w| (w.first, w.port)).collect::<Vec<_>>(), [(8080, 80), (0, 81)]);
+        assert_eq!(
+            all.iter().map(|w| (w.first, w.port)).collect::<Vec<_>>(),
+            [(8080, 80), (0, 81)]
+        );
         assert_eq!(wanted(&record(&["8080:80"], &exposed, false)).unwrap().len(), 1);
     }
 
