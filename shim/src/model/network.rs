@@ -68,6 +68,7 @@ pub struct Subnet {
 
 impl Subnet {
     /// The same with the bits behind the mask at zero.
+    #[must_use]
     pub fn network(self) -> Self {
         Self { address: address_of(number_of(self.address) & self.mask(), self.address), ..self }
     }
