@@ -10,6 +10,7 @@
 
 mod lock;
 pub mod ports;
+pub mod nft;
 mod world;
 
 pub use lock::Lock;

@@ -1,0 +1,227 @@
+//! A netfilter socket: transactions, questions and dumps, synchronous.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_sys::{Socket as Netlink, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::errno::Errno;
+
+use super::wire::{self, DONE, ERROR, Message, Requests};
+use crate::error::Error;
+
+/// An answer is at most a page or what a dump fills its buffer with, 32 kB.
+const ANSWER: usize = 64 * 1024;
+/// A dump that somebody changes all the time is begun again so often.
+const TRIES: usize = 8;
+const INTERRUPTED: u16 = 0x10;
+const MULTI: u16 = 2;
+
+/// Why the kernel refused, as data: callers tell "is not there" from "can't".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The error's number.
+    pub errno: Errno,
+    /// What was asked.
+    pub what: String,
+    /// The kernel's own words (extended acknowledgement).
+    pub words: Option<String>,
+}
+
+impl Fault {
+    /// `what` failed with `errno`.
+    pub fn new(errno: Errno, what: impl Into<String>) -> Self {
+        Self { errno, what: what.into(), words: None }
+    }
+
+    /// Neither table nor set nor element.
+    pub fn is_absent(&self) -> bool {
+        self.errno == Errno::ENOENT
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        let Fault { errno, what, words } = fault;
+        let why = words.map_or_else(String::new, |w| format!(": {w}"));
+        let hint = match errno {
+            Errno::EPROTONOSUPPORT | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT => {
+                "; this kernel has no nf_tables: load its modules ('modprobe -a nf_tables nft_nat nft_masq nft_fib_inet nft_ct'), \
+                 or use --network host or none"
+            }
+            Errno::EPERM => "; it takes CAP_NET_ADMIN in this network namespace",
+            _ => "",
+        };
+        Self::engine(format!("nftables: {what}: {}{why}{hint}", errno.desc()))
+    }
+}
+
+/// A socket to the kernel's netfilter, of one network namespace.
+pub struct Socket(Netlink);
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "netfilter socket {}", self.0.as_raw_fd())
+    }
+}
+
+impl Socket {
+    /// Of the namespace that the caller is in.
+    pub fn here() -> Result<Self, Fault> {
+        let failed = |e: std::io::Error| {
+            Fault::new(Errno::from_raw(e.raw_os_error().unwrap_or(0)), "open a netfilter socket")
+        };
+        let socket = Netlink::new(NETLINK_NETFILTER).map_err(failed)?;
+        // The kernel's words, without the request that they are about.
+        socket.set_ext_ack(true).map_err(failed)?;
+        socket.set_cap_ack(true).map_err(failed)?;
+        Ok(Self(socket))
+    }
+
+    /// Of the namespace `ns`: this thread goes there and comes back.
+    pub fn within(ns: BorrowedFd<'_>) -> Result<Self, Fault> {
+        let failed = |e: Errno| Fault::new(e, "enter a container's network namespace");
+        let own = nix::fcntl::open(
+            "/proc/thread-self/ns/net",
+            nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC,
+            nix::sys::stat::Mode::empty(),
+        )
+        .map_err(failed)?;
+        nix::sched::setns(ns, nix::sched::CloneFlags::CLONE_NEWNET).map_err(failed)?;
+        let socket = Self::here();
+        nix::sched::setns(&own, nix::sched::CloneFlags::CLONE_NEWNET)
+            .map_err(|e| Fault::new(e, "come back from a container's network namespace"))?;
+        socket
+    }
+
+    /// Does all of a transaction or nothing.
+    pub fn commit(&self, mut batch: Requests) -> Result<(), Fault> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        batch.finish();
+        for _ in 1..TRIES {
+            match self.once(&batch) {
+                // KERNEL: somebody else changed rules just now; nothing was done.
+                Err(Fault { errno: Errno::ERESTART | Errno::EAGAIN | Errno::EINTR, .. }) => {}
+                done => return done,
+            }
+        }
+        self.once(&batch)
+    }
+
+    fn once(&self, batch: &Requests) -> Result<(), Fault> {
+        self.send(&batch.bytes, "change rules")?;
+        let last = batch.what.len() as u32;
+        let mut fault = None;
+        self.answers(|message| {
+            if message.kind != ERROR {
+                return true;
+            }
+            match wire::verdict(message) {
+                // KERNEL: errors come in the order of the messages, and the first is the cause.
+                Some((errno, words)) if errno != 0 && fault.is_none() => {
+                    let at = (message.number as usize).wrapping_sub(1);
+                    let what = batch.what.get(at).map_or("change rules", |w| w.as_ref());
+                    fault = Some(Fault { words, ..Fault::new(Errno::from_raw(errno), what) });
+                }
+                _ => {}
+            }
+            // What concerns the batch as a whole has its first header's number.
+            message.number != last && message.number != 0
+        })?;
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Asks questions that have one answer each; an error is an answer too.
+    pub fn ask(&self, mut questions: Requests) -> Result<Vec<Result<Vec<u8>, Fault>>, Fault> {
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        questions.finish();
+        self.send(&questions.bytes, "ask for rules")?;
+        let mut answers: Vec<Option<Result<Vec<u8>, Fault>>> = vec![None; questions.what.len()];
+        let last = questions.what.len();
+        self.answers(|message| {
+            let at = (message.number as usize).wrapping_sub(1);
+            let Some(slot) = answers.get_mut(at) else { return true };
+            if message.kind != ERROR {
+                slot.get_or_insert_with(|| Ok(message.payload.to_vec()));
+                return true;
+            }
+            match wire::verdict(message) {
+                Some((0, _)) | None => {}
+                Some((errno, words)) => {
+                    let what = questions.what[at].as_ref();
+                    *slot = Some(Err(Fault { words, ..Fault::new(Errno::from_raw(errno), what) }));
+                }
+            }
+            at + 1 != last
+        })?;
+        let missing = |what: &str| Err(Fault::new(Errno::ENOMSG, what));
+        let all = answers.into_iter().zip(&questions.what);
+        Ok(all.map(|(answer, what)| answer.unwrap_or_else(|| missing(what))).collect())
+    }
+
+    /// All answers of one dump; begun again when it was changed meanwhile.
+    pub fn dump(&self, question: &Requests) -> Result<Vec<Vec<u8>>, Fault> {
+        let what = question.what.first().map_or("list rules", |w| w.as_ref());
+        for _ in 0..TRIES {
+            self.send(&question.bytes, what)?;
+            let mut all = Vec::new();
+            let mut fault = None;
+            let mut torn = false;
+            self.answers(|message| {
+                torn |= message.flags & INTERRUPTED != 0;
+                match message.kind {
+                    ERROR | DONE => {
+                        if let Some((errno, words)) =
+                            wire::verdict(message).filter(|(e, _)| *e != 0)
+                        {
+                            fault =
+                                Some(Fault { words, ..Fault::new(Errno::from_raw(errno), what) });
+                        }
+                        false
+                    }
+                    _ => {
+                        all.push(message.payload.to_vec());
+                        message.flags & MULTI != 0
+                    }
+                }
+            })?;
+            match fault {
+                Some(fault) if fault.errno != Errno::EINTR => return Err(fault),
+                None if !torn => return Ok(all),
+                _ => {}
+            }
+        }
+        Err(Fault::new(Errno::EINTR, what))
+    }
+
+    fn send(&self, bytes: &[u8], what: &str) -> Result<(), Fault> {
+        let failed =
+            |e: std::io::Error| Fault::new(Errno::from_raw(e.raw_os_error().unwrap_or(0)), what);
+        self.0.send_to(bytes, &SocketAddr::new(0, 0), 0).map(drop).map_err(failed)
+    }
+
+    /// Hands each message to `on` until it says that there is no more to come.
+    ///
+    /// KERNEL: a request is worked on within its sendmsg(2), a dump within recvmsg(2): what is to
+    /// be said lies there already, and nothing is waited for.
+    fn answers(&self, mut on: impl FnMut(&Message<'_>) -> bool) -> Result<(), Fault> {
+        let mut buffer = vec![0u8; ANSWER];
+        loop {
+            let got = match self.0.recv(&mut buffer.as_mut_slice(), libc::MSG_DONTWAIT) {
+                Ok(got) => got,
+                Err(e) if e.raw_os_error() == Some(libc::EINTR) => continue,
+                Err(e) => {
+                    let errno = Errno::from_raw(e.raw_os_error().unwrap_or(0));
+                    return Err(Fault::new(errno, "read the kernel's answer"));
+                }
+            };
+            for message in wire::messages(&buffer[..got.min(ANSWER)]) {
+                if !on(&message) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
