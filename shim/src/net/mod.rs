@@ -9,8 +9,8 @@
 //! What containers share (bridges, rules, leases) changes under [`Lock`] alone.
 
 mod lock;
-pub mod ports;
 pub mod nft;
+pub mod ports;
 mod world;
 
 pub use lock::Lock;

@@ -27,7 +27,7 @@ pub fn redirect_dns(ns: BorrowedFd<'_>, udp: u16, tcp: u16) -> Result<()> {
     on.table().remove_table().table().chain("output", Some(OUTPUT));
     for (protocol, port) in [(17, udp), (6, tcp)] {
         let asked = Rule::new().address_is(false, End::Destination, &ASKED.octets());
-        let asked = asked.carries(protocol).to_port(53);
+        let asked = asked.carries(protocol).port(53);
         on.rule("output", asked.redirect_to(ASKED.octets(), port));
     }
     Ok(Socket::within(ns)?.commit(batch)?)

@@ -198,7 +198,7 @@ fn filter() -> Vec<(&'static str, Rule)> {
 fn translation() -> Vec<(&'static str, Rule)> {
     let rule = Rule::new;
     let mut rules = vec![
-        ("prerouting", Rule::ip(false).from_afar().destination(false, LOCAL).then(Drop)),
+        ("prerouting", Rule::ip(false).afar().destination(false, LOCAL).then(Drop)),
         ("prerouting", rule().local().then(Goto("ports"))),
         ("output", Rule::ip(false).address_is(false, End::Destination, &[127]).then(Return)),
         (

@@ -71,10 +71,8 @@ impl Table {
     /// are already.
     pub fn ensure(&self, networks: &[NetworkRules]) -> Result<()> {
         let stale = self.stale(networks)?;
-        if stale.is_empty() && !(networks.is_empty() && !self.is_there()?) {
-            return Ok(());
-        }
-        self.put(&stale)
+        let done = if networks.is_empty() { self.is_there()? } else { stale.is_empty() };
+        if done { Ok(()) } else { self.put(&stale) }
     }
 
     /// The same, whatever is there: for rules that somebody has meddled with.

@@ -83,9 +83,8 @@ impl NetworkRules {
             Error::usage(format!("network {}: option {key}={value} makes no sense", network.name))
         };
         let flag = |key: &str| match network.option(key) {
-            None => Ok(true),
             // Go's strconv.ParseBool.
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
             Some(other) => Err(bad(key, other)),
         };

@@ -94,7 +94,7 @@ impl Rule {
     }
 
     /// The device isn't the loopback.
-    pub fn from_afar(self) -> Self {
+    pub fn afar(self) -> Self {
         self.meta(Meta::Input, FIRST).compare(false, &name("lo"))
     }
 
@@ -154,7 +154,7 @@ impl Rule {
     }
 
     /// The port at the receiver.
-    pub fn to_port(self, port: u16) -> Self {
+    pub fn port(self, port: u16) -> Self {
         self.payload(2, 2, 2, FIRST).compare(true, &port.to_be_bytes())
     }
 

@@ -231,7 +231,7 @@ pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
 }
 
 /// Attributes read: (kind, value), in order; stops at what is cut off.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Values<'a>(&'a [u8]);
 
 impl<'a> Values<'a> {
@@ -241,29 +241,29 @@ impl<'a> Values<'a> {
     }
 
     /// The first of this kind.
-    pub fn first(mut self, kind: u16) -> Option<&'a [u8]> {
-        self.find(|(k, _)| *k == kind).map(|(_, value)| value)
+    pub fn first(&self, kind: u16) -> Option<&'a [u8]> {
+        self.clone().find(|(k, _)| *k == kind).map(|(_, value)| value)
     }
 
     /// The attributes in the first of this kind; none if there is none.
-    pub fn within(self, kind: u16) -> Values<'a> {
+    pub fn within(&self, kind: u16) -> Values<'a> {
         Values(self.first(kind).unwrap_or_default())
     }
 
     /// A name, up to its zero.
-    pub fn text(self, kind: u16) -> Option<&'a str> {
+    pub fn text(&self, kind: u16) -> Option<&'a str> {
         let value = self.first(kind)?;
         let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
         std::str::from_utf8(&value[..end]).ok()
     }
 
     /// A number.
-    pub fn number(self, kind: u16) -> Option<u32> {
+    pub fn number(&self, kind: u16) -> Option<u32> {
         Some(u32::from_be_bytes(self.first(kind)?.try_into().ok()?))
     }
 
     /// A long number.
-    pub fn long(self, kind: u16) -> Option<u64> {
+    pub fn long(&self, kind: u16) -> Option<u64> {
         Some(u64::from_be_bytes(self.first(kind)?.try_into().ok()?))
     }
 }
