@@ -11,7 +11,7 @@ use dhow_image::trust::Trust;
 use crate::error::{Error, Result};
 use crate::model::Record;
 use crate::settings;
-use crate::store::{Containers, Volumes};
+use crate::store::{Containers, Networks, Volumes};
 
 /// The two directories of a world: what is kept, and what a reboot clears.
 #[derive(Debug, Clone)]
@@ -66,6 +66,8 @@ pub struct Host {
     pub containers: Containers,
     /// Named volumes.
     pub volumes: Volumes,
+    /// Networks.
+    pub networks: Networks,
     /// config.json and daemon.json, read when first asked for.
     pub settings: settings::Settings,
     runtime: PathBuf,
@@ -89,6 +91,7 @@ impl Host {
         Ok(Self {
             containers: Containers::open(&paths.root),
             volumes: Volumes::open(&paths.root),
+            networks: Networks::open(&paths),
             paths,
             settings,
             runtime,

@@ -42,6 +42,9 @@ impl Driver {
 pub struct Pool {
     /// `172.17.0.0/16`; the bits behind the mask are zero.
     pub subnet: Subnet,
+    /// Somebody typed the subnet; only then may containers name their addresses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub subnet_typed: bool,
     /// The part of it that containers get theirs from; unset means all of it.
     #[serde(rename = "IPRange", default, skip_serializing_if = "Option::is_none")]
     pub ip_range: Option<Subnet>,
@@ -54,6 +57,27 @@ pub struct Pool {
     /// Addresses that are somebody else's, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aux_addresses: BTreeMap<String, IpAddr>,
+}
+
+impl Pool {
+    /// A subnet that somebody typed, or that was chosen, and nothing else.
+    pub fn of(subnet: Subnet, typed: bool) -> Self {
+        Self {
+            subnet,
+            subnet_typed: typed,
+            ip_range: None,
+            gateway: None,
+            gateway_typed: false,
+            aux_addresses: BTreeMap::new(),
+        }
+    }
+
+    /// Where containers leave: the gateway, unless another address is set for it.
+    pub fn way_out(&self) -> Option<IpAddr> {
+        let named = ["DefaultGatewayIPv4", "DefaultGatewayIPv6"];
+        let named = named.iter().find_map(|key| self.aux_addresses.get(*key));
+        named.copied().or(self.gateway)
+    }
 }
 
 /// An address and how many bits of it are the network's, written `10.0.0.0/8`.
@@ -205,6 +229,37 @@ impl Network {
     pub const VERSION: u32 = 1;
     /// The default network's name.
     pub const BRIDGE: &'static str = "bridge";
+
+    /// A network of this name and kind with nothing said about it: no id, no addresses.
+    pub fn draft(name: &str, driver: Driver) -> Self {
+        Self {
+            version: Self::VERSION,
+            name: name.to_owned(),
+            id: String::new(),
+            created: Timestamp::UNIX_EPOCH,
+            driver,
+            device: String::new(),
+            internal: false,
+            attachable: false,
+            enable_ipv4: true,
+            enable_ipv6: false,
+            ipam_driver: "default".to_owned(),
+            ipam_options: BTreeMap::new(),
+            pools: Vec::new(),
+            options: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// `bridge`, `host` and `none`: nobody makes or removes them.
+    pub fn is_predefined(name: &str) -> bool {
+        matches!(name, Self::BRIDGE | "host" | "none" | "default")
+    }
+
+    /// The first twelve digits, as docker prints ids.
+    pub fn short_id(&self) -> &str {
+        &self.id[..self.id.len().min(12)]
+    }
 
     /// The network that containers are in when nothing is said; names aren't resolved in it.
     pub fn is_default(&self) -> bool {

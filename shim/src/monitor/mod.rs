@@ -63,7 +63,7 @@ pub use frozen::{Frozen, frozen};
 pub use hold::{Hold, Still, hold};
 pub use life::main;
 pub use logs::{LogOptions, logs};
-pub use process::namespace;
+pub use process::{boot_id, namespace};
 pub use protocol::Step;
 pub use reconcile::{containers, state};
 pub use rootfs::mount_lower;

@@ -8,8 +8,10 @@
 //!
 //! What containers share (bridges, rules, leases) changes under [`Lock`] alone.
 
+pub mod ipam;
 mod lock;
 pub mod nft;
+pub mod pools;
 pub mod ports;
 mod world;
 

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use crate::error::Result;
 
 pub use client::{Client, Proxies};
-pub use daemon::{Daemon, RuntimeEntry, Ulimit};
+pub use daemon::{AddressPool, Daemon, RuntimeEntry, Ulimit};
 
 /// The two files, and what they say once asked for.
 #[derive(Debug, Default)]

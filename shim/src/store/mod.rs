@@ -1,4 +1,4 @@
-//! What dhow keeps on disk: container records, names, volumes.
+//! What dhow keeps on disk: container records, names, volumes, networks.
 //!
 //! Everything is born in `tmp/` or under a temporary name, then renamed into
 //! place; locks are `flock`s on files that are never removed.
@@ -6,12 +6,14 @@
 mod containers;
 mod discard;
 mod file;
+mod networks;
 mod tail;
 mod volumes;
 
 pub use containers::{Container, Containers, bare_name, check_name as check_container_name};
 pub use discard::{discard, discard_volumes, holders, in_use, size_of, volumes_in_use};
 pub use file::{Lock, Sync, make_dir, write_atomic};
+pub use networks::{Networks, pick as pick_network};
 pub use tail::{Tail, compressed, rotated};
 pub use volumes::{ANONYMOUS, Volume, VolumeSpec, Volumes, check_name as check_volume_name};
 
