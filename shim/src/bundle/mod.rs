@@ -10,7 +10,7 @@ pub mod cdi;
 mod command;
 pub(crate) mod copy_up;
 mod devices;
-pub(crate) mod etc;
+pub mod etc;
 mod init;
 mod joining;
 mod linux;
@@ -52,7 +52,7 @@ pub fn prepare(host: &Host, record: &Record) -> Result<Shares> {
     shm::provide(host, record)?;
     copy_up::volumes(&root, record, &sources)?;
     sources::first_contents(host, record, &sources)?;
-    etc::write(host, record)?;
+    etc::write(host, record, &[])?;
     if init::wanted(&record.host_config) {
         init::write(host, record)?;
     }

@@ -166,6 +166,7 @@ fn record(
         detach_keys: flags.detach_keys.clone(),
         networks,
         publish_ip: None,
+        resolver: crate::options::dns::of_machine(daemon)?,
     })
 }
 

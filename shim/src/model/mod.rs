@@ -7,6 +7,7 @@ mod mount;
 pub mod network;
 pub mod picture;
 mod record;
+mod resolver;
 mod state;
 pub mod view;
 
@@ -19,4 +20,5 @@ pub use host_config::{
 pub use mount::{BindOptions, Driver, ImageOptions, Mount, TmpfsOptions, VolumeOptions};
 pub use network::{Endpoint, Network, PortBinding, Protocol, Published, Subnet, Wish};
 pub use record::{Depth, ImageRef, MountPoint, Record};
+pub use resolver::MachineResolver;
 pub use state::{State, Status};

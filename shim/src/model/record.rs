@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, HostConfig, Wish};
+use super::{Config, HostConfig, MachineResolver, Wish};
 
 /// A container as it was created. Only its name (and, later, its limits) change afterwards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Record {
     /// Where ports are published when `-p` names no address: DHOW_PUBLISH_DEFAULT, or daemon.json's `ip`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish_ip: Option<IpAddr>,
+    /// What daemon.json said of names when it was made.
+    #[serde(default, skip_serializing_if = "MachineResolver::is_silent")]
+    pub resolver: MachineResolver,
 }
 
 impl Record {

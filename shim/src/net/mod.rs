@@ -8,6 +8,7 @@
 //!
 //! What containers share (bridges, rules, leases) changes under [`Lock`] alone.
 
+pub mod dns;
 pub mod ipam;
 mod lock;
 pub mod nft;

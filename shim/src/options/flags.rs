@@ -211,7 +211,7 @@ pub struct Isolation {
     /// NIS domain name
     #[arg(long, value_name = "NAME")]
     pub domainname: Option<String>,
-    /// Further line of /etc/hosts, NAME:IP
+    /// Further line of /etc/hosts, NAME:IP or NAME:host-gateway
     #[arg(long, value_name = "NAME:IP")]
     pub add_host: Vec<String>,
     /// Process ids: private, host, or container:NAME

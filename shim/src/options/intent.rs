@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::model::{Config, DeviceRequest, HostConfig, Mount, RestartPolicy, Wish};
 use crate::options::{
-    Files, Flags, Isolation, Pull, devices, env, gpus, health, limits, mounts, networks, ports,
-    rights, size,
+    Files, Flags, Isolation, Pull, devices, dns, env, gpus, health, limits, mounts, networks,
+    ports, rights, size,
 };
 
 const MIB: i64 = 1 << 20;
@@ -148,6 +148,7 @@ fn host_config(flags: &Flags, cwd: &Path) -> Result<(HostConfig, Vec<Wish>)> {
     let nets = networks::nets(&flags.net)?;
     host.network_mode = nets.mode;
     host.links = nets.links;
+    dns::apply(&flags.net.dns, &flags.net.dns_search, &flags.net.dns_option, &mut host)?;
     networks::fights(&flags.net, &host)?;
     isolate(&flags.isolation, &mut host)?;
     files(flags, cwd, &mut host)?;
@@ -218,7 +219,7 @@ fn isolate(flags: &Isolation, host: &mut HostConfig) -> Result<()> {
     host.cap_drop = caps("--cap-drop", &flags.cap_drop)?;
     host.privileged = flags.privileged;
     host.security_opt = some(rights::settle(&flags.security_opt)?);
-    let hosts: Result<Vec<String>> = flags.add_host.iter().map(|h| rights::extra_host(h)).collect();
+    let hosts: Result<Vec<String>> = flags.add_host.iter().map(|h| dns::extra_host(h)).collect();
     host.extra_hosts = some(hosts?);
     host.sysctls = rights::sysctls(&flags.sysctl, &host.network_mode, &host.ipc_mode)?;
     Ok(())

@@ -5,6 +5,7 @@ mod change;
 pub mod containers;
 mod defaults;
 pub mod devices;
+pub mod dns;
 pub mod env;
 pub mod filters;
 mod flags;

@@ -1,7 +1,6 @@
 //! Capabilities, security options, namespaces, host names, sysctls.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use dhow_image::bundle::caps::DEFAULT as DEFAULT_CAPABILITIES;
@@ -151,26 +150,6 @@ fn read_profile(path: &str) -> Result<String> {
 pub fn plain(e: &std::io::Error) -> String {
     e.raw_os_error()
         .map_or_else(|| e.to_string(), |n| nix::errno::Errno::from_raw(n).desc().to_lowercase())
-}
-
-/// `NAME:IP` or `NAME=IP`; `host-gateway` needs a bridge, which there is none of.
-pub fn extra_host(text: &str) -> Result<String> {
-    let bad = |why: String| Error::argument("--add-host", text, &why);
-    let format = || bad(format!("bad format for add-host: \"{text}\""));
-    // The first of the two: an IPv6 address has colons, and a name has neither.
-    let (name, ip) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(format)?;
-    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == ':') {
-        return Err(format());
-    }
-    if ip == "host-gateway" {
-        return Err(
-            bad("host-gateway comes with bridge networks, which this version lacks".into()),
-        );
-    }
-    let bare = ip.strip_prefix('[').and_then(|s| s.strip_suffix(']')).unwrap_or(ip);
-    let _: IpAddr =
-        bare.parse().map_err(|_| bad(format!("invalid IP address in add-host: \"{ip}\"")))?;
-    Ok(format!("{name}:{bare}"))
 }
 
 /// A host name that can stand in /etc/hosts and sethostname(2).
@@ -323,14 +302,5 @@ mod tests {
         for bad in ["", "0", "65", "WHAT", "RTMIN-1", "-9"] {
             assert!(signal(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn further_hosts() {
-        assert_eq!(extra_host("db:10.0.0.1").unwrap(), "db:10.0.0.1");
-        assert_eq!(extra_host("db=::1").unwrap(), "db:::1");
-        assert_eq!(extra_host("db:[::1]").unwrap(), "db:::1");
-        assert!(extra_host("db").is_err());
-        assert!(extra_host("db:host-gateway").is_err());
     }
 }
