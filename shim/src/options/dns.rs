@@ -61,13 +61,12 @@ pub fn of_machine(daemon: &Daemon) -> Result<MachineResolver> {
 }
 
 fn server(text: &str) -> Result<String> {
-    match text.trim().parse::<IpAddr>() {
-        Ok(address) => Ok(address.to_string()),
-        Err(_) => {
-            let why = format!("IP address is not correctly formatted: {text}");
-            Err(Error::argument("--dns", text, &why))
-        }
-    }
+    let address: Result<IpAddr, _> = text.trim().parse();
+    let address = address.map_err(|_| {
+        let why = format!("IP address is not correctly formatted: {text}");
+        Error::argument("--dns", text, &why)
+    })?;
+    Ok(address.to_string())
 }
 
 /// `.` stands for no search at all.

@@ -27,7 +27,7 @@ pub fn file(lines: &[Line], ipv6: bool) -> String {
 /// `lines` as they stand in the file.
 pub fn written(lines: &[Line], ipv6: bool) -> String {
     let wanted = lines.iter().filter(|(address, _)| address.is_ipv4() || ipv6);
-    wanted.map(|(address, names)| format!("{address}\t{names}\n")).collect()
+    wanted.fold(String::new(), |text, (address, names)| text + &format!("{address}\t{names}\n"))
 }
 
 /// The file without these lines; one that somebody has changed stays.

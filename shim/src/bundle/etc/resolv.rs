@@ -122,8 +122,8 @@ impl ResolvConf {
 
     /// The value of the last option of that name.
     pub fn option(&self, name: &str) -> Option<&str> {
-        let pairs = self.options.iter().map(|o| o.split_once(':').unwrap_or((o, "")));
-        pairs.filter(|(key, _)| *key == name).last().map(|(_, value)| value)
+        let mut pairs = self.options.iter().map(|o| o.split_once(':').unwrap_or((o, "")));
+        pairs.rfind(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// Only the host's systemd-resolved is in it.
