@@ -10,6 +10,7 @@
 
 pub mod dns;
 pub mod ipam;
+pub mod link;
 mod lock;
 pub mod nft;
 pub mod pools;
