@@ -7,7 +7,7 @@ mod bar;
 mod cli;
 #[path = "../src/command/mod.rs"]
 mod command;
-#[path = "../src/context.rs"]
+#[path = "../src/context/mod.rs"]
 mod context;
 
 use std::path::{Path, PathBuf};

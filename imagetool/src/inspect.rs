@@ -29,12 +29,12 @@ pub struct Looked {
 
 /// What the name leads to, and nothing else.
 pub fn raw(source: &dyn Source) -> Result<Document> {
-    source.root()
+    source.recorded()
 }
 
 /// Looks at an image.
 pub fn look(source: &dyn Source, platform: Option<&Platform>) -> Result<Looked> {
-    let root = source.root()?;
+    let root = source.recorded()?;
     if schema1::is(&root.bytes) {
         let upgraded = Upgraded::new(source, &root)?;
         let Looked { manifest, chosen, source_config, .. } = look(&upgraded, platform)?;

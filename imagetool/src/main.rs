@@ -48,8 +48,17 @@ fn main() -> ExitCode {
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             tell(&e.to_string(), json);
-            ExitCode::from(if e.is_not_found() { NOT_FOUND } else { FAILED })
+            ExitCode::from(code(&e))
         }
+    }
+}
+
+/// A place that isn't there is no image that isn't there: as skopeo has it, that failed.
+fn code(error: &dhow_image::Error) -> u8 {
+    match error {
+        dhow_image::Error::NotFound { what: "file" | "image store", .. } => FAILED,
+        e if e.is_not_found() => NOT_FOUND,
+        _ => FAILED,
     }
 }
 

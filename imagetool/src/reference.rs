@@ -166,17 +166,25 @@ fn parse(input: &str) -> Result<Reference, String> {
         return Err(format!("repository name ({library}{path}) must be lowercase"));
     }
     if !valid_domain(domain) {
-        return Err("the registry's name is malformed".into());
+        return Err(malformed(name, "the registry's name is malformed"));
     }
     let official = domain == HUB && !path.contains('/');
     let path = if official { format!("library/{path}") } else { path.to_owned() };
     if !path.split('/').all(valid_component) {
-        return Err("the repository name is malformed".into());
+        return Err(malformed(name, "the repository name is malformed"));
     }
     if domain.len() + 1 + path.len() > MAX_NAME {
         return Err("the repository name is longer than 255 characters".into());
     }
     Ok(Reference { domain: domain.to_owned(), path, tag: tag.map(str::to_owned), digest })
+}
+
+/// Why it is no name: it may be meant as a place.
+fn malformed(name: &str, why: &str) -> String {
+    match crate::transport::prefix(name) {
+        Some(transport) => format!("a name is wanted here, not a place such as {transport}:"),
+        None => why.to_owned(),
+    }
 }
 
 /// A first part is a registry if it has a dot, a colon or a capital, or is `localhost`.
@@ -268,6 +276,19 @@ mod tests {
         ] {
             assert_eq!(Reference::parse_normal(long).unwrap().familiar(), short);
         }
+    }
+
+    #[test]
+    fn a_place_where_a_name_is_wanted_is_called_so() {
+        for place in
+            ["oci:d:t", "oci:/d", "dir:/x", "docker-archive:x.tar:y", "containers-storage:[x]y:z"]
+        {
+            let said = Reference::parse_normal(place).unwrap_err().to_string();
+            let (transport, _) = place.split_once(':').unwrap();
+            assert!(said.contains(&format!("not a place such as {transport}:")), "{said}");
+        }
+        assert!(Reference::parse_normal("oci:t").is_ok(), "a repository may be called so");
+        assert!(!Reference::parse_normal("x/A:y").unwrap_err().to_string().contains("place"));
     }
 
     #[test]

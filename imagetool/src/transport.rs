@@ -128,6 +128,21 @@ impl FromStr for Place {
     }
 }
 
+/// The transport that a text begins with, which can't be read as a name.
+pub(crate) fn prefix(text: &str) -> Option<&str> {
+    let (transport, _) = text.split_once(':')?;
+    let known = [
+        "docker",
+        "oci",
+        "oci-archive",
+        "docker-archive",
+        "dir",
+        "docker-daemon",
+        "containers-storage",
+    ];
+    known.contains(&transport).then_some(transport)
+}
+
 /// skopeo's words for it, which scripts look for.
 fn invalid_name(text: &str, why: impl fmt::Display) -> Error {
     Error::usage("image name", text, why)

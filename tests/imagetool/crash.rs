@@ -235,6 +235,55 @@ fn disk_full_in_a_load() {
 }
 
 #[test]
+fn disk_full_in_a_compaction() {
+    let prepare = |w: &World| {
+        let tar = "head -c 3m /dev/urandom >big && tar cf root.tar big";
+        w.cmd("sh").args(["-c", tar]).run().ok();
+        w.image(["import", "root.tar", "full:1"]).ok();
+    };
+    // A recipe is small: there is room for none of it.
+    with_little_room(points(), 8 << 10, prepare, |w| w.image_cmd(["compact", "full:1"]));
+}
+
+#[test]
+fn disk_full_in_a_repair() {
+    let image = fixtures::unlike("x", "repaired", 2 << 20);
+    let (name, layers) = Registry::open().push(&image, "repaired:1");
+    let s = Small::new("48m");
+    let w = &s.w;
+    w.image(["pull", "-q", &name]).ok();
+    let before = s.files();
+    let blob = w.root().join("images/blobs").join(layers[0].replace(':', "/"));
+    for point in 0..points() {
+        fs::write(&blob, "damage").unwrap();
+        s.leave(point * (2 << 20) / points());
+        let done = w.image(["verify", "--repair"]).code(1);
+        fs::remove_file(s.ballast()).unwrap();
+        assert!(done.to_string().contains("no space left"), "{done}");
+        w.image(["verify"]).code(1).out_has(&layers[0]);
+        w.image(["verify", "--repair"]).ok().out_has("repaired layer");
+        w.image(["gc", "-q"]).ok();
+        assert!(s.files() == before, "with {} bytes", point * (2 << 20) / points());
+    }
+}
+
+#[test]
+fn disk_full_in_a_mount() {
+    let s = Small::new("48m");
+    let w = &s.w;
+    w.pull("busybox");
+    let before = s.files();
+    s.leave(0);
+    let done = w.image(["mount", "busybox"]).refused();
+    fs::remove_file(s.ballast()).unwrap();
+    assert!(done.err().to_lowercase().contains("no space left"), "{done}");
+    assert!(s.files() == before, "something is left");
+    w.image(["mount"]).ok().out_is("");
+    w.image(["mount", "busybox"]).ok();
+    w.image(["unmount", "-a"]).ok();
+}
+
+#[test]
 fn disk_full_in_a_commit() {
     let w = World::new();
     let name = w.id("c");

@@ -58,6 +58,24 @@ fn podmans_store_gives_every_layer_bit_for_bit() {
 }
 
 #[test]
+fn podmans_store_is_inspected_as_it_was_filled() {
+    let w = World::new();
+    stored(&w, "overlay", "busybox", "example.org/first:1");
+    let (store, _) = stored(&w, "overlay", "busybox", "example.org/second:1");
+    for name in ["first", "second"] {
+        let place = format!("containers-storage:{store}example.org/{name}:1");
+        let ours = w.image(["inspect", &place]).ok().json();
+        let theirs = w.cmd("unshare").args(["-m", "skopeo", "inspect", &place]).run().ok().json();
+        for key in ["Name", "Digest", "Layers"] {
+            assert_eq!(ours[key], theirs[key], "{key}");
+        }
+        let raw = w.image(["inspect", "--raw", &place]).ok().out();
+        let theirs = w.cmd("unshare").args(["-m", "skopeo", "inspect", "--raw", &place]);
+        assert_eq!(raw, theirs.run().ok().out());
+    }
+}
+
+#[test]
 fn podmans_store_has_scopes_in_a_policy() {
     let w = World::new();
     let (store, root) = stored(&w, "vfs", "busybox", "example.org/left:1");
@@ -95,7 +113,8 @@ fn podmans_store_that_was_changed_is_found_out() {
     one_line(w.image(["copy", &from, "left:1"]), &["somebody changed it"]);
     nothing_visible(&w);
     w.image(["copy", &format!("containers-storage:{store}nobody"), "left:1"]).code(2);
-    one_line(w.image(["copy", "containers-storage:[/nowhere]x", "left:1"]), &["/nowhere"]);
+    let nowhere = w.image(["copy", "containers-storage:[/nowhere]x", "left:1"]);
+    one_line(nowhere, &["/nowhere", "x does not resolve to an image ID"]);
 }
 
 /// A docker daemon that has one image, and takes others; what it is asked and given.

@@ -9,6 +9,7 @@ mod edit;
 mod gc;
 mod hostile;
 mod hostile_registry;
+mod json;
 mod killed;
 mod layers;
 mod leave;

@@ -83,6 +83,46 @@ fn a_mirror_that_breaks_is_left_for_the_next() {
 }
 
 #[test]
+fn a_copy_goes_on_at_the_next_place_where_a_mirror_broke_off() {
+    let w = World::new();
+    let cargo = Cargo::new("mid-blob", SMALL);
+    let full = below(&cargo, "ns/x/");
+    let layer = cargo.layer();
+    let broken = Harbour::open(move |asked| match asked.path.ends_with(&layer) {
+        true if asked.header("range").is_empty() => cargo.answer(asked).cut(SMALL / 2),
+        true => Answer::status(403),
+        false => cargo.answer(asked),
+    });
+    let conf = mirrored(&[&broken, &full]);
+    let layout = format!("oci:{}:x", w.path("layout").display());
+    let done = under(&w, &conf, &["copy", "docker://r.invalid/team/x:1", &layout]).run().ok();
+    assert!(done.err().contains("asking the next place"), "{done}");
+    let asked = full.asked();
+    let blobs: Vec<&Asked> = asked.iter().filter(|a| a.path.contains("/blobs/")).collect();
+    assert!(blobs.len() == 1 && blobs[0].header("range").starts_with("bytes="), "{blobs:?}");
+    w.image(["verify", "--layout", w.path("layout").to_str().unwrap()]).ok().out_is("");
+}
+
+#[test]
+fn http_and_https_have_a_proxy_each() {
+    let w = World::new();
+    let (plain, safe) = (always(403), always(403));
+    let pull = |more: &[&str]| {
+        let words = [&["pull", "--retry-times=0", "r.invalid/x"][..], more].concat();
+        w.image_cmd(words)
+            .env("HTTP_PROXY", format!("http://{}", plain.host()))
+            .env("HTTPS_PROXY", format!("http://{}", safe.host()))
+            .run()
+            .refused();
+    };
+    pull(&["--plain-http"]);
+    let seen = (plain.asked().len(), safe.asked().len());
+    assert!(seen.0 > 0 && seen.1 == 0, "{seen:?}");
+    pull(&[]);
+    assert!(plain.asked().len() == seen.0 && !safe.asked().is_empty());
+}
+
+#[test]
 fn a_password_that_was_typed_is_not_for_mirrors() {
     let w = World::new();
     let asks = |_: &Asked| Answer::status(401).header("WWW-Authenticate", "Basic realm=x");

@@ -118,7 +118,7 @@ fn build(image: &ImageConfig, user: &User, options: &Options) -> Result<Spec, Oc
         .terminal(options.terminal)
         .user(identity)
         .args(args)
-        .env(environment(&run.env, user, options))
+        .env(environment(&run.env, user))
         .cwd(cwd)
         .capabilities(capabilities)
         .rlimits(Vec::new())
@@ -179,9 +179,10 @@ fn volume(text: &str) -> Option<String> {
     (!taken).then_some(path)
 }
 
-/// The image's variables, and docker's PATH, HOME and TERM where it sets none.
+/// The image's variables, and docker's PATH, HOME and TERM where it sets none. TERM is there without
+/// a terminal as well, as umoci has it: a bundle may get one later.
 /// CVE: 2026-57231: a variable without "=" would be filled in from the host's; left out.
-fn environment(image: &[String], user: &User, options: &Options) -> Vec<String> {
+fn environment(image: &[String], user: &User) -> Vec<String> {
     let proper = |v: &&String| v.find('=').is_some_and(|at| at > 0) && !v.contains('\0');
     let mut env: Vec<String> = image.iter().filter(proper).cloned().collect();
     let mut default = |text: String| {
@@ -191,10 +192,10 @@ fn environment(image: &[String], user: &User, options: &Options) -> Vec<String> 
         }
     };
     default(PATH.into());
-    default(format!("HOME={}", user.home));
-    if options.terminal {
-        default("TERM=xterm".into());
+    if !user.home.is_empty() {
+        default(format!("HOME={}", user.home));
     }
+    default("TERM=xterm".into());
     env
 }
 
@@ -246,7 +247,10 @@ mod tests {
             "Env":["A=1","LEAK","=x","HOME=/mine"],"ExposedPorts":{"80/tcp":{},"53/udp":{}}}}"#,
         );
         assert_eq!(c["process"]["args"], serde_json::json!(["/e", "a", "b"]));
-        assert_eq!(c["process"]["env"], serde_json::json!(["A=1", "HOME=/mine", PATH]));
+        assert_eq!(
+            c["process"]["env"],
+            serde_json::json!(["A=1", "HOME=/mine", PATH, "TERM=xterm"])
+        );
         assert_eq!(c["process"]["cwd"], "/w");
         assert_eq!(c["process"]["user"]["additionalGids"], serde_json::json!([6, 7]));
         assert_eq!(c["process"]["capabilities"]["inheritable"], serde_json::json!([]));
@@ -282,6 +286,15 @@ mod tests {
         let own: Vec<_> = mounts[MOUNTS.len()..].iter().map(|m| &m["destination"]).collect();
         assert_eq!(own, ["/data", "/w"]);
         assert_eq!(mounts[MOUNTS.len()]["type"], "tmpfs");
+    }
+
+    #[test]
+    fn what_the_image_sets_stands_and_an_unknown_home_is_not_made_up() {
+        let image = image(r#"{"config":{"Env":["TERM=dumb"]}}"#);
+        let nobody = User { home: String::new(), ..user() };
+        let spec = config(&image, &nobody, &Options { terminal: true }).unwrap();
+        let spec = serde_json::to_value(spec).unwrap();
+        assert_eq!(spec["process"]["env"], serde_json::json!(["TERM=dumb", PATH]));
     }
 
     #[test]

@@ -96,12 +96,15 @@ pub fn runtime_config(
     let nothing = nothing.map_err(Error::at("create a directory in", beside))?;
     let root = RootDir::open(rootfs.unwrap_or(nothing.path()))?;
     let named = &image.config.config.user;
-    let (user, lost) = match user::resolve(&root, named) {
+    let (mut user, lost) = match user::resolve(&root, named) {
         Err(e) if e.is_not_found() && rootfs.is_none() => {
             (user::resolve(&root, "0")?, Some(named.clone()))
         }
         user => (user?, None),
     };
+    if rootfs.is_none() {
+        user.home.clear();
+    }
     drop(nothing);
     let mut spec = config(&image.config, &user, &how.options)?;
     rootless::adapt(&mut spec, &how.manner)?;

@@ -31,7 +31,7 @@ pub struct User {
     pub gid: u32,
     /// Its groups: the primary one first, then those that list it as a member.
     pub additional_gids: Vec<u32>,
-    /// Its home; `/` if unknown.
+    /// Its home; `/` if unknown, empty if there was nothing to look it up in.
     pub home: String,
 }
 

@@ -46,6 +46,9 @@ pub struct Global {
     /// A file of TLS settings (containers-tls-details.yaml)
     #[arg(long, global = true, value_name = "FILE", hide = true)]
     pub tls_details: Option<PathBuf>,
+    /// umoci's hidden flag for its own developers
+    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    pub cpu_profile: Option<PathBuf>,
     /// Where archives that come from a pipe are laid while they are read [default: the store]
     #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
     pub tmpdir: Option<PathBuf>,

@@ -49,7 +49,7 @@ pub struct Cli {
 impl Cli {
     /// What was typed, read as skopeo's and umoci's command lines are.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let words: Vec<OsString> = words.into_iter().collect();
+        let words = asked(words.into_iter().collect());
         let mut command = go::with_values(Self::command());
         let read = command.try_get_matches_from_mut(&words);
         // To take the definition apart costs as much as to read what was typed; the end is near.
@@ -67,6 +67,16 @@ impl Cli {
         command.build();
         go::without_values(command)
     }
+}
+
+/// `help VERB…` and `h VERB…`, as cobra's and umoci's programs have them, are `VERB… --help`.
+fn asked(mut words: Vec<OsString>) -> Vec<OsString> {
+    let is_help = |word: &OsString| word == "help" || word == "h";
+    if words.get(1).is_some_and(is_help) {
+        words.remove(1);
+        words.push("--help".into());
+    }
+    words
 }
 
 /// The help that these words ask for.
@@ -139,6 +149,14 @@ mod tests {
         assert!(
             read("x index append -h").err().unwrap().to_string().contains("--docker-empty-base ")
         );
+    }
+
+    #[test]
+    fn help_is_a_verb_too() {
+        let said = |line: &str| read(line).err().unwrap().to_string();
+        assert_eq!(said("x help"), said("x --help"));
+        assert_eq!(said("x h index append"), said("x index append --help"));
+        assert!(said("x help nothing").contains("unrecognized subcommand"));
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl Target {
             Self::Tagged(tagged) => {
                 let (source, trust) = (tagged.open()?, cx.trust());
                 then(&Guarded::new(&source, &trust, Origin::of(&tagged.place())))
+                    .map_err(in_umocis_words)
             }
             Self::Place(place) => {
                 let (store, settings) = (cx.store()?, cx.settings(registry)?);
@@ -178,6 +179,23 @@ impl Target {
         let lease = store.lease()?;
         let progress = cx.progress();
         between((place, &inputs), (&to, &outputs), (platform, lease.dir()), &*progress, change)
+    }
+}
+
+/// What umoci says of a blob that isn't what its descriptor says; its users' scripts look for it.
+fn in_umocis_words(error: Error) -> Error {
+    match error {
+        Error::Digest { what, want, got } => {
+            let why = format!("verified reader digest mismatch: expected {want}, it is {got}");
+            Error::invalid(what, why)
+        }
+        Error::Size { what, want, got } => {
+            let more = if got > want { "more" } else { "fewer" };
+            let why =
+                format!("verified reader size mismatch: expected {want} bytes, it has {more}");
+            Error::invalid(what, why)
+        }
+        other => other,
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Once;
 
 use clap::Args;
 use dhow_image::copy::{self, Choice};
 use dhow_image::digest::Digest;
+use dhow_image::progress::Progress;
 use dhow_image::pull::{self, pull_as};
 use dhow_image::recode::Recode;
 use dhow_image::reference::Reference;
@@ -110,12 +112,12 @@ impl Copy {
         let more = self.more_names(&to)?;
         let plain = options.recode == Recode::default() && options.signing.signers.is_empty();
         let progress = cx.progress();
-        progress.message("Getting image source signatures");
+        let progress = Greeting { inner: progress, said: Once::new() };
         let digest = match (&from, &to, &options.choice) {
             (Place::Registry(_), Place::Store(_), Choice::One(_)) if plain && more.is_empty() => {
-                self.pulled(cx, (&from, &to), options, source)?
+                self.pulled(cx, (&from, &to), options, source, &progress)?
             }
-            _ => self.copied(cx, (&from, &to), &options, (&source, &target), &more)?,
+            _ => self.copied(cx, (&from, &to), &options, (&source, &target), &more, &progress)?,
         };
         progress.message("Writing manifest to image destination");
         if let Some(file) = &self.digestfile {
@@ -195,6 +197,7 @@ impl Copy {
         options: &copy::Options,
         (source, target): (&Settings, &Settings),
         more_names: &[Reference],
+        progress: &dyn Progress,
     ) -> Result<Digest> {
         let store = cx.store()?;
         let inputs = Inputs {
@@ -212,9 +215,8 @@ impl Copy {
             daemon_host: self.dest_daemon_host.as_deref(),
             ..Outputs::new(&store, target, stdout)
         };
-        let progress = cx.progress();
         let done = with(from, &inputs, |source| {
-            into(to, &outputs, |sink| copy::copy(source, sink, options, &*progress))
+            into(to, &outputs, |sink| copy::copy(source, sink, options, progress))
         })?;
         Ok(done.digest)
     }
@@ -226,6 +228,7 @@ impl Copy {
         (from, to): (&Place, &Place),
         options: copy::Options,
         settings: Settings,
+        progress: &dyn Progress,
     ) -> Result<Digest> {
         let (Place::Registry(reference), Place::Store(name)) = (from, to) else {
             return Err(Error::usage("place", to.to_string(), "not a name in the store"));
@@ -235,9 +238,37 @@ impl Copy {
         };
         let name = Reference::parse_normal(name)?.tagged();
         let options = pull::Options { platform, unpack: !self.no_unpack, settings };
-        let progress = cx.progress();
-        let pulled = pull_as(&cx.store()?, reference, Some(&name), &options, &*progress)?;
+        let pulled = pull_as(&cx.store()?, reference, Some(&name), &options, progress)?;
         Ok(pulled.manifest.digest)
+    }
+}
+
+/// skopeo's first line, which scripts look for: said when there is anything to say, so after the
+/// source was found.
+struct Greeting {
+    inner: Box<dyn Progress>,
+    said: Once,
+}
+
+impl Greeting {
+    fn inner(&self) -> &dyn Progress {
+        self.said.call_once(|| self.inner.message("Getting image source signatures"));
+        &*self.inner
+    }
+}
+
+impl Progress for Greeting {
+    fn start(&self, id: &str, what: &str, total: Option<u64>) {
+        self.inner().start(id, what, total);
+    }
+    fn advance(&self, id: &str, n: u64) {
+        self.inner().advance(id, n);
+    }
+    fn done(&self, id: &str, how: &str) {
+        self.inner().done(id, how);
+    }
+    fn message(&self, text: &str) {
+        self.inner().message(text);
     }
 }
 

@@ -16,6 +16,7 @@ use dhow_image::sync::{self, Found, Listed, Wanted};
 use dhow_image::transport::Place;
 use dhow_image::trust::Signing;
 use dhow_image::{Error, Result};
+use serde_json::json;
 
 use super::copy::mount_from;
 use crate::cli::RegistryFlags;
@@ -114,12 +115,13 @@ impl Sync {
             _ => None,
         };
         let store = cx.store()?;
-        let (mut count, mut failed) = (0, false);
+        let (mut count, mut failed, mut all) = (0, false, Vec::new());
         for batch in &batches {
             for (n, image) in batch.images.iter().enumerate() {
                 let dir = self.dest == To::Dir;
                 let to = image.goes(&self.to, dir, self.scoped, &self.append_suffix)?;
                 self.tell(cx, (n + 1, batch.images.len()), image, &to);
+                let mut entry = json!({ "from": shown(&image.from), "to": shown(&to) });
                 if !self.dry_run {
                     let places = (&image.from, &to);
                     let done = self.one(cx, &store, (&batch.settings, &target), places, &signing);
@@ -136,12 +138,17 @@ impl Sync {
                         let line = format!("{digest} {}\n", shown(&to));
                         out.write_all(line.as_bytes()).map_err(Error::at("write", path))?;
                     }
+                    entry["digest"] = digest.into();
                 }
+                all.push(entry);
                 count += 1;
             }
         }
         let done = if self.dry_run { "Would have synced" } else { "Synced" };
         cx.warn(&format!("{done} {count} images from {} sources", batches.len()));
+        if cx.json {
+            cx.print_json(&all)?;
+        }
         if failed {
             let why = "Sync failed due to previous reported error(s) for one or more images";
             return Err(Error::Conflict(why.into()));

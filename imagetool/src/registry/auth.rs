@@ -152,7 +152,7 @@ impl Client {
             ];
             let form: Vec<String> =
                 form.iter().map(|(k, v)| format!("{k}={}", url::encode(v))).collect();
-            self.agent
+            self.agent(realm)
                 .post(realm)
                 .header("Content-Type", "application/x-www-form-urlencoded")
                 .send(form.join("&").as_bytes())
@@ -166,7 +166,7 @@ impl Client {
                 at = url::with_query(&at, "client_id", CLIENT);
                 at = url::with_query(&at, "offline_token", "true");
             }
-            let mut request = self.agent.get(at);
+            let mut request = self.agent(realm).get(at);
             if let Some(known) = known {
                 request = request.header("Authorization", basic(known));
             }

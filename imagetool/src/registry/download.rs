@@ -17,7 +17,7 @@ pub fn download(settings: &Settings, from: &str) -> Result<Box<dyn Read + Send>>
         let host = url::origin(&at);
         let host = host.split("://").last().unwrap_or_default();
         let title = format!("GET {}", url::shown(&at));
-        let mut answer = super::agent(settings, host)?
+        let mut answer = super::agent(settings, host, !at.starts_with("http://"))?
             .get(&at)
             .call()
             .map_err(|e| request::network(&title, &e))?;

@@ -134,6 +134,8 @@ pub enum Access {
 pub struct Client {
     settings: Settings,
     agent: Agent,
+    /// For http, where that has another proxy.
+    plain: Option<Agent>,
     /// `docker.io`, as in references and credentials.
     domain: String,
     /// `registry-1.docker.io`, as dialled.
@@ -171,8 +173,10 @@ impl Client {
     fn at(settings: &Settings, domain: &str, host: &str) -> Result<Self> {
         let mut settings = settings.clone();
         settings.insecure |= !settings.secure && insecure::named(&settings.insecure_hosts, host);
+        let plain = settings.proxy.as_ref().is_some_and(Proxy::differs);
         Ok(Self {
-            agent: agent(&settings, host)?,
+            agent: agent(&settings, host, true)?,
+            plain: plain.then(|| agent(&settings, host, false)).transpose()?,
             settings,
             domain: domain.to_owned(),
             host: host.to_owned(),
@@ -183,6 +187,11 @@ impl Client {
             auth: Mutex::default(),
             login: true,
         })
+    }
+
+    /// Who asks at a URL.
+    fn agent(&self, url: &str) -> &Agent {
+        self.plain.as_ref().filter(|_| url.starts_with("http://")).unwrap_or(&self.agent)
     }
 
     /// `http://host/v2/repository/REST`.
@@ -209,7 +218,8 @@ impl Client {
         let base = |scheme: &str| format!("{scheme}://{}", self.host);
         let unsure = schemes.len() > 1 && self.blocked.is_none();
         for scheme in schemes.iter().filter(|_| unsure) {
-            match self.agent.get(format!("{}/v2/", base(scheme))).call() {
+            let at = format!("{}/v2/", base(scheme));
+            match self.agent(&at).get(&at).call() {
                 // Go's TLS servers answer plain http so. A certificate's fault is told then.
                 Ok(answer) if *scheme == "http" && answer.status() == 400 => return base("https"),
                 Ok(_) => return base(scheme),
@@ -230,8 +240,9 @@ impl Client {
     }
 }
 
-fn agent(settings: &Settings, host: &str) -> Result<Agent> {
-    let proxy = settings.proxy.as_ref().map(|proxy| proxy.before(host)).transpose()?.flatten();
+fn agent(settings: &Settings, host: &str, tls: bool) -> Result<Agent> {
+    let proxy = settings.proxy.as_ref().map(|proxy| proxy.before(host, tls));
+    let proxy = proxy.transpose()?.flatten();
     let (tls_config, pinned) = tls::config(settings, host)?;
     let config = Config::builder()
         .http_status_as_error(false)

@@ -9,17 +9,20 @@ use ureq::ProxyProtocol;
 use super::url;
 use crate::error::{Error, Result};
 
-/// A proxy, and who is reached without it.
+/// The proxies for what is asked by https and by http, and who is reached without them.
 #[derive(Clone)]
 pub struct Proxy {
-    url: String,
+    https: Option<String>,
+    http: Option<String>,
     direct: Vec<String>,
 }
 
-/// Its URL may hold a password.
+/// Their URLs may hold a password.
 impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Proxy({}, but for {:?})", url::shown(&self.url), self.direct)
+        let shown = |url: &Option<String>| url.as_ref().map(|url| url::shown(url));
+        let (https, http) = (shown(&self.https), shown(&self.http));
+        write!(f, "Proxy(https {https:?}, http {http:?}, but for {:?})", self.direct)
     }
 }
 
@@ -29,21 +32,30 @@ impl Proxy {
         let first = |names: &[&str]| {
             names.iter().find_map(|name| get(name).filter(|text| !text.trim().is_empty()))
         };
-        let both =
-            ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
-        let url = first(&both)?.trim().to_owned();
+        let url = |names: &[&str]| first(names).map(|url| url.trim().to_owned());
+        let https = url(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
+        let http = url(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]);
+        if https.is_none() && http.is_none() {
+            return None;
+        }
         let direct = first(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
         let direct = direct.split([',', ' ']).filter(|entry| !entry.is_empty());
-        Some(Self { url, direct: direct.map(str::to_lowercase).collect() })
+        Some(Self { https, http, direct: direct.map(str::to_lowercase).collect() })
+    }
+
+    /// Whether it matters by which scheme a host is asked.
+    pub(super) fn differs(&self) -> bool {
+        self.https != self.http
     }
 
     /// For who speaks to a host first, and then perhaps to where it redirects to.
-    pub(super) fn before(&self, host: &str) -> Result<Option<ureq::Proxy>> {
+    pub(super) fn before(&self, host: &str, tls: bool) -> Result<Option<ureq::Proxy>> {
+        let Some(url) = (if tls { &self.https } else { &self.http }) else { return Ok(None) };
         let (name, port) = apart(host);
         let free = |entry: &String| entry == "*" || covers(entry, name, port);
         let direct = url::is_loopback(host) || self.direct.iter().any(free);
-        let wrong = |why: &str| Err(Error::usage("proxy", url::shown(&self.url), why));
-        let known = match ureq::Proxy::new(&self.url) {
+        let wrong = |why: &str| Err(Error::usage("proxy", url::shown(url), why));
+        let known = match ureq::Proxy::new(url) {
             Ok(known) if matches!(known.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) => {
                 known
             }
@@ -140,7 +152,8 @@ mod tests {
     }
 
     fn goes_direct(direct: &str, host: &str) -> bool {
-        let proxy = of("http://u:p@proxy:3128", direct).unwrap().before(host).unwrap().unwrap();
+        let proxy =
+            of("http://u:p@proxy:3128", direct).unwrap().before(host, true).unwrap().unwrap();
         assert_eq!((proxy.host(), proxy.port(), proxy.password()), ("proxy", 3128, Some("p")));
         proxy.is_no_proxy(&format!("https://{host}/v2/").parse().unwrap())
     }
@@ -180,25 +193,48 @@ mod tests {
     }
 
     #[test]
+    fn each_scheme_has_its_own() {
+        let of = |set: &'static [(&str, &str)]| {
+            Proxy::of(|name| set.iter().find(|s| s.0 == name).map(|s| s.1.to_owned())).unwrap()
+        };
+        let host = |proxy: &Proxy, tls| {
+            proxy.before("r.io", tls).unwrap().map(|proxy| proxy.host().to_owned())
+        };
+        let both = of(&[("http_proxy", "http://plain:1"), ("HTTPS_PROXY", "http://safe:1")]);
+        assert_eq!(
+            (host(&both, true), host(&both, false)),
+            (Some("safe".into()), Some("plain".into()))
+        );
+        assert!(both.differs());
+        let one = of(&[("http_proxy", "http://plain:1")]);
+        assert_eq!((host(&one, true), host(&one, false)), (None, Some("plain".into())));
+        let all = of(&[("ALL_PROXY", "http://all:1"), ("HTTPS_PROXY", " ")]);
+        assert_eq!(host(&all, true), Some("all".into()));
+        assert!(!all.differs());
+    }
+
+    #[test]
     fn a_proxy_that_cant_be_spoken_to_is_no_reason_to_go_past_it() {
         for bad in ["socks5://p:1", "socks4://p:1", "ftp://p:1", "http://", "::"] {
-            let said = of(bad, "").unwrap().before("r.io").unwrap_err().to_string();
+            let said = of(bad, "").unwrap().before("r.io", true).unwrap_err().to_string();
             assert!(said.contains("proxy"), "{bad}: {said}");
         }
-        let said = of("socks5://u:secret@p:1", "").unwrap().before("r.io").unwrap_err();
+        let said = of("socks5://u:secret@p:1", "").unwrap().before("r.io", true).unwrap_err();
         assert!(!said.to_string().contains("secret"), "{said}");
         // Who isn't asked through it doesn't mind.
-        assert!(of("socks5://p:1", "10.0.0.0/8").unwrap().before("10.1.1.1").unwrap().is_none());
-        assert!(of("socks5://p:1", "").unwrap().before("localhost:5000").unwrap().is_none());
+        assert!(
+            of("socks5://p:1", "10.0.0.0/8").unwrap().before("10.1.1.1", true).unwrap().is_none()
+        );
+        assert!(of("socks5://p:1", "").unwrap().before("localhost:5000", true).unwrap().is_none());
         assert!(of("", "x").is_none());
-        of("p:3128", "").unwrap().before("r.io").unwrap();
+        of("p:3128", "").unwrap().before("r.io", true).unwrap();
     }
 
     proptest! {
         #[test]
         fn reading_never_panics(url in "\\PC{0,30}", direct in "\\PC{0,30}", host in "[a-z0-9.:\\[\\]]{0,12}") {
             if let Some(proxy) = of(&url, &direct) {
-                let _ = proxy.before(&host);
+                let _ = (proxy.before(&host, true), proxy.before(&host, false));
             }
         }
     }

@@ -162,13 +162,14 @@ impl Client {
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
+        let agent = self.agent(at);
         let run = |request: ureq::http::request::Builder, body: Option<&mut dyn Read>| {
             let slow = self.settings.idle() * WRITING;
             let done = match body {
-                None => request.body(()).map(|r| self.agent.run(r)),
+                None => request.body(()).map(|r| agent.run(r)),
                 Some(body) => request.body(SendBody::from_reader(body)).map(|r| {
-                    let patient = self.agent.configure_request(r).timeout_per_read(Some(slow));
-                    self.agent.run(patient.timeout_recv_response(Some(slow)).build())
+                    let patient = agent.configure_request(r).timeout_per_read(Some(slow));
+                    agent.run(patient.timeout_recv_response(Some(slow)).build())
                 }),
             };
             let answer = done.map_err(|e| Error::invalid(&title, e))?;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::births::{Births, missing_above};
-use super::layout::{keep, learn, replace};
+use super::births::Births;
+use super::layout::{keep, learn, mark, replace};
 use super::{New, Part, Signatures, Sink};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
@@ -21,18 +21,20 @@ pub struct Dir {
 impl Dir {
     /// Makes the directory if need be. One that holds something else is refused.
     pub fn open(dir: &Path) -> Result<Self> {
-        let above = missing_above(dir);
-        fs::create_dir_all(dir).map_err(Error::at("create", dir))?;
-        let mut entries = fs::read_dir(dir).map_err(Error::at("read", dir))?;
-        if entries.next().is_some() && !dir.join("version").exists() {
-            let (name, by) = (dir.display().to_string(), "files that are no dir: image".into());
-            return Err(Error::InUse { what: "directory", name, by });
-        }
-        // What is locked must not be replaced under those who hold it.
-        if !dir.join("version").exists() {
-            replace(dir, "version", format!("{DIR_VERSION}1.1\n").as_bytes())?;
-        }
-        let births = Births::begin(dir, above, "version", "manifest.json")?;
+        let births = Births::begin(dir, "version", "manifest.json", || {
+            fs::create_dir_all(dir).map_err(Error::at("create", dir))?;
+            let mut entries = fs::read_dir(dir).map_err(Error::at("read", dir))?;
+            let ours = |name: &std::ffi::OsStr| {
+                // Another copy's first file, on its way to its name.
+                name == "version" || name.as_encoded_bytes().starts_with(b".dhow-")
+            };
+            let foreign = entries.any(|e| e.is_ok_and(|e| !ours(&e.file_name())));
+            if foreign && !dir.join("version").exists() {
+                let (name, by) = (dir.display().to_string(), "files that are no dir: image".into());
+                return Err(Error::InUse { what: "directory", name, by });
+            }
+            mark(dir, "version", format!("{DIR_VERSION}1.1\n").as_bytes())
+        })?;
         Ok(Self { dir: dir.to_owned(), births })
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::births::{Births, missing_above};
+use super::births::Births;
 use super::{New, Part, Signatures, Sink};
 use crate::digest::{Algorithm, Digest, Hasher, Hashing};
 use crate::edit::Doc;
@@ -34,13 +34,11 @@ impl LayoutDir {
     /// The same, with its blobs in a directory that several layouts share: `SHARED/sha256/HEX`.
     pub fn open_with(dir: &Path, shared: Option<&Path>) -> Result<Self> {
         let blobs = shared.map_or_else(|| dir.join("blobs/sha256"), Path::to_owned);
-        let above = missing_above(dir);
-        fs::create_dir_all(&blobs).map_err(Error::at("create", &blobs))?;
-        fs::create_dir_all(dir).map_err(Error::at("create", dir))?;
-        if !dir.join("oci-layout").exists() {
-            replace(dir, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        }
-        let births = Births::begin(dir, above, "oci-layout", "index.json")?;
+        let births = Births::begin(dir, "oci-layout", "index.json", || {
+            fs::create_dir_all(&blobs).map_err(Error::at("create", &blobs))?;
+            fs::create_dir_all(dir).map_err(Error::at("create", dir))?;
+            mark(dir, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
+        })?;
         let (dir, shared) = (dir.to_owned(), shared.map(Path::to_owned));
         Ok(Self { dir, shared, root: Mutex::new(None), births })
     }
@@ -118,6 +116,23 @@ pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let mut file = born(dir)?;
     file.write_all(bytes).map_err(Error::at("write", &path))?;
     persist(file, &path)
+}
+
+/// Puts a file into a directory unless it is there: those who hold it locked must not have it
+/// replaced under their hands.
+pub(super) fn mark(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = dir.join(name);
+    if path.exists() {
+        return Ok(());
+    }
+    let mut file = born(dir)?;
+    file.write_all(bytes).map_err(Error::at("write", &path))?;
+    belong(file.as_file(), &path).map_err(Error::at("write", &path))?;
+    file.as_file().sync_data().map_err(Error::at("sync", &path))?;
+    match file.persist_noclobber(&path) {
+        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done.map(drop).map_err(|e| Error::io("create", &path, e.error)),
+    }
 }
 
 /// A new file beside what it will become part of.

@@ -32,6 +32,10 @@ impl Source for Guarded<'_> {
         self.inner.root()
     }
 
+    fn recorded(&self) -> Result<Document> {
+        self.inner.recorded()
+    }
+
     fn document(&self, at: &Descriptor) -> Result<Document> {
         self.inner.document(at)
     }

@@ -53,6 +53,11 @@ pub trait Source: Sync {
     /// What the place leads to.
     fn root(&self) -> Result<Document>;
 
+    /// What the place says of the image, where its layers are handed out in another form.
+    fn recorded(&self) -> Result<Document> {
+        self.root()
+    }
+
     /// A manifest that an index names.
     fn document(&self, at: &Descriptor) -> Result<Document>;
 

@@ -1,6 +1,6 @@
 //! An image in a registry.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::OnceLock;
 
 use super::{Document, Source};
@@ -8,7 +8,7 @@ use crate::digest::{Digest, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
-use crate::registry::{Client, Settings, first_of};
+use crate::registry::{BlobReader, Client, Settings, first_of, may_differ};
 use crate::trust::{Signature, stores};
 
 /// One image of a registry, or of the mirrors that have it.
@@ -54,7 +54,11 @@ impl Source for Remote {
     }
 
     fn blob<'a>(&'a self, blob: &'a Descriptor) -> Result<Box<dyn Read + Send + 'a>> {
-        let reader = self.ask(|c| c.blob(blob, 0))?;
+        let first = self.chosen.get().copied().unwrap_or(0);
+        let places = &self.places[first..];
+        let (n, from) = first_of(places, |c| c.blob(blob, 0))?;
+        let (place, rest) = (&places[n], &places[n + 1..]);
+        let reader = Onward { place, rest, blob, at: 0, from, notice: self.settings.notice };
         let what = format!("blob {}", blob.digest);
         Ok(Box::new(Verified::new(reader, &blob.digest, blob.size, what)))
     }
@@ -72,5 +76,50 @@ impl Source for Remote {
 
     fn names(&self) -> Vec<Reference> {
         self.reference.tag().map(|_| self.reference.clone()).into_iter().collect()
+    }
+}
+
+/// A blob that is gone on with at the next place where one breaks off for good.
+struct Onward<'a> {
+    place: &'a Client,
+    /// Those that come after it.
+    rest: &'a [Client],
+    blob: &'a Descriptor,
+    at: u64,
+    from: BlobReader<'a>,
+    notice: Option<fn(&str)>,
+}
+
+impl Onward<'_> {
+    fn next(&mut self, error: Error) -> Result<()> {
+        if self.rest.is_empty() || !may_differ(&error) {
+            return Err(error);
+        }
+        let place = self.place.place();
+        if let Some(tell) = self.notice {
+            tell(&format!("mirror {place}: {error}; asking the next place"));
+        }
+        let (rest, blob, at) = (self.rest, self.blob, self.at);
+        let next = first_of(rest, |c| c.blob(blob, at));
+        let (n, from) = next.map_err(|e| e.noting(&format!("{place}: {error}")))?;
+        (self.place, self.rest, self.from) = (&rest[n], &rest[n + 1..], from);
+        Ok(())
+    }
+}
+
+impl Read for Onward<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.from.read(buf) {
+                Ok(n) => {
+                    self.at += n as u64;
+                    return Ok(n);
+                }
+                Err(e) => {
+                    let error = Error::from_io("read", format!("blob {}", self.blob.digest), e);
+                    self.next(error).map_err(Error::into_io)?;
+                }
+            }
+        }
     }
 }

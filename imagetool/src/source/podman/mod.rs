@@ -35,6 +35,8 @@ pub struct Podman {
     records: Records,
     image: Image,
     manifest: Document,
+    /// The manifest that it came with; its layers' blobs aren't there any more.
+    recorded: Document,
     layers: Vec<(Descriptor, Layer)>,
     /// What was typed after the store.
     typed: String,
@@ -45,7 +47,13 @@ impl Podman {
     /// that is meant where the text names none.
     pub fn open(text: &str, usual: &Storage) -> Result<Self> {
         let (storage, name) = spec::parse(text, usual)?;
-        let records = Records::open(&storage.root, storage.driver.as_deref())?;
+        let records = Records::open(&storage.root, storage.driver.as_deref());
+        // skopeo's words, which scripts look for.
+        let unknown = |e: Error| match e {
+            e if e.is_not_found() => e.noting(&format!("{name} does not resolve to an image ID")),
+            e => e,
+        };
+        let records = records.map_err(unknown)?;
         let image = records.find(name)?.clone();
         let (bytes, parsed) = own_manifest(&records, &image, name)?;
         let chain: Vec<Layer> = records.chain(&image)?.into_iter().cloned().collect();
@@ -70,10 +78,13 @@ impl Podman {
             layers.push((Descriptor::new(&kind, digest, size), layer));
         }
         let same = layers.iter().zip(&parsed.layers).all(|((d, _), m)| d.digest == m.digest);
-        let bytes = if same { bytes } else { plain(&bytes, &layers, &what)? };
-        let at = Descriptor::of(&parsed.media_type, &bytes);
-        let manifest = Document { bytes, at };
-        Ok(Self { records, image, manifest, layers, typed: name.to_owned() })
+        let document = |bytes: Vec<u8>| {
+            let at = Descriptor::of(&parsed.media_type, &bytes);
+            Document { bytes, at }
+        };
+        let made = if same { bytes.clone() } else { plain(&bytes, &layers, &what)? };
+        let (manifest, recorded) = (document(made), document(bytes));
+        Ok(Self { records, image, manifest, recorded, layers, typed: name.to_owned() })
     }
 
     /// Where it comes from, to a policy.
@@ -173,6 +184,10 @@ impl Source for Podman {
         Ok(self.manifest.clone())
     }
 
+    fn recorded(&self) -> Result<Document> {
+        Ok(self.recorded.clone())
+    }
+
     fn document(&self, at: &Descriptor) -> Result<Document> {
         Err(Error::invalid(format!("manifest {}", at.digest), "the store keeps no lists"))
     }
@@ -191,6 +206,11 @@ impl Source for Podman {
 
     fn names(&self) -> Vec<Reference> {
         let names = self.image.names.iter().filter_map(|n| n.parse::<Reference>().ok());
-        names.filter(|n| n.tag().is_some() && n.can_be_given()).collect()
+        let mut names: Vec<_> = names.filter(|n| n.tag().is_some() && n.can_be_given()).collect();
+        // The one that was typed comes first.
+        let (typed, _) = records::apart(&self.typed);
+        let typed = Reference::parse_normal(typed).map(Reference::tagged).ok();
+        names.sort_by_key(|n| Some(n) != typed.as_ref());
+        names
     }
 }

@@ -106,10 +106,7 @@ impl Records {
             name: format!("{text} in containers-storage at {}", self.root.display()),
             hint: hint.to_owned(),
         };
-        let (name, id) = match text.rsplit_once('@') {
-            Some((name, id)) if !id.contains(':') => (name, Some(id)),
-            _ => (text, None),
-        };
+        let (name, id) = apart(text);
         let by_id = id.or_else(|| (!text.contains(['@', ':'])).then_some(text));
         if let Some(id) = by_id.filter(|id| id.len() >= MIN_ID) {
             let mut found = self.images.iter().filter(|i| i.id.starts_with(id));
@@ -181,6 +178,14 @@ impl Records {
 
     pub(super) fn title(&self) -> String {
         format!("containers-storage at {}", self.root.display())
+    }
+}
+
+/// `NAME@ID`, apart.
+pub(super) fn apart(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once('@') {
+        Some((name, id)) if !id.contains(':') => (name, Some(id)),
+        _ => (text, None),
     }
 }
 

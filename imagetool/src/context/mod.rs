@@ -1,22 +1,17 @@
-//! What every verb needs: the store, the settings, where to print. The only place where
-//! the environment is read.
+//! What every verb needs: the store, the settings, where to print.
+
+mod environment;
 
 use std::cell::OnceCell;
-use std::env;
-use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dhow_image::daemon;
 use dhow_image::platform::Platform;
 use dhow_image::progress::{Progress, Silent};
 use dhow_image::reference::Reference;
-use dhow_image::registry::conf::{Files, Registries};
-use dhow_image::registry::{
-    Credentials, DAEMON_FILES, DaemonFile, Keyring, Logins, Proxy, Server, Settings,
-};
-use dhow_image::source::Storage;
+use dhow_image::registry::conf::Registries;
+use dhow_image::registry::{Credentials, DaemonFile, Keyring, Logins, Server, Settings};
 use dhow_image::store::Store;
 use dhow_image::trust::Trust;
 use dhow_image::words::nearest;
@@ -26,148 +21,7 @@ use crate::bar::{Bars, Lines};
 use crate::cli::access::Who;
 use crate::cli::{Global, RegistryFlags, TrustFlags};
 
-/// The environment, read once.
-pub struct Environment {
-    root: Option<OsString>,
-    data_home: Option<OsString>,
-    config_home: Option<OsString>,
-    runtime_dir: Option<OsString>,
-    home: Option<OsString>,
-    docker_config: Option<OsString>,
-    auth_file: Option<OsString>,
-    ca_file: Option<OsString>,
-    ca_dir: Option<OsString>,
-    proxy: Option<Proxy>,
-    epoch: Option<OsString>,
-    docker_host: Option<OsString>,
-    docker_tls: bool,
-    docker_certs: Option<OsString>,
-    storage_conf: Option<OsString>,
-    registries_conf: Option<OsString>,
-    daemon_json: Option<OsString>,
-    cache_home: Option<OsString>,
-    mtree: Option<OsString>,
-}
-
-impl Environment {
-    /// Reads it.
-    pub fn read() -> Self {
-        let get = |name: &str| env::var_os(name).filter(|v| !v.is_empty());
-        Self {
-            root: get("DHOW_ROOT"),
-            data_home: get("XDG_DATA_HOME"),
-            config_home: get("XDG_CONFIG_HOME"),
-            runtime_dir: get("XDG_RUNTIME_DIR"),
-            home: get("HOME"),
-            docker_config: get("DOCKER_CONFIG"),
-            auth_file: get("REGISTRY_AUTH_FILE"),
-            ca_file: get("SSL_CERT_FILE"),
-            ca_dir: get("SSL_CERT_DIR"),
-            proxy: Proxy::of(|name| env::var(name).ok()),
-            epoch: get("SOURCE_DATE_EPOCH"),
-            docker_host: get("DOCKER_HOST"),
-            docker_tls: get("DOCKER_TLS_VERIFY").is_some(),
-            docker_certs: get("DOCKER_CERT_PATH"),
-            storage_conf: get("CONTAINERS_STORAGE_CONF"),
-            registries_conf: get("CONTAINERS_REGISTRIES_CONF")
-                .or_else(|| get("REGISTRIES_CONFIG_PATH")),
-            daemon_json: get("DHOW_DAEMON_JSON"),
-            cache_home: get("XDG_CACHE_HOME"),
-            mtree: get("DHOW_MTREE"),
-        }
-    }
-
-    /// The docker daemon, as docker's own client finds it.
-    fn daemon(&self) -> daemon::Host {
-        let certs = self.docker_certs.as_ref().map(PathBuf::from);
-        let certs = certs.or_else(|| self.home(".docker")).filter(|_| self.docker_tls);
-        let address = self.docker_host.as_ref().map(|h| h.to_string_lossy().into_owned());
-        let address = address.unwrap_or_else(|| daemon::DEFAULT.to_owned());
-        daemon::Host { address, certs, verify: true }
-    }
-
-    /// Where podman keeps images, by its storage.conf.
-    fn storage(&self) -> Storage {
-        let rootless = !nix::unistd::geteuid().is_root();
-        let mut storage = Storage::default();
-        let home = self.home.as_ref().map(Path::new).filter(|_| rootless);
-        if rootless {
-            let data = self.data_home.as_ref().map(PathBuf::from);
-            let data = data.or_else(|| self.home(".local/share"));
-            storage.root = data.map_or(storage.root, |d| d.join("containers/storage"));
-        }
-        let usual = ["/usr/share/containers/storage.conf", "/etc/containers/storage.conf"];
-        let mut files: Vec<PathBuf> = usual.map(PathBuf::from).to_vec();
-        files.extend(
-            self.config_dir().filter(|_| rootless).map(|d| d.join("containers/storage.conf")),
-        );
-        if let Some(file) = &self.storage_conf {
-            files = vec![file.into()];
-        }
-        // As podman has it: the last that is there counts whole.
-        let found = files.iter().rev().find_map(|file| std::fs::read_to_string(file).ok());
-        found.map_or(storage.clone(), |text| storage.with(&text, home))
-    }
-
-    fn home(&self, rest: &str) -> Option<PathBuf> {
-        self.home.as_ref().map(|h| Path::new(h).join(rest))
-    }
-
-    /// The files that may say who we are, in podman's order: its own, then docker's.
-    fn auth_files(&self) -> Vec<PathBuf> {
-        if let Some(file) = &self.auth_file {
-            return vec![file.into()];
-        }
-        let podman = [Some(self.session()), self.config_dir().map(|d| d.join("containers"))];
-        let podman = podman.into_iter().flatten().map(|d| d.join("auth.json"));
-        let docker = self.docker_config.as_ref().map(PathBuf::from);
-        let docker = docker.or_else(|| self.home(".docker")).map(|d| d.join("config.json"));
-        podman.chain(docker).chain(self.home(".dockercfg")).collect()
-    }
-
-    /// dockerd's settings: a file that is named, else dhow's, else docker's.
-    fn daemon_files(&self) -> Vec<PathBuf> {
-        let named = self.daemon_json.as_ref().map(PathBuf::from);
-        named.map_or_else(|| DAEMON_FILES.map(PathBuf::from).to_vec(), |file| vec![file])
-    }
-
-    /// The files of registries.conf.
-    fn registries_files(&self, named: Option<&PathBuf>) -> Files {
-        let cache = if nix::unistd::geteuid().is_root() {
-            Some(PathBuf::from("/var/cache"))
-        } else {
-            self.cache_home.as_ref().map(PathBuf::from).or_else(|| self.home(".cache"))
-        };
-        let set = self.registries_conf.as_ref().map(PathBuf::from);
-        let named = named.cloned().or(set);
-        Files::usual(named, self.config_dir(), cache)
-    }
-
-    /// Where podman keeps what belongs to this session.
-    fn session(&self) -> PathBuf {
-        match &self.runtime_dir {
-            Some(dir) => Path::new(dir).join("containers"),
-            None => format!("/run/containers/{}", nix::unistd::geteuid().as_raw()).into(),
-        }
-    }
-
-    /// `~/.config`, or where it is instead.
-    fn config_dir(&self) -> Option<PathBuf> {
-        self.config_home.as_ref().map(PathBuf::from).or_else(|| self.home(".config"))
-    }
-
-    fn root(&self) -> PathBuf {
-        if let Some(root) = &self.root {
-            return root.into();
-        }
-        if nix::unistd::geteuid().is_root() {
-            return "/var/lib/dhow".into();
-        }
-        let data = self.data_home.as_ref().map(PathBuf::from);
-        let data = data.or_else(|| self.home(".local/share"));
-        data.map_or_else(|| "/var/lib/dhow".into(), |d| d.join("dhow"))
-    }
-}
+pub use environment::Environment;
 
 /// What `-` reads.
 pub fn stdin() -> Box<dyn io::Read + Send> {
@@ -191,7 +45,6 @@ pub struct Context {
     /// Say more.
     pub debug: bool,
     /// What has to be signed, and by whom.
-    #[allow(dead_code)] // its reader comes next
     pub trust: TrustFlags,
     /// The registries.conf that was named.
     registries_conf: Option<PathBuf>,
@@ -212,6 +65,10 @@ impl Context {
             let what = format!("--tls-details {}", file.display());
             let hint = "TLS 1.2 and 1.3 are spoken with the usual ciphers, and nothing else";
             return Err(Error::unsupported(what, hint));
+        }
+        if let Some(file) = &global.cpu_profile {
+            let what = format!("--cpu-profile {}", file.display());
+            return Err(Error::unsupported(what, "nothing here profiles itself: use perf record"));
         }
         let (debug, quiet) = (global.says_more(), global.is_quiet());
         if global.tls_verify.is_some() && !quiet {
