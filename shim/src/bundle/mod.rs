@@ -30,7 +30,7 @@ use oci_spec::runtime::{Root, Spec, User};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::model::Record;
+use crate::model::{Endpoint, Record};
 use crate::options::rights;
 use crate::store::{Sync, make_dir, write_atomic};
 
@@ -45,14 +45,14 @@ pub use sources::{mounts_more, of_view};
 /// volumes' first contents) and writes bundle/config.json and the files bound
 /// over /etc/{hosts,hostname,resolv.conf}. The answer is to be kept until the
 /// runtime has created the container.
-pub fn prepare(host: &Host, record: &Record) -> Result<Shares> {
+pub fn prepare(host: &Host, record: &Record, endpoints: &[Endpoint]) -> Result<Shares> {
     let root = RootDir::open(&host.paths.rootfs(&record.id))?;
     let shares = Shares::of(host, record)?;
     let sources = sources::settle(host, record)?;
     shm::provide(host, record)?;
     copy_up::volumes(&root, record, &sources)?;
     sources::first_contents(host, record, &sources)?;
-    etc::write(host, record, &[])?;
+    etc::write(host, record, endpoints)?;
     if init::wanted(&record.host_config) {
         init::write(host, record)?;
     }

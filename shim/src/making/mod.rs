@@ -5,6 +5,7 @@ mod cidfile;
 mod image;
 mod mounts;
 mod naming;
+mod networks;
 pub mod platform;
 pub mod pull;
 mod support;
@@ -17,7 +18,7 @@ use dhow_image::store::Stored;
 
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::model::{Healthcheck, HostConfig, ImageRef, Record, Wish};
+use crate::model::{Healthcheck, HostConfig, ImageRef, Record};
 use crate::options::{Flags, Intent, env, health, rights};
 use crate::output::Output;
 
@@ -117,7 +118,7 @@ fn record(
     let mut config = merged(&intent, image, request.image)?;
     let mut host_config = intent.host_config.clone();
     joined(host, &mut host_config)?;
-    let networks = networks(&intent.networks)?;
+    let networks = networks::settle(host, &intent.networks, &mut host_config)?;
     let cdi_dirs = devices(host, &host_config, request.now)?;
     host_config.binds = binds(&intent.volumes);
     let daemon = host.settings.daemon()?;
@@ -178,14 +179,6 @@ fn joined(host: &Host, config: &mut HostConfig) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Networks by name, all of them there.
-fn networks(wishes: &[Wish]) -> Result<Vec<Wish>> {
-    match wishes.first() {
-        Some(wish) => Err(Error::not_found(format!("network {} not found", wish.network))),
-        None => Ok(Vec::new()),
-    }
 }
 
 /// Where the files of CDI devices lie, when some are asked for.

@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::events;
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::model::{Record, State, Status};
+use crate::model::{Endpoint, Record, State, Status};
+use crate::net::{self, Networking};
 
 /// What starts a container, as often as it has to.
 pub struct Birth<'a> {
@@ -34,6 +35,10 @@ pub struct Birth<'a> {
     pub steps: Vec<Step>,
     /// The record as it was at the end of the last life.
     pub newest: Option<Record>,
+    /// Its networks, in this life.
+    pub net: Networking,
+    /// What it had of them in the life before.
+    before: Vec<Endpoint>,
     clock: Instant,
     own_namespace: bool,
 }
@@ -54,7 +59,20 @@ impl<'a> Birth<'a> {
         let dir = host.paths.monitor(&record.id);
         let runtime = Runtime::of(host, record, dir.join("runtime.log"));
         let (steps, clock) = (Vec::new(), Instant::now());
-        Self { host, record, state, dir, runtime, steps, newest: None, clock, own_namespace: false }
+        let before = state.endpoints.clone();
+        Self {
+            host,
+            record,
+            state,
+            dir,
+            runtime,
+            steps,
+            newest: None,
+            net: Networking::default(),
+            before,
+            clock,
+            own_namespace: false,
+        }
     }
 
     /// The record, as new as anybody looked: a monitor's first life has that of its start.
@@ -81,8 +99,11 @@ impl<'a> Birth<'a> {
         }
         rootfs::mount_overlay(host, record, self.state.started_at.is_none())?;
         self.step("mount");
+        net::tie(host, self.newest())?;
+        self.net = Networking::reserve(host, self.newest(), &self.before)?;
+        self.step("reserve");
         // What it shares with others is held until the runtime has joined it.
-        let shares = crate::bundle::prepare(host, self.newest())?;
+        let shares = crate::bundle::prepare(host, self.newest(), &self.net.endpoints())?;
         self.step("bundle");
         let (pid, streams) = if record.config.tty {
             self.create_with_terminal(size)?
@@ -95,12 +116,27 @@ impl<'a> Birth<'a> {
         let oom = Counter::of(pid);
         self.step("create");
         self.mark_running(pid)?;
+        self.attach()?;
+        self.step("network");
         self.runtime.start()?;
+        self.net.serve()?;
         self.step("start");
         host.containers.write_state(record, &self.state)?;
         events::of_volumes(&host.paths, record, "mount");
+        self.net.tell(host, record, "connect");
         events::of_container(&host.paths, record, "start", &[]);
         Ok(Born { init, streams, oom })
+    }
+
+    /// Between the runtime's create and its start: the network namespace is there, and empty.
+    fn attach(&mut self) -> Result<()> {
+        if self.net.is_none() {
+            return Ok(());
+        }
+        let ended = || Error::engine("the container ended before it had its networks");
+        let ns = process::namespace(&self.state, "net")?.ok_or_else(ended)?;
+        let record = self.newest.as_ref().unwrap_or(self.record);
+        self.net.attach(self.host, record, ns)
     }
 
     fn create_with_pipes(&self) -> Result<(i32, Streams)> {
@@ -141,9 +177,23 @@ impl<'a> Birth<'a> {
             started_at: Some(Timestamp::now()),
             restart_count: self.state.restart_count,
             health: super::health::at_start(self.record, self.state.health.take()),
+            endpoints: self.net.endpoints(),
+            published: self.net.published(),
             ..State::default()
         };
         Ok(())
+    }
+
+    /// Takes up the networks of a container that lives, and whose monitor was killed.
+    pub fn adopt_networks(&mut self) -> Result<()> {
+        if self.state.endpoints.is_empty() {
+            return Ok(());
+        }
+        let ended = || Error::engine("the container ended while its monitor was replaced");
+        let ns = process::namespace(&self.state, "net")?.ok_or_else(ended)?;
+        let (net, done) = Networking::adopt(self.host, self.record, &self.state, ns);
+        self.net = net;
+        done
     }
 
     /// Takes up what the user has changed since (`update`, `rename`), for the next life.
@@ -165,15 +215,23 @@ impl<'a> Birth<'a> {
     }
 
     /// Undoes what a life did; says what could not be undone.
-    pub fn clean(&self) -> Option<String> {
-        let undone = [self.runtime.delete(), rootfs::unmount(self.host, self.record)];
+    pub fn clean(&mut self) -> Option<String> {
+        let deleted = self.runtime.delete();
+        if !self.net.is_none() {
+            self.before = self.net.endpoints();
+        }
+        self.net.tell(self.host, self.record, "disconnect");
+        let record = self.newest.as_ref().unwrap_or(self.record);
+        let released = self.net.release(self.host, record);
+        net::untie(self.host, record);
+        let undone = [deleted, released, rootfs::unmount(self.host, self.record)];
         let failures: Vec<_> =
             undone.into_iter().filter_map(Result::err).map(|e| e.message).collect();
         (!failures.is_empty()).then(|| failures.join("; "))
     }
 
     /// Undoes what [`Birth::begin`] did, in reverse, and keeps why it failed.
-    pub fn fail(self, error: Error, lock: Lock) -> Failed {
+    pub fn fail(mut self, error: Error, lock: Lock) -> Failed {
         let (host, record) = (self.host, self.record);
         let message = match self.clean() {
             Some(failure) => format!("{}; then {failure}", error.message),

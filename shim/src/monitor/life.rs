@@ -117,6 +117,9 @@ fn adopt(mut birth: Birth<'_>, held: Held) -> Option<()> {
     let oom = Counter::of(birth.state.pid);
     birth.state.monitor_pid = std::process::id() as i32;
     birth.host.containers.write_state(birth.record, &birth.state).ok()?;
+    if let Err(error) = birth.adopt_networks() {
+        server.trouble.get_or_insert(error.message);
+    }
     server.orphan = true;
     live(birth, held.lock, server, Born { init, streams, oom })
 }
@@ -124,7 +127,9 @@ fn adopt(mut birth: Birth<'_>, held: Held) -> Option<()> {
 /// Does what the killed monitor would have done next: the policy wants another life.
 fn revive(mut birth: Birth<'_>, held: Held) -> Option<()> {
     let mut server = server(&birth, held.listener, open_log(&birth).ok()?);
-    let failure = birth.clean().unwrap_or_default();
+    let swept = crate::net::sweep(birth.host, birth.record, &birth.state);
+    let failure = [birth.clean(), swept.err().map(|e| e.message)];
+    let failure = failure.into_iter().flatten().collect::<Vec<_>>().join("; ");
     // Between two lives the end of the one was told, and the other counted.
     let lasted = if birth.state.status == Status::Restarting {
         birth.state.restart_count = birth.state.restart_count.saturating_sub(1);
@@ -213,6 +218,7 @@ fn again(
         birth.state.status = Status::Exited;
         return None;
     }
+    birth.newest = birth.host.containers.record(&birth.record.id).ok().flatten();
     let before = birth.state.clone();
     birth
         .begin(None)

@@ -13,6 +13,7 @@ use super::files::Files;
 use super::health::Checks;
 use super::protocol::{ExecOrder, Failed, Frame, Freeze};
 use super::runtime::Runtime;
+use super::wires;
 use crate::error::{Error, Result};
 use crate::events;
 use crate::exit::Exit;
@@ -67,13 +68,24 @@ impl<'b, 'a> Life<'b, 'a> {
     pub fn idle_time(&self) -> Option<Duration> {
         let checks = self.checks.as_ref().filter(|_| self.birth.state.status != Status::Paused);
         let due = checks.map(Checks::due).into_iter().chain(self.leaving).min();
-        due.map(|due| due.saturating_duration_since(Instant::now()))
+        let due = due.map(|due| due.saturating_duration_since(Instant::now()));
+        due.into_iter().chain(self.birth.net.idle_time()).min()
     }
 
     /// What processes beside the first one write.
     pub fn outputs(&self) -> impl Iterator<Item = &File> {
         let check = self.checks.as_ref().and_then(Checks::output);
         check.into_iter().chain(self.execs.iter().filter_map(|exec| exec.beside.output.as_ref()))
+    }
+
+    /// What its networks want to be looked at for.
+    pub fn wires(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.birth.net.descriptors()
+    }
+
+    /// Serves its names and ports.
+    pub fn attend_wires(&mut self) {
+        self.birth.net.attend();
     }
 
     /// Waits for the children that have ended.
@@ -103,6 +115,9 @@ impl<'b, 'a> Life<'b, 'a> {
                 Err(error) => Err(error),
             },
             Frame::Freeze(freeze) => self.freeze(freeze != Freeze::Thaw),
+            Frame::Connect(wish) => wires::connected(self.birth, &wish),
+            Frame::Disconnect(name) => wires::disconnected(self.birth, &name),
+            Frame::Renew => wires::renewed(self.birth),
             _ => Err(Error::engine("the container's monitor speaks another protocol")),
         };
         Some((client, word_of(done)))
@@ -110,6 +125,7 @@ impl<'b, 'a> Life<'b, 'a> {
 
     /// Does what is due.
     pub fn tick(&mut self) -> Vec<Answer> {
+        self.birth.net.tick();
         if self.leaving.is_some_and(|due| Instant::now() >= due) {
             self.leaving = None;
             super::cgroup::leave_v2();

@@ -47,6 +47,7 @@ mod task;
 mod terminal;
 mod update;
 mod watch;
+mod wires;
 
 use jiff::Timestamp;
 
@@ -72,6 +73,7 @@ pub use task::ARGUMENT;
 pub use terminal::{DetachKeys, size as terminal_size};
 pub use update::update;
 pub use watch::Watch;
+pub use wires::{connect, disconnect, renew};
 
 /// What of the log was lost, in RUN/monitors/ID.
 const LOST: &str = "log.lost";
@@ -183,6 +185,8 @@ fn ended(mut state: State, code: i32, oom_killed: bool, error: String) -> State 
         oom_killed,
         error,
         finished_at: Some(Timestamp::now()),
+        endpoints: Vec::new(),
+        published: Vec::new(),
         ..state
     }
 }

@@ -5,7 +5,7 @@
 //!   Hello{version, role}  ───────────▶            what it came for
 //!               ◀───────────  Welcome{version}    or Failed: another version
 //!   Stdin, StdinEnd, Resize  ────────▶            at most WINDOW bytes of Stdin beyond Credit
-//!   Exec, Freeze  ───────────────────▶            a wish; Done or Failed answers it
+//!   Exec, Freeze, Connect, Disconnect, Renew ▶    a wish; Done or Failed answers it
 //!               ◀───────────  Started | Failed    to the client that asked for the start
 //!               ◀───────────  Stdout, Stderr, Credit
 //!               ◀───────────  Exited              the last word; all output came before
@@ -14,6 +14,8 @@
 //! A frame is one byte of kind, four of length (little endian), and the payload.
 
 use serde::{Deserialize, Serialize};
+
+use crate::model::Wish;
 
 /// The protocol spoken here.
 pub const VERSION: u32 = 1;
@@ -124,6 +126,12 @@ pub enum Frame {
     Exec(ExecOrder),
     /// Client: freeze all of the container's processes, or thaw them.
     Freeze(Freeze),
+    /// Client: join one more network.
+    Connect(Wish),
+    /// Client: leave the network of this name.
+    Disconnect(String),
+    /// Client: the record has changed, or a container that this one is linked to.
+    Renew,
     /// Monitor: the version it speaks.
     Welcome(u32),
     /// Monitor: the start succeeded.
@@ -166,6 +174,9 @@ impl Frame {
             Self::Stopping(why) => raw(out, 5, &[*why as u8]),
             Self::Exec(order) => json(out, 6, order),
             Self::Freeze(freeze) => raw(out, 7, &[*freeze as u8]),
+            Self::Connect(wish) => json(out, 8, wish),
+            Self::Disconnect(name) => json(out, 9, name),
+            Self::Renew => raw(out, 10, &[]),
             Self::Welcome(version) => raw(out, 16, &version.to_le_bytes()),
             Self::Started(started) => json(out, 17, started),
             Self::Failed(failed) => json(out, 18, failed),
@@ -198,6 +209,9 @@ impl Frame {
             (7, [0]) => Self::Freeze(Freeze::Thaw),
             (7, [1]) => Self::Freeze(Freeze::Freeze),
             (7, [2]) => Self::Freeze(Freeze::Hold),
+            (8, json) => Self::Connect(parse(json)?),
+            (9, json) => Self::Disconnect(parse(json)?),
+            (10, []) => Self::Renew,
             (16, &[a, b, c, d]) => Self::Welcome(u32::from_le_bytes([a, b, c, d])),
             (17, json) => Self::Started(parse(json)?),
             (18, json) => Self::Failed(parse(json)?),
@@ -291,6 +305,11 @@ mod tests {
                 .prop_map(|n| { Frame::Freeze([Freeze::Thaw, Freeze::Freeze, Freeze::Hold][n]) }),
             ("[0-9a-f]{0,64}", any::<bool>(), proptest::collection::vec(".*", 0..3))
                 .prop_map(|(id, tty, args)| Frame::Exec(ExecOrder { id, tty, args })),
+            ("[a-z]{1,9}", any::<i64>()).prop_map(|(network, gw_priority)| {
+                Frame::Connect(Wish { network, gw_priority, ..Wish::default() })
+            }),
+            ".{0,40}".prop_map(Frame::Disconnect),
+            Just(Frame::Renew),
             any::<u32>().prop_map(Frame::Welcome),
             (any::<i32>(), ".*", any::<u64>()).prop_map(|(pid, name, micros)| {
                 Frame::Started(Started { pid, steps: vec![Step { name, micros }] })

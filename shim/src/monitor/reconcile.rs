@@ -20,6 +20,7 @@ use super::{clear, ended, is_active, process, remove_quietly, rootfs, socket};
 use crate::error::Result;
 use crate::host::Host;
 use crate::model::{Record, State, Status};
+use crate::net;
 use crate::store::Container;
 
 /// Milliseconds that a runtime gets to come to its end; then what it made is removed under it.
@@ -106,6 +107,7 @@ fn sweep(host: &Host, record: &Record, lock: Lock) -> Result<()> {
     wait_for_runtime(&record.id);
     Runtime::of(host, record, dir.join("runtime.log")).delete()?;
     rootfs::sweep(host, record)?;
+    net::sweep(host, record, &State::default())?;
     clear(host, &record.id);
     drop(lock);
     Ok(())
@@ -165,7 +167,8 @@ fn bury(host: &Host, record: &Record, state: State, lock: Lock) -> State {
         let seen = (state.status == Status::Restarting).then_some(state.exit_code);
         let code = seen.or_else(|| code_of_zombie(&state)).unwrap_or(-1);
         let deleted = Runtime::of(host, record, dir.join("runtime.log")).delete();
-        let failure = deleted.and(rootfs::sweep(host, record)).err();
+        let swept = net::sweep(host, record, &state);
+        let failure = deleted.and(rootfs::sweep(host, record)).and(swept).err();
         ended(state, code, false, failure.map(|e| e.message).unwrap_or_default())
     });
     let tell = || {

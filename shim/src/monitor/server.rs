@@ -58,6 +58,7 @@ enum Source {
     Init,
     Children,
     Beside,
+    Wires,
     Listener,
     Stdin,
     Output(Stream),
@@ -118,6 +119,7 @@ impl Server {
                     Source::Init => return Ok(()),
                     Source::Children => life.reap(),
                     Source::Beside => life.pump(),
+                    Source::Wires => life.attend_wires(),
                     Source::Listener => self.accept(),
                     Source::Stdin => self.feed(),
                     Source::Output(stream) => {
@@ -240,6 +242,7 @@ impl Server {
         if let Some(life) = life {
             set.push((Source::Init, PollFd::new(life.init(), read)));
             set.push((Source::Children, PollFd::new(life.children(), read)));
+            set.extend(life.wires().map(|fd| (Source::Wires, PollFd::new(fd, read))));
             set.extend(life.outputs().map(|f| (Source::Beside, PollFd::new(f.as_fd(), read))));
             if let Some(stdin) =
                 self.streams.stdin.as_ref().filter(|_| !self.input.queue.is_empty())
@@ -372,7 +375,14 @@ impl Server {
                 }
             }
             (Some(_), Frame::Stopping(why)) => self.stopping = Some(why),
-            (Some(_), wish @ (Frame::Exec(_) | Frame::Freeze(_))) => {
+            (
+                Some(_),
+                wish @ (Frame::Exec(_)
+                | Frame::Freeze(_)
+                | Frame::Connect(_)
+                | Frame::Disconnect(_)
+                | Frame::Renew),
+            ) => {
                 self.wishes.push((peer.number, wish));
             }
             _ => peer.gone = true,

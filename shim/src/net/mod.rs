@@ -12,10 +12,16 @@ pub mod dns;
 pub mod ipam;
 pub mod link;
 mod lock;
+mod networking;
 pub mod nft;
+mod plan;
 pub mod pools;
 pub mod ports;
+mod ties;
+mod trace;
 mod world;
 
 pub use lock::Lock;
+pub use networking::{Networking, reload, sweep};
+pub use ties::{tie, untie};
 pub use world::{World, bridge_of, host_end};

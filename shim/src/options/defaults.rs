@@ -14,9 +14,7 @@ pub fn fill(flags: &mut Flags, client: &Client, daemon: &Daemon) {
     };
     let size = daemon.default_shm_size.as_ref().map(|size| &size.0);
     usual(&mut flags.files.shm_size, size);
-    if flags.net.network.is_empty() {
-        flags.net.network.push("none".to_owned());
-    }
+    networks(&mut flags.net.network, daemon);
     usual(&mut flags.isolation.ipc, daemon.default_ipc_mode.as_ref());
     usual(&mut flags.isolation.cgroupns, daemon.default_cgroupns_mode.as_ref());
     usual(&mut flags.limits.cgroup_parent, daemon.cgroup_parent.as_ref());
@@ -27,6 +25,19 @@ pub fn fill(flags: &mut Flags, client: &Client, daemon: &Daemon) {
         if !names.any(|typed| typed == name) {
             flags.limits.ulimit.push(format!("{name}={}:{}", limit.soft, limit.hard));
         }
+    }
+}
+
+/// Where daemon.json has no default network, who would be in it is alone.
+fn networks(typed: &mut Vec<String>, daemon: &Daemon) {
+    if daemon.has_bridge() {
+        return;
+    }
+    if typed.is_empty() {
+        typed.push("none".to_owned());
+    }
+    for name in typed.iter_mut().filter(|name| matches!(name.as_str(), "default" | "bridge")) {
+        "none".clone_into(name);
     }
 }
 

@@ -272,6 +272,54 @@ fn fixed(wish: &Wish) -> Result<()> {
     Ok(())
 }
 
+/// Whether the network can give what is wanted of it, in docker's words.
+pub fn check_endpoint(network: &Network, wish: &Wish) -> Result<(), String> {
+    if Network::is_predefined(&network.name) {
+        if wish.ipv4.is_some() || wish.ipv6.is_some() {
+            return Err(
+                "user specified IP address is supported on user defined networks only".into()
+            );
+        }
+        if !wish.aliases.is_empty() {
+            return Err("network-scoped alias is supported only for containers in user defined \
+                        networks"
+                .into());
+        }
+    }
+    let wanted = [wish.ipv4.map(IpAddr::V4), wish.ipv6.map(IpAddr::V6)];
+    for address in wanted.into_iter().flatten() {
+        let family = network.pools.iter();
+        let family = family.filter(|p| p.subnet.address.is_ipv6() == address.is_ipv6());
+        let typed: Vec<_> = family.filter(|pool| pool.subnet_typed).collect();
+        if typed.is_empty() {
+            return Err("user specified IP address is supported only when connecting to networks \
+                        with user configured subnets"
+                .into());
+        }
+        if !typed.iter().any(|pool| pool.subnet.contains(address)) {
+            return Err(format!(
+                "no configured subnet or ip-range contain the IP address {address}"
+            ));
+        }
+    }
+    let sysctls = wish.driver_opts.get("com.docker.network.endpoint.sysctls");
+    for one in sysctls.map(String::as_str).unwrap_or_default().split(',').filter(|s| !s.is_empty())
+    {
+        let parts: Vec<&str> = one.splitn(5, '.').collect();
+        let good = matches!(
+            parts.as_slice(),
+            ["net", "ipv4" | "ipv6" | "mpls", _, "IFNAME" | "ifname", _]
+        );
+        if !good {
+            return Err(format!(
+                "unrecognised network interface sysctl '{one}'; represent 'net.X.Y.ethN.Z=V' as \
+                 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// What a network that isn't the container's own leaves no room for.
 pub fn fights(flags: &NetFlags, host: &HostConfig) -> Result<()> {
     let conflict = |what: &str| Err(Error::conflict(format!("conflicting options: {what}")));

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::host::Host;
+use crate::monitor;
 use crate::output::Output;
 
 /// Give a container another name
@@ -21,10 +22,10 @@ pub struct Rename {
 impl Rename {
     /// Prints nothing.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
-        let result: Result<()> = host
-            .containers
-            .find(&self.container)
-            .and_then(|found| host.containers.rename(&found.record, &self.name));
+        let result: Result<()> = host.containers.find(&self.container).and_then(|found| {
+            host.containers.rename(&found.record, &self.name)?;
+            monitor::renew(host, &found.record)
+        });
         out.end(result)
     }
 }

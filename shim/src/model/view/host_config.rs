@@ -31,6 +31,12 @@ pub fn host_config(record: &Record) -> Result<Value> {
     } else if host.privileged || host.pid_mode == "host" || host.ipc_mode == "host" {
         map.insert("SecurityOpt".to_owned(), json!(["label=disable"]));
     }
+    // As docker: whose alias it is stands in it.
+    if let Some(links) = &host.links {
+        let pairs = links.iter().filter_map(|link| link.rsplit_once(':'));
+        let all = pairs.map(|(other, alias)| format!("/{other}:/{}/{alias}", record.name));
+        map.insert("Links".to_owned(), all.collect());
+    }
     for key in ["CapAdd", "CapDrop"] {
         if let Some(Value::Array(capabilities)) = map.get_mut(key) {
             capabilities.sort_by_key(ToString::to_string);

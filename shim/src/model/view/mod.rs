@@ -58,7 +58,7 @@ pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
         },
         "Mounts": mounts(record)?,
         "Config": config(record)?,
-        "NetworkSettings": network::settings(record),
+        "NetworkSettings": network::settings(host, record, &state),
     });
     if size {
         value["SizeRw"] = size_of(&host.paths.container(&record.id).join("upper")).into();

@@ -1,0 +1,172 @@
+//! A container's networks, changed while it runs or before it does: docker's rules, the monitor's
+//! work, and the record.
+
+use super::attach::Line;
+use super::birth::Birth;
+use super::protocol::Frame;
+use super::{is_active, process, state};
+use crate::bundle::etc;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::model::network::Driver;
+use crate::model::{Endpoint, Network, Record, Wish};
+use crate::options::networks::{check_endpoint, is_private};
+
+/// Puts the container into one more network: now, if it runs, and in all its lives to come.
+pub fn connect(host: &Host, record: &Record, wish: Wish) -> Result<()> {
+    let network = host.networks.find(&wish.network)?;
+    let wish = Wish { network: network.name.clone(), ..wish };
+    may_join(record, &network)?;
+    check_endpoint(&network, &wish)
+        .map_err(|why| Error::usage(format!("invalid endpoint settings: {why}")))?;
+    let now = state(host, record)?;
+    let there = record.networks.iter().any(|w| w.network == wish.network);
+    if there && is_active(&now) {
+        return Err(Error::conflict(format!(
+            "endpoint with name {} already exists in network {}",
+            record.name, network.name
+        )));
+    }
+    if there {
+        return Ok(());
+    }
+    let runs = now.status.is_alive();
+    if runs {
+        Line::ask(host, record, Frame::Connect(wish.clone()))?;
+    }
+    let kept = host.containers.change(&record.id, |fresh| {
+        if !fresh.networks.iter().any(|w| w.network == wish.network) {
+            fresh.networks.push(wish.clone());
+        }
+        Ok(())
+    });
+    if kept.is_err() && runs {
+        let _ = Line::ask(host, record, Frame::Disconnect(wish.network));
+    }
+    kept.map(drop)
+}
+
+fn may_join(record: &Record, network: &Network) -> Result<()> {
+    let mode = record.host_config.network_mode.as_str();
+    if network.driver == Driver::Host && mode != "host" {
+        return Err(Error::usage(
+            "cannot connect container to host network - container must be created in host network mode",
+        ));
+    }
+    if !is_private(mode) {
+        return Err(Error::usage(
+            "container sharing network namespace with another container or host cannot be \
+             connected to any other network",
+        ));
+    }
+    if mode == "none" || network.driver == Driver::Null {
+        return Err(Error::usage(
+            "container cannot be connected to multiple networks with one of the networks in \
+             private (none) mode",
+        ));
+    }
+    Ok(())
+}
+
+/// Takes the container out of the network called `name`.
+pub fn disconnect(host: &Host, record: &Record, name: &str, force: bool) -> Result<()> {
+    let now = state(host, record)?;
+    let mode = record.host_config.network_mode.as_str();
+    if mode == "host" && name == "host" {
+        return Err(Error::usage(
+            "cannot disconnect container from host network - container was created in host network mode",
+        ));
+    }
+    let alone = mode == "none" && name == "none";
+    if !alone && !record.networks.iter().any(|wish| wish.network == name) {
+        let the = if now.status.is_alive() { "" } else { "the " };
+        return Err(Error::usage(format!(
+            "container {} is not connected to {the}network {name}",
+            record.id
+        )));
+    }
+    if now.status.is_alive() && !alone {
+        let left = Line::ask(host, record, Frame::Disconnect(name.to_owned()));
+        if !force {
+            left?;
+        }
+    }
+    host.containers
+        .change(&record.id, |fresh| {
+            fresh.networks.retain(|wish| wish.network != name);
+            if alone {
+                // Isolated as before, and free to join others.
+                Network::BRIDGE.clone_into(&mut fresh.host_config.network_mode);
+            }
+            Ok(())
+        })
+        .map(drop)
+}
+
+/// The record has changed (`rename`): whoever asks for its names hears the new ones.
+pub fn renew(host: &Host, record: &Record) -> Result<()> {
+    if record.networks.is_empty() || !state(host, record)?.status.is_alive() {
+        return Ok(());
+    }
+    match Line::ask(host, record, Frame::Renew) {
+        Err(_) if !is_active(&state(host, record)?) => Ok(()), // ended meanwhile
+        other => other,
+    }
+}
+
+/// In the monitor: one more network.
+pub(super) fn connected(birth: &mut Birth<'_>, wish: &Wish) -> Result<()> {
+    let mut record = birth.newest().clone();
+    record.networks.push(wish.clone());
+    let ended = || Error::conflict(format!("Container {} is not running", record.name));
+    birth.net.enter(process::namespace(&birth.state, "net")?.ok_or_else(ended)?);
+    birth.net.connect(birth.host, &record, wish)?;
+    let of = |e: &&Endpoint| e.network == wish.network;
+    let all = birth.net.endpoints();
+    if let Some(new) = all.iter().find(of) {
+        etc::joined(birth.host, &record, &all, new)?;
+    }
+    birth.newest = Some(record);
+    keep(birth, all);
+    tell(birth, "connect", &wish.network);
+    Ok(())
+}
+
+/// In the monitor: one network less.
+pub(super) fn disconnected(birth: &mut Birth<'_>, name: &str) -> Result<()> {
+    let gone = birth.net.endpoints().into_iter().find(|endpoint| endpoint.network == name);
+    let mut record = birth.newest().clone();
+    record.networks.retain(|wish| wish.network != name);
+    birth.net.disconnect(birth.host, &record, name)?;
+    let all = birth.net.endpoints();
+    if let Some(gone) = gone {
+        etc::left(birth.host, &record, &gone)?;
+    }
+    birth.newest = Some(record);
+    keep(birth, all);
+    tell(birth, "disconnect", name);
+    Ok(())
+}
+
+/// In the monitor: the record was changed.
+pub(super) fn renewed(birth: &mut Birth<'_>) -> Result<()> {
+    if let Some(record) = birth.host.containers.record(&birth.record.id)? {
+        birth.net.rename(birth.host, &record)?;
+        birth.newest = Some(record);
+        let all = birth.net.endpoints();
+        keep(birth, all);
+    }
+    Ok(())
+}
+
+/// A full disk hides it from `inspect`; it is there all the same.
+fn keep(birth: &mut Birth<'_>, endpoints: Vec<Endpoint>) {
+    birth.state.endpoints = endpoints;
+    let _ = birth.host.containers.write_state(birth.record, &birth.state);
+}
+
+fn tell(birth: &Birth<'_>, action: &str, network: &str) {
+    if let Ok(Some(network)) = birth.host.networks.get(network) {
+        birth.host.networks.tell(action, &network, &[("container", &birth.record.id)]);
+    }
+}

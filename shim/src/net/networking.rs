@@ -1,0 +1,483 @@
+//! A container in its networks, for one life.
+//!
+//! Whatever fails half-way is undone by [`Networking::release`], which takes what there is.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::ipam;
+use super::plan::{self, Joined};
+use super::ports::{self, Proxy, Reserved, Target};
+use super::{Lock, World, dns, link, nft, trace};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::model::network::Driver;
+use crate::model::{Endpoint, Network, Published, Record, State, Wish};
+
+/// What a container has of its networks.
+#[derive(Default)]
+pub struct Networking {
+    joined: Vec<Joined>,
+    published: Vec<Published>,
+    reserved: Option<Reserved>,
+    inside: Option<OwnedFd>,
+    /// Connections that rules can't lead.
+    pub proxy: Option<Proxy>,
+}
+
+impl Networking {
+    /// Leases addresses and binds ports. `before` is what it had in the life before this one: it
+    /// gets the same addresses if they are free. What fails leaves nothing.
+    pub fn reserve(host: &Host, record: &Record, before: &[Endpoint]) -> Result<Self> {
+        let mut net = Self::default();
+        if record.networks.is_empty() {
+            return Ok(net);
+        }
+        let reserved = net.lease_all(host, record, before).and_then(|()| net.bind(host, record));
+        let kept =
+            reserved.and_then(|()| trace::keep(host, record, &net.endpoints(), &net.published));
+        match kept {
+            Ok(()) => Ok(net),
+            Err(error) => {
+                let _ = net.release(host, record);
+                Err(error)
+            }
+        }
+    }
+
+    fn lease_all(&mut self, host: &Host, record: &Record, before: &[Endpoint]) -> Result<()> {
+        for wish in &record.networks {
+            let had = before.iter().find(|endpoint| endpoint.network == wish.network);
+            self.lease(host, record, wish, had)?;
+        }
+        self.settle_ways();
+        Ok(())
+    }
+
+    fn lease(
+        &mut self,
+        host: &Host,
+        record: &Record,
+        wish: &Wish,
+        had: Option<&Endpoint>,
+    ) -> Result<()> {
+        let network = host.networks.get(&wish.network)?;
+        let network = network
+            .ok_or_else(|| Error::not_found(format!("network {} not found", wish.network)))?;
+        let names = dns::names(record, wish);
+        let lease = |wish: &Wish| ipam::lease(&host.paths, &network, wish, &record.id, &names);
+        let again = had.filter(|had| had.network_id == network.id).and_then(|had| {
+            let v4 =
+                had.ipv4.and_then(|s| if let IpAddr::V4(a) = s.address { Some(a) } else { None });
+            let v6 =
+                had.ipv6.and_then(|s| if let IpAddr::V6(a) = s.address { Some(a) } else { None });
+            let same = Wish { ipv4: wish.ipv4.or(v4), ipv6: wish.ipv6.or(v6), ..wish.clone() };
+            lease(&same).ok()
+        });
+        let lease = again.map_or_else(|| lease(wish), Ok)?;
+        let endpoint = plan::endpoint(&record.id, &network, wish, lease, &self.joined);
+        self.joined.push(Joined { network, wish: wish.clone(), endpoint });
+        Ok(())
+    }
+
+    fn bind(&mut self, host: &Host, record: &Record) -> Result<()> {
+        let wanted = ports::wanted(record)?;
+        let target = self.target();
+        if wanted.is_empty() || target == Target::default() {
+            return Ok(());
+        }
+        let holder = ports::holder(host, &record.id);
+        let reserved = Reserved::bind(&wanted, record.publish_ip, target, &holder)?;
+        self.published = reserved.published();
+        self.reserved = Some(reserved);
+        Ok(())
+    }
+
+    /// Says which endpoint leads out; how the interfaces' routes are to be.
+    fn settle_ways(&mut self) -> (Option<usize>, Option<usize>) {
+        let ways = plan::ways_out(&self.joined);
+        for (at, joined) in self.joined.iter_mut().enumerate() {
+            joined.endpoint.leads_out = ways.0.or(ways.1) == Some(at);
+        }
+        ways
+    }
+
+    /// Where published ports lead: to the bridge networks that packets leave by.
+    fn target(&self) -> Target {
+        let (v4, v6) = plan::ways_out(&self.joined);
+        let pair = |at: Option<usize>| {
+            let joined = &self.joined[at?];
+            (joined.network.driver == Driver::Bridge).then_some(&joined.endpoint)
+        };
+        Target {
+            ipv4: pair(v4).and_then(|e| e.ipv4).and_then(|s| match s.address {
+                IpAddr::V4(a) => Some(a),
+                IpAddr::V6(_) => None,
+            }),
+            ipv6: pair(v6).and_then(|e| e.ipv6).and_then(|s| match s.address {
+                IpAddr::V6(a) => Some(a),
+                IpAddr::V4(_) => None,
+            }),
+        }
+    }
+
+    /// What wants to be looked at when it is readable.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.proxy.as_ref().map(AsFd::as_fd).into_iter()
+    }
+
+    /// So long there is nothing to do, if nothing comes.
+    pub fn idle_time(&self) -> Option<Duration> {
+        self.proxy.as_ref().and_then(Proxy::idle_time)
+    }
+
+    /// Serves names and ports, a bounded piece of it.
+    pub fn attend(&mut self) {
+        if let Some(proxy) = &mut self.proxy {
+            proxy.attend();
+        }
+    }
+
+    /// Does what is due without anything that came.
+    pub fn tick(&mut self) {
+        if self.idle_time().is_some_and(|left| left.is_zero()) {
+            self.attend();
+        }
+    }
+
+    /// Tells of each network that the container joins or leaves.
+    pub fn tell(&self, host: &Host, record: &Record, action: &str) {
+        for joined in &self.joined {
+            host.networks.tell(action, &joined.network, &[("container", &record.id)]);
+        }
+    }
+
+    /// The network namespace, where it wasn't needed until now.
+    pub fn enter(&mut self, ns: OwnedFd) {
+        self.inside.get_or_insert(ns);
+    }
+
+    /// What it has, for its state.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.joined.iter().map(|joined| joined.endpoint.clone()).collect()
+    }
+
+    /// The host's ports that lead into it, for its state.
+    pub fn published(&self) -> Vec<Published> {
+        self.published.clone()
+    }
+
+    /// Whether there is anything to do for it at all.
+    pub fn is_none(&self) -> bool {
+        self.joined.is_empty()
+    }
+
+    /// Makes in the network namespace `ns` what was reserved.
+    pub fn attach(&mut self, host: &Host, record: &Record, ns: OwnedFd) -> Result<()> {
+        if self.is_none() {
+            return Ok(());
+        }
+        let world = World::of(&host.paths);
+        let lock = Lock::take()?;
+        let outside = link::Socket::here()?;
+        let inside = link::Socket::within(ns.as_fd())?;
+        provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
+        let ways = plan::ways_out(&self.joined);
+        for (at, joined) in self.joined.iter().enumerate() {
+            let out = (ways.0 == Some(at), ways.1 == Some(at));
+            let plug = plan::plug(&world, &record.id, joined, out);
+            link::plug(&outside, &inside, ns.as_fd(), &plug)?;
+        }
+        let led = ports::translated(&self.published, self.target());
+        if !led.is_empty() {
+            nft::Table::of(&world)?.publish(record.short_id(), &led)?;
+        }
+        drop(lock);
+        self.inside = Some(ns);
+        Ok(())
+    }
+
+    /// Serves the ports from now on: the container runs.
+    pub fn serve(&mut self) -> Result<()> {
+        if let Some(reserved) = self.reserved.take() {
+            self.proxy = Some(reserved.serve(self.target())?);
+        }
+        Ok(())
+    }
+
+    /// Takes up what a killed monitor did for a container that lives in `ns`. What can't be had
+    /// again is left out; the first reason is told.
+    pub fn adopt(host: &Host, record: &Record, state: &State, ns: OwnedFd) -> (Self, Result<()>) {
+        let mut net = Self::known(host, record, state);
+        net.inside = Some(ns);
+        let holder = ports::holder(host, &record.id);
+        let bound = Reserved::again(&state.published, net.target(), &holder).map(|reserved| {
+            net.published = reserved.published();
+            net.reserved = Some(reserved);
+        });
+        let ruled = net.publish_again(host, record);
+        let served = net.serve();
+        (net, bound.and(ruled).and(served))
+    }
+
+    /// What a state tells of.
+    fn known(host: &Host, record: &Record, state: &State) -> Self {
+        let joined = state.endpoints.iter().map(|endpoint| {
+            let network = host.networks.get(&endpoint.network).ok().flatten();
+            let network = network.filter(|network| network.id == endpoint.network_id);
+            let wish = record.networks.iter().find(|wish| wish.network == endpoint.network);
+            Joined {
+                network: network.unwrap_or_else(|| forgotten(endpoint)),
+                wish: wish.cloned().unwrap_or_default(),
+                endpoint: endpoint.clone(),
+            }
+        });
+        let joined = joined.collect();
+        Self { joined, published: state.published.clone(), ..Self::default() }
+    }
+
+    fn publish_again(&self, host: &Host, record: &Record) -> Result<()> {
+        let world = World::of(&host.paths);
+        let _lock = Lock::take()?;
+        let outside = link::Socket::here()?;
+        provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
+        let led = ports::translated(&self.published, self.target());
+        if led.is_empty() {
+            Ok(())
+        } else {
+            nft::Table::of(&world)?.publish(record.short_id(), &led)
+        }
+    }
+
+    /// Joins one more network while the container runs.
+    pub fn connect(&mut self, host: &Host, record: &Record, wish: &Wish) -> Result<()> {
+        if self.joined.iter().any(|joined| joined.network.name == wish.network) {
+            return Ok(());
+        }
+        let before = (self.joined.len(), self.target());
+        self.lease(host, record, wish, None)?;
+        let done = self.plug_last(host, record, before.1);
+        if done.is_err() {
+            let joined = self.joined.pop();
+            self.settle_ways();
+            let _ = joined.map(|joined| ipam::release(&host.paths, &joined.network.id, &record.id));
+        }
+        done
+    }
+
+    fn plug_last(&mut self, host: &Host, record: &Record, before: Target) -> Result<()> {
+        let world = World::of(&host.paths);
+        let _lock = Lock::take()?;
+        let Some((ns, joined)) = self.inside.as_ref().zip(self.joined.last()) else {
+            return Err(Error::engine("the container has no network of its own"));
+        };
+        let outside = link::Socket::here()?;
+        let inside = link::Socket::within(ns.as_fd())?;
+        provide(&world, &outside, [&joined.network].into_iter())?;
+        let plug = plan::plug(&world, &record.id, joined, (false, false));
+        link::plug(&outside, &inside, ns.as_fd(), &plug)?;
+        let led = self.lead(&world, record, &inside, before);
+        if led.is_err()
+            && let Some(joined) = self.joined.last()
+        {
+            let _ = link::unplug(&inside, &joined.endpoint.interface);
+        }
+        led
+    }
+
+    /// Leaves a network while the container runs.
+    pub fn disconnect(&mut self, host: &Host, record: &Record, network: &str) -> Result<()> {
+        let Some(at) = self.joined.iter().position(|joined| joined.network.name == network) else {
+            return Ok(());
+        };
+        let before = self.target();
+        let gone = self.joined.remove(at);
+        {
+            let world = World::of(&host.paths);
+            let _lock = Lock::take()?;
+            if let Some(ns) = &self.inside {
+                let inside = link::Socket::within(ns.as_fd())?;
+                link::unplug(&inside, &gone.endpoint.interface)?;
+                self.lead(&world, record, &inside, before)?;
+            }
+        }
+        ipam::release(&host.paths, &gone.network.id, &record.id)
+    }
+
+    /// Routes and ports follow the network that leads out, which may be another one now.
+    fn lead(
+        &mut self,
+        world: &World,
+        record: &Record,
+        inside: &link::Socket,
+        before: Target,
+    ) -> Result<()> {
+        let (v4, v6) = self.settle_ways();
+        let joined = &self.joined;
+        let of = |at: Option<usize>| at.map(|at| &joined[at]);
+        let through = of(v4).or(of(v6)).filter(|joined| plan::is_routed(&joined.network));
+        match through {
+            Some(joined) => link::default_device(
+                inside,
+                &joined.endpoint.interface,
+                v4.is_some(),
+                v6.is_some(),
+            )?,
+            None => link::default_routes(
+                inside,
+                of(v4).and_then(|joined| joined.endpoint.gateway4),
+                of(v6).and_then(|joined| joined.endpoint.gateway6),
+            )?,
+        }
+        let now = self.target();
+        if now == before || self.published.is_empty() {
+            return Ok(());
+        }
+        let table = nft::Table::of(world)?;
+        let (old, new) =
+            (ports::translated(&self.published, before), ports::translated(&self.published, now));
+        if !old.is_empty() {
+            table.withdraw(record.short_id(), &old)?;
+        }
+        if !new.is_empty() {
+            table.publish(record.short_id(), &new)?;
+        }
+        if let Some(proxy) = &mut self.proxy {
+            proxy.lead_to(now);
+        }
+        Ok(())
+    }
+
+    /// Its names have changed: others ask for the new ones.
+    pub fn rename(&mut self, host: &Host, record: &Record) -> Result<()> {
+        for joined in &mut self.joined {
+            let names = dns::names(record, &joined.wish);
+            ipam::rename(&host.paths, &joined.network.id, &record.id, &names)?;
+            joined.endpoint.names = names;
+        }
+        Ok(())
+    }
+
+    /// Gives all of it back. The devices go with the namespace, unless `others` stand in it.
+    pub fn release(&mut self, host: &Host, record: &Record) -> Result<()> {
+        let net = std::mem::take(self);
+        if let Some(proxy) = net.proxy {
+            proxy.finish();
+        }
+        drop((net.reserved, net.inside));
+        let target = Self { joined: net.joined.clone(), ..Self::default() }.target();
+        undo(host, record, &net.joined, &ports::translated(&net.published, target))
+    }
+}
+
+/// Devices and rules of networks, there or made.
+fn provide<'a>(
+    world: &World,
+    outside: &link::Socket,
+    networks: impl Iterator<Item = &'a Network>,
+) -> Result<()> {
+    let mut rules = Vec::new();
+    let (mut ipv4, mut ipv6) = (false, false);
+    for network in networks {
+        match network.driver {
+            Driver::Bridge => {
+                link::ensure_bridge(outside, &plan::bridge(world, network))?;
+                rules.push(nft::NetworkRules::of(network)?);
+                ipv4 |= network.enable_ipv4 && !network.internal;
+                ipv6 |= network.enable_ipv6 && !network.internal;
+            }
+            Driver::Macvlan | Driver::Ipvlan => {
+                link::ensure_parent(outside, &plan::parent(world, network))?;
+            }
+            Driver::Host | Driver::Null => {}
+        }
+    }
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let table = nft::Table::of(world)?;
+    table.ensure(&rules)?;
+    let note = world.run.join("networks/forwarding");
+    nft::forwarding(&table, &nft::Forwarding { ipv4, ipv6, guard: true, note })
+}
+
+/// A network that somebody took away under its container.
+fn forgotten(endpoint: &Endpoint) -> Network {
+    let driver = if endpoint.host_interface.is_empty() { Driver::Macvlan } else { Driver::Bridge };
+    Network { id: endpoint.network_id.clone(), ..Network::draft(&endpoint.network, driver) }
+}
+
+/// Rules, devices and leases of a container that has ended.
+fn undo(
+    host: &Host,
+    record: &Record,
+    joined: &[Joined],
+    led: &[(Published, IpAddr)],
+) -> Result<()> {
+    let shared = super::ties::is_shared(&host.paths, &record.id);
+    let mut first = Ok(());
+    let mut note = |done: Result<()>| {
+        if first.is_ok() {
+            first = done;
+        }
+    };
+    if !led.is_empty() || shared {
+        let world = World::of(&host.paths);
+        match Lock::take() {
+            Err(error) => note(Err(error)),
+            Ok(_lock) => {
+                if !led.is_empty() {
+                    let table = nft::Table::of(&world);
+                    note(table.and_then(|table| table.withdraw(record.short_id(), led)));
+                }
+                if shared {
+                    note(remove_devices(joined));
+                }
+            }
+        }
+    }
+    for one in joined {
+        note(ipam::release(&host.paths, &one.network.id, &record.id));
+    }
+    first
+}
+
+/// KERNEL: a pair's ends go together; those in a namespace go with it.
+fn remove_devices(joined: &[Joined]) -> Result<()> {
+    let outside = link::Socket::here()?;
+    for one in joined.iter().filter(|one| !one.endpoint.host_interface.is_empty()) {
+        link::remove(&outside, &one.endpoint.host_interface)?;
+    }
+    Ok(())
+}
+
+/// Takes away what a killed monitor left of a container that doesn't run.
+pub fn sweep(host: &Host, record: &Record, state: &State) -> Result<()> {
+    let told = trace::read(host, record)
+        .unwrap_or_else(|| (state.endpoints.clone(), state.published.clone()));
+    let state = State { endpoints: told.0, published: told.1, ..State::default() };
+    let known = Networking::known(host, record, &state);
+    let led = ports::translated(&known.published, known.target());
+    let done = undo(host, record, &known.joined, &led);
+    if !known.joined.is_empty() {
+        remove_devices(&known.joined)?; // its namespace may be held by others
+    }
+    done
+}
+
+/// Makes devices and rules of everything that runs again: another program took them away.
+pub fn reload(host: &Host, running: &[(Record, State)]) -> Result<()> {
+    let world = World::of(&host.paths);
+    let _lock = Lock::take()?;
+    let outside = link::Socket::here()?;
+    for (record, state) in running.iter().filter(|(_, state)| !state.endpoints.is_empty()) {
+        let net = Networking::known(host, record, state);
+        provide(&world, &outside, net.joined.iter().map(|joined| &joined.network))?;
+        let led = ports::translated(&net.published, net.target());
+        if !led.is_empty() {
+            nft::Table::of(&world)?.publish(record.short_id(), &led)?;
+        }
+    }
+    Ok(())
+}
