@@ -21,7 +21,7 @@ pub struct Joined {
 
 /// The first of `0..` that none of `taken` is.
 pub fn free_number(taken: impl Iterator<Item = usize> + Clone) -> usize {
-    (0..).find(|n| !taken.clone().any(|t| t == *n)).unwrap_or_default()
+    (0..=u16::MAX.into()).find(|n| !taken.clone().any(|t| t == *n)).unwrap_or_default()
 }
 
 /// The number at the end of a device's name.
