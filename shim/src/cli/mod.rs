@@ -7,6 +7,7 @@ mod coverage;
 mod deprecated;
 mod help;
 mod image;
+mod network;
 #[cfg(test)]
 mod page;
 mod refusal;

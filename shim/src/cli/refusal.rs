@@ -32,6 +32,10 @@ const OTHERS: &[(&str, &str, &str, &str)] = &[
         "",
         "it shows the platforms of an image, which docker calls experimental; see 'dhow image inspect'",
     ),
+    ("network create", "--config-from", "", CONFIGURED),
+    ("network create", "--config-only", "", CONFIGURED),
+    ("network create", "--ingress", "", SWARM),
+    ("network create", "--scope", "", SWARM),
     ("volume ls", "--cluster", "", CLUSTER),
     ("volume create", "--availability", "", CLUSTER),
     ("volume create", "--group", "", CLUSTER),
@@ -47,14 +51,15 @@ const OTHERS: &[(&str, &str, &str, &str)] = &[
 
 const SWARM: &str = "Swarm is daemons that keep a cluster together, and dhow has no daemon; \
      run containers with 'dhow run', or the cluster with docker or Kubernetes";
+const CONFIGURED: &str = "configurations without a network are for Swarm's nodes, and dhow has one machine; \
+     give the options with each 'network create'";
 const CLUSTER: &str = "cluster volumes are Swarm's, and dhow has one machine; \
      use a local volume with -o type=nfs for shared files";
 const TLS: &str = "it secures the way to a daemon, and dhow has none";
 const BUILD: &str = "building images comes later; use buildah or docker build, then 'dhow load'";
 const BUILDX: &str = "builders are services beside a daemon, and dhow has neither; \
      build with buildah or docker build, then 'dhow load'";
-const NETWORK: &str =
-    "bridge networks come later; containers have --network none, host or container:NAME";
+const JOINED: &str = "a container's networks are settled when it is made, by --network";
 const PLUGIN: &str = "plugins are services that a daemon calls, and dhow has none; \
      mount what you need with --volume and --device";
 const CONTEXT: &str = "a context points at a daemon, and dhow has none; \
@@ -78,7 +83,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("stack", SWARM),
     ("swarm", SWARM),
     ("context", CONTEXT),
-    ("network", NETWORK),
+    ("network connect", JOINED),
+    ("network disconnect", JOINED),
     ("plugin", PLUGIN),
     ("system dial-stdio", "there is no daemon to dial"),
     ("volume update", CLUSTER),
@@ -126,6 +132,8 @@ pub fn canonical(verb: &str) -> String {
         "images" | "image list" => "image ls".to_owned(),
         "rmi" | "image remove" => "image rm".to_owned(),
         "container remove" => "container rm".to_owned(),
+        "network list" => "network ls".to_owned(),
+        "network remove" => "network rm".to_owned(),
         "volume list" => "volume ls".to_owned(),
         "volume remove" => "volume rm".to_owned(),
         "builder build" => "image build".to_owned(),
@@ -169,7 +177,7 @@ mod tests {
         assert!(flag("container create", "--use-api-socket").is_some());
         assert!(flag("rm", "-l").is_some());
         assert!(flag("run", "--nope").is_none());
-        assert!(command("network ls").is_some());
+        assert!(command("swarm init").is_some());
         assert!(command("nope").is_none());
         assert_eq!(canonical("container list"), canonical("ps"));
     }

@@ -2,6 +2,7 @@
 
 use super::container::{ContainerGroup, ContainerVerb};
 use super::image::{ImageGroup, ImageVerb};
+use super::network::NetworkGroup;
 use super::registry::{ManifestGroup, RegistryVerb};
 use super::system::{SystemGroup, SystemVerb};
 use super::verbs::verbs;
@@ -48,6 +49,9 @@ verbs! {
         /// Manifest lists
         #[command(name = "manifest", subcommand)]
         Manifests(ManifestGroup),
+        /// Networks
+        #[command(name = "network", subcommand)]
+        Networks(NetworkGroup),
         /// Volumes
         #[command(name = "volume", subcommand)]
         Volumes(VolumeGroup),

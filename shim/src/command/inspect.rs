@@ -1,4 +1,4 @@
-//! `dhow inspect`: containers, images and volumes by one name.
+//! `dhow inspect`: containers, images, networks and volumes by one name.
 
 use clap::Args;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::making::{find_image, name_of};
 use crate::model::{picture, view};
 use crate::output::{Output, Template, compact, pretty};
 
-/// Show all about containers, images or volumes, as JSON
+/// Show all about containers, images, networks or volumes, as JSON
 #[derive(Debug, Args)]
 pub struct Inspect {
     /// A Go template for each, or json
@@ -19,7 +19,7 @@ pub struct Inspect {
     /// Measure a container's files too
     #[arg(short, long)]
     pub size: bool,
-    /// Only this kind: container, image or volume
+    /// Only this kind: container, image, network or volume
     #[arg(long = "type", value_name = "KIND")]
     pub kind: Option<String>,
     /// Names or ids
@@ -53,11 +53,15 @@ impl Inspect {
         show(out, &self.names, self.format.as_deref(), |needle| match kind {
             "container" => self.container(host, needle),
             "image" => image(host, needle),
+            "network" => network(host, needle),
             "volume" => volume(host, needle),
             "" if needle.is_empty() => self.container(host, needle),
             "" => self
                 .container_or(host, needle, || {
                     image(host, needle).inspect(|_| self.no_size("image"))
+                })
+                .or_else(|e| {
+                    unless_missing(e, || network(host, needle).inspect(|_| self.no_size("network")))
                 })
                 .or_else(|e| {
                     unless_missing(e, || volume(host, needle).inspect(|_| self.no_size("volume")))
@@ -97,6 +101,10 @@ impl Inspect {
     fn container(&self, host: &Host, needle: &str) -> Result<Value> {
         view::container(host, &host.containers.find(needle)?.record, self.size)
     }
+}
+
+fn network(host: &Host, needle: &str) -> Result<Value> {
+    view::network(host, &crate::command::network::find(host, needle)?)
 }
 
 fn volume(host: &Host, needle: &str) -> Result<Value> {

@@ -5,6 +5,7 @@ pub mod container;
 pub mod image;
 pub mod inspect;
 pub mod manifest;
+pub mod network;
 pub mod registry;
 pub mod system;
 pub mod volume;

@@ -79,10 +79,7 @@ pub fn lease(
         endpoint: crate::making::new_id()?,
         ipv4: None,
         ipv6: None,
-        mac: match &wish.mac {
-            Some(mac) => mac.clone(),
-            None => random_mac()?,
-        },
+        mac: String::new(),
         names: names.to_vec(),
     };
     for ipv6 in [false, true] {
@@ -100,6 +97,10 @@ pub fn lease(
             IpAddr::V6(v6) => made.ipv6 = Some(v6),
         }
     }
+    made.mac = match &wish.mac {
+        Some(mac) => mac.clone(),
+        None => mac_of(made.ipv4)?,
+    };
     all.leases.push(made.clone());
     store(paths, &network.id, &all)?;
     Ok(made)
@@ -198,14 +199,15 @@ fn runs(root: &Path, container: &str) -> bool {
     crate::monitor::namespace(&state, "net").is_ok_and(|found| found.is_some())
 }
 
-/// docker's: any but multicast, marked as local.
-fn random_mac() -> Result<String> {
-    let id = crate::making::new_id()?;
-    let byte = |n: usize| u8::from_str_radix(&id[2 * n..2 * n + 2], 16).unwrap_or_default();
-    let first = (byte(0) & 0xfe) | 0x02;
-    let pairs: Vec<String> =
-        std::iter::once(first).chain((1..6).map(byte)).map(|b| format!("{b:02x}")).collect();
-    Ok(pairs.join(":"))
+/// Made of the IPv4 address, as docker did up to 27. DIFFERS: 28 makes one up, and neighbours who
+/// remember who had the address before send to nobody until they ask again.
+fn mac_of(ipv4: Option<Ipv4Addr>) -> Result<String> {
+    let tail = match ipv4 {
+        Some(ipv4) => u32::from(ipv4),
+        None => u32::from_str_radix(&crate::making::new_id()?[..8], 16).unwrap_or_default(),
+    };
+    let [a, b, c, d] = tail.to_be_bytes();
+    Ok(format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}"))
 }
 
 /// The wanted address, or the first that nobody has.
@@ -381,7 +383,7 @@ mod tests {
         assert_eq!(last(w.lease(&net, "c").unwrap()), 4, "who asks again gives back first");
         assert_eq!(read(&w.paths, &net.id).len(), 3);
         let lease = &read(&w.paths, &net.id)[0];
-        assert!(lease.mac.len() == 17 && lease.endpoint.len() == 64, "{lease:?}");
+        assert!(lease.mac == "02:42:0a:00:00:03" && lease.endpoint.len() == 64, "{lease:?}");
         rename(&w.paths, &net.id, "b", &["new".into()]).unwrap();
         assert_eq!(read(&w.paths, &net.id)[0].names, ["new"]);
     }

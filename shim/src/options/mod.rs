@@ -17,6 +17,7 @@ pub mod limits;
 pub mod mounts;
 mod network_flags;
 pub mod networks;
+pub mod new_network;
 pub mod ports;
 pub mod rights;
 pub mod size;

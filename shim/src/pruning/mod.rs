@@ -2,10 +2,12 @@
 
 mod containers;
 mod images;
+mod networks;
 mod volumes;
 
 pub use containers::containers;
 pub use images::images;
+pub use networks::networks;
 pub use volumes::volumes;
 
 use std::collections::BTreeMap;

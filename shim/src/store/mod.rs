@@ -13,7 +13,9 @@ mod volumes;
 pub use containers::{Container, Containers, bare_name, check_name as check_container_name};
 pub use discard::{discard, discard_volumes, holders, in_use, size_of, volumes_in_use};
 pub use file::{Lock, Sync, make_dir, write_atomic};
-pub use networks::{Networks, pick as pick_network};
+pub use networks::{
+    Networks, allows_rules, check_name as check_network_name, pick as pick_network,
+};
 pub use tail::{Tail, compressed, rotated};
 pub use volumes::{ANONYMOUS, Volume, VolumeSpec, Volumes, check_name as check_volume_name};
 

@@ -13,18 +13,19 @@ pub enum Kind {
     Image,
     /// A volume.
     Volume,
-    /// Any of the three.
+    /// A network.
+    Network,
+    /// Any of the four.
     Object,
 }
 
 /// Flags that name something.
-const FLAGS: [(&str, Kind); 1] = [("volumes-from", Kind::Container)];
+const FLAGS: [(&str, Kind); 2] = [("network", Kind::Network), ("volumes-from", Kind::Container)];
 
 /// Values of flags whose definition takes any text.
-const VALUES: [(&str, &[&str]); 5] = [
+const VALUES: [(&str, &[&str]); 4] = [
     ("pull", &["always", "missing", "never"]),
     ("restart", &["no", "on-failure", "always", "unless-stopped"]),
-    ("network", &["none", "host"]),
     ("cgroupns", &["private", "host"]),
     ("log-driver", &["json-file", "local", "journald", "none"]),
 ];
@@ -160,6 +161,7 @@ fn kind_of(arg: &Arg) -> Option<Kind> {
     match name {
         _ if name.starts_with("CONTAINER") => Some(Kind::Container),
         _ if name.starts_with("IMAGE") || name.starts_with("SOURCE_IMAGE") => Some(Kind::Image),
+        _ if name.starts_with("NETWORK") => Some(Kind::Network),
         _ if name.starts_with("VOLUME") => Some(Kind::Volume),
         "NAME|ID" => Some(Kind::Object),
         _ => None,
@@ -175,6 +177,7 @@ mod tests {
         let names = |kind| match kind {
             Kind::Container => vec!["web".to_owned(), "db".to_owned()],
             Kind::Image => vec!["busybox:latest".to_owned()],
+            Kind::Network => vec!["bridge".to_owned(), "front".to_owned()],
             Kind::Volume => vec!["data".to_owned()],
             Kind::Object => vec!["web".to_owned()],
         };
@@ -197,6 +200,8 @@ mod tests {
         assert_eq!(at("run --volumes-from w"), ["web"]);
         assert_eq!(at("run busybox --r"), Vec::<String>::new());
         assert_eq!(at("volume rm d"), ["data"]);
+        assert_eq!(at("network rm f"), ["front"]);
+        assert_eq!(at("run --network b"), ["bridge"]);
         assert_eq!(at("completion z"), ["zsh"]);
     }
 }

@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, Command};
 /// Types that neither the action nor the parser tells.
 const TYPES: &[(&str, &str)] = &[
     ("annotation", "map"),
+    ("aux-address", "map"),
     ("blkio-weight", "uint16"),
     ("cpus", "decimal"),
     ("filter", "filter"),
@@ -18,6 +19,7 @@ const TYPES: &[(&str, &str)] = &[
     ("health-timeout", "duration"),
     ("ip", "ip"),
     ("ip6", "ip"),
+    ("ipam-opt", "map"),
     ("kernel-memory", "bytes"),
     ("last", "int"),
     ("limit", "int"),
@@ -73,6 +75,10 @@ pub fn type_of(arg: &Arg) -> &'static str {
         return "uint";
     }
     match (name, many) {
+        // Go's slices are lists with commas.
+        ("gateway" | "link-local-ip", true) if arg.get_value_delimiter().is_some() => "ipSlice",
+        ("ip-range", true) if arg.get_value_delimiter().is_some() => "ipNetSlice",
+        (_, true) if arg.get_value_delimiter().is_some() => "strings",
         ("platform" | "os-features", true) => "strings",
         (_, true) => "list",
         (_, false) => "string",

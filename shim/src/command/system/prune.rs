@@ -26,7 +26,7 @@ pub struct Prune {
 }
 
 impl Prune {
-    /// Stopped containers, then volumes if asked for, then images.
+    /// Stopped containers, then networks, then volumes if asked for, then images.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
         let result = self.perform(host, out);
         out.end(result)
@@ -43,6 +43,7 @@ impl Prune {
         let containers = pruning::containers(host, &wanted)?;
         out.text(&containers.report("Deleted Containers"));
         let mut bytes = containers.bytes;
+        out.text(&pruning::networks(host, &wanted)?.report("Deleted Networks"));
         if self.volumes {
             let volumes = pruning::volumes(host, false, &wanted)?;
             out.text(&volumes.report("Deleted Volumes"));
@@ -56,7 +57,11 @@ impl Prune {
 
     /// docker's words, for what there is here.
     fn warning(&self, wanted: &Wanted) -> String {
-        let mut lines = vec!["WARNING! This will remove:", "  - all stopped containers"];
+        let mut lines = vec![
+            "WARNING! This will remove:",
+            "  - all stopped containers",
+            "  - all networks not used by at least one container",
+        ];
         if self.volumes {
             lines.push("  - all anonymous volumes not used by at least one container");
         }

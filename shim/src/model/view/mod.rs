@@ -2,6 +2,9 @@
 
 mod host_config;
 mod network;
+mod networks;
+
+pub use networks::network;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -3,6 +3,9 @@
 mod bridge;
 mod making;
 
+pub use bridge::allows_rules;
+pub use making::check_name;
+
 use std::path::{Path, PathBuf};
 
 use dhow_image::digest::Digest;

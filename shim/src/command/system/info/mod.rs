@@ -15,6 +15,7 @@ use crate::machine;
 use crate::making::of_image;
 use crate::model::Status;
 use crate::output::{Output, compact, human};
+use crate::settings::Daemon;
 
 /// Show what dhow finds on this machine
 #[derive(Debug, Args)]
@@ -107,7 +108,7 @@ fn engine(host: &Host) -> Result<Value> {
     let runtime = version::runtime(host)?;
     let mut value = json!({
         "Plugins": {
-            "Volume": ["local"], "Network": ["host", "null"], "Authorization": null,
+            "Volume": ["local"], "Network": networks(daemon), "Authorization": null,
             "Log": ["journald", "json-file", "local"],
         },
         "Debug": false, "NFd": 0, "NGoroutines": 0, "NEventsListener": 0,
@@ -145,6 +146,14 @@ fn engine(host: &Host) -> Result<Value> {
         value[key] = human::masked(&found).into();
     }
     Ok(value)
+}
+
+/// The kinds of networks that can be made here.
+fn networks(daemon: &Daemon) -> Vec<&'static str> {
+    let bridges = crate::store::allows_rules(daemon, false).is_ok();
+    let mut all = vec!["bridge", "host", "ipvlan", "macvlan", "null"];
+    all.retain(|kind| bridges || *kind != "bridge");
+    all
 }
 
 /// Running, paused, and neither.
