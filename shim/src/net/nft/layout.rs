@@ -222,6 +222,12 @@ fn translation() -> Vec<(&'static str, Rule)> {
         rules.push(("postrouting", rule().pair(set).then(Return)));
     }
     for (at, six) in [(0, false), (1, true)] {
+        // KERNEL: where bridges call the firewall for what stays within them (br_netfilter), the
+        // device that it came by is not told here.
+        let own = Rule::ip(six).at_home(six, TRANSLATED[at]);
+        rules.push(("postrouting", own.tracked(Tracked::REDIRECTED).masquerade()));
+    }
+    for (at, six) in [(0, false), (1, true)] {
         let own = || Rule::ip(six).origin(six, TRANSLATED[at]);
         rules.push(("postrouting", own().sender(six, SENDERS[at])));
         rules.push(("postrouting", own().masquerade()));

@@ -6,8 +6,7 @@
 //!
 //! Whoever changes anything holds [`super::Lock`].
 
-#![allow(dead_code)]
-
+mod beside;
 mod forwarding;
 pub mod inside;
 mod layout;
@@ -15,6 +14,8 @@ mod network;
 mod object;
 mod rule;
 mod socket;
+mod tracking;
+mod uplink;
 mod wire;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
+pub use beside::{beside, leave};
 pub use forwarding::{Forwarding, forwarding};
 pub use network::{GatewayMode, NetworkRules};
 
@@ -88,17 +90,21 @@ impl Table {
             self.place.on(&mut batch).element(element, true);
         }
         match self.socket.commit(batch) {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             // Somebody's who was never withdrawn: the port is bound by this container's monitor.
-            Err(fault) if fault.errno == Errno::EEXIST => self.replace(&elements),
-            Err(fault) => Err(fault.into()),
+            Err(fault) if fault.errno == Errno::EEXIST => self.replace(&elements)?,
+            Err(fault) => return Err(fault.into()),
         }
+        tracking::forget_misled(&self.socket, ports);
+        Ok(())
     }
 
     /// The opposite; what isn't there, or is another's by now, is left alone.
     pub fn withdraw(&self, holder: &str, ports: &[(Published, IpAddr)]) -> Result<()> {
         let own = self.present(&elements_of(holder, ports))?;
-        self.remove_elements(own.into_iter().filter(|e| e.comment.as_deref() == Some(holder)))
+        self.remove_elements(own.into_iter().filter(|e| e.comment.as_deref() == Some(holder)))?;
+        tracking::forget_led(&self.socket, ports);
+        Ok(())
     }
 
     /// All ports of the container with this short id.

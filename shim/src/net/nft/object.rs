@@ -318,12 +318,12 @@ impl On<'_> {
         })
     }
 
-    /// A rule with a comment, before the one with handle `before` or at the end.
+    /// A rule, maybe with a comment, before the one with handle `before` or at the end.
     pub fn tagged(
         &mut self,
         chain: &str,
         rule: Rule,
-        comment: &str,
+        comment: Option<&str>,
         before: Option<u64>,
     ) -> &mut Self {
         let flags = CREATE | if before.is_some() { 0 } else { APPEND };
@@ -333,7 +333,9 @@ impl On<'_> {
             if let Some(handle) = before {
                 a.long(6, handle);
             }
-            a.bytes(7, &userdata(comment));
+            if let Some(comment) = comment {
+                a.bytes(7, &userdata(comment));
+            }
         })
     }
 

@@ -117,6 +117,13 @@ impl Rule {
             .lookup(set, FIRST, None, false)
     }
 
+    /// `oifname . saddr` is in `set`.
+    pub fn at_home(self, six: bool, set: &'static str) -> Self {
+        self.meta(Meta::Output, FIRST)
+            .address(six, End::Source, FIRST + NAME)
+            .lookup(set, FIRST, None, false)
+    }
+
     /// Device and IP are in `set`.
     pub fn device_and_ip(self, which: Meta, set: &'static str) -> Self {
         self.meta(which, FIRST).meta(Meta::Protocol, FIRST + NAME).lookup(set, FIRST, None, false)

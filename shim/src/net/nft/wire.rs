@@ -144,11 +144,6 @@ impl Requests {
         self.what.is_empty()
     }
 
-    /// Whether they are all done or none.
-    pub fn is_transaction(&self) -> bool {
-        self.transaction
-    }
-
     /// One more message: `subsystem`'s number `kind`.
     pub fn message(
         &mut self,
@@ -202,18 +197,6 @@ pub struct Message<'a> {
     pub number: u32,
     /// All behind the header.
     pub payload: &'a [u8],
-}
-
-impl<'a> Message<'a> {
-    /// The family of netfilter's own header.
-    pub fn family(&self) -> u8 {
-        self.payload.first().copied().unwrap_or(0)
-    }
-
-    /// What follows netfilter's own header.
-    pub fn attributes(&self) -> Values<'a> {
-        Values(self.payload.get(GENERIC..).unwrap_or_default())
-    }
 }
 
 /// The messages of a datagram; stops at what is cut off.

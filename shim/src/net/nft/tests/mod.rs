@@ -2,6 +2,10 @@
 
 use std::process::Command;
 
+mod neighbours;
+mod packets;
+mod wires;
+
 use super::*;
 use crate::model::network::Protocol;
 
@@ -11,7 +15,7 @@ fn alone() {
 }
 
 fn said(command: &str) -> String {
-    let out = Command::new("sh").args(["-c", command]).output().unwrap();
+    let out = Command::new("sh").args(["-ec", command]).output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
     text
