@@ -141,6 +141,14 @@ fn rlimits(record: &Record) -> Result<Option<Vec<PosixRlimit>>> {
             .map_err(|e| Error::usage(format!("--ulimit {}: {e}", ulimit.name)))?;
         limits.push(limit);
     }
+    let host = &record.host_config;
+    let publishes = host.publish_all_ports || !host.port_bindings.is_empty();
+    if publishes && !limits.iter().any(|l| l.typ() == PosixRlimitType::RlimitNofile) {
+        // The monitor's own limit grows with the connections that it carries.
+        let (soft, hard) = crate::net::ports::original_limit();
+        let kind = PosixRlimitType::RlimitNofile;
+        limits.extend(PosixRlimitBuilder::default().typ(kind).hard(hard).soft(soft).build());
+    }
     Ok((!limits.is_empty()).then_some(limits))
 }
 

@@ -19,7 +19,7 @@ use dhow_image::store::Stored;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::model::{Healthcheck, HostConfig, ImageRef, Record};
-use crate::options::{Flags, Intent, env, health, rights};
+use crate::options::{Flags, Intent, env, health, ports, rights};
 use crate::output::Output;
 
 pub use image::{HELLO, find as find_image, local, name_of, of_image, reference};
@@ -123,6 +123,8 @@ fn record(
     host_config.binds = binds(&intent.volumes);
     let daemon = host.settings.daemon()?;
     host_config.log_config = crate::logging::settle(host_config.log_config, daemon)?;
+    let narrowed = std::env::var("DHOW_PUBLISH_DEFAULT").ok();
+    let publish_ip = ports::usual(narrowed.as_deref(), &daemon.ip)?;
     if host_config.init.is_none() && host.settings.daemon()?.init {
         host_config.init = Some(true);
     }
@@ -166,7 +168,7 @@ fn record(
         runtime_args: runtime.arguments,
         detach_keys: flags.detach_keys.clone(),
         networks,
-        publish_ip: None,
+        publish_ip,
         resolver: crate::options::dns::of_machine(daemon)?,
     })
 }
@@ -227,9 +229,9 @@ fn merged(intent: &Intent, image: RunConfig, typed: &str) -> Result<crate::model
         config.labels.entry(key).or_insert(value);
     }
     let unit = || serde_json::Value::Object(serde_json::Map::new());
-    let mut ports = config.exposed_ports.take().unwrap_or_default();
-    ports.extend(image.exposed_ports.into_iter().map(|p| (p, unit())));
-    config.exposed_ports = (!ports.is_empty()).then_some(ports);
+    let mut exposed = config.exposed_ports.take().unwrap_or_default();
+    exposed.extend(image.exposed_ports.into_iter().map(|p| (p, unit())));
+    config.exposed_ports = (!exposed.is_empty()).then_some(exposed);
     // docker counts `-v /path` among them, so that an image committed from it has it too.
     let own = intent.volumes.iter().filter(|v| v.source.is_none()).map(|v| v.target.clone());
     let volumes: std::collections::BTreeMap<_, _> =

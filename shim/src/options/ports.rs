@@ -73,6 +73,20 @@ pub fn check(host: &HostConfig, exposed: bool) -> Result<()> {
     if exposed { conflict("port exposing") } else { Ok(()) }
 }
 
+/// Where ports go whose `-p` names no address: DHOW_PUBLISH_DEFAULT's, else daemon.json's `ip`.
+/// Nothing for all of the host's addresses.
+pub fn usual(env: Option<&str>, daemon: &str) -> Result<Option<IpAddr>> {
+    let places =
+        [("DHOW_PUBLISH_DEFAULT", env.unwrap_or_default()), ("daemon.json: \"ip\"", daemon)];
+    let Some((whose, text)) = places.into_iter().find(|(_, text)| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let ip: IpAddr = text.parse().map_err(|_| {
+        Error::usage(format!("{whose}: invalid IP address: {text}; give one of this host's"))
+    })?;
+    Ok(Some(ip).filter(|ip| *ip != IpAddr::from([0, 0, 0, 0])))
+}
+
 /// `80/tcp` of a record or an image; nothing when it is none that could be served.
 pub fn served(text: &str) -> Option<(u16, Protocol)> {
     let (port, protocol) = split(text);
@@ -318,6 +332,17 @@ mod tests {
             assert_eq!(read(text), Err(words), "{text}");
         }
         assert!(read("80/foo").is_err());
+    }
+
+    #[test]
+    fn the_environment_narrows_before_daemon_json() {
+        let usual = |env, daemon| usual(env, daemon).map(|ip| ip.map(|ip| ip.to_string()));
+        assert_eq!(usual(None, ""), Ok(None));
+        assert_eq!(usual(Some(""), "0.0.0.0"), Ok(None));
+        assert_eq!(usual(None, "10.0.0.1"), Ok(Some("10.0.0.1".into())));
+        assert_eq!(usual(Some("127.0.0.1"), "10.0.0.1"), Ok(Some("127.0.0.1".into())));
+        assert_eq!(usual(Some("0.0.0.0"), "10.0.0.1"), Ok(None));
+        assert!(usual(Some("here"), "").is_err());
     }
 
     proptest! {

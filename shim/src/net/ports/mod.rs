@@ -13,6 +13,8 @@ mod reserve;
 mod shown;
 mod socket;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 mod wanted;
 

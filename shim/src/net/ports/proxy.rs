@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{SockFlag, accept4};
+use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv};
 
 use super::pipe::Pipes;
 use super::reserve::Held;
@@ -87,8 +87,9 @@ impl Proxy {
     pub(super) fn new(doors: Vec<Held>, to: Target) -> Result<Self> {
         let failed = |e: Errno| Error::engine(format!("proxy of published ports: {}", e.desc()));
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
+        let mut early = Vec::new();
         for (at, door) in doors.iter().enumerate() {
-            dismiss(door, to);
+            early.extend(dismiss(door, to).into_iter().map(|client| (client, at)));
             // KERNEL: SCTP isn't carried: nobody listens, and the kernel says so to who tries.
             if door.published.protocol != Protocol::Sctp {
                 let token = Token::Door(at).number();
@@ -96,7 +97,7 @@ impl Proxy {
                 epoll.add(&door.socket, event).map_err(failed)?;
             }
         }
-        Ok(Self {
+        let mut proxy = Self {
             epoll,
             to,
             doors,
@@ -107,7 +108,11 @@ impl Proxy {
             queue: VecDeque::new(),
             pipes: Pipes::default(),
             starved: None,
-        })
+        };
+        for (client, at) in early {
+            proxy.begin(client, at);
+        }
+        Ok(proxy)
     }
 
     /// What it serves.
@@ -337,33 +342,32 @@ fn accept(door: &OwnedFd) -> nix::Result<OwnedFd> {
     dhow_kernel::fd::adopt(accept4(door.as_raw_fd(), flags)?)
 }
 
-/// Sends away who came before the rules that would have led past this door: loopback may stay,
-/// and what no rule can lead.
-fn dismiss(door: &Held, to: Target) {
+/// Sends away who came before the rules that would have led past this door; who came over
+/// loopback, where no rules are, is returned.
+fn dismiss(door: &Held, to: Target) -> Vec<OwnedFd> {
     const BACKLOG: usize = 4096;
     let published = door.published;
+    let mut near = Vec::new();
     if to.like(published.host_ip).is_none() || published.host_ip.is_loopback() {
-        return;
+        return near;
     }
-    match published.protocol {
-        Protocol::Tcp => {
-            for _ in 0..BACKLOG {
-                match accept(&door.socket) {
-                    // It knocks again at once if it wants to.
-                    Ok(client) => socket::reset(client),
-                    Err(Errno::ECONNABORTED | Errno::EINTR) => {}
-                    Err(_) => return,
+    for _ in 0..BACKLOG {
+        match published.protocol {
+            Protocol::Tcp => match accept(&door.socket) {
+                Ok(client) if socket::is_near(&client) => near.push(client),
+                // It knocks again at once if it wants to.
+                Ok(client) => socket::reset(client),
+                Err(Errno::ECONNABORTED | Errno::EINTR) => {}
+                Err(_) => break,
+            },
+            Protocol::Udp => {
+                let flags = MsgFlags::MSG_DONTWAIT;
+                if recv(door.socket.as_raw_fd(), &mut [0; 1], flags).is_err() {
+                    break;
                 }
             }
+            Protocol::Sctp => break,
         }
-        Protocol::Udp => {
-            let flags = nix::sys::socket::MsgFlags::MSG_DONTWAIT;
-            for _ in 0..BACKLOG {
-                if nix::sys::socket::recv(door.socket.as_raw_fd(), &mut [0; 1], flags).is_err() {
-                    return;
-                }
-            }
-        }
-        Protocol::Sctp => {}
     }
+    near
 }

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, listen,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, getsockname,
+    listen, setsockopt, socket, sockopt,
 };
 
 use crate::model::Protocol;
@@ -60,6 +60,12 @@ pub fn connect(fd: &impl AsFd, to: SocketAddr) -> nix::Result<()> {
 pub fn reset(fd: OwnedFd) {
     let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
     let _ = setsockopt(&fd, sockopt::Linger, &at_once);
+}
+
+/// It was accepted on a loopback address.
+pub fn is_near(fd: &OwnedFd) -> bool {
+    let here = getsockname::<SockaddrStorage>(fd.as_raw_fd()).ok();
+    here.as_ref().and_then(address).is_some_and(|at| at.ip().to_canonical().is_loopback())
 }
 
 /// An address of the kernel's.

@@ -16,9 +16,9 @@ use super::reserve::Held;
 use super::{files, socket};
 
 /// As docker's: who is silent for so long is gone.
-pub const SILENCE: Duration = Duration::from_secs(90);
+const SILENCE: Duration = Duration::from_secs(90);
 /// More clients than this at once are not told apart for long: the silent ones go first.
-pub const MOST: usize = 4096;
+const MOST: usize = if cfg!(test) { 64 } else { 4096 };
 /// Datagrams of one socket in a row.
 const ROW: usize = 64;
 /// The longest datagram.
@@ -274,5 +274,65 @@ fn reply(door: &OwnedFd, key: &Key, bytes: &[u8]) -> nix::Result<usize> {
             };
             sendmsg(fd, &parts, &[ControlMessage::Ipv6PacketInfo(&info)], flags, Some(&to))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use super::*;
+    use crate::model::Published;
+
+    /// A door, and a server behind it.
+    fn pair() -> (Held, UdpSocket) {
+        let socket =
+            socket::hold(Ipv4Addr::LOCALHOST.into(), 0, crate::model::Protocol::Udp).unwrap();
+        let server = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
+        let port = nix::sys::socket::getsockname::<SockaddrStorage>(socket.as_raw_fd()).unwrap();
+        let published = Published {
+            port: server.local_addr().unwrap().port(),
+            protocol: crate::model::Protocol::Udp,
+            host_ip: Ipv4Addr::LOCALHOST.into(),
+            host_port: socket::address(&port).unwrap().port(),
+        };
+        (Held { published, socket }, server)
+    }
+
+    fn say(held: &Held, text: &[u8]) -> UdpSocket {
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.connect((Ipv4Addr::LOCALHOST, held.published.host_port)).unwrap();
+        client.send(text).unwrap();
+        client
+    }
+
+    #[test]
+    fn the_silent_go_when_there_are_too_many_and_after_their_time() {
+        let (held, server) = pair();
+        let to = server.local_addr().unwrap();
+        let mut flows = Flows::default();
+        let mut numbers = Vec::new();
+        let mut clients = Vec::new();
+        for n in 0..3 * MOST {
+            clients.push(say(&held, &[n as u8]));
+            let mut watch = |_: BorrowedFd<'_>, number| {
+                numbers.push(number);
+                Ok(())
+            };
+            flows.receive((&held.socket, 0), Some(to), &mut watch);
+            assert!(flows.by_number.len() <= MOST && flows.by_key.len() <= MOST);
+            let mut byte = [0];
+            let (_, from) = server.recv_from(&mut byte).unwrap();
+            server.send_to(&byte, from).unwrap();
+            flows.answer(numbers[n], std::slice::from_ref(&held));
+            assert_eq!(clients[n].recv(&mut byte).unwrap(), 1);
+            assert_eq!(byte, [n as u8]);
+        }
+        flows.tick(Instant::now());
+        assert!(!flows.by_number.is_empty());
+        let due = flows.due().unwrap();
+        flows.tick(due + SILENCE);
+        assert!(flows.by_number.is_empty() && flows.by_key.is_empty() && flows.due().is_none());
+        assert_eq!(flows.buffer.capacity(), 0);
     }
 }
