@@ -8,12 +8,24 @@
 //! The sockets are made inside the container's network namespace. Its processes and the servers
 //! that are asked are hostile: what they send is bounded, and nothing of it is kept.
 
+mod forward;
+mod names;
+mod outside;
+mod server;
+mod slots;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod wire;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::bundle::etc::{self, Upstream};
 use crate::host::Host;
 use crate::model::{Endpoint, Network, Record, Wish};
+
+pub use server::Server;
 
 /// What a container's name server has to know.
 #[derive(Debug, Clone, Default)]
