@@ -12,7 +12,10 @@ pub fn settle(host: &Host, wishes: &[Wish], config: &mut HostConfig) -> Result<V
         let network = if wish.network == Network::BRIDGE {
             host.networks.default_bridge(host.settings.daemon()?)?
         } else {
-            host.networks.find(&wish.network)?
+            host.networks.find(&wish.network).map_err(|e| {
+                let why = format!("failed to set up container networking: {}", e.message);
+                Error::new(e.kind, why)
+            })?
         };
         check_endpoint(&network, wish).map_err(|why| {
             Error::conflict(format!(

@@ -22,6 +22,6 @@ mod trace;
 mod world;
 
 pub use lock::Lock;
-pub use networking::{Networking, reload, sweep};
+pub use networking::{Networking, lower, raise, reload, sweep};
 pub use ties::{tie, untie};
 pub use world::{World, bridge_of, host_end};

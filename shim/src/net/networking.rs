@@ -11,7 +11,7 @@ use super::plan::{self, Joined};
 use super::ports::{self, Proxy, Reserved, Target};
 use super::{Lock, World, dns, link, nft, trace};
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::host::{Host, Paths};
 use crate::model::network::Driver;
 use crate::model::{Endpoint, Network, Published, Record, State, Wish};
 
@@ -41,7 +41,8 @@ impl Networking {
             Ok(()) => Ok(net),
             Err(error) => {
                 let _ = net.release(host, record);
-                Err(error)
+                let why = format!("failed to set up container networking: {}", error.message);
+                Err(Error::new(error.kind, why))
             }
         }
     }
@@ -88,7 +89,18 @@ impl Networking {
             return Ok(());
         }
         let holder = ports::holder(host, &record.id);
-        let reserved = Reserved::bind(&wanted, record.publish_ip, target, &holder)?;
+        let bound = Reserved::bind(&wanted, record.publish_ip, target, &holder);
+        let reserved = bound.map_err(|e| {
+            let out = self.joined.iter().map(|joined| &joined.endpoint).find(|e| e.leads_out);
+            let id = out.map_or("", |endpoint| endpoint.id.as_str());
+            Error::new(
+                e.kind,
+                format!(
+                    "driver failed programming external connectivity on endpoint {} ({id}): {}",
+                    record.name, e.message
+                ),
+            )
+        })?;
         self.published = reserved.published();
         self.reserved = Some(reserved);
         Ok(())
@@ -400,6 +412,32 @@ fn provide<'a>(
     table.ensure(&rules)?;
     let note = world.run.join("networks/forwarding");
     nft::forwarding(&table, &nft::Forwarding { ipv4, ipv6, guard: true, note })
+}
+
+/// A network's devices and rules, before anybody is in it.
+pub fn raise(paths: &Paths, network: &Network) -> Result<()> {
+    let world = World::of(paths);
+    let _lock = Lock::take()?;
+    provide(&world, &link::Socket::here()?, [network].into_iter())
+}
+
+/// The opposite, when nobody is in it any more.
+pub fn lower(paths: &Paths, network: &Network) -> Result<()> {
+    let world = World::of(paths);
+    let _lock = Lock::take()?;
+    let outside = link::Socket::here()?;
+    match network.driver {
+        Driver::Bridge => {
+            link::remove(&outside, &network.device)?;
+            let table = nft::Table::of(&world)?;
+            if table.is_there()? {
+                table.forget_network(&nft::NetworkRules::of(network)?)?;
+            }
+            Ok(())
+        }
+        Driver::Macvlan | Driver::Ipvlan => link::remove(&outside, &network.device),
+        Driver::Host | Driver::Null => Ok(()),
+    }
 }
 
 /// A network that somebody took away under its container.

@@ -207,7 +207,7 @@ fn is_as_wanted(there: &Network, wanted: &Network) -> bool {
 /// Where the device is there, its routes are its own; where it isn't yet, nothing else may have
 /// come to its addresses.
 fn is_still_free(device: &str, chosen: &[Subnet]) -> bool {
-    if chosen.is_empty() || std::path::Path::new("/sys/class/net").join(device).exists() {
+    if chosen.is_empty() || nix::net::if_::if_nametoindex(device).is_ok() {
         return true;
     }
     let used = Used::now();
