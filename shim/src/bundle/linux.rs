@@ -108,7 +108,7 @@ fn namespaces(host: &HostConfig, shares: &Shares) -> Vec<LinuxNamespace> {
 /// Ports below 1024 and ping for every user, as docker does in a network of the container's own.
 fn sysctls(host: &HostConfig) -> Option<HashMap<String, String>> {
     let mut map: HashMap<String, String> = HashMap::new();
-    if host.network_mode == "none" {
+    if crate::options::networks::is_private(&host.network_mode) {
         map.insert("net.ipv4.ip_unprivileged_port_start".into(), "0".into());
         map.insert("net.ipv4.ping_group_range".into(), "0 2147483647".into());
     }

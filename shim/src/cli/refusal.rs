@@ -25,7 +25,6 @@ const OTHERS: &[(&str, &str, &str, &str)] = &[
     ("", "--tlsverify", "", TLS),
     ("container start", "--checkpoint", "", CHECKPOINT),
     ("container start", "--checkpoint-dir", "", CHECKPOINT),
-    ("container rm", "--link", "-l", "links come with bridge networks, which this version lacks"),
     (
         "image ls",
         "--tree",
@@ -175,7 +174,6 @@ mod tests {
         let flag = |verb: &str, name: &str| flag(&canonical(verb), name);
         assert!(flag("run", "--cpu-count").is_some());
         assert!(flag("container create", "--use-api-socket").is_some());
-        assert!(flag("rm", "-l").is_some());
         assert!(flag("run", "--nope").is_none());
         assert!(command("swarm init").is_some());
         assert!(command("nope").is_none());

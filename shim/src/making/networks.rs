@@ -34,11 +34,13 @@ pub fn settle(host: &Host, wishes: &[Wish], config: &mut HostConfig) -> Result<V
     if let Some(first) = all.first() {
         config.network_mode.clone_from(&first.network);
     }
-    for link in config.links.iter().flatten() {
-        let name = link.rsplit_once(':').map_or(link.as_str(), |(name, _)| name);
-        host.containers.find(name).map_err(|e| {
+    // By id: a name may be another's by the next start.
+    for link in config.links.iter_mut().flatten() {
+        let (name, alias) = link.rsplit_once(':').unwrap_or((link, link));
+        let found = host.containers.find(name).map_err(|e| {
             Error::new(e.kind, format!("could not get container for {name}: {}", e.message))
         })?;
+        *link = format!("{}:{alias}", found.record.id);
     }
     Ok(all)
 }

@@ -64,10 +64,12 @@ pub fn close(host: &Host) -> Result<Vec<Outcome>> {
     }))
 }
 
-/// Names of the containers whose namespaces this one joins.
+/// Names of the containers that this one needs: whose namespaces it joins, and whom it is linked to.
 fn joined(config: &HostConfig) -> impl Iterator<Item = &str> {
     let modes = [&config.network_mode, &config.pid_mode, &config.ipc_mode];
-    modes.into_iter().filter_map(|mode| mode.strip_prefix("container:"))
+    let links = config.links.iter().flatten().filter_map(|link| link.rsplit_once(':'));
+    let modes = modes.into_iter().filter_map(|mode| mode.strip_prefix("container:"));
+    modes.chain(links.map(|(name, _)| name))
 }
 
 fn side_by_side(

@@ -73,7 +73,7 @@ pub use task::ARGUMENT;
 pub use terminal::{DetachKeys, size as terminal_size};
 pub use update::update;
 pub use watch::Watch;
-pub use wires::{connect, disconnect, renew};
+pub use wires::{connect, disconnect, renew, unlink};
 
 /// What of the log was lost, in RUN/monitors/ID.
 const LOST: &str = "log.lost";

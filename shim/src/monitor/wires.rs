@@ -114,6 +114,28 @@ pub fn renew(host: &Host, record: &Record) -> Result<()> {
     }
 }
 
+/// Takes away the link `PARENT/ALIAS`.
+pub fn unlink(host: &Host, link: &str) -> Result<()> {
+    let Some((parent, alias)) = link.trim_start_matches('/').rsplit_once('/') else {
+        host.containers.find(link)?;
+        let why = "Conflict, cannot remove the default link name of the container";
+        return Err(Error::conflict(why));
+    };
+    let parent = host.containers.find(parent)?.record;
+    let unknown = || Error::not_found(format!("No such container: {link}"));
+    let changed = host.containers.change(&parent.id, |fresh| {
+        let links = fresh.host_config.links.get_or_insert_default();
+        let before = links.len();
+        links.retain(|link| link.rsplit_once(':').is_none_or(|(_, of)| of != alias));
+        let gone = links.len() < before;
+        if links.is_empty() {
+            fresh.host_config.links = None;
+        }
+        gone.then_some(()).ok_or_else(unknown)
+    });
+    changed.map(drop)
+}
+
 /// In the monitor: one more network.
 pub(super) fn connected(birth: &mut Birth<'_>, wish: &Wish) -> Result<()> {
     let mut record = birth.newest().clone();

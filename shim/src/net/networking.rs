@@ -415,16 +415,14 @@ fn provide<'a>(
 }
 
 /// A network's devices and rules, before anybody is in it.
-pub fn raise(paths: &Paths, network: &Network) -> Result<()> {
+pub fn raise(_lock: &Lock, paths: &Paths, network: &Network) -> Result<()> {
     let world = World::of(paths);
-    let _lock = Lock::take()?;
     provide(&world, &link::Socket::here()?, [network].into_iter())
 }
 
 /// The opposite, when nobody is in it any more.
-pub fn lower(paths: &Paths, network: &Network) -> Result<()> {
+pub fn lower(_lock: &Lock, paths: &Paths, network: &Network) -> Result<()> {
     let world = World::of(paths);
-    let _lock = Lock::take()?;
     let outside = link::Socket::here()?;
     match network.driver {
         Driver::Bridge => {

@@ -19,6 +19,9 @@ pub struct Rm {
     /// SIGKILL a running container first; one that isn't there is fine
     #[arg(short, long)]
     pub force: bool,
+    /// The link NAME/ALIAS goes, and not the container
+    #[arg(short, long)]
+    pub link: bool,
     /// Its anonymous volumes too
     #[arg(short, long)]
     pub volumes: bool,
@@ -33,12 +36,16 @@ impl Rm {
         let mut worst = Exit::OK;
         for needle in &self.containers {
             let exit = out.each(std::slice::from_ref(needle), |needle| {
+                if self.link {
+                    monitor::unlink(host, needle)?;
+                    return Ok(needle.to_owned());
+                }
                 let record = host.containers.find(needle)?.record;
                 self.remove(host, &record)?;
                 Ok(needle.to_owned())
             });
             // As docker: `rm -f` of what isn't there tells it and succeeds.
-            let gone = self.force && host.containers.find(needle).is_err();
+            let gone = self.force && !self.link && host.containers.find(needle).is_err();
             worst = worst.and(if gone { Exit::OK } else { exit });
         }
         worst

@@ -45,7 +45,7 @@ pub fn row(
         ("LocalVolumes", volumes.to_string().into()),
         ("Mounts", mounts.join(",").into()),
         ("Names", record.name.clone().into()),
-        ("Networks", network_of(record).into()),
+        ("Networks", networks_of(record).into()),
         ("Platform", Value::Null),
         ("Ports", column(ports(record, &c.state)).into()),
         ("RunningFor", human::ago(record.created, now).into()),
@@ -58,9 +58,14 @@ pub fn row(
 }
 
 /// None of its own for one in another's.
-fn network_of(record: &Record) -> &str {
+fn networks_of(record: &Record) -> String {
     let mode = record.host_config.network_mode.as_str();
-    if mode.starts_with("container:") { "" } else { mode }
+    if matches!(mode, "none" | "host") {
+        return mode.to_owned();
+    }
+    let mut names: Vec<&str> = record.networks.iter().map(|w| w.network.as_str()).collect();
+    names.sort_unstable();
+    names.join(",")
 }
 
 /// docker's way to tell words with spaces apart.

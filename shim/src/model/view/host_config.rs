@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::of;
 use crate::bundle::{masked_paths, read_only_paths};
 use crate::error::Result;
+use crate::host::Host;
 use crate::model::Record;
 
-pub fn host_config(record: &Record) -> Result<Value> {
+pub fn host_config(host_of: &Host, record: &Record) -> Result<Value> {
     let host = &record.host_config;
     let mut value = of(host)?;
     let Value::Object(map) = &mut value else { return Ok(value) };
@@ -34,7 +35,11 @@ pub fn host_config(record: &Record) -> Result<Value> {
     // As docker: whose alias it is stands in it.
     if let Some(links) = &host.links {
         let pairs = links.iter().filter_map(|link| link.rsplit_once(':'));
-        let all = pairs.map(|(other, alias)| format!("/{other}:/{}/{alias}", record.name));
+        let name = |id: &str| {
+            let found = host_of.containers.record(id).ok().flatten();
+            found.map_or_else(|| id.to_owned(), |other| other.name)
+        };
+        let all = pairs.map(|(other, alias)| format!("/{}:/{}/{alias}", name(other), record.name));
         map.insert("Links".to_owned(), all.collect());
     }
     for key in ["CapAdd", "CapDrop"] {

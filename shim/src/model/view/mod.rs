@@ -48,7 +48,7 @@ pub fn container(host: &Host, record: &Record, size: bool) -> Result<Value> {
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": execs(host, record),
-        "HostConfig": host_config::host_config(record)?,
+        "HostConfig": host_config::host_config(host, record)?,
         "GraphDriver": {
             "Name": "overlay2",
             "Data": {
