@@ -56,7 +56,8 @@ pub fn prepare(host: &Host, record: &Record, endpoints: &[Endpoint]) -> Result<S
     if init::wanted(&record.host_config) {
         init::write(host, record)?;
     }
-    let spec = assemble(host, record, &root, &shares, sources)?;
+    let links = etc::link_env(host, record, endpoints)?;
+    let spec = assemble(host, record, &root, &shares, sources, links)?;
     let bundle = host.paths.bundle(&record.id);
     make_dir(&bundle)?;
     let encode = |e| Error::io("encode", &bundle.join("config.json"), e);
@@ -78,6 +79,7 @@ fn assemble(
     root: &RootDir,
     shares: &Shares,
     sources: Vec<PathBuf>,
+    links: Vec<String>,
 ) -> Result<Spec> {
     let options = record.host_config.security_opt.as_deref().unwrap_or_default();
     let security = rights::security(options)?;
@@ -90,7 +92,7 @@ fn assemble(
     spec.set_version("1.0.2".into())
         .set_root(Some(rootfs))
         .set_mounts(Some(mounts::all(host, record, shares, sources)))
-        .set_process(Some(process::process(record, root, &security)?))
+        .set_process(Some(process::process(record, root, &security, links)?))
         .set_linux(Some(linux::linux(record, &security, shares)?));
     let own_name = record.host_config.uts_mode != "host";
     let domain = &record.config.domainname;

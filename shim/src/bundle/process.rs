@@ -12,15 +12,21 @@ use crate::error::{Error, Result};
 use crate::model::Record;
 use crate::options::{env, rights};
 
-/// Record → process, its user and directory looked up in the root.
-pub fn process(record: &Record, root: &RootDir, security: &rights::Security) -> Result<Process> {
+/// Record → process, its user and directory looked up in the root; `links` are variables that
+/// tell of linked containers.
+pub fn process(
+    record: &Record,
+    root: &RootDir,
+    security: &rights::Security,
+    links: Vec<String>,
+) -> Result<Process> {
     let config = &record.config;
     let account = account(record, root)?;
     let cwd = if config.working_dir.is_empty() { "/" } else { &config.working_dir };
     root.make_dirs(cwd).map_err(|e| {
         Error::engine(format!("working directory {cwd}: cannot be made in the root: {}", e.desc()))
     })?;
-    let mut env = env::process(&config.hostname, config.tty, &config.env);
+    let mut env = env::process(&config.hostname, config.tty, &[links, config.env.clone()].concat());
     if !env.iter().any(|e| e.starts_with("HOME=")) {
         env.push(format!("HOME={}", account.home));
     }

@@ -91,7 +91,8 @@ fn start(
         Ok((log, born)) => {
             let mut server = server(&birth, held.listener, log);
             let steps = std::mem::take(&mut birth.steps);
-            client.send(&Frame::Started(Started { pid: birth.state.pid, steps }));
+            let told = std::mem::take(&mut birth.net.told);
+            client.send(&Frame::Started(Started { pid: birth.state.pid, steps, told }));
             // Who attaches nothing only wanted to see the start.
             if client.role == Some(Role::default()) {
                 drop(client);

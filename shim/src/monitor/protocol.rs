@@ -60,6 +60,9 @@ pub struct Started {
     pub pid: i32,
     /// What the start consisted of.
     pub steps: Vec<Step>,
+    /// Warnings, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
 }
 
 /// The container could not be started.
@@ -312,7 +315,8 @@ mod tests {
             Just(Frame::Renew),
             any::<u32>().prop_map(Frame::Welcome),
             (any::<i32>(), ".*", any::<u64>()).prop_map(|(pid, name, micros)| {
-                Frame::Started(Started { pid, steps: vec![Step { name, micros }] })
+                let told = vec![name.clone()];
+                Frame::Started(Started { pid, steps: vec![Step { name, micros }], told })
             }),
             (any::<u8>(), ".*").prop_map(|(code, message)| Frame::Failed(Failed { code, message })),
             bytes().prop_map(Frame::Stdout),

@@ -26,6 +26,8 @@ pub struct Running<'a> {
     pub pid: i32,
     /// What the start consisted of, in order.
     pub steps: Vec<Step>,
+    /// Warnings, a line each.
+    pub told: Vec<String>,
     host: &'a Host,
     record: &'a Record,
     attach: Option<Attach>,
@@ -68,8 +70,8 @@ fn answer<'a>(
     loop {
         match line.wait_frame() {
             Some(Frame::Started(started)) => {
-                let (pid, steps) = (started.pid, started.steps);
-                return Ok(Running { pid, steps, host, record, attach, line });
+                let (pid, steps, told) = (started.pid, started.steps, started.told);
+                return Ok(Running { pid, steps, told, host, record, attach, line });
             }
             Some(Frame::Failed(failed)) => return Err(failed.into()),
             Some(_) => {}

@@ -22,8 +22,12 @@ pub struct Networking {
     published: Vec<Published>,
     reserved: Option<Reserved>,
     inside: Option<OwnedFd>,
+    /// What the user has to know.
+    pub told: Vec<String>,
     /// Connections that rules can't lead.
     pub proxy: Option<Proxy>,
+    /// The name server at 127.0.0.11.
+    pub names: Option<dns::Server>,
 }
 
 impl Networking {
@@ -136,16 +140,21 @@ impl Networking {
 
     /// What wants to be looked at when it is readable.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.proxy.as_ref().map(AsFd::as_fd).into_iter()
+        let names = self.names.as_ref().map(AsFd::as_fd);
+        names.into_iter().chain(self.proxy.as_ref().map(AsFd::as_fd))
     }
 
     /// So long there is nothing to do, if nothing comes.
     pub fn idle_time(&self) -> Option<Duration> {
-        self.proxy.as_ref().and_then(Proxy::idle_time)
+        let names = self.names.as_ref().and_then(dns::Server::idle_time);
+        names.into_iter().chain(self.proxy.as_ref().and_then(Proxy::idle_time)).min()
     }
 
     /// Serves names and ports, a bounded piece of it.
     pub fn attend(&mut self) {
+        if let Some(names) = &mut self.names {
+            names.attend();
+        }
         if let Some(proxy) = &mut self.proxy {
             proxy.attend();
         }
@@ -194,7 +203,7 @@ impl Networking {
         let lock = Lock::take()?;
         let outside = link::Socket::here()?;
         let inside = link::Socket::within(ns.as_fd())?;
-        provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
+        self.told = provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
         let ways = plan::ways_out(&self.joined);
         for (at, joined) in self.joined.iter().enumerate() {
             let out = (ways.0 == Some(at), ways.1 == Some(at));
@@ -207,6 +216,20 @@ impl Networking {
         }
         drop(lock);
         self.inside = Some(ns);
+        self.open_names(host, record)
+    }
+
+    fn open_names(&mut self, host: &Host, record: &Record) -> Result<()> {
+        let Some(ns) = &self.inside else { return Ok(()) };
+        let config = dns::Config::of(host, record, &self.endpoints());
+        self.names = match (self.names.take(), config) {
+            (Some(mut server), Some(config)) => {
+                server.reconfigure(config);
+                Some(server)
+            }
+            (None, Some(config)) => Some(dns::Server::open(ns.as_fd(), config)?),
+            (_, None) => None,
+        };
         Ok(())
     }
 
@@ -230,7 +253,8 @@ impl Networking {
         });
         let ruled = net.publish_again(host, record);
         let served = net.serve();
-        (net, bound.and(ruled).and(served))
+        let named = net.open_names(host, record);
+        (net, bound.and(ruled).and(served).and(named))
     }
 
     /// What a state tells of.
@@ -275,7 +299,8 @@ impl Networking {
             self.settle_ways();
             let _ = joined.map(|joined| ipam::release(&host.paths, &joined.network.id, &record.id));
         }
-        done
+        done?;
+        self.open_names(host, record)
     }
 
     fn plug_last(&mut self, host: &Host, record: &Record, before: Target) -> Result<()> {
@@ -314,7 +339,8 @@ impl Networking {
                 self.lead(&world, record, &inside, before)?;
             }
         }
-        ipam::release(&host.paths, &gone.network.id, &record.id)
+        ipam::release(&host.paths, &gone.network.id, &record.id)?;
+        self.open_names(host, record)
     }
 
     /// Routes and ports follow the network that leads out, which may be another one now.
@@ -374,6 +400,7 @@ impl Networking {
     /// Gives all of it back. The devices go with the namespace, unless `others` stand in it.
     pub fn release(&mut self, host: &Host, record: &Record) -> Result<()> {
         let net = std::mem::take(self);
+        drop(net.names);
         if let Some(proxy) = net.proxy {
             proxy.finish();
         }
@@ -383,12 +410,12 @@ impl Networking {
     }
 }
 
-/// Devices and rules of networks, there or made.
+/// Devices and rules of networks, there or made; what the user has to know of other firewalls.
 fn provide<'a>(
     world: &World,
     outside: &link::Socket,
     networks: impl Iterator<Item = &'a Network>,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let mut rules = Vec::new();
     let (mut ipv4, mut ipv6) = (false, false);
     for network in networks {
@@ -406,18 +433,19 @@ fn provide<'a>(
         }
     }
     if rules.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let table = nft::Table::of(world)?;
     table.ensure(&rules)?;
     let note = world.run.join("networks/forwarding");
-    nft::forwarding(&table, &nft::Forwarding { ipv4, ipv6, guard: true, note })
+    nft::forwarding(&table, &nft::Forwarding { ipv4, ipv6, guard: true, note })?;
+    nft::beside(&table)
 }
 
 /// A network's devices and rules, before anybody is in it.
 pub fn raise(_lock: &Lock, paths: &Paths, network: &Network) -> Result<()> {
     let world = World::of(paths);
-    provide(&world, &link::Socket::here()?, [network].into_iter())
+    provide(&world, &link::Socket::here()?, [network].into_iter()).map(drop)
 }
 
 /// The opposite, when nobody is in it any more.

@@ -83,6 +83,9 @@ impl Run {
         })?;
         lap(&mut steps, "start", begun);
         let inner = running.steps.clone();
+        for line in &running.told {
+            out.note(&format!("WARNING: {line}"));
+        }
         let exit = if self.detach {
             out.line(&record.id);
             out.exit()
