@@ -142,7 +142,8 @@ fn networks_none_and_host() {
     let ours = fs::read_link("/proc/self/ns/net").unwrap();
     let host = say(&w, &["--network", "host"], "readlink /proc/self/ns/net");
     assert_eq!(host, ours.to_string_lossy());
-    w.dhow(["run", "--rm", "--network", "bridge", "busybox", "true"]).code(125).err_has("bridge");
+    // As docker where daemon.json has no bridge.
+    assert_eq!(say(&w, &["--network", "bridge"], "ls /sys/class/net"), "lo");
 }
 
 #[test]

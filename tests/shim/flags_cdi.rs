@@ -39,7 +39,7 @@ fn world() -> World {
     fs::create_dir_all(w.path("cdi/lib")).unwrap();
     fs::write(w.path("cdi/lib/driver"), "driver\n").unwrap();
     fs::write(w.path("cdi/acme.yaml"), CAMERA.replace("PLACE", &place)).unwrap();
-    fs::write(w.path("daemon.json"), format!("{{\"cdi-spec-dirs\": [\"{place}\"]}}")).unwrap();
+    w.daemon_json(&format!("{{\"cdi-spec-dirs\": [\"{place}\"]}}"));
     w
 }
 

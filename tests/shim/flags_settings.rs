@@ -8,7 +8,7 @@ use e2e::{World, program};
 fn world(daemon: &str) -> World {
     let w = World::new();
     w.pull("busybox");
-    fs::write(w.path("daemon.json"), daemon).unwrap();
+    w.daemon_json(daemon);
     w
 }
 
@@ -62,11 +62,9 @@ fn runtimes_have_names_and_arguments() {
         .unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
     let entry = format!("{{\"path\": \"{}\", \"runtimeArgs\": [\"mine\"]}}", wrapper.display());
-    fs::write(
-        w.path("daemon.json"),
-        format!("{{\"runtimes\": {{\"own\": {entry}, \"shim\": {{\"runtimeType\": \"io.x\"}}}}}}"),
-    )
-    .unwrap();
+    w.daemon_json(&format!(
+        "{{\"runtimes\": {{\"own\": {entry}, \"shim\": {{\"runtimeType\": \"io.x\"}}}}}}"
+    ));
     assert_eq!(say(&w, &["--runtime", "own"], "echo through it"), "through it");
     let calls = fs::read_to_string(&log).unwrap();
     assert!(calls.lines().count() >= 3 && calls.lines().all(|l| l == "mine"), "{calls}");

@@ -102,7 +102,7 @@ fn a_user_who_is_not_root_and_a_read_only_root_have_it_too() {
     // In the pids of others it would mind nobody, as docker has it.
     let shared = ["run", "--rm", "--init", "--pid", "host", "busybox", "ls", "/sbin/docker-init"];
     w.dhow(shared).code(1);
-    std::fs::write(w.path("daemon.json"), r#"{"init": true}"#).unwrap();
+    w.daemon_json(r#"{"init": true}"#);
     w.dhow(["run", "--rm", "busybox", "cat", "/proc/1/comm"]).ok().out_is("docker-init");
     w.dhow(["run", "--rm", "--init=false", "busybox", "cat", "/proc/1/comm"]).ok().out_is("cat");
 }

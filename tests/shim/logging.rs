@@ -166,7 +166,7 @@ fn what_a_driver_does_not_know_is_refused_in_dockers_words() {
 fn the_machines_settings_name_the_driver_and_its_options() {
     let w = world();
     let text = r#"{"log-driver": "local", "log-opts": {"max-size": "1m", "max-file": "2"}}"#;
-    fs::write(w.path("daemon.json"), text).unwrap();
+    w.daemon_json(text);
     let name = ran(&w, "c", &["--log-opt", "max-file=3"], "echo hi");
     assert_eq!(field(&w, &name, "/HostConfig/LogConfig/Type"), "local");
     let config = field(&w, &name, "/HostConfig/LogConfig/Config");
@@ -174,9 +174,9 @@ fn the_machines_settings_name_the_driver_and_its_options() {
     w.dhow(["logs", &name]).ok().out_is("hi");
     let json = ran(&w, "json", &["--log-driver", "json-file"], "echo hi");
     assert_eq!(field(&w, &json, "/HostConfig/LogConfig/Config"), serde_json::json!({}));
-    fs::write(w.path("daemon.json"), r#"{"log-opts": {"nope": "1"}}"#).unwrap();
+    w.daemon_json(r#"{"log-opts": {"nope": "1"}}"#);
     w.dhow(["run", "--rm", "busybox", "true"]).code(125).err_has("unknown log opt 'nope'");
-    fs::remove_file(w.path("daemon.json")).unwrap();
+    w.daemon_json("{}");
     w.dhow(["rm", &name, &json]).ok();
 }
 

@@ -87,12 +87,8 @@ fn mirror_is_asked_first_and_hub_when_it_has_nothing() {
         _ => Answer::status(404),
     });
     let hub = Harbour::open(|_| Answer::status(403));
-    let file = w.path("daemon.json");
-    std::fs::write(
-        file,
-        json!({"registry-mirrors": [format!("http://{}", mirror.host())]}).to_string(),
-    )
-    .unwrap();
+    let mirrors = [format!("http://{}", mirror.host())];
+    w.daemon_json(&json!({ "registry-mirrors": mirrors }).to_string());
     let pull = |name: &str| {
         let proxy = format!("http://{}", hub.host());
         w.dhow_cmd(["pull", name]).env("HTTPS_PROXY", proxy).run()

@@ -12,7 +12,7 @@ fn client(w: &World, text: &str) {
 }
 
 fn daemon(w: &World, text: &str) {
-    fs::write(w.path("daemon.json"), text).unwrap();
+    w.daemon_json(text);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn runtimes_have_names_and_arguments() {
 fn a_broken_file_is_named_with_its_line_by_who_needs_it() {
     let w = World::new();
     w.pull("busybox");
-    daemon(&w, "{\n  \"init\": 1\n}");
+    fs::write(w.path("daemon.json"), "{\n  \"init\": 1\n}").unwrap();
     w.dhow(["run", "--rm", "busybox", "true"])
         .code(125)
         .err_has("daemon.json, line 2: invalid type");

@@ -37,8 +37,18 @@ impl World {
     /// none unless they ask for one: `daemon.json` says so. [`World::wired`] is for those.
     pub fn new() -> Self {
         let world = Self::bare();
-        fs::write(world.path("daemon.json"), r#"{"bridge": "none"}"#).unwrap();
+        world.daemon_json("{}");
         world
+    }
+
+    /// Writes daemon.json; without networks, unless it says otherwise. What isn't JSON goes as it is.
+    pub fn daemon_json(&self, text: &str) {
+        let mut text = text.to_owned();
+        if let Ok(serde_json::Value::Object(mut all)) = serde_json::from_str(&text) {
+            all.entry("bridge").or_insert_with(|| "none".into());
+            text = serde_json::Value::Object(all).to_string();
+        }
+        fs::write(self.path("daemon.json"), text).unwrap();
     }
 
     /// A new world whose commands all run on the server of [`Wires`] of its own, where nobody else
