@@ -268,3 +268,8 @@ fn legacy() -> bool {
     let names = Path::new("/proc/thread-self/net/ip_tables_names");
     std::fs::read_to_string(names).is_ok_and(|text| text.lines().any(|line| line == "filter"))
 }
+
+#[cfg(test)]
+pub(super) fn read_any(message: &[u8]) {
+    let _ = (Chain::read(message), Known::read(message));
+}

@@ -23,8 +23,9 @@ pub fn redirect_dns(ns: BorrowedFd<'_>, udp: u16, tcp: u16) -> Result<()> {
     let place = Place { family: Family::Ip, table: "dhow-dns".into() };
     let mut batch = Requests::transaction();
     let mut on = place.on(&mut batch);
-    // A table has to be there to be removed.
-    on.table().remove_table().table().chain("output", Some(OUTPUT));
+    // The rules alone go, of which a new container has none: what was removed is waited for when
+    // the socket is closed (socket.rs).
+    on.table().chain("output", Some(OUTPUT)).no_rules();
     for (protocol, port) in [(17, udp), (6, tcp)] {
         let asked = Rule::new().address_is(false, End::Destination, &ASKED.octets());
         let asked = asked.carries(protocol).port(53);

@@ -1,9 +1,14 @@
 //! A netfilter socket: transactions, questions and dumps, synchronous.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::cell::RefCell;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt as _;
 
 use netlink_sys::{Socket as Netlink, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::Mode;
 
 use super::wire::{self, DONE, ERROR, Message, Requests};
 use crate::error::Error;
@@ -14,6 +19,7 @@ const ANSWER: usize = 64 * 1024;
 const TRIES: usize = 8;
 const INTERRUPTED: u16 = 0x10;
 const MULTI: u16 = 2;
+const OWN: &str = "/proc/thread-self/ns/net";
 
 /// Why the kernel refused, as data: callers tell "is not there" from "can't".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,42 +60,62 @@ impl From<Fault> for Error {
     }
 }
 
+thread_local! {
+    /// Sockets that nobody needs just now, by their namespace.
+    ///
+    /// KERNEL: to close one waits until all that its transactions have removed is gone, which is a
+    /// grace period of RCU: ten milliseconds and more, with dhow's lock held. So those of the
+    /// caller's own namespace stay open until the process ends.
+    static IDLE: RefCell<Vec<(Home, Netlink)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A namespace: device and inode.
+type Home = (u64, u64);
+
 /// A socket to the kernel's netfilter, of one network namespace.
-pub struct Socket(Netlink);
+pub struct Socket {
+    netlink: Option<Netlink>,
+    /// Of the caller's namespace; those of others keep these alive, and are closed.
+    home: Option<Home>,
+}
 
 impl std::fmt::Debug for Socket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "netfilter socket {}", self.0.as_raw_fd())
+        write!(f, "netfilter socket of {:?}", self.home)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some((home, netlink)) = self.home.zip(self.netlink.take()) {
+            // At a thread's end there is nothing to keep it for.
+            let _ = IDLE.try_with(|idle| idle.borrow_mut().push((home, netlink)));
+        }
     }
 }
 
 impl Socket {
     /// Of the namespace that the caller is in.
     pub fn here() -> Result<Self, Fault> {
-        let failed = |e: std::io::Error| {
-            Fault::new(Errno::from_raw(e.raw_os_error().unwrap_or(0)), "open a netfilter socket")
-        };
-        let socket = Netlink::new(NETLINK_NETFILTER).map_err(failed)?;
-        // The kernel's words, without the request that they are about.
-        socket.set_ext_ack(true).map_err(failed)?;
-        socket.set_cap_ack(true).map_err(failed)?;
-        Ok(Self(socket))
+        let home = std::fs::metadata(OWN).ok().map(|own| (own.dev(), own.ino()));
+        let kept = IDLE.with_borrow_mut(|idle| {
+            let at = idle.iter().position(|(of, _)| Some(*of) == home)?;
+            Some(idle.swap_remove(at).1)
+        });
+        let netlink = kept.map_or_else(open, Ok)?;
+        Ok(Self { netlink: Some(netlink), home })
     }
 
     /// Of the namespace `ns`: this thread goes there and comes back.
     pub fn within(ns: BorrowedFd<'_>) -> Result<Self, Fault> {
         let failed = |e: Errno| Fault::new(e, "enter a container's network namespace");
-        let own = nix::fcntl::open(
-            "/proc/thread-self/ns/net",
-            nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC,
-            nix::sys::stat::Mode::empty(),
-        )
-        .map_err(failed)?;
-        nix::sched::setns(ns, nix::sched::CloneFlags::CLONE_NEWNET).map_err(failed)?;
-        let socket = Self::here();
-        nix::sched::setns(&own, nix::sched::CloneFlags::CLONE_NEWNET)
+        let own = nix::fcntl::open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let own = own.map_err(failed)?;
+        setns(ns, CloneFlags::CLONE_NEWNET).map_err(failed)?;
+        let netlink = open();
+        setns(&own, CloneFlags::CLONE_NEWNET)
             .map_err(|e| Fault::new(e, "come back from a container's network namespace"))?;
-        socket
+        Ok(Self { netlink: Some(netlink?), home: None })
     }
 
     /// Does all of a transaction or nothing.
@@ -196,10 +222,14 @@ impl Socket {
         Err(Fault::new(Errno::EINTR, what))
     }
 
+    fn netlink(&self) -> Result<&Netlink, Fault> {
+        self.netlink.as_ref().ok_or_else(|| Fault::new(Errno::EBADF, "use a closed socket"))
+    }
+
     fn send(&self, bytes: &[u8], what: &str) -> Result<(), Fault> {
         let failed =
             |e: std::io::Error| Fault::new(Errno::from_raw(e.raw_os_error().unwrap_or(0)), what);
-        self.0.send_to(bytes, &SocketAddr::new(0, 0), 0).map(drop).map_err(failed)
+        self.netlink()?.send_to(bytes, &SocketAddr::new(0, 0), 0).map(drop).map_err(failed)
     }
 
     /// Hands each message to `on` until it says that there is no more to come.
@@ -209,7 +239,7 @@ impl Socket {
     fn answers(&self, mut on: impl FnMut(&Message<'_>) -> bool) -> Result<(), Fault> {
         let mut buffer = vec![0u8; ANSWER];
         loop {
-            let got = match self.0.recv(&mut buffer.as_mut_slice(), libc::MSG_DONTWAIT) {
+            let got = match self.netlink()?.recv(&mut buffer.as_mut_slice(), libc::MSG_DONTWAIT) {
                 Ok(got) => got,
                 Err(e) if e.raw_os_error() == Some(libc::EINTR) => continue,
                 Err(e) => {
@@ -224,4 +254,15 @@ impl Socket {
             }
         }
     }
+}
+
+fn open() -> Result<Netlink, Fault> {
+    let failed = |e: std::io::Error| {
+        Fault::new(Errno::from_raw(e.raw_os_error().unwrap_or(0)), "open a netfilter socket")
+    };
+    let socket = Netlink::new(NETLINK_NETFILTER).map_err(failed)?;
+    // The kernel's words, without the request that they are about.
+    socket.set_ext_ack(true).map_err(failed)?;
+    socket.set_cap_ack(true).map_err(failed)?;
+    Ok(socket)
 }

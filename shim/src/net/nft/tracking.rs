@@ -136,3 +136,8 @@ fn flows(family: Family, port: &Published) -> Requests {
     });
     ask
 }
+
+#[cfg(test)]
+pub(super) fn read_any(message: &[u8]) {
+    let _ = Flow::read(message);
+}

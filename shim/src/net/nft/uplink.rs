@@ -88,3 +88,8 @@ fn dump(kind: u16, body: usize) -> Result<Vec<Vec<u8>>, Fault> {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) fn read_any(message: &[u8]) {
+    let _ = (link(message), way_out(message));
+}

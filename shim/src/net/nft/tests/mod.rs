@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+mod answers;
 mod neighbours;
 mod packets;
 mod wires;
@@ -52,9 +53,14 @@ fn a_network_is_there_once_and_goes() {
     table.ensure(&sealed).unwrap();
     assert!(!said("nft list set inet dhow translated4").contains("elements"));
     assert_eq!(table.networks().unwrap(), ["dhow0".to_owned()].into());
+    let other = network("dhow1", &["172.18.0.1/16"]);
+    table.ensure(std::slice::from_ref(&other)).unwrap();
     table.forget_network(&sealed[0]).unwrap();
-    assert!(!said("nft list ruleset").contains("elements"));
-    table.remove().unwrap();
+    assert!(!said("nft list ruleset").contains("dhow0"));
+    assert_eq!(table.networks().unwrap(), ["dhow1".to_owned()].into());
+    table.forget_network(&other).unwrap();
+    assert_eq!(said("nft list ruleset"), "");
+    table.forget_network(&other).unwrap();
     table.remove().unwrap();
     assert_eq!(said("nft list ruleset"), "");
 }

@@ -278,8 +278,12 @@ fn the_machine_routes_for_its_containers_and_nobody_else() {
     assert_eq!(theirs.seen("198.51.100.9:7"), "172.30.0.2");
     // But what they have for themselves, they don't reach of ours.
     theirs.reaches_not(&format!("{}:80", ONE.0));
-    // What forwarded before goes on forwarding: the guard is for what dhow turned on.
+    // With the last network, all goes but the guard.
     town.table.remove().unwrap();
+    wires.client.reaches_not("198.51.100.9:7");
+    assert!(town.table.networks().unwrap().is_empty());
+    // What forwarded before goes on forwarding: the guard is for what dhow turned on.
+    said("nft flush ruleset");
     let table = Table::named("dhow-again").unwrap();
     table.ensure(&[first(), second()]).unwrap();
     let note = town.notes.path().join("other");
@@ -288,7 +292,8 @@ fn the_machine_routes_for_its_containers_and_nobody_else() {
     assert!(!note.exists());
     assert_eq!(wires.client.seen("198.51.100.9:7"), "203.0.113.9");
     // And by the note, it comes back after somebody has flushed all rules.
-    said("nft flush ruleset");
+    table.remove().unwrap();
+    assert_eq!(said("nft list ruleset"), "");
     town.table.ensure(&[first(), second()]).unwrap();
     town.forward();
     wires.client.reaches_not("198.51.100.9:7");
