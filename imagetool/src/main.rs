@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 /// A place that isn't there is no image that isn't there: as skopeo has it, that failed.
 fn code(error: &dhow_image::Error) -> u8 {
     match error {
-        dhow_image::Error::NotFound { what: "file" | "image store", .. } => FAILED,
+        dhow_image::Error::NotFound { what: "file", .. } => FAILED,
         e if e.is_not_found() => NOT_FOUND,
         _ => FAILED,
     }

@@ -114,7 +114,9 @@ fn podmans_store_that_was_changed_is_found_out() {
     nothing_visible(&w);
     w.image(["copy", &format!("containers-storage:{store}nobody"), "left:1"]).code(2);
     let nowhere = w.image(["copy", "containers-storage:[/nowhere]x", "left:1"]);
-    one_line(nowhere, &["/nowhere", "x does not resolve to an image ID"]);
+    one_line(nowhere.code(2), &["/nowhere", "x does not resolve to an image ID"]);
+    one_line(w.image(["copy", "dir:/nowhere", "left:1"]).code(1), &["/nowhere"]);
+    one_line(w.image(["copy", "oci:/nowhere:x", "left:1"]).code(1), &["/nowhere"]);
 }
 
 /// A docker daemon that has one image, and takes others; what it is asked and given.
