@@ -208,9 +208,12 @@ fn translation() -> Vec<(&'static str, Rule)> {
                 .then(Return),
         ),
         ("output", rule().local().then(Goto("ports"))),
-        // An address that means something on one link only can't be forwarded: the monitor's
-        // own socket answers.
-        ("ports", Rule::ip(true).link_local_source().then(Return)),
+        // The monitor's own socket answers those whose addresses mean something on one link only,
+        // and can't be forwarded,
+        ("ports", Rule::ip(true).device_not(Meta::Input, SEALED).link_local_source().then(Return)),
+        // and those that may not speak to their neighbours but by way of the machine: where
+        // bridges call the firewall, a port within the same bridge would be kept from them.
+        ("ports", rule().device_not(Meta::Input, SEALED).pair_of_input(APART).then(Return)),
     ];
     for (at, six) in [(0, false), (1, true)] {
         rules.push(("ports", Rule::ip(six).redirect(six, true, PUBLISHED_AT[at])));

@@ -110,6 +110,13 @@ impl Rule {
             .lookup(set, FIRST, None, false)
     }
 
+    /// `iifname . iifname` is in `set`, a set of pairs.
+    pub fn pair_of_input(self, set: &'static str) -> Self {
+        self.meta(Meta::Input, FIRST)
+            .meta(Meta::Input, FIRST + NAME)
+            .lookup(set, FIRST, None, false)
+    }
+
     /// `iifname . saddr` is in `set`.
     pub fn origin(self, six: bool, set: &'static str) -> Self {
         self.meta(Meta::Input, FIRST)

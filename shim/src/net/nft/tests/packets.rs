@@ -167,11 +167,40 @@ fn an_internal_network_has_no_way_out_or_in() {
     town.publish("one", &[("0.0.0.0", 8080, ONE.0), ("::", 8080, ONE.1)]);
     town.publish("far", &[("0.0.0.0", 8081, FAR.0)]);
     far.reaches_not("203.0.113.9:7");
+    // Not even by the monitor's own socket.
+    wires.machine.serve("[::]:8080");
     far.reaches_not("203.0.113.1:8080");
+    far.reaches_not("[fd00:19::1]:8080");
+    let of_bridge = said("ip -6 -o address show dev dh-second scope link | awk '{print $4}'");
+    let index = far.run("ip -o link show eth0 | cut -d: -f1");
+    let (address, index) = (of_bridge.trim().trim_end_matches("/64"), index.trim());
+    far.reaches_not(&format!("[{address}%{index}]:8080"));
     far.reaches_not(&format!("{}:80", ONE.0));
     wires.client.reaches_not("203.0.113.1:8081");
     one.reaches_not("203.0.113.1:8081");
     assert_eq!(one.seen("203.0.113.9:7"), "203.0.113.1");
+}
+
+#[test]
+fn containers_that_may_not_speak_to_each_other_have_published_ports_all_the_same() {
+    for bridges in [false, true] {
+        let apart = NetworkRules { icc: false, ..first() };
+        let town = Town::of(&apart, &second());
+        let Town { wires, one, two, far, .. } = &town;
+        bridged(bridges);
+        // As link::plug has it.
+        said("for p in v1721802 v1721803; do ip link set $p type bridge_slave isolated on; done");
+        two.reaches_not(&format!("{}:80", ONE.0));
+        two.reaches_not(&format!("[{}]:80", ONE.1));
+        town.publish("one", &[("0.0.0.0", 8080, ONE.0), ("::", 8080, ONE.1)]);
+        assert_eq!(wires.client.seen("203.0.113.1:8080"), "203.0.113.9");
+        far.seen("[2001:db8::1]:8080");
+        // Among themselves by the monitor's own socket, which would lead on to the container.
+        wires.machine.serve("[::]:8080");
+        assert_eq!(two.seen("203.0.113.1:8080"), format!("::ffff:{}", TWO.0));
+        assert_eq!(one.seen("[2001:db8::1]:8080"), ONE.1);
+        two.seen_by_udp("172.18.0.1:8080");
+    }
 }
 
 #[test]
