@@ -250,8 +250,9 @@ impl Wires {
         }
         for network in fs::read_dir(run.join("networks")).into_iter().flatten().flatten() {
             let file = network.path().join("endpoints.json");
-            let text = fs::read_to_string(&file).unwrap_or_default();
-            if text.contains("\"container\"") || text.contains("\"Container\"") {
+            let Ok(text) = fs::read_to_string(&file) else { continue };
+            let json: Value = serde_json::from_str(&text).unwrap_or_default();
+            if json["leases"].as_array().is_none_or(|leases| !leases.is_empty()) {
                 left.push(format!("lease in {}: {text}", file.display()));
             }
         }

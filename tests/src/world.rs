@@ -55,12 +55,15 @@ impl World {
     /// makes bridges or rules, with the images `busybox` and `mirror`.
     pub fn wired() -> Self {
         let mut world = Self::bare();
-        let layouts = [(fixtures::mirror_layout(), "mirror"), (fixtures::layout(), "busybox")];
-        for (layout, name) in layouts {
-            world.image(["copy", &format!("oci:{}:{name}", layout.display()), name]).ok();
-        }
+        world.add(&fixtures::mirror_layout(), "mirror");
+        world.add(&fixtures::layout(), "busybox");
         world.wires = Some(Wires::new());
         world
+    }
+
+    /// Brings an image of a layout into the store.
+    pub fn add(&self, layout: &Path, name: &str) {
+        self.image(["copy", &format!("oci:{}:{name}", layout.display()), name]).ok();
     }
 
     fn bare() -> Self {

@@ -1,0 +1,209 @@
+//! What must not be reached: other networks, what isn't published, what is for loopback alone.
+
+use e2e::{Wires, World};
+
+use super::net_tools::{address, at, from_within, mirror};
+
+#[test]
+fn what_is_not_published_is_not_reached_by_a_neighbour_who_knows_the_way() {
+    let w = World::wired();
+    mirror(&w, "m", &["-p", "8080:7", "-p", "8080:7/udp"]);
+    let wires = w.wires();
+    let inside = address(&w, "m");
+    wires.router.ip("route add 172.16.0.0/12 via 203.0.113.2");
+    assert!(wires.server.ask("tcp", &at(&inside, 9)).is_ok(), "the host itself may");
+    for space in [&wires.router, &wires.client] {
+        for port in [7, 9] {
+            space.is_not_heard("tcp", &at(&inside, port));
+            space.is_not_heard("udp", &at(&inside, port));
+        }
+    }
+    w.router(["ping", "-c1", "-W1", &inside]).code(1);
+    assert!(wires.client.ask("tcp", &at(Wires::SERVER, 8080)).is_ok());
+    w.remove_all();
+}
+
+/// What dhow turned on must not make a router of a machine that was none: docker's answer is the
+/// policy DROP of `FORWARD`.
+#[test]
+fn the_host_forwards_for_nobody_else() {
+    let w = World::wired();
+    let wires = w.wires();
+    let behind = e2e::Space::new();
+    wires.server.ip(&format!(
+        "link add lan type veth peer name eth0 netns {}
+        link set lan up
+        addr add 192.0.2.1/24 dev lan
+        addr add 2001:db8:b::1/64 dev lan nodad",
+        behind.path()
+    ));
+    behind.ip("link set eth0 up
+        addr add 192.0.2.2/24 dev eth0
+        addr add 2001:db8:b::2/64 dev eth0 nodad
+        route add default via 192.0.2.1
+        route add default via 2001:db8:b::1");
+    wires.router.ip("route add 192.0.2.0/24 via 203.0.113.2
+        route add 2001:db8:b::/64 via 2001:db8:5::2");
+    w.dhow(["network", "create", "--ipv6", "--subnet", "fd00:da::/64", "six"]).ok();
+    mirror(&w, "m", &["--network", "six", "-p", "8080:7"]);
+    let mut there = w.cmd(w.mirror()).arg("7").space(Some(&behind)).start();
+    e2e::until("it listens", || wires.server.ask("tcp", "192.0.2.2:7").is_ok());
+    wires.router.is_not_heard("tcp", "192.0.2.2:7");
+    wires.router.is_not_heard("tcp", "[2001:db8:b::2]:7");
+    // But a container may go there, and who is there may use what is published.
+    assert_eq!(from_within(&w, "m", "192.0.2.2", 7).as_deref(), Some("192.0.2.1"));
+    behind.is_seen_as("192.0.2.2", "tcp", "192.0.2.1:8080");
+    there.kill().unwrap();
+    there.wait().unwrap();
+    w.remove_all();
+    w.dhow(["network", "rm", "six"]).ok();
+    wires.server.ip("link del lan");
+}
+
+/// A machine that forwarded before goes on.
+#[test]
+fn a_router_stays_one() {
+    let w = World::wired();
+    let wires = w.wires();
+    let behind = e2e::Space::new();
+    wires.server.ip(&format!(
+        "link add lan type veth peer name eth0 netns {}
+        link set lan up
+        addr add 192.0.2.1/24 dev lan",
+        behind.path()
+    ));
+    behind.ip("link set eth0 up
+        addr add 192.0.2.2/24 dev eth0
+        route add default via 192.0.2.1");
+    wires.router.ip("route add 192.0.2.0/24 via 203.0.113.2");
+    wires.server.set_sysctl("ipv4/ip_forward", "1");
+    let mut there = w.cmd(w.mirror()).arg("7").space(Some(&behind)).start();
+    e2e::until("it listens", || wires.router.ask("tcp", "192.0.2.2:7").is_ok());
+    mirror(&w, "m", &["-p", "8080:7"]);
+    wires.router.is_seen_as(Wires::ROUTER, "tcp", "192.0.2.2:7");
+    there.kill().unwrap();
+    there.wait().unwrap();
+    w.remove_all();
+    wires.server.ip("link del lan");
+}
+
+/// A neighbour sends to 127.0.0.1, to this machine's Ethernet address: what was published for
+/// loopback alone was once to be had that way (moby, "127.0.0.1" reached by layer 2 neighbours).
+#[test]
+fn loopbacks_ports_are_not_reached_by_who_sends_there_from_outside() {
+    let w = World::wired();
+    let wires = w.wires();
+    mirror(&w, "m", &["-p", "127.0.0.1:8080:7", "-p", "127.0.0.1:8080:7/udp"]);
+    wires.router.set_sysctl("ipv4/conf/s/route_localnet", "1");
+    wires.router.ip("route del table local local 127.0.0.0/8 dev lo
+        route del table local local 127.0.0.1 dev lo
+        route add 127.0.0.1 via 203.0.113.2 src 203.0.113.1");
+    wires.router.is_not_heard("tcp", "127.0.0.1:8080");
+    wires.router.is_not_heard("udp", "127.0.0.1:8080");
+    assert!(wires.server.ask("tcp", "127.0.0.1:8080").is_ok());
+    assert_eq!(wires.server.sysctl("ipv4/conf/all/route_localnet"), "0");
+    assert_eq!(wires.server.sysctl("ipv4/conf/eth0/route_localnet"), "0");
+    // The test is one: a rule that lets it happen lets it happen.
+    wires.server.nft(
+        "table ip hole { chain c { type nat hook prerouting priority -200;
+        ip daddr 127.0.0.1 tcp dport 8080 dnat to 203.0.113.2:7777; } }",
+    );
+    let mut open = w.cmd(w.mirror()).arg("7777").start();
+    e2e::until("it listens", || wires.server.ask("tcp", "127.0.0.1:7777").is_ok());
+    wires.router.is_seen_as(Wires::ROUTER, "tcp", "127.0.0.1:8080");
+    open.kill().unwrap();
+    open.wait().unwrap();
+    w.remove_all();
+}
+
+#[test]
+fn networks_do_not_reach_each_other_unless_a_container_is_in_both() {
+    let w = World::wired();
+    w.dhow(["network", "create", "red"]).ok();
+    w.dhow(["network", "create", "blue"]).ok();
+    mirror(&w, "r", &["--network", "red"]);
+    mirror(&w, "b", &["--network", "blue"]);
+    mirror(&w, "d", &[]);
+    for (from, to) in [("r", "b"), ("b", "r"), ("r", "d"), ("d", "r")] {
+        assert_eq!(from_within(&w, from, &address(&w, to), 7), None, "{from} reaches {to}");
+        w.dhow(["exec", from, "ping", "-c1", "-W1", &address(&w, to)]).code(1);
+    }
+    w.dhow(["exec", "r", "nslookup", "b"]).code(1);
+    let red = address(&w, "r");
+    mirror(&w, "both", &["--network", "red", "--network", "blue"]);
+    assert_eq!(from_within(&w, "both", "r", 7).is_some(), true);
+    assert_eq!(from_within(&w, "both", "b", 7).is_some(), true);
+    assert_eq!(from_within(&w, "b", "both", 7), Some(address(&w, "b")));
+    assert_eq!(from_within(&w, "b", &red, 7), None, "no way through who is in both");
+    w.remove_all();
+    w.dhow(["network", "rm", "red", "blue"]).ok();
+}
+
+#[test]
+fn an_internal_network_has_no_way_out_and_none_in() {
+    let w = World::wired();
+    let wires = w.wires();
+    w.dhow(["network", "create", "--internal", "cellar"]).ok();
+    mirror(&w, "m", &["--network", "cellar", "-p", "8080:7"]);
+    mirror(&w, "n", &["--network", "cellar"]);
+    assert_eq!(from_within(&w, "n", "m", 7), Some(address(&w, "n")));
+    let mut outside = w.cmd(w.mirror()).arg("77").space(Some(&wires.router)).start();
+    e2e::until("it listens", || wires.server.ask("tcp", &at(Wires::ROUTER, 77)).is_ok());
+    assert_eq!(from_within(&w, "n", Wires::ROUTER, 77), None);
+    w.dhow(["exec", "n", "ip", "route", "get", Wires::ROUTER]).code(2);
+    // Not even by a way of its own making.
+    let gateway =
+        w.dhow(["network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "cellar"]);
+    let gateway = gateway.ok().out();
+    mirror(&w, "bold", &["--network", "cellar", "--cap-add", "NET_ADMIN"]);
+    w.dhow(["exec", "bold", "ip", "route", "add", "default", "via", &gateway]).ok();
+    assert_eq!(from_within(&w, "bold", Wires::ROUTER, 77), None);
+    wires.router.is_not_heard("tcp", &at(Wires::SERVER, 8080));
+    wires.router.ip("route add 172.16.0.0/12 via 203.0.113.2");
+    wires.router.is_not_heard("tcp", &at(&address(&w, "m"), 7));
+    outside.kill().unwrap();
+    outside.wait().unwrap();
+    w.remove_all();
+    w.dhow(["network", "rm", "cellar"]).ok();
+}
+
+#[test]
+fn without_icc_containers_of_a_network_reach_what_is_published_alone() {
+    let w = World::wired();
+    let icc = "com.docker.network.bridge.enable_icc=false";
+    w.dhow(["network", "create", "-o", icc, "shy"]).ok();
+    mirror(&w, "m", &["--network", "shy", "-p", "8080:7"]);
+    mirror(&w, "n", &["--network", "shy"]);
+    assert_eq!(from_within(&w, "n", &address(&w, "m"), 7), None);
+    assert!(from_within(&w, "n", Wires::SERVER, 8080).is_some());
+    w.remove_all();
+    w.dhow(["network", "rm", "shy"]).ok();
+}
+
+/// podman 2021-20199, rootless ports: every client looked like 127.0.0.1, and who trusts loopback
+/// trusted all. containerd 2020-15257: a socket without a file is to be had from every container
+/// in the host's network namespace.
+#[test]
+fn nobody_from_outside_looks_like_loopback_and_no_socket_is_abstract() {
+    let w = World::wired();
+    let wires = w.wires();
+    w.dhow(["network", "create", "--ipv6", "--subnet", "fd00:da::/64", "six"]).ok();
+    mirror(&w, "m", &["-p", "8080:7", "-p", "8080:7/udp"]);
+    mirror(&w, "s", &["--network", "six", "-p", "8081:7", "-p", "8081:7/udp"]);
+    for space in [&wires.client, &wires.router, &wires.server] {
+        for host in [Wires::SERVER, Wires::SERVER6] {
+            for port in [8080, 8081] {
+                for protocol in ["tcp", "udp"] {
+                    let seen = space.ask(protocol, &at(host, port)).unwrap();
+                    assert!(!seen.starts_with("127.") && seen != "::1", "{host}:{port}: {seen}");
+                }
+            }
+        }
+    }
+    let seen = wires.server.ask("tcp", "127.0.0.1:8080").unwrap();
+    assert!(!seen.starts_with("127."), "the host's loopback is not the container's: {seen}");
+    let sockets = w.server(["cat", "/proc/net/unix"]).ok().out();
+    assert!(!sockets.contains('@'), "{sockets}");
+    w.remove_all();
+    w.dhow(["network", "rm", "six"]).ok();
+}
