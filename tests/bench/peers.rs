@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use e2e::{Cmd, World, fixtures, until};
+use e2e::{Cmd, Space, World, fixtures, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -25,6 +25,24 @@ pub fn podman(w: &World, root: &str) -> Cmd {
         .env("CONTAINERS_CONF", conf)
 }
 
+/// podman with networks: netavark if it is in the PATH, else what it finds; its state of networks,
+/// which has one place on a machine, is in a mount namespace of its own.
+pub fn podman_wired(w: &World, space: &Space) -> Cmd {
+    let dirs = std::env::var_os("PATH").unwrap_or_default();
+    let mut dirs: Vec<_> = std::env::split_paths(&dirs).collect();
+    dirs.insert(0, "/usr/lib/podman".into());
+    let netavark = dirs.iter().any(|dir| dir.join("netavark").is_file());
+    let cmd = podman(w, "podman");
+    let mut conf = fs::read_to_string(w.path("containers.conf")).unwrap();
+    conf += &format!(
+        "[engine]\nhelper_binaries_dir={dirs:?}\n[network]\nnetwork_config_dir={:?}\n",
+        w.path("nets")
+    );
+    conf += if netavark { "network_backend=\"netavark\"\n" } else { "" };
+    fs::write(w.path("wired.conf"), conf).unwrap();
+    cmd.env("CONTAINERS_CONF", w.path("wired.conf")).space(Some(space))
+}
+
 /// Undoes the mount podman keeps on its storage.
 pub fn release(w: &World, root: &str) {
     w.cmd("umount").arg(w.path(format!("{root}/root/overlay"))).run();
@@ -39,15 +57,26 @@ pub fn podman_with_busybox(w: &World) -> Cmd {
     podman(w, "podman")
 }
 
-/// dockerd, with its containerd, until the value is dropped. It has no bridge and writes no rules.
+/// dockerd, with its containerd, until the value is dropped.
 pub struct Docker<'a> {
     w: &'a World,
     daemon: Child,
+    space: Option<Space>,
 }
 
 impl<'a> Docker<'a> {
-    /// Started, with busybox as `busybox`; nothing where it isn't installed.
+    /// Started, with busybox as `busybox`; nothing where it isn't installed. It has no bridge and
+    /// writes no rules.
     pub fn start(w: &'a World) -> Option<Self> {
+        Self::launch(w, None)
+    }
+
+    /// The same on a machine of its own, with a bridge.
+    pub fn wired(w: &'a World, space: &Space) -> Option<Self> {
+        Self::launch(w, Some(space))
+    }
+
+    fn launch(w: &'a World, space: Option<&Space>) -> Option<Self> {
         let installed = |name: &str| {
             let path = std::env::var_os("PATH").unwrap_or_default();
             std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
@@ -59,9 +88,10 @@ impl<'a> Docker<'a> {
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("daemon.json"), "{}").unwrap();
         let log = fs::File::create(dir.join("log")).unwrap();
-        let daemon = w
-            .cmd("dockerd")
-            .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"])
+        let bare = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"];
+        let cmd = w.cmd("dockerd").space(space);
+        let cmd = if space.is_some() { cmd } else { cmd.args(bare) };
+        let cmd = cmd
             .args(["--storage-driver=overlay2", "--cgroup-parent", &w.cgroup_parent()])
             .arg("--config-file")
             .arg(dir.join("daemon.json"))
@@ -71,26 +101,29 @@ impl<'a> Docker<'a> {
             .arg(dir.join("run"))
             .arg("--pidfile")
             .arg(dir.join("pid"))
-            .args(["-H", &socket(&dir)])
-            .command()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let docker = Self { w, daemon };
+            .args(["-H", &socket(&dir)]);
+        let mut command = cmd.command();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let daemon = cmd.spawn(&mut command);
+        let docker = Self { w, daemon, space: space.cloned() };
         until("dockerd answers", || docker.cmd().arg("version").run().code == 0);
-        let archive = w.path("busybox.tar");
-        let from = format!("oci:{}:busybox", fixtures::layout().display());
-        let to = format!("docker-archive:{}:busybox:latest", archive.display());
-        w.cmd("skopeo").args(["copy", "-q", &from, &to]).run().ok();
-        docker.cmd().args(["load", "-q", "-i"]).arg(&archive).run().ok();
+        docker.load(&fixtures::layout(), "busybox");
         Some(docker)
+    }
+
+    /// Brings an image of a layout to it.
+    pub fn load(&self, layout: &Path, name: &str) {
+        let archive = self.w.path(format!("{name}.tar"));
+        let from = format!("oci:{}:{name}", layout.display());
+        let to = format!("docker-archive:{}:{name}:latest", archive.display());
+        self.w.cmd("skopeo").args(["--insecure-policy", "copy", "-q", &from, &to]).run().ok();
+        self.cmd().args(["load", "-q", "-i"]).arg(&archive).run().ok();
     }
 
     /// The client.
     pub fn cmd(&self) -> Cmd {
-        self.w.cmd("docker").env("DOCKER_HOST", socket(&self.w.path("docker")))
+        let socket = socket(&self.w.path("docker"));
+        self.w.cmd("docker").env("DOCKER_HOST", socket).space(self.space.as_ref())
     }
 }
 

@@ -189,6 +189,12 @@ pub struct Wires {
     pub server: Space,
 }
 
+impl Default for Wires {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Wires {
     /// The client's addresses.
     pub const CLIENT: &str = "198.51.100.2";
@@ -205,7 +211,8 @@ impl Wires {
     /// See [`Wires::ROUTER`].
     pub const ROUTER6: &str = "2001:db8:5::1";
 
-    pub(crate) fn new() -> Self {
+    /// Three new machines.
+    pub fn new() -> Self {
         let wires = Self { client: Space::new(), router: Space::new(), server: Space::new() };
         wires.router.forwards(true);
         wires.router.ip(&format!(

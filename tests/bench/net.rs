@@ -1,0 +1,167 @@
+//! Networks: a short container on the default bridge, a set of five on one of their own, and TCP
+//! throughput, beside podman and dockerd where it is installed. Each engine has machines of its own
+//! (network namespaces, `World::wired()`), so that no engine's packets pass another's rules.
+
+use std::thread;
+use std::time::Duration;
+
+use e2e::{Cmd, Space, Wires, World, fixtures, until};
+
+use crate::measure::{Contender, race};
+use crate::peers::{Docker, podman_wired, podman_with_busybox, release};
+
+/// An engine: its name, its command line, and where it runs.
+struct Engine<'a> {
+    name: &'a str,
+    cmd: Box<dyn Fn(&[&str]) -> Cmd + 'a>,
+    wires: &'a Wires,
+}
+
+pub fn bench(rounds: usize) {
+    let w = World::wired();
+    let (for_docker, for_podman) = (Wires::new(), Wires::new());
+    let docker = Docker::wired(&w, &for_docker.server);
+    podman_with_busybox(&w);
+    let mut engines = vec![
+        Engine { name: "dhow", cmd: Box::new(|args| w.dhow_cmd(args)), wires: w.wires() },
+        Engine {
+            name: "podman",
+            cmd: Box::new(|args| podman_wired(&w, &for_podman.server).args(args)),
+            wires: &for_podman,
+        },
+    ];
+    if let Some(docker) = &docker {
+        let cmd = Box::new(|args: &[&str]| docker.cmd().args(args));
+        engines.push(Engine { name: "docker", cmd, wires: &for_docker });
+    }
+    short(&w, rounds, &engines);
+    set(&w, rounds.min(10), &engines);
+    throughput(&w, docker.as_ref(), &engines);
+    release(&w, "podman");
+}
+
+/// `run --rm busybox true`, with and without a network, and the least that a network costs.
+fn short(w: &World, rounds: usize, engines: &[Engine<'_>]) {
+    let parent = w.cgroup_parent();
+    let run = |engine: &Engine<'_>, network: &[&str]| {
+        let all = [&["run", "--rm", "--cgroup-parent", &parent], network, &["busybox", "true"]];
+        (engine.cmd)(&all.concat())
+    };
+    let none = ["--network", "none"];
+    let mut contenders: Vec<Contender<'_>> =
+        engines.iter().map(|e| Contender::new(e.name, run(e, &[]))).collect();
+    contenders.push(Contender::new("dhow --network none", run(&engines[0], &none)));
+    let published = ["-p", "18080:80"];
+    contenders.push(Contender::new("dhow -p", run(&engines[0], &published)));
+    let floor = Space::new();
+    contenders.push(Contender::new("ip: netns and veth", pair(w, &floor)));
+    race("run --rm busybox true, on the default bridge", rounds, &contenders);
+}
+
+/// A new network namespace and a pair of devices into it, addresses and a route, by iproute2.
+fn pair(w: &World, space: &Space) -> Cmd {
+    let lines = w.path("pair");
+    let batch = "link add f0 type veth peer name eth0\naddr add 10.0.0.2/24 dev eth0\nlink set f0 up\n\
+        link set eth0 up\nroute add default via 10.0.0.1\n";
+    std::fs::write(&lines, batch).unwrap();
+    w.cmd("unshare").args(["--net", "ip", "-batch"]).arg(lines).space(Some(space))
+}
+
+/// Five containers on a network of their own, one after the other, as a script of a user's.
+fn set(w: &World, rounds: usize, engines: &[Engine<'_>]) {
+    let script = "\"$@\" network create set >/dev/null && for n in 1 2 3 4 5; do
+        \"$@\" run -d --name set$n --network set --cgroup-parent PARENT busybox sleep 600 >/dev/null || exit; done";
+    let script = script.replace("PARENT", &w.cgroup_parent());
+    let contender = |engine: &Engine<'_>| -> (Cmd, Vec<Cmd>) {
+        let up = (engine.cmd)(&[]).under(["sh", "-c", &script, "sh"]);
+        let gone = ["rm", "-f", "set1", "set2", "set3", "set4", "set5"];
+        (up, vec![(engine.cmd)(&gone), (engine.cmd)(&["network", "rm", "set"])])
+    };
+    let all: Vec<_> = engines.iter().map(contender).collect();
+    let mut contenders = Vec::new();
+    for (engine, (up, down)) in engines.iter().zip(&all) {
+        contenders.push(Contender {
+            name: engine.name,
+            cmd: Box::new(move |_| up.clone()),
+            after: Box::new(move |_| {
+                for cmd in down {
+                    cmd.clone().run().ok();
+                }
+            }),
+        });
+    }
+    race("network create, and five containers on it", rounds, &contenders);
+}
+
+/// Seconds of each measurement, and how many of each there are.
+const SECONDS: u64 = 3;
+const TIMES: usize = 3;
+
+/// iperf3 in a container of dhow's and of docker's, in turn: Gbit/s.
+fn throughput(w: &World, docker: Option<&Docker<'_>>, engines: &[Engine<'_>]) {
+    let layout = fixtures::iperf_layout();
+    w.add(&layout, "iperf");
+    if let Some(docker) = docker {
+        docker.load(&layout, "iperf");
+    }
+    let able: Vec<&Engine<'_>> = engines.iter().filter(|e| e.name != "podman").collect();
+    let parent = w.cgroup_parent();
+    let mut servers = Vec::new();
+    for engine in &able {
+        let run = ["run", "-d", "--name", "iperf", "-p", "5201:5201", "--cgroup-parent", &parent];
+        (engine.cmd)(&[&run[..], &["iperf"]].concat()).run().ok();
+        let space = Some(&engine.wires.server);
+        servers.push(w.cmd("iperf3").args(["-s", "-p", "5202"]).space(space).start());
+        until("both serve", || {
+            let up = |port: u16| {
+                let to = format!("127.0.0.1:{port}");
+                engine.wires.server.within(|| std::net::TcpStream::connect(&to)).is_ok()
+            };
+            up(5201) && up(5202)
+        });
+    }
+    println!("\nTCP throughput, iperf3, {SECONDS} s, {TIMES} times in turn, median Gbit/s");
+    print!("{:<36}", "");
+    able.iter().for_each(|e| print!("{:>10}", e.name));
+    println!("{:>10}", "ratio");
+    let inside = |e: &Engine<'_>| {
+        let format = "{{.NetworkSettings.Networks.bridge.IPAddress}} {{.NetworkSettings.Networks.bridge.Gateway}}";
+        let both = (e.cmd)(&["inspect", "-f", format, "iperf"]).run().ok().out();
+        both.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap()
+    };
+    let seconds = SECONDS.to_string();
+    let iperf = |words: &[&str]| [&["iperf3", "-J", "-t", &seconds], words].concat().join(" ");
+    let from =
+        |space: &Space, words: &[&str]| w.cmd("sh").args(["-c", &iperf(words)]).space(Some(space));
+    let row = |title: &str, cmd: &dyn Fn(&Engine<'_>) -> Cmd| {
+        let mut rates = vec![Vec::new(); able.len()];
+        for time in 0..TIMES {
+            for turn in 0..able.len() {
+                let which = (turn + time) % able.len();
+                thread::sleep(Duration::from_millis(300));
+                let said = cmd(able[which]).run().ok().json();
+                rates[which].push(said["end"]["sum_received"]["bits_per_second"].as_f64().unwrap());
+            }
+        }
+        rates.iter_mut().for_each(|r| r.sort_by(f64::total_cmp));
+        print!("{title:<36}");
+        rates.iter().for_each(|r| print!("{:>10.2}", r[r.len() / 2] / 1e9));
+        match &rates[..] {
+            [ours, theirs] => println!("{:>10.2}", ours[TIMES / 2] / theirs[TIMES / 2]),
+            _ => println!(),
+        }
+    };
+    row("container to host", &|e| {
+        (e.cmd)(&["exec", "iperf", "sh", "-c", &iperf(&["-c", &inside(e).1, "-p", "5202"])])
+    });
+    row("host to container", &|e| from(&e.wires.server, &["-c", &inside(e).0]));
+    row("client to a published port", &|e| from(&e.wires.client, &["-c", Wires::SERVER]));
+    row("the same, the other way", &|e| from(&e.wires.client, &["-R", "-c", Wires::SERVER]));
+    row("host to a published port", &|e| from(&e.wires.server, &["-c", Wires::SERVER]));
+    row("loopback to a published port", &|e| from(&e.wires.server, &["-c", "127.0.0.1"]));
+    for (engine, mut server) in able.iter().zip(servers) {
+        (engine.cmd)(&["rm", "-f", "iperf"]).run().ok();
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+}
