@@ -45,8 +45,8 @@ fn tables_of_others_are_what_they_were_byte_by_byte() {
     server.nft(STRANGERS);
     let before = others(server);
     w.dhow(["network", "create", "pier"]).ok();
-    mirror(&w, "m", &["-p", "8080:7"]);
-    mirror(&w, "p", &["--network", "pier", "-p", "8081:7"]);
+    mirror(&w, "mm", &["-p", "8080:7"]);
+    mirror(&w, "pp", &["--network", "pier", "-p", "8081:7"]);
     w.wires().client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8080));
     w.wires().client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8081));
     assert_eq!(others(server), before);
@@ -84,8 +84,8 @@ fn a_firewall_that_flushes_everything_is_mended_by_reload() {
     let w = World::wired();
     let wires = w.wires();
     w.dhow(["network", "create", "pier"]).ok();
-    mirror(&w, "m", &["-p", "8080:7"]);
-    mirror(&w, "p", &["--network", "pier", "-p", "8081:7", "-p", "8081:7/udp"]);
+    mirror(&w, "mm", &["-p", "8080:7"]);
+    mirror(&w, "pp", &["--network", "pier", "-p", "8081:7", "-p", "8081:7/udp"]);
     let before = wires.server.ruleset();
     wires.server.nft("flush ruleset");
     wires.client.is_not_heard("udp", &at(Wires::SERVER, 8081));
@@ -112,10 +112,10 @@ fn a_firewall_that_flushes_everything_is_mended_by_reload() {
     assert_eq!(was, is);
     wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8080));
     wires.client.is_seen_as(Wires::CLIENT, "udp", &at(Wires::SERVER, 8081));
-    assert_eq!(from_within(&w, "p", &address(&w, "m"), 7), None, "isolation is back, too");
+    assert_eq!(from_within(&w, "pp", &address(&w, "mm"), 7), None, "isolation is back, too");
     // The next container mends it, as well.
     wires.server.nft("flush ruleset");
-    mirror(&w, "n", &["-p", "8082:7"]);
+    mirror(&w, "nn", &["-p", "8082:7"]);
     for port in [8080, 8081, 8082] {
         wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, port));
     }
@@ -128,12 +128,12 @@ fn a_firewall_that_flushes_everything_is_mended_by_reload() {
 fn devices_that_somebody_removed_are_mended_by_the_next_start() {
     let w = World::wired();
     let wires = w.wires();
-    mirror(&w, "m", &["-p", "8080:7"]);
-    w.dhow(["stop", "-t", "1", "m"]).ok();
+    mirror(&w, "mm", &["-p", "8080:7"]);
+    w.dhow(["stop", "-t", "1", "mm"]).ok();
     let bridge = wires.server.devices().into_iter().find(|d| d.starts_with("dh")).unwrap();
     wires.server.ip(&format!("link del {bridge}"));
     wires.server.nft("flush ruleset");
-    w.dhow(["start", "m"]).ok();
+    w.dhow(["start", "mm"]).ok();
     e2e::until("it serves", || wires.client.ask("tcp", &at(Wires::SERVER, 8080)).is_ok());
     w.remove_all();
 }
@@ -145,16 +145,16 @@ fn is_no_obstacle(script: &str) {
     let wires = w.wires();
     wires.server.nft(script);
     let before = others(&wires.server);
-    mirror(&w, "m", &["-p", "8080:7"]);
+    mirror(&w, "mm", &["-p", "8080:7"]);
     wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8080));
     let mut outside = w.cmd(w.mirror()).arg("77").space(Some(&wires.client)).start();
     e2e::until("it listens", || wires.server.ask("tcp", &at(Wires::CLIENT, 77)).is_ok());
-    assert_eq!(from_within(&w, "m", Wires::CLIENT, 77).as_deref(), Some(Wires::SERVER));
+    assert_eq!(from_within(&w, "mm", Wires::CLIENT, 77).as_deref(), Some(Wires::SERVER));
     let grown: Vec<Value> =
         others(&wires.server).into_iter().filter(|entry| !before.contains(entry)).collect();
     assert!(grown.iter().all(|e| e.to_string().contains("dhow")), "not tagged: {grown:#?}");
     wires.router.ip("route add 172.16.0.0/12 via 203.0.113.2");
-    wires.router.is_not_heard("tcp", &at(&address(&w, "m"), 7));
+    wires.router.is_not_heard("tcp", &at(&address(&w, "mm"), 7));
     outside.kill().unwrap();
     outside.wait().unwrap();
     w.remove_all();
@@ -198,7 +198,7 @@ fn a_forward_policy_without_a_hook_is_told() {
         "table inet mine { chain forward { type filter hook forward priority 0; policy drop; } }",
     );
     let before = others(&w.wires().server);
-    let run = w.dhow(["run", "-d", "--name", "m", "-p", "8080:7", "mirror"]).ok();
+    let run = w.dhow(["run", "-d", "--name", "mm", "-p", "8080:7", "mirror"]).ok();
     assert_eq!(others(&w.wires().server), before, "nobody's own chain is written to");
     run.err_has("forward").err_has("mine");
     w.remove_all();
@@ -231,20 +231,20 @@ fn two_worlds_share_a_machine() {
     let layout = e2e::fixtures::mirror_layout();
     let copy = ["copy", &format!("oci:{}:mirror", layout.display()), "mirror"];
     w.image_cmd(copy).env("DHOW_ROOT", &other[0]).env("DHOW_RUN", &other[1]).run().ok();
-    mirror(&w, "m", &["-p", "8080:7"]);
-    second(&["run", "-d", "--name", "m", "-p", "8081:7", "mirror"]);
+    mirror(&w, "mm", &["-p", "8080:7"]);
+    second(&["run", "-d", "--name", "mm", "-p", "8081:7", "mirror"]);
     let wires = w.wires();
     for port in [8080, 8081] {
         e2e::until("both serve", || wires.client.ask("tcp", &at(Wires::SERVER, port)).is_ok());
         wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, port));
     }
-    let theirs = second(&["inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "m"]);
-    assert_ne!(theirs, address(&w, "m"));
-    assert_eq!(from_within(&w, "m", &theirs, 7), None, "worlds don't reach each other");
+    let theirs = second(&["inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "mm"]);
+    assert_ne!(theirs, address(&w, "mm"));
+    assert_eq!(from_within(&w, "mm", &theirs, 7), None, "worlds don't reach each other");
     let clash = w.dhow_cmd(["run", "--rm", "-p", "8080:7", "mirror"]);
     clash.env("DHOW_ROOT", &other[0]).env("DHOW_RUN", &other[1]).run().code(125).err_has("8080");
     w.remove_all();
     wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8081));
-    second(&["rm", "-f", "m"]);
+    second(&["rm", "-f", "mm"]);
     assert_eq!(fs::read_dir(other[1].join("monitors")).map_or(0, Iterator::count), 0);
 }

@@ -14,19 +14,19 @@ fn addresses(w: &World, container: &str) -> Vec<String> {
 fn a_running_container_is_connected_and_disconnected() {
     let w = World::wired();
     w.dhow(["network", "create", "pier", "--subnet", "10.7.0.0/24"]).ok();
-    mirror(&w, "m", &["-p", "8080:7"]);
-    mirror(&w, "p", &["--network", "pier"]);
-    assert_eq!(from_within(&w, "p", "m", 7), None);
-    w.dhow(["network", "connect", "--ip", "10.7.0.77", "--alias", "mate", "pier", "m"]).ok();
-    assert_eq!(addresses(&w, "m").len(), 2);
-    assert!(addresses(&w, "m").contains(&"10.7.0.77/24".to_owned()));
-    let own = address(&w, "p");
-    for name in ["m", "mate", "m.pier", "10.7.0.77"] {
-        assert_eq!(from_within(&w, "p", name, 7), Some(own.clone()), "{name}");
+    mirror(&w, "mm", &["-p", "8080:7"]);
+    mirror(&w, "pp", &["--network", "pier"]);
+    assert_eq!(from_within(&w, "pp", "mm", 7), None);
+    w.dhow(["network", "connect", "--ip", "10.7.0.77", "--alias", "mate", "pier", "mm"]).ok();
+    assert_eq!(addresses(&w, "mm").len(), 2);
+    assert!(addresses(&w, "mm").contains(&"10.7.0.77/24".to_owned()));
+    let own = address(&w, "pp");
+    for name in ["mm", "mate", "mm.pier", "10.7.0.77"] {
+        assert_eq!(from_within(&w, "pp", name, 7), Some(own.clone()), "{name}");
     }
-    assert_eq!(from_within(&w, "m", "p", 7).as_deref(), Some("10.7.0.77"));
+    assert_eq!(from_within(&w, "mm", "pp", 7).as_deref(), Some("10.7.0.77"));
     let ip = "{{(index .NetworkSettings.Networks \"pier\").IPAddress}}";
-    w.dhow(["inspect", "-f", ip, "m"]).ok().out_is("10.7.0.77");
+    w.dhow(["inspect", "-f", ip, "mm"]).ok().out_is("10.7.0.77");
     let in_it = "{{range .Containers}}{{.Name}} {{end}}";
     let mut names: Vec<String> = w
         .dhow(["network", "inspect", "-f", in_it, "pier"])
@@ -36,26 +36,26 @@ fn a_running_container_is_connected_and_disconnected() {
         .map(str::to_owned)
         .collect();
     names.sort();
-    assert_eq!(names, ["m", "p"]);
+    assert_eq!(names, ["mm", "pp"]);
     w.dhow(["network", "rm", "pier"]).code(1).err_has("pier");
     // What is published stays so, whatever else it is in.
     let wires = w.wires();
     wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8080));
-    w.dhow(["network", "disconnect", "bridge", "m"]).ok();
-    assert_eq!(addresses(&w, "m"), ["10.7.0.77/24"]);
-    assert_eq!(from_within(&w, "p", "m", 7), Some(own.clone()));
+    w.dhow(["network", "disconnect", "bridge", "mm"]).ok();
+    assert_eq!(addresses(&w, "mm"), ["10.7.0.77/24"]);
+    assert_eq!(from_within(&w, "pp", "mm", 7), Some(own.clone()));
     wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8080));
-    w.dhow(["network", "disconnect", "pier", "m"]).ok();
-    assert!(addresses(&w, "m").is_empty());
-    w.dhow(["exec", "p", "nslookup", "m"]).code(1);
+    w.dhow(["network", "disconnect", "pier", "mm"]).ok();
+    assert!(addresses(&w, "mm").is_empty());
+    w.dhow(["exec", "pp", "nslookup", "mm"]).code(1);
     wires.client.is_not_heard("tcp", &at(Wires::SERVER, 8080));
-    w.dhow(["network", "connect", "bridge", "m"]).ok();
+    w.dhow(["network", "connect", "bridge", "mm"]).ok();
     wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8080));
     // It begins again with what it had.
-    w.dhow(["network", "connect", "pier", "m"]).ok();
-    w.dhow(["restart", "-t", "1", "m"]).ok();
-    e2e::until("it is back", || from_within(&w, "p", "m", 7) == Some(own.clone()));
-    assert_eq!(addresses(&w, "m").len(), 2);
+    w.dhow(["network", "connect", "pier", "mm"]).ok();
+    w.dhow(["restart", "-t", "1", "mm"]).ok();
+    e2e::until("it is back", || from_within(&w, "pp", "mm", 7) == Some(own.clone()));
+    assert_eq!(addresses(&w, "mm").len(), 2);
     w.remove_all();
     w.dhow(["network", "rm", "pier"]).ok();
 }
@@ -64,14 +64,14 @@ fn a_running_container_is_connected_and_disconnected() {
 fn a_stopped_container_is_connected_for_its_next_start() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
-    w.dhow(["create", "--name", "m", "mirror"]).ok();
-    w.dhow(["network", "connect", "pier", "m"]).ok();
-    w.dhow(["network", "disconnect", "bridge", "m"]).ok();
-    mirror(&w, "p", &["--network", "pier"]);
-    w.dhow(["start", "m"]).ok();
-    e2e::until("by name", || from_within(&w, "p", "m", 7).is_some());
-    assert_eq!(addresses(&w, "m").len(), 1);
-    w.dhow(["network", "disconnect", "-f", "pier", "m"]).ok();
+    w.dhow(["create", "--name", "mm", "mirror"]).ok();
+    w.dhow(["network", "connect", "pier", "mm"]).ok();
+    w.dhow(["network", "disconnect", "bridge", "mm"]).ok();
+    mirror(&w, "pp", &["--network", "pier"]);
+    w.dhow(["start", "mm"]).ok();
+    e2e::until("by name", || from_within(&w, "pp", "mm", 7).is_some());
+    assert_eq!(addresses(&w, "mm").len(), 1);
+    w.dhow(["network", "disconnect", "-f", "pier", "mm"]).ok();
     w.remove_all();
     w.dhow(["network", "rm", "pier"]).ok();
 }
@@ -80,27 +80,27 @@ fn a_stopped_container_is_connected_for_its_next_start() {
 fn names_and_aliases_are_answered_and_go_with_their_container() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
-    mirror(&w, "p", &["--network", "pier"]);
+    mirror(&w, "pp", &["--network", "pier"]);
     let alias = ["--network", "pier", "--network-alias", "db", "--hostname", "crew"];
-    mirror(&w, "a", &alias);
-    mirror(&w, "b", &alias);
-    let own = address(&w, "p");
-    let id = w.dhow(["inspect", "-f", "{{slice .Id 0 12}}", "a"]).ok().out();
-    for name in ["a", "A", "b", "db", "a.pier", id.as_str()] {
-        assert_eq!(from_within(&w, "p", name, 7), Some(own.clone()), "{name}");
+    mirror(&w, "aa", &alias);
+    mirror(&w, "bb", &alias);
+    let own = address(&w, "pp");
+    let id = w.dhow(["inspect", "-f", "{{slice .Id 0 12}}", "aa"]).ok().out();
+    for name in ["aa", "AA", "bb", "db", "aa.pier", id.as_str()] {
+        assert_eq!(from_within(&w, "pp", name, 7), Some(own.clone()), "{name}");
     }
-    let both = w.dhow(["exec", "p", "nslookup", "db"]).ok().out();
-    for container in ["a", "b"] {
+    let both = w.dhow(["exec", "pp", "nslookup", "db"]).ok().out();
+    for container in ["aa", "bb"] {
         assert!(both.contains(&address(&w, container)), "{both}");
     }
-    let back = w.dhow(["exec", "p", "nslookup", &address(&w, "a")]).ok().out();
-    assert!(back.contains("a.pier"), "{back}");
-    w.dhow(["exec", "p", "cat", "/etc/resolv.conf"]).ok().out_has("nameserver 127.0.0.11");
-    w.dhow(["rename", "a", "anne"]).ok();
-    assert_eq!(from_within(&w, "p", "anne", 7), Some(own.clone()));
+    let back = w.dhow(["exec", "pp", "nslookup", &address(&w, "aa")]).ok().out();
+    assert!(back.contains("aa.pier"), "{back}");
+    w.dhow(["exec", "pp", "cat", "/etc/resolv.conf"]).ok().out_has("nameserver 127.0.0.11");
+    w.dhow(["rename", "aa", "anne"]).ok();
+    assert_eq!(from_within(&w, "pp", "anne", 7), Some(own.clone()));
     w.dhow(["rm", "-f", "anne"]).ok();
-    w.dhow(["exec", "p", "nslookup", "anne"]).code(1);
-    w.dhow(["exec", "p", "nslookup", "db"]).ok().out_has(&address(&w, "b"));
+    w.dhow(["exec", "pp", "nslookup", "anne"]).code(1);
+    w.dhow(["exec", "pp", "nslookup", "db"]).ok().out_has(&address(&w, "bb"));
     w.remove_all();
     w.dhow(["network", "rm", "pier"]).ok();
 }
@@ -126,14 +126,14 @@ fn a_container_has_several_networks_from_its_start() {
     w.dhow(["network", "create", "one", "--subnet", "10.7.1.0/24"]).ok();
     w.dhow(["network", "create", "two", "--subnet", "10.7.2.0/24"]).ok();
     let two = "name=two,ip=10.7.2.9,alias=second,mac-address=02:00:00:00:00:09,gw-priority=1";
-    mirror(&w, "m", &["--network", "one", "--network", two]);
-    mirror(&w, "p", &["--network", "two"]);
-    assert_eq!(addresses(&w, "m").len(), 2);
-    assert!(from_within(&w, "p", "second", 7).is_some());
-    w.dhow(["exec", "m", "ip", "link"]).ok().out_has("02:00:00:00:00:09");
-    w.dhow(["exec", "m", "ip", "route"]).ok().out_has("default via 10.7.2.1");
-    w.dhow(["network", "disconnect", "two", "m"]).ok();
-    w.dhow(["exec", "m", "ip", "route"]).ok().out_has("default via 10.7.1.1");
+    mirror(&w, "mm", &["--network", "one", "--network", two]);
+    mirror(&w, "pp", &["--network", "two"]);
+    assert_eq!(addresses(&w, "mm").len(), 2);
+    assert!(from_within(&w, "pp", "second", 7).is_some());
+    w.dhow(["exec", "mm", "ip", "link"]).ok().out_has("02:00:00:00:00:09");
+    w.dhow(["exec", "mm", "ip", "route"]).ok().out_has("default via 10.7.2.1");
+    w.dhow(["network", "disconnect", "two", "mm"]).ok();
+    w.dhow(["exec", "mm", "ip", "route"]).ok().out_has("default via 10.7.1.1");
     w.remove_all();
     w.dhow(["network", "rm", "one", "two"]).ok();
 }
@@ -146,11 +146,11 @@ fn macvlan_containers_stand_beside_the_host() {
     let create =
         create.iter().chain(&["--subnet", "203.0.113.0/24", "--gateway", Wires::ROUTER, "lan"]);
     w.dhow(create).ok();
-    mirror(&w, "m", &["--network", "lan", "--ip", "203.0.113.77"]);
-    mirror(&w, "n", &["--network", "lan", "--ip", "203.0.113.78"]);
+    mirror(&w, "mm", &["--network", "lan", "--ip", "203.0.113.77"]);
+    mirror(&w, "nn", &["--network", "lan", "--ip", "203.0.113.78"]);
     wires.router.is_seen_as(Wires::ROUTER, "tcp", "203.0.113.77:7");
     wires.client.is_seen_as(Wires::CLIENT, "udp", "203.0.113.77:7");
-    assert_eq!(from_within(&w, "n", "m", 7).as_deref(), Some("203.0.113.78"));
+    assert_eq!(from_within(&w, "nn", "mm", 7).as_deref(), Some("203.0.113.78"));
     assert_eq!(wires.server.devices(), ["lo", "eth0"], "none of it is on the host");
     w.remove_all();
     w.dhow(["network", "rm", "lan"]).ok();

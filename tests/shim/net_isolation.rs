@@ -7,9 +7,9 @@ use super::net_tools::{address, at, from_within, mirror};
 #[test]
 fn what_is_not_published_is_not_reached_by_a_neighbour_who_knows_the_way() {
     let w = World::wired();
-    mirror(&w, "m", &["-p", "8080:7", "-p", "8080:7/udp"]);
+    mirror(&w, "mm", &["-p", "8080:7", "-p", "8080:7/udp"]);
     let wires = w.wires();
-    let inside = address(&w, "m");
+    let inside = address(&w, "mm");
     wires.router.ip("route add 172.16.0.0/12 via 203.0.113.2");
     assert!(wires.server.ask("tcp", &at(&inside, 9)).is_ok(), "the host itself may");
     for space in [&wires.router, &wires.client] {
@@ -45,13 +45,13 @@ fn the_host_forwards_for_nobody_else() {
     wires.router.ip("route add 192.0.2.0/24 via 203.0.113.2
         route add 2001:db8:b::/64 via 2001:db8:5::2");
     w.dhow(["network", "create", "--ipv6", "--subnet", "fd00:da::/64", "six"]).ok();
-    mirror(&w, "m", &["--network", "six", "-p", "8080:7"]);
+    mirror(&w, "mm", &["--network", "six", "-p", "8080:7"]);
     let mut there = w.cmd(w.mirror()).arg("7").space(Some(&behind)).start();
     e2e::until("it listens", || wires.server.ask("tcp", "192.0.2.2:7").is_ok());
     wires.router.is_not_heard("tcp", "192.0.2.2:7");
     wires.router.is_not_heard("tcp", "[2001:db8:b::2]:7");
     // But a container may go there, and who is there may use what is published.
-    assert_eq!(from_within(&w, "m", "192.0.2.2", 7).as_deref(), Some("192.0.2.1"));
+    assert_eq!(from_within(&w, "mm", "192.0.2.2", 7).as_deref(), Some("192.0.2.1"));
     behind.is_seen_as("192.0.2.2", "tcp", "192.0.2.1:8080");
     there.kill().unwrap();
     there.wait().unwrap();
@@ -79,7 +79,7 @@ fn a_router_stays_one() {
     wires.server.set_sysctl("ipv4/ip_forward", "1");
     let mut there = w.cmd(w.mirror()).arg("7").space(Some(&behind)).start();
     e2e::until("it listens", || wires.router.ask("tcp", "192.0.2.2:7").is_ok());
-    mirror(&w, "m", &["-p", "8080:7"]);
+    mirror(&w, "mm", &["-p", "8080:7"]);
     wires.router.is_seen_as(Wires::ROUTER, "tcp", "192.0.2.2:7");
     there.kill().unwrap();
     there.wait().unwrap();
@@ -93,7 +93,7 @@ fn a_router_stays_one() {
 fn loopbacks_ports_are_not_reached_by_who_sends_there_from_outside() {
     let w = World::wired();
     let wires = w.wires();
-    mirror(&w, "m", &["-p", "127.0.0.1:8080:7", "-p", "127.0.0.1:8080:7/udp"]);
+    mirror(&w, "mm", &["-p", "127.0.0.1:8080:7", "-p", "127.0.0.1:8080:7/udp"]);
     wires.router.set_sysctl("ipv4/conf/s/route_localnet", "1");
     wires.router.ip("route del table local local 127.0.0.0/8 dev lo
         route del table local local 127.0.0.1 dev lo
@@ -121,20 +121,20 @@ fn networks_do_not_reach_each_other_unless_a_container_is_in_both() {
     let w = World::wired();
     w.dhow(["network", "create", "red"]).ok();
     w.dhow(["network", "create", "blue"]).ok();
-    mirror(&w, "r", &["--network", "red"]);
-    mirror(&w, "b", &["--network", "blue"]);
-    mirror(&w, "d", &[]);
-    for (from, to) in [("r", "b"), ("b", "r"), ("r", "d"), ("d", "r")] {
+    mirror(&w, "rr", &["--network", "red"]);
+    mirror(&w, "bb", &["--network", "blue"]);
+    mirror(&w, "dd", &[]);
+    for (from, to) in [("rr", "bb"), ("bb", "rr"), ("rr", "dd"), ("dd", "rr")] {
         assert_eq!(from_within(&w, from, &address(&w, to), 7), None, "{from} reaches {to}");
         w.dhow(["exec", from, "ping", "-c1", "-W1", &address(&w, to)]).code(1);
     }
-    w.dhow(["exec", "r", "nslookup", "b"]).code(1);
-    let red = address(&w, "r");
+    w.dhow(["exec", "rr", "nslookup", "bb"]).code(1);
+    let red = address(&w, "rr");
     mirror(&w, "both", &["--network", "red", "--network", "blue"]);
-    assert_eq!(from_within(&w, "both", "r", 7).is_some(), true);
-    assert_eq!(from_within(&w, "both", "b", 7).is_some(), true);
-    assert_eq!(from_within(&w, "b", "both", 7), Some(address(&w, "b")));
-    assert_eq!(from_within(&w, "b", &red, 7), None, "no way through who is in both");
+    assert_eq!(from_within(&w, "both", "rr", 7).is_some(), true);
+    assert_eq!(from_within(&w, "both", "bb", 7).is_some(), true);
+    assert_eq!(from_within(&w, "bb", "both", 7), Some(address(&w, "bb")));
+    assert_eq!(from_within(&w, "bb", &red, 7), None, "no way through who is in both");
     w.remove_all();
     w.dhow(["network", "rm", "red", "blue"]).ok();
 }
@@ -144,13 +144,13 @@ fn an_internal_network_has_no_way_out_and_none_in() {
     let w = World::wired();
     let wires = w.wires();
     w.dhow(["network", "create", "--internal", "cellar"]).ok();
-    mirror(&w, "m", &["--network", "cellar", "-p", "8080:7"]);
-    mirror(&w, "n", &["--network", "cellar"]);
-    assert_eq!(from_within(&w, "n", "m", 7), Some(address(&w, "n")));
+    mirror(&w, "mm", &["--network", "cellar", "-p", "8080:7"]);
+    mirror(&w, "nn", &["--network", "cellar"]);
+    assert_eq!(from_within(&w, "nn", "mm", 7), Some(address(&w, "nn")));
     let mut outside = w.cmd(w.mirror()).arg("77").space(Some(&wires.router)).start();
     e2e::until("it listens", || wires.server.ask("tcp", &at(Wires::ROUTER, 77)).is_ok());
-    assert_eq!(from_within(&w, "n", Wires::ROUTER, 77), None);
-    w.dhow(["exec", "n", "ip", "route", "get", Wires::ROUTER]).code(2);
+    assert_eq!(from_within(&w, "nn", Wires::ROUTER, 77), None);
+    w.dhow(["exec", "nn", "ip", "route", "get", Wires::ROUTER]).code(2);
     // Not even by a way of its own making.
     let gateway =
         w.dhow(["network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "cellar"]);
@@ -160,7 +160,7 @@ fn an_internal_network_has_no_way_out_and_none_in() {
     assert_eq!(from_within(&w, "bold", Wires::ROUTER, 77), None);
     wires.router.is_not_heard("tcp", &at(Wires::SERVER, 8080));
     wires.router.ip("route add 172.16.0.0/12 via 203.0.113.2");
-    wires.router.is_not_heard("tcp", &at(&address(&w, "m"), 7));
+    wires.router.is_not_heard("tcp", &at(&address(&w, "mm"), 7));
     outside.kill().unwrap();
     outside.wait().unwrap();
     w.remove_all();
@@ -172,10 +172,10 @@ fn without_icc_containers_of_a_network_reach_what_is_published_alone() {
     let w = World::wired();
     let icc = "com.docker.network.bridge.enable_icc=false";
     w.dhow(["network", "create", "-o", icc, "shy"]).ok();
-    mirror(&w, "m", &["--network", "shy", "-p", "8080:7"]);
-    mirror(&w, "n", &["--network", "shy"]);
-    assert_eq!(from_within(&w, "n", &address(&w, "m"), 7), None);
-    assert!(from_within(&w, "n", Wires::SERVER, 8080).is_some());
+    mirror(&w, "mm", &["--network", "shy", "-p", "8080:7"]);
+    mirror(&w, "nn", &["--network", "shy"]);
+    assert_eq!(from_within(&w, "nn", &address(&w, "mm"), 7), None);
+    assert!(from_within(&w, "nn", Wires::SERVER, 8080).is_some());
     w.remove_all();
     w.dhow(["network", "rm", "shy"]).ok();
 }
@@ -188,8 +188,8 @@ fn nobody_from_outside_looks_like_loopback_and_no_socket_is_abstract() {
     let w = World::wired();
     let wires = w.wires();
     w.dhow(["network", "create", "--ipv6", "--subnet", "fd00:da::/64", "six"]).ok();
-    mirror(&w, "m", &["-p", "8080:7", "-p", "8080:7/udp"]);
-    mirror(&w, "s", &["--network", "six", "-p", "8081:7", "-p", "8081:7/udp"]);
+    mirror(&w, "mm", &["-p", "8080:7", "-p", "8080:7/udp"]);
+    mirror(&w, "ss", &["--network", "six", "-p", "8081:7", "-p", "8081:7/udp"]);
     for space in [&wires.client, &wires.router, &wires.server] {
         for host in [Wires::SERVER, Wires::SERVER6] {
             for port in [8080, 8081] {

@@ -7,9 +7,9 @@ use super::net_tools::{address, at, from_within, mirror, port};
 #[test]
 fn published_ports_are_reached_from_everywhere_and_sources_are_kept() {
     let w = World::wired();
-    mirror(&w, "m", &["-p", "8080:7", "-p", "8080:7/udp", "-p", "8081:9"]);
-    mirror(&w, "n", &[]);
-    let (own, gateway) = (address(&w, "n"), "172.17.0.1");
+    mirror(&w, "mm", &["-p", "8080:7", "-p", "8080:7/udp", "-p", "8081:9"]);
+    mirror(&w, "nn", &[]);
+    let (own, gateway) = (address(&w, "nn"), "172.17.0.1");
     let wires = w.wires();
     for protocol in ["tcp", "udp"] {
         let direct = at(Wires::SERVER, 8080);
@@ -23,15 +23,15 @@ fn published_ports_are_reached_from_everywhere_and_sources_are_kept() {
         // The container has no IPv6: the monitor hands that on, too, as docker's proxy does.
         wires.client.is_seen_as(gateway, protocol, &at(Wires::SERVER6, 8080));
         // The host by the container's own address.
-        wires.server.is_seen_as(gateway, protocol, &at(&address(&w, "m"), 7));
+        wires.server.is_seen_as(gateway, protocol, &at(&address(&w, "mm"), 7));
     }
     wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8081));
     wires.client.is_not_heard("udp", &at(Wires::SERVER, 8081));
     // Containers: to each other directly, and through the host's address, the own one, too.
     let seen = |from: &str, host: &str, port| from_within(&w, from, host, port).unwrap();
-    assert_eq!(seen("n", &address(&w, "m"), 7), own);
-    assert_eq!(seen("n", Wires::SERVER, 8080), gateway);
-    assert_eq!(seen("m", Wires::SERVER, 8080), gateway);
+    assert_eq!(seen("nn", &address(&w, "mm"), 7), own);
+    assert_eq!(seen("nn", Wires::SERVER, 8080), gateway);
+    assert_eq!(seen("mm", Wires::SERVER, 8080), gateway);
     w.remove_all();
     wires.client.is_not_heard("tcp", &at(Wires::SERVER, 8080));
     wires.server.is_not_heard("tcp", "127.0.0.1:8080");
@@ -41,12 +41,12 @@ fn published_ports_are_reached_from_everywhere_and_sources_are_kept() {
 fn containers_of_other_networks_reach_what_is_published_and_nothing_else() {
     let w = World::wired();
     w.dhow(["network", "create", "far"]).ok();
-    mirror(&w, "m", &["-p", "8080:7"]);
-    mirror(&w, "f", &["--network", "far"]);
-    let seen = |host: &str, port| from_within(&w, "f", host, port);
-    assert_eq!(seen(Wires::SERVER, 8080), Some(address(&w, "f")), "the source is kept");
-    assert_eq!(seen(&address(&w, "m"), 7), None, "published, but not by that address");
-    assert_eq!(seen(&address(&w, "m"), 9), None);
+    mirror(&w, "mm", &["-p", "8080:7"]);
+    mirror(&w, "ff", &["--network", "far"]);
+    let seen = |host: &str, port| from_within(&w, "ff", host, port);
+    assert_eq!(seen(Wires::SERVER, 8080), Some(address(&w, "ff")), "the source is kept");
+    assert_eq!(seen(&address(&w, "mm"), 7), None, "published, but not by that address");
+    assert_eq!(seen(&address(&w, "mm"), 9), None);
     w.remove_all();
     w.dhow(["network", "rm", "far"]).ok();
 }
@@ -56,12 +56,12 @@ fn ipv6_is_as_good_as_ipv4() {
     let w = World::wired();
     let subnet = "fd00:da::/64";
     w.dhow(["network", "create", "--ipv6", "--subnet", subnet, "six"]).ok();
-    mirror(&w, "m", &["--network", "six", "-p", "8080:7", "-p", "8080:7/udp"]);
-    mirror(&w, "n", &["--network", "six"]);
+    mirror(&w, "mm", &["--network", "six", "-p", "8080:7", "-p", "8080:7/udp"]);
+    mirror(&w, "nn", &["--network", "six"]);
     let wires = w.wires();
     let format = "{{.NetworkSettings.Networks.six.GlobalIPv6Address}}";
-    let own = w.dhow(["inspect", "-f", format, "m"]).ok().out();
-    let other = w.dhow(["inspect", "-f", format, "n"]).ok().out();
+    let own = w.dhow(["inspect", "-f", format, "mm"]).ok().out();
+    let other = w.dhow(["inspect", "-f", format, "nn"]).ok().out();
     for protocol in ["tcp", "udp"] {
         wires.client.is_seen_as(Wires::CLIENT6, protocol, &at(Wires::SERVER6, 8080));
         wires.client.is_seen_as(Wires::CLIENT, protocol, &at(Wires::SERVER, 8080));
@@ -69,7 +69,7 @@ fn ipv6_is_as_good_as_ipv4() {
         wires.server.is_seen_as("fd00:da::1", protocol, "[::1]:8080");
         wires.router.is_seen_as(Wires::ROUTER6, protocol, &at(Wires::SERVER6, 8080));
     }
-    let seen = |host: &str, port| from_within(&w, "n", host, port).unwrap();
+    let seen = |host: &str, port| from_within(&w, "nn", host, port).unwrap();
     assert_eq!(seen(&own, 7), other);
     assert_eq!(seen(Wires::SERVER6, 8080), "fd00:da::1", "there and back again");
     // Out of it, under the host's address.
@@ -93,7 +93,7 @@ fn a_port_is_published_at_the_address_that_was_said_alone() {
     let w = World::wired();
     let second = format!("{}:8081:7", Wires::SECOND);
     let six = format!("[{}]:8083:7", Wires::SERVER6);
-    mirror(&w, "m", &["-p", &second, "-p", "127.0.0.1:8082:7", "-p", &six, "-p", "[::1]:8084:7"]);
+    mirror(&w, "mm", &["-p", &second, "-p", "127.0.0.1:8082:7", "-p", &six, "-p", "[::1]:8084:7"]);
     let wires = w.wires();
     for space in [&wires.client, &wires.server] {
         assert!(space.ask("tcp", &at(Wires::SECOND, 8081)).is_ok());
@@ -116,10 +116,10 @@ fn a_port_is_published_at_the_address_that_was_said_alone() {
 #[test]
 fn what_the_image_exposes_is_published_by_a_capital_p() {
     let w = World::wired();
-    mirror(&w, "m", &["-P"]);
+    mirror(&w, "mm", &["-P"]);
     let wires = w.wires();
     for private in ["7/tcp", "7/udp", "9/tcp", "9/udp"] {
-        let public = port(&w, "m", private);
+        let public = port(&w, "mm", private);
         let protocol = &private[2..];
         wires.client.is_seen_as(Wires::CLIENT, protocol, &at(Wires::SERVER, public));
     }
