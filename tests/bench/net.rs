@@ -2,6 +2,7 @@
 //! throughput, beside podman and dockerd where it is installed. Each engine has machines of its own
 //! (network namespaces, `World::wired()`), so that no engine's packets pass another's rules.
 
+use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use e2e::{Cmd, Space, Wires, World, fixtures, until};
 use crate::measure::{Contender, race};
 use crate::peers::{Docker, podman_wired, podman_with_busybox, release};
 
+type Words<'a> = Box<dyn Fn(&[&str]) -> Cmd + 'a>;
+
 /// An engine: its name, its command line, and where it runs.
 struct Engine<'a> {
     name: &'a str,
-    cmd: Box<dyn Fn(&[&str]) -> Cmd + 'a>,
+    cmd: Words<'a>,
     wires: &'a Wires,
 }
 
@@ -105,63 +108,77 @@ fn throughput(w: &World, docker: Option<&Docker<'_>>, engines: &[Engine<'_>]) {
         docker.load(&layout, "iperf");
     }
     let able: Vec<&Engine<'_>> = engines.iter().filter(|e| e.name != "podman").collect();
-    let parent = w.cgroup_parent();
-    let mut servers = Vec::new();
-    for engine in &able {
-        let run = ["run", "-d", "--name", "iperf", "-p", "5201:5201", "--cgroup-parent", &parent];
-        (engine.cmd)(&[&run[..], &["iperf"]].concat()).run().ok();
-        let space = Some(&engine.wires.server);
-        servers.push(w.cmd("iperf3").args(["-s", "-p", "5202"]).space(space).start());
-        until("both serve", || {
-            let up = |port: u16| {
-                let to = format!("127.0.0.1:{port}");
-                engine.wires.server.within(|| std::net::TcpStream::connect(&to)).is_ok()
-            };
-            up(5201) && up(5202)
-        });
-    }
+    let servers: Vec<_> = able.iter().map(|engine| serve(w, engine)).collect();
     println!("\nTCP throughput, iperf3, {SECONDS} s, {TIMES} times in turn, median Gbit/s");
-    print!("{:<36}", "");
-    able.iter().for_each(|e| print!("{:>10}", e.name));
-    println!("{:>10}", "ratio");
-    let inside = |e: &Engine<'_>| {
-        let format = "{{.NetworkSettings.Networks.bridge.IPAddress}} {{.NetworkSettings.Networks.bridge.Gateway}}";
-        let both = (e.cmd)(&["inspect", "-f", format, "iperf"]).run().ok().out();
-        both.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap()
-    };
-    let seconds = SECONDS.to_string();
-    let iperf = |words: &[&str]| [&["iperf3", "-J", "-t", &seconds], words].concat().join(" ");
+    let names: String = able.iter().map(|e| format!("{:>10}", e.name)).collect();
+    println!("{:<36}{names}{:>10}", "", "ratio");
+
     let from =
         |space: &Space, words: &[&str]| w.cmd("sh").args(["-c", &iperf(words)]).space(Some(space));
-    let row = |title: &str, cmd: &dyn Fn(&Engine<'_>) -> Cmd| {
-        let mut rates = vec![Vec::new(); able.len()];
-        for time in 0..TIMES {
-            for turn in 0..able.len() {
-                let which = (turn + time) % able.len();
-                thread::sleep(Duration::from_millis(300));
-                let said = cmd(able[which]).run().ok().json();
-                rates[which].push(said["end"]["sum_received"]["bits_per_second"].as_f64().unwrap());
-            }
-        }
-        rates.iter_mut().for_each(|r| r.sort_by(f64::total_cmp));
-        print!("{title:<36}");
-        rates.iter().for_each(|r| print!("{:>10.2}", r[r.len() / 2] / 1e9));
-        match &rates[..] {
-            [ours, theirs] => println!("{:>10.2}", ours[TIMES / 2] / theirs[TIMES / 2]),
-            _ => println!(),
-        }
-    };
-    row("container to host", &|e| {
+    rates("container to host", &able, |e| {
         (e.cmd)(&["exec", "iperf", "sh", "-c", &iperf(&["-c", &inside(e).1, "-p", "5202"])])
     });
-    row("host to container", &|e| from(&e.wires.server, &["-c", &inside(e).0]));
-    row("client to a published port", &|e| from(&e.wires.client, &["-c", Wires::SERVER]));
-    row("the same, the other way", &|e| from(&e.wires.client, &["-R", "-c", Wires::SERVER]));
-    row("host to a published port", &|e| from(&e.wires.server, &["-c", Wires::SERVER]));
-    row("loopback to a published port", &|e| from(&e.wires.server, &["-c", "127.0.0.1"]));
+    rates("host to container", &able, |e| from(&e.wires.server, &["-c", &inside(e).0]));
+    rates("client to a published port", &able, |e| from(&e.wires.client, &["-c", Wires::SERVER]));
+    rates("the same, from container to client", &able, |e| {
+        from(&e.wires.client, &["-R", "-c", Wires::SERVER])
+    });
+    rates("host to a published port", &able, |e| from(&e.wires.server, &["-c", Wires::SERVER]));
+    rates("loopback to a published port", &able, |e| from(&e.wires.server, &["-c", "127.0.0.1"]));
     for (engine, mut server) in able.iter().zip(servers) {
         (engine.cmd)(&["rm", "-f", "iperf"]).run().ok();
         server.kill().unwrap();
         server.wait().unwrap();
+    }
+}
+
+fn iperf(words: &[&str]) -> String {
+    [&["iperf3", "-J", "-t", &SECONDS.to_string()], words].concat().join(" ")
+}
+
+/// A container that serves on the published port 5201, and a server on the host's 5202.
+fn serve(w: &World, engine: &Engine<'_>) -> Child {
+    let parent = w.cgroup_parent();
+    let run = ["run", "-d", "--name", "iperf", "-p", "5201:5201", "--cgroup-parent", &parent];
+    (engine.cmd)(&[&run[..], &["iperf"]].concat()).run().ok();
+    let space = &engine.wires.server;
+    let server = w.cmd("iperf3").args(["-s", "-p", "5202"]).space(Some(space)).start();
+    for port in ["5201", "5202"] {
+        // A whole test each: a connection that says nothing keeps the others out.
+        let ask = ["-c", "127.0.0.1", "-p", port, "-n", "1K"];
+        let ask = || w.cmd("iperf3").args(ask).space(Some(space)).run().code == 0;
+        until("iperf3 serves", ask);
+    }
+    server
+}
+
+/// The container's address, and its gateway's.
+fn inside(engine: &Engine<'_>) -> (String, String) {
+    let bridge = "{{.NetworkSettings.Networks.bridge";
+    let format = format!("{bridge}.IPAddress}}}} {bridge}.Gateway}}}}");
+    let both = (engine.cmd)(&["inspect", "-f", &format, "iperf"]).run().ok().out();
+    both.split_once(' ').map(|(address, gateway)| (address.into(), gateway.into())).unwrap()
+}
+
+/// One line of the table.
+fn rates(title: &str, able: &[&Engine<'_>], cmd: impl Fn(&Engine<'_>) -> Cmd) {
+    let mut rates = vec![Vec::new(); able.len()];
+    for time in 0..TIMES {
+        for turn in 0..able.len() {
+            let which = (turn + time) % able.len();
+            thread::sleep(Duration::from_millis(300));
+            let said = cmd(able[which]).run().ok().json();
+            rates[which].push(said["end"]["sum_received"]["bits_per_second"].as_f64().unwrap());
+        }
+    }
+    let median = |rates: &mut Vec<f64>| {
+        rates.sort_by(f64::total_cmp);
+        rates[TIMES / 2] / 1e9
+    };
+    let medians: Vec<f64> = rates.iter_mut().map(median).collect();
+    let cells: String = medians.iter().map(|rate| format!("{rate:>10.2}")).collect();
+    match medians[..] {
+        [ours, theirs] => println!("{title:<36}{cells}{:>10.2}", ours / theirs),
+        _ => println!("{title:<36}{cells}"),
     }
 }

@@ -31,14 +31,15 @@ pub fn podman_wired(w: &World, space: &Space) -> Cmd {
     let dirs = std::env::var_os("PATH").unwrap_or_default();
     let mut dirs: Vec<_> = std::env::split_paths(&dirs).collect();
     dirs.insert(0, "/usr/lib/podman".into());
-    let netavark = dirs.iter().any(|dir| dir.join("netavark").is_file());
+    let backend =
+        if dirs.iter().any(|dir| dir.join("netavark").is_file()) { "netavark" } else { "cni" };
     let cmd = podman(w, "podman");
-    let mut conf = fs::read_to_string(w.path("containers.conf")).unwrap();
-    conf += &format!(
-        "[engine]\nhelper_binaries_dir={dirs:?}\n[network]\nnetwork_config_dir={:?}\n",
-        w.path("nets")
+    let limits = fs::read_to_string(w.path("containers.conf")).unwrap();
+    let nets = w.path("nets");
+    let conf = format!(
+        "{limits}[engine]\nhelper_binaries_dir={dirs:?}\n[network]\nnetwork_config_dir='{}'\nnetwork_backend='{backend}'\n",
+        nets.display()
     );
-    conf += if netavark { "network_backend=\"netavark\"\n" } else { "" };
     fs::write(w.path("wired.conf"), conf).unwrap();
     cmd.env("CONTAINERS_CONF", w.path("wired.conf")).space(Some(space))
 }

@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// The monitors of this world, those that are still starting too.
-fn monitors(w: &World) -> Vec<i32> {
+pub(super) fn monitors(w: &World) -> Vec<i32> {
     let root = w.root();
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());

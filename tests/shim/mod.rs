@@ -38,6 +38,7 @@ mod manifests;
 mod net_ports;
 mod net_beside;
 mod net_connect;
+mod net_crash;
 mod net_isolation;
 mod net_many;
 mod net_reach;

@@ -131,8 +131,8 @@ fn networks_do_not_reach_each_other_unless_a_container_is_in_both() {
     w.dhow(["exec", "rr", "nslookup", "bb"]).code(1);
     let red = address(&w, "rr");
     mirror(&w, "both", &["--network", "red", "--network", "blue"]);
-    assert_eq!(from_within(&w, "both", "rr", 7).is_some(), true);
-    assert_eq!(from_within(&w, "both", "bb", 7).is_some(), true);
+    assert!(from_within(&w, "both", "rr", 7).is_some());
+    assert!(from_within(&w, "both", "bb", 7).is_some());
     assert_eq!(from_within(&w, "bb", "both", 7), Some(address(&w, "bb")));
     assert_eq!(from_within(&w, "bb", &red, 7), None, "no way through who is in both");
     w.remove_all();

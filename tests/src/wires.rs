@@ -243,9 +243,10 @@ impl Wires {
         wires
     }
 
-    /// Nothing of a container may outlive it. What stays: `lo`, the uplink, and the bridges of
-    /// networks (the default one's, and of those that were made and not removed).
-    pub(crate) fn left(&self, run: &Path) -> Vec<String> {
+    /// What is there of containers, by the run directory of the world that had them: nothing of one
+    /// may outlive it. What stays: `lo`, the uplink, and bridges and rules of networks (the default
+    /// one's, and of those that were made and not removed).
+    pub fn left(&self, run: &Path) -> Vec<String> {
         let mut left = Vec::new();
         let list = Cmd::new("ip").args(["-j", "link"]).space(Some(&self.server)).run().ok().json();
         for link in list.as_array().unwrap() {
@@ -254,6 +255,13 @@ impl Wires {
             if !["lo", "eth0"].contains(&name) && !alias.starts_with("dhow network ") {
                 left.push(format!("device {name} ({alias})"));
             }
+        }
+        for element in self.server.ruleset() {
+            // What is a container's is in a set, under its short id.
+            let text = element.to_string();
+            let marked = text.split("\"comment\":\"").skip(1).filter_map(|rest| rest.get(..13));
+            let id = |c: &&str| c.ends_with('"') && c[..12].bytes().all(|b| b.is_ascii_hexdigit());
+            left.extend(marked.filter(id).map(|c| format!("nft element of {c} in {text}")));
         }
         for network in fs::read_dir(run.join("networks")).into_iter().flatten().flatten() {
             let file = network.path().join("endpoints.json");
