@@ -9,7 +9,7 @@ packages="
     conmon crun podman runc
     e2fsprogs xz-utils
     bats dpkg-dev gawk python3
-    iptables nftables
+    curl iperf3 iptables nftables wrk
     gpg gpg-agent gpgconf
 "
 [ "${1:-}" = ci ] && packages="$packages python3-pip git"

@@ -110,7 +110,7 @@ fn throughput(w: &World, docker: Option<&Docker<'_>>, engines: &[Engine<'_>]) {
     let able: Vec<&Engine<'_>> = engines.iter().filter(|e| e.name != "podman").collect();
     let servers: Vec<_> = able.iter().map(|engine| serve(w, engine)).collect();
     println!("\nTCP throughput, iperf3, {SECONDS} s, {TIMES} times in turn, median Gbit/s");
-    let names: String = able.iter().map(|e| format!("{:>10}", e.name)).collect();
+    let names = able.iter().map(|e| format!("{:>10}", e.name)).collect::<Vec<_>>().concat();
     println!("{:<36}{names}{:>10}", "", "ratio");
 
     let from =
@@ -176,7 +176,7 @@ fn rates(title: &str, able: &[&Engine<'_>], cmd: impl Fn(&Engine<'_>) -> Cmd) {
         rates[TIMES / 2] / 1e9
     };
     let medians: Vec<f64> = rates.iter_mut().map(median).collect();
-    let cells: String = medians.iter().map(|rate| format!("{rate:>10.2}")).collect();
+    let cells = medians.iter().map(|r| format!("{r:>10.2}")).collect::<Vec<_>>().concat();
     match medians[..] {
         [ours, theirs] => println!("{title:<36}{cells}{:>10.2}", ours / theirs),
         _ => println!("{title:<36}{cells}"),

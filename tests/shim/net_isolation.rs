@@ -18,7 +18,7 @@ fn what_is_not_published_is_not_reached_by_a_neighbour_who_knows_the_way() {
             space.is_not_heard("udp", &at(&inside, port));
         }
     }
-    w.router(["ping", "-c1", "-W1", &inside]).code(1);
+    w.router(["busybox", "ping", "-c1", "-W1", &inside]).code(1);
     assert!(wires.client.ask("tcp", &at(Wires::SERVER, 8080)).is_ok());
     w.remove_all();
 }
