@@ -14,7 +14,7 @@ use super::net_tools::{address, at, from_within, listens, mirror};
 
 /// The calls by which networks are made and unmade.
 const CALLS: [&str; 8] =
-    ["sendto", "sendmsg", "setns", "bind", "socket", "flock", "renameat", "unlinkat"];
+    ["sendto", "sendmsg", "setns", "bind", "socket", "flock", "rename", "unlinkat"];
 
 /// Every how many calls one is struck.
 fn stride() -> usize {

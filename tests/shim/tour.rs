@@ -1,9 +1,11 @@
 //! The README's tour, line by line, as it stands.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::PathBuf;
+use std::process::{Child, Stdio};
 
-use e2e::{Registry, World, leaks, program, until, workspace};
+use e2e::{Cmd, World, fixtures, leaks, program, until, workspace};
 
 /// The shell block under "## Tour", without the line that builds what the suite has built.
 fn lines(image: &str) -> String {
@@ -39,15 +41,35 @@ fn podman_settings(w: &World) -> [(&'static str, PathBuf); 2] {
     [("CONTAINERS_CONF", containers), ("CONTAINERS_STORAGE_CONF", storage)]
 }
 
+/// A registry with the fixtures on the world's own loopback, port 5000.
+fn registry(w: &World) -> Child {
+    let data = w.path("registry");
+    Cmd::new("cp").arg("-a").arg(fixtures::registry()).arg(&data).run().ok();
+    let config = format!(
+        "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
+         http:\n  addr: 127.0.0.1:5000\n",
+        data.display()
+    );
+    fs::write(w.path("registry.yml"), config).unwrap();
+    let cmd = w.cmd("docker-registry").arg("serve").arg(w.path("registry.yml"));
+    let mut command = cmd.command();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = cmd.spawn(&mut command);
+    let up = || w.wires().server.within(|| TcpStream::connect("127.0.0.1:5000").is_ok());
+    until("the registry answers", up);
+    child
+}
+
 #[test]
 fn readmes_tour_works_line_by_line() {
-    let w = World::new();
-    let image = Registry::open().name("busybox:latest");
+    let w = World::wired();
+    let mut registry = registry(&w);
+    let image = "127.0.0.1:5000/busybox:latest";
     let script = format!(
         "set -eu\ncd {}\nmkdir target\nln -s {} target/dhow\nexec </dev/null\n{}",
         w.path("").display(),
         program("dhow").parent().unwrap().display(),
-        lines(&image)
+        lines(image)
     );
     let mut tour = w
         .cmd("unshare")
@@ -66,6 +88,8 @@ fn readmes_tour_works_line_by_line() {
         groups.iter().rev().for_each(|group| drop(fs::remove_dir(group)));
         groups.is_empty()
     });
+    registry.kill().unwrap();
+    registry.wait().unwrap();
     let done = done.ok();
     for part in ["hello from a container", "working", "hello from podman", "hello from runc"] {
         assert!(done.out().contains(part), "{part:?} is missing in:\n{}", done.out());
