@@ -86,9 +86,15 @@ impl Space {
     }
 
     /// Writes a file of /proc/sys/net.
+    #[track_caller]
     pub fn set_sysctl(&self, below: &str, value: &str) {
+        self.try_sysctl(below, value).unwrap();
+    }
+
+    /// The same where the file may not be there.
+    pub fn try_sysctl(&self, below: &str, value: &str) -> io::Result<()> {
         let path = Path::new("/proc/sys/net").join(below);
-        self.within(|| fs::write(path, value).unwrap());
+        self.within(|| fs::write(path, value))
     }
 
     fn forwards(&self, does: bool) {
