@@ -105,7 +105,7 @@ fn loopbacks_ports_are_not_reached_by_who_sends_there_from_outside() {
     assert_eq!(wires.server.sysctl("ipv4/conf/eth0/route_localnet"), "0");
     // The test is one: a rule that lets it happen lets it happen.
     wires.server.nft(
-        "table ip hole { chain c { type nat hook prerouting priority -200; 
+        "table ip hole { chain c { type nat hook prerouting priority -200;
             ip daddr 127.0.0.1 tcp dport 8080 dnat to 203.0.113.2:7777; }; }",
     );
     let mut open = w.cmd(w.mirror()).arg("7777").start();
