@@ -11,6 +11,7 @@ fn addresses(w: &World, container: &str) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "waits"]
 fn a_running_container_is_connected_and_disconnected() {
     let w = World::wired();
     w.dhow(["network", "create", "pier", "--subnet", "10.7.0.0/24"]).ok();
@@ -61,6 +62,7 @@ fn a_running_container_is_connected_and_disconnected() {
 }
 
 #[test]
+#[ignore = "waits"]
 fn a_stopped_container_is_connected_for_its_next_start() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -77,6 +79,7 @@ fn a_stopped_container_is_connected_for_its_next_start() {
 }
 
 #[test]
+#[ignore = "waits"]
 fn names_and_aliases_are_answered_and_go_with_their_container() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -106,6 +109,7 @@ fn names_and_aliases_are_answered_and_go_with_their_container() {
 }
 
 #[test]
+#[ignore = "waits"]
 fn links_are_in_hosts_and_environment_on_the_default_bridge() {
     let w = World::wired();
     mirror(&w, "db", &["-e", "PASS=word"]);
@@ -121,6 +125,7 @@ fn links_are_in_hosts_and_environment_on_the_default_bridge() {
 }
 
 #[test]
+#[ignore = "waits"]
 fn a_container_has_several_networks_from_its_start() {
     let w = World::wired();
     w.dhow(["network", "create", "one", "--subnet", "10.7.1.0/24"]).ok();
@@ -139,6 +144,7 @@ fn a_container_has_several_networks_from_its_start() {
 }
 
 #[test]
+#[ignore = "waits"]
 fn macvlan_containers_stand_beside_the_host() {
     let w = World::wired();
     let wires = w.wires();

@@ -1,6 +1,7 @@
 //! What must not be reached: other networks, what isn't published, what is for loopback alone.
 
-use e2e::{Wires, World};
+use e2e::{Space, Wires, World};
+use serde_json::Value;
 
 use super::net_tools::{address, at, from_within, mirror};
 
@@ -29,7 +30,7 @@ fn what_is_not_published_is_not_reached_by_a_neighbour_who_knows_the_way() {
 fn the_host_forwards_for_nobody_else() {
     let w = World::wired();
     let wires = w.wires();
-    let behind = e2e::Space::new();
+    let behind = Space::new();
     wires.server.ip(&format!(
         "link add lan type veth peer name eth0 netns {}
         link set lan up
@@ -65,7 +66,7 @@ fn the_host_forwards_for_nobody_else() {
 fn a_router_stays_one() {
     let w = World::wired();
     let wires = w.wires();
-    let behind = e2e::Space::new();
+    let behind = Space::new();
     wires.server.ip(&format!(
         "link add lan type veth peer name eth0 netns {}
         link set lan up
@@ -87,36 +88,49 @@ fn a_router_stays_one() {
     wires.server.ip("link del lan");
 }
 
+/// Packets that the only rule of a chain of the table `watch` has counted.
+fn counted(space: &Space, chain: &str) -> u64 {
+    let of_chain =
+        |entry: &&Value| entry["rule"]["table"] == "watch" && entry["rule"]["chain"] == chain;
+    let rules = space.ruleset();
+    let expressions = rules.iter().find(of_chain).unwrap()["rule"]["expr"].as_array().unwrap();
+    expressions.iter().find_map(|e| e["counter"]["packets"].as_u64()).unwrap()
+}
+
 /// A neighbour sends to 127.0.0.1, to this machine's Ethernet address: what was published for
 /// loopback alone was once to be had that way (moby, "127.0.0.1" reached by layer 2 neighbours).
 #[test]
 fn loopbacks_ports_are_not_reached_by_who_sends_there_from_outside() {
     let w = World::wired();
     let wires = w.wires();
-    mirror(&w, "mm", &["-p", "127.0.0.1:8080:7", "-p", "127.0.0.1:8080:7/udp"]);
+    let loopback = ["-p", "127.0.0.1:8080:7", "-p", "127.0.0.1:8080:7/udp", "-p", "8081:7"];
+    mirror(&w, "mm", &loopback);
+    wires.server.nft(
+        "table ip watch {
+            chain comes { type filter hook prerouting priority -250;
+                iifname eth0 ip daddr 127.0.0.1 counter; }
+            chain arrives { type filter hook postrouting priority 300;
+                ip saddr 203.0.113.1 oifname != eth0 counter; }
+        }",
+    );
     wires.router.set_sysctl("ipv4/conf/s/route_localnet", "1");
     wires.router.ip("route del table local local 127.0.0.0/8 dev lo
         route del table local local 127.0.0.1 dev lo
         route add 127.0.0.1 via 203.0.113.2 src 203.0.113.1");
     wires.router.is_not_heard("tcp", "127.0.0.1:8080");
     wires.router.is_not_heard("udp", "127.0.0.1:8080");
+    assert!(counted(&wires.server, "comes") >= 2, "the machine was told");
+    assert_eq!(counted(&wires.server, "arrives"), 0, "the container wasn't");
     assert!(wires.server.ask("tcp", "127.0.0.1:8080").is_ok());
+    wires.router.is_seen_as(Wires::ROUTER, "tcp", &at(Wires::SERVER, 8081));
+    assert_ne!(counted(&wires.server, "arrives"), 0, "what arrives is counted");
     assert_eq!(wires.server.sysctl("ipv4/conf/all/route_localnet"), "0");
     assert_eq!(wires.server.sysctl("ipv4/conf/eth0/route_localnet"), "0");
-    // The test is one: a rule that lets it happen lets it happen.
-    wires.server.nft(
-        "table ip hole { chain c { type nat hook prerouting priority -200;
-            ip daddr 127.0.0.1 tcp dport 8080 dnat to 203.0.113.2:7777; }; }",
-    );
-    let mut open = w.cmd(w.mirror()).arg("7777").start();
-    e2e::until("it listens", || wires.server.ask("tcp", "127.0.0.1:7777").is_ok());
-    wires.router.is_seen_as(Wires::ROUTER, "tcp", "127.0.0.1:8080");
-    open.kill().unwrap();
-    open.wait().unwrap();
     w.remove_all();
 }
 
 #[test]
+#[ignore = "waits"]
 fn networks_do_not_reach_each_other_unless_a_container_is_in_both() {
     let w = World::wired();
     w.dhow(["network", "create", "red"]).ok();
@@ -140,6 +154,7 @@ fn networks_do_not_reach_each_other_unless_a_container_is_in_both() {
 }
 
 #[test]
+#[ignore = "waits"]
 fn an_internal_network_has_no_way_out_and_none_in() {
     let w = World::wired();
     let wires = w.wires();
@@ -168,6 +183,7 @@ fn an_internal_network_has_no_way_out_and_none_in() {
 }
 
 #[test]
+#[ignore = "waits"]
 fn without_icc_containers_of_a_network_reach_what_is_published_alone() {
     let w = World::wired();
     let icc = "com.docker.network.bridge.enable_icc=false";
