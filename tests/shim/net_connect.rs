@@ -79,7 +79,6 @@ fn a_stopped_container_is_connected_for_its_next_start() {
 }
 
 #[test]
-#[ignore = "waits"]
 fn names_and_aliases_are_answered_and_go_with_their_container() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -109,7 +108,6 @@ fn names_and_aliases_are_answered_and_go_with_their_container() {
 }
 
 #[test]
-#[ignore = "waits"]
 fn links_are_in_hosts_and_environment_on_the_default_bridge() {
     let w = World::wired();
     mirror(&w, "db", &["-e", "PASS=word"]);
@@ -144,7 +142,6 @@ fn a_container_has_several_networks_from_its_start() {
 }
 
 #[test]
-#[ignore = "waits"]
 fn macvlan_containers_stand_beside_the_host() {
     let w = World::wired();
     let wires = w.wires();

@@ -130,7 +130,6 @@ fn loopbacks_ports_are_not_reached_by_who_sends_there_from_outside() {
 }
 
 #[test]
-#[ignore = "waits"]
 fn networks_do_not_reach_each_other_unless_a_container_is_in_both() {
     let w = World::wired();
     w.dhow(["network", "create", "red"]).ok();
@@ -154,7 +153,6 @@ fn networks_do_not_reach_each_other_unless_a_container_is_in_both() {
 }
 
 #[test]
-#[ignore = "waits"]
 fn an_internal_network_has_no_way_out_and_none_in() {
     let w = World::wired();
     let wires = w.wires();

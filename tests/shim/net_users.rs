@@ -44,7 +44,6 @@ fn nginx_serves_under_load_without_an_error_and_again_after_a_restart() {
 
 /// An application of two: a database, and a client that knows it by its name.
 #[test]
-#[ignore = "waits"]
 fn postgres_and_its_client_find_each_other_by_name() {
     if !long() && std::env::var_os("CI").is_some() {
         return; // Its image is half a minute's download.
