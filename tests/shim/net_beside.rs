@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::net_tools::{address, at, from_within, mirror};
 
-/// All rules of tables that are not dhow's, as nft tells them.
+/// All rules of tables that are not dhow's, as nft tells them, but for what they have counted.
 fn others(space: &Space) -> Vec<Value> {
     let ours = |entry: &Value| {
         entry.as_object().unwrap().values().any(|thing| {
@@ -16,7 +16,13 @@ fn others(space: &Space) -> Vec<Value> {
             table.and_then(Value::as_str).is_some_and(|name| name.starts_with("dhow"))
         })
     };
-    space.ruleset().into_iter().filter(|entry| !ours(entry)).collect()
+    let mut all: Vec<Value> = space.ruleset().into_iter().filter(|entry| !ours(entry)).collect();
+    for expression in all.iter_mut().filter_map(|e| e["rule"]["expr"].as_array_mut()).flatten() {
+        if expression.get("counter").is_some() {
+            expression["counter"].take();
+        }
+    }
+    all
 }
 
 /// The tables of `space` that are dhow's.

@@ -111,7 +111,7 @@ impl Space {
         names.map(str::to_owned).collect()
     }
 
-    /// The whole rule set as `nft -j` tells it, without the counters' figures.
+    /// The whole rule set as `nft -j` tells it.
     pub fn ruleset(&self) -> Vec<Value> {
         let list = Cmd::new("nft").args(["-j", "list", "ruleset"]).space(Some(self)).run().ok();
         list.json()["nftables"].as_array().unwrap().clone()
