@@ -105,11 +105,17 @@ impl<'a> Birth<'a> {
         // What it shares with others is held until the runtime has joined it.
         let shares = crate::bundle::prepare(host, self.newest(), &self.net.endpoints())?;
         self.step("bundle");
-        let (pid, streams) = if record.config.tty {
-            self.create_with_terminal(size)?
+        let mut net = std::mem::take(&mut self.net);
+        let mut provided = Ok(());
+        let mut meanwhile = || provided = net.provide(host);
+        let created = if record.config.tty {
+            self.create_with_terminal(size, &mut meanwhile)
         } else {
-            self.create_with_pipes()?
+            self.create_with_pipes(&mut meanwhile)
         };
+        self.net = net;
+        let (pid, streams) = created?;
+        provided?;
         drop(shares);
         let init = process::open_pid(pid)
             .map_err(|e| Error::engine(format!("open process {pid}: {}", e.desc())))?;
@@ -136,10 +142,10 @@ impl<'a> Birth<'a> {
         let ended = || Error::engine("the container ended before it had its networks");
         let ns = process::namespace(&self.state, "net")?.ok_or_else(ended)?;
         let record = self.newest.as_ref().unwrap_or(self.record);
-        self.net.attach(self.host, record, ns)
+        self.net.attach(self.host, record, self.state.pid, ns)
     }
 
-    fn create_with_pipes(&self) -> Result<(i32, Streams)> {
+    fn create_with_pipes(&self, meanwhile: &mut dyn FnMut()) -> Result<(i32, Streams)> {
         let config = &self.record.config;
         let stdin = match (config.open_stdin, config.stdin_once) {
             (false, _) => Stdin::Closed,
@@ -148,16 +154,25 @@ impl<'a> Birth<'a> {
         };
         let (streams, theirs) = stdio::pipes(&self.dir, stdin)?;
         let bundle = self.host.paths.bundle(&self.record.id);
-        let pid = self.runtime.create(&bundle, &self.dir.join("pid"), None, theirs)?;
+        let pid = self.runtime.create(&bundle, &self.dir.join("pid"), None, theirs, meanwhile)?;
         Ok((pid, streams))
     }
 
-    fn create_with_terminal(&self, size: Option<(u16, u16)>) -> Result<(i32, Streams)> {
+    fn create_with_terminal(
+        &self,
+        size: Option<(u16, u16)>,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<(i32, Streams)> {
         let console = Console::listen(&self.dir, "console.sock")?;
         let bundle = self.host.paths.bundle(&self.record.id);
         let path = console.address.path.clone();
-        let pid =
-            self.runtime.create(&bundle, &self.dir.join("pid"), Some(&path), Stdio3::null())?;
+        let pid = self.runtime.create(
+            &bundle,
+            &self.dir.join("pid"),
+            Some(&path),
+            Stdio3::null(),
+            meanwhile,
+        )?;
         let master = console.master()?;
         if let Some((rows, columns)) = size {
             let _ = dhow_kernel::tty::resize(master.as_fd(), rows, columns);

@@ -59,19 +59,25 @@ impl<'a> Runtime<'a> {
     }
 
     /// Makes the container; its first process waits for [`Runtime::start`]. Answers with its pid.
+    /// `meanwhile` is done while the runtime is at work.
     pub fn create(
         &self,
         bundle: &Path,
         pid_file: &Path,
         console: Option<&Path>,
         stdio: Stdio3,
+        meanwhile: &mut dyn FnMut(),
     ) -> Result<i32> {
         let mut call = self.call("create");
         call.arg("--bundle").arg(bundle).arg("--pid-file").arg(pid_file);
         if let Some(console) = console {
             call.arg("--console-socket").arg(console);
         }
-        self.finish(call.arg(self.id), "create", stdio)?;
+        call.arg(self.id).stdin(stdio.stdin).stdout(stdio.stdout).stderr(stdio.stderr);
+        let mut child = call.spawn().map_err(|e| self.cannot(&e))?;
+        drop(call); // our copies of its streams
+        meanwhile();
+        self.judge(child.wait().map_err(|e| self.cannot(&e))?, "create")?;
         read_pid(pid_file)
     }
 

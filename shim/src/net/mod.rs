@@ -8,6 +8,7 @@
 //!
 //! What containers share (bridges, rules, leases) changes under [`Lock`] alone.
 
+mod carrier;
 pub mod dns;
 pub mod ipam;
 pub mod link;
@@ -17,11 +18,13 @@ pub mod nft;
 mod plan;
 pub mod pools;
 pub mod ports;
+mod shared;
 mod ties;
 mod trace;
 mod world;
 
 pub use lock::Lock;
-pub use networking::{Networking, lower, raise, reload, sweep};
+pub use networking::Networking;
+pub use shared::{lower, raise, reload, sweep};
 pub use ties::{tie, untie};
 pub use world::{World, bridge_of, host_end};

@@ -2,26 +2,34 @@
 //!
 //! Whatever fails half-way is undone by [`Networking::release`], which takes what there is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
+use super::carrier::{self, Carried, Carrier, Place};
 use super::ipam;
 use super::plan::{self, Joined};
 use super::ports::{self, Proxy, Reserved, Target};
+use super::shared::{forgotten, provide, undo};
 use super::{Lock, World, dns, link, nft, trace};
 use crate::error::{Error, Result};
-use crate::host::{Host, Paths};
+use crate::host::Host;
 use crate::model::network::Driver;
 use crate::model::{Endpoint, Network, Published, Record, State, Wish};
 
 /// What a container has of its networks.
 #[derive(Default)]
 pub struct Networking {
-    joined: Vec<Joined>,
+    pub(super) joined: Vec<Joined>,
     published: Vec<Published>,
     reserved: Option<Reserved>,
     inside: Option<OwnedFd>,
+    /// Of the host's namespace, once devices and rules of the networks are there.
+    outside: Option<link::Socket>,
+    /// What carries its packets where dhow isn't root.
+    carrier: Option<Carrier>,
+    carried: Option<Carried>,
     /// What the user has to know.
     pub told: Vec<String>,
     /// Connections that rules can't lead.
@@ -38,7 +46,12 @@ impl Networking {
         if record.networks.is_empty() {
             return Ok(net);
         }
-        let reserved = net.lease_all(host, record, before).and_then(|()| net.bind(host, record));
+        let rooted = nix::unistd::geteuid().is_root();
+        let reserved = if rooted {
+            net.lease_all(host, record, before).and_then(|()| net.bind(host, record))
+        } else {
+            net.be_carried(host, record)
+        };
         let kept =
             reserved.and_then(|()| trace::keep(host, record, &net.endpoints(), &net.published));
         match kept {
@@ -49,6 +62,34 @@ impl Networking {
                 Err(Error::new(error.kind, why))
             }
         }
+    }
+
+    /// Without root there is no bridge: one way out, and ports.
+    fn be_carried(&mut self, host: &Host, record: &Record) -> Result<()> {
+        if let Some(wish) = record.networks.iter().find(|wish| wish.network != Network::BRIDGE) {
+            return Err(Error::usage(format!(
+                "network {}: without root, a container's only networks are bridge, host and none",
+                wish.network
+            )));
+        }
+        let search = |name: &str| crate::host::search(name.as_ref()).ok();
+        self.carrier = Some(carrier::choose(&search)?);
+        let anywhere = Target { ipv4: Some(Ipv4Addr::UNSPECIFIED), ipv6: None };
+        let holder = ports::holder(host, &record.id);
+        let wanted = ports::wanted(record)?;
+        let reserved = Reserved::bind(&wanted, record.publish_ip, anywhere, &holder)?;
+        self.published = reserved.published();
+        self.reserved = Some(reserved);
+        Ok(())
+    }
+
+    /// The carrier binds the ports itself.
+    fn carry(&mut self, dir: &Path, pid: i32) -> Result<()> {
+        self.reserved = None;
+        if let Some(carrier) = &self.carrier {
+            self.carried = Some(carrier.start(Place { pid, dir }, &self.published)?);
+        }
+        Ok(())
     }
 
     fn lease_all(&mut self, host: &Host, record: &Record, before: &[Endpoint]) -> Result<()> {
@@ -120,7 +161,7 @@ impl Networking {
     }
 
     /// Where published ports lead: to the bridge networks that packets leave by.
-    fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Target {
         let (v4, v6) = plan::ways_out(&self.joined);
         let pair = |at: Option<usize>| {
             let joined = &self.joined[at?];
@@ -191,19 +232,34 @@ impl Networking {
 
     /// Whether there is anything to do for it at all.
     pub fn is_none(&self) -> bool {
-        self.joined.is_empty()
+        self.joined.is_empty() && self.carrier.is_none()
     }
 
-    /// Makes in the network namespace `ns` what was reserved.
-    pub fn attach(&mut self, host: &Host, record: &Record, ns: OwnedFd) -> Result<()> {
+    /// Makes devices and rules of the networks; nothing of the container's own yet.
+    pub fn provide(&mut self, host: &Host) -> Result<()> {
+        if self.joined.is_empty() {
+            return Ok(());
+        }
+        let world = World::of(&host.paths);
+        let _lock = Lock::take()?;
+        let outside = link::Socket::here()?;
+        self.told = provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
+        self.outside = Some(outside);
+        Ok(())
+    }
+
+    /// Makes in the network namespace `ns` what was reserved, after [`Networking::provide`].
+    pub fn attach(&mut self, host: &Host, record: &Record, pid: i32, ns: OwnedFd) -> Result<()> {
+        if self.carrier.is_some() {
+            return self.carry(&host.paths.monitor(&record.id), pid);
+        }
         if self.is_none() {
             return Ok(());
         }
         let world = World::of(&host.paths);
-        let lock = Lock::take()?;
-        let outside = link::Socket::here()?;
+        let outside = self.outside.take().map_or_else(link::Socket::here, Ok)?;
         let inside = link::Socket::within(ns.as_fd())?;
-        self.told = provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
+        let lock = Lock::take()?;
         let ways = plan::ways_out(&self.joined);
         for (at, joined) in self.joined.iter().enumerate() {
             let out = (ways.0 == Some(at), ways.1 == Some(at));
@@ -258,7 +314,7 @@ impl Networking {
     }
 
     /// What a state tells of.
-    fn known(host: &Host, record: &Record, state: &State) -> Self {
+    pub(super) fn known(host: &Host, record: &Record, state: &State) -> Self {
         let joined = state.endpoints.iter().map(|endpoint| {
             let network = host.networks.get(&endpoint.network).ok().flatten();
             let network = network.filter(|network| network.id == endpoint.network_id);
@@ -404,144 +460,11 @@ impl Networking {
         if let Some(proxy) = net.proxy {
             proxy.finish();
         }
+        if let Some(carried) = net.carried {
+            carried.finish();
+        }
         drop((net.reserved, net.inside));
         let target = Self { joined: net.joined.clone(), ..Self::default() }.target();
         undo(host, record, &net.joined, &ports::translated(&net.published, target))
     }
-}
-
-/// Devices and rules of networks, there or made; what the user has to know of other firewalls.
-fn provide<'a>(
-    world: &World,
-    outside: &link::Socket,
-    networks: impl Iterator<Item = &'a Network>,
-) -> Result<Vec<String>> {
-    let mut rules = Vec::new();
-    let (mut ipv4, mut ipv6) = (false, false);
-    for network in networks {
-        match network.driver {
-            Driver::Bridge => {
-                link::ensure_bridge(outside, &plan::bridge(world, network))?;
-                rules.push(nft::NetworkRules::of(network)?);
-                ipv4 |= network.enable_ipv4 && !network.internal;
-                ipv6 |= network.enable_ipv6 && !network.internal;
-            }
-            Driver::Macvlan | Driver::Ipvlan => {
-                link::ensure_parent(outside, &plan::parent(world, network))?;
-            }
-            Driver::Host | Driver::Null => {}
-        }
-    }
-    if rules.is_empty() {
-        return Ok(Vec::new());
-    }
-    let table = nft::Table::of(world)?;
-    table.ensure(&rules)?;
-    let note = world.run.join("networks/forwarding");
-    nft::forwarding(&table, &nft::Forwarding { ipv4, ipv6, guard: true, note })?;
-    nft::beside(&table)
-}
-
-/// A network's devices and rules, before anybody is in it.
-pub fn raise(_lock: &Lock, paths: &Paths, network: &Network) -> Result<()> {
-    let world = World::of(paths);
-    provide(&world, &link::Socket::here()?, [network].into_iter()).map(drop)
-}
-
-/// The opposite, when nobody is in it any more.
-pub fn lower(_lock: &Lock, paths: &Paths, network: &Network) -> Result<()> {
-    let world = World::of(paths);
-    let outside = link::Socket::here()?;
-    match network.driver {
-        Driver::Bridge => {
-            link::remove(&outside, &network.device)?;
-            let table = nft::Table::of(&world)?;
-            if table.is_there()? {
-                table.forget_network(&nft::NetworkRules::of(network)?)?;
-            }
-            Ok(())
-        }
-        Driver::Macvlan | Driver::Ipvlan => link::remove(&outside, &network.device),
-        Driver::Host | Driver::Null => Ok(()),
-    }
-}
-
-/// A network that somebody took away under its container.
-fn forgotten(endpoint: &Endpoint) -> Network {
-    let driver = if endpoint.host_interface.is_empty() { Driver::Macvlan } else { Driver::Bridge };
-    Network { id: endpoint.network_id.clone(), ..Network::draft(&endpoint.network, driver) }
-}
-
-/// Rules, devices and leases of a container that has ended.
-fn undo(
-    host: &Host,
-    record: &Record,
-    joined: &[Joined],
-    led: &[(Published, IpAddr)],
-) -> Result<()> {
-    let shared = super::ties::is_shared(&host.paths, &record.id);
-    let mut first = Ok(());
-    let mut note = |done: Result<()>| {
-        if first.is_ok() {
-            first = done;
-        }
-    };
-    if !led.is_empty() || shared {
-        let world = World::of(&host.paths);
-        match Lock::take() {
-            Err(error) => note(Err(error)),
-            Ok(_lock) => {
-                if !led.is_empty() {
-                    let table = nft::Table::of(&world);
-                    note(table.and_then(|table| table.withdraw(record.short_id(), led)));
-                }
-                if shared {
-                    note(remove_devices(joined));
-                }
-            }
-        }
-    }
-    for one in joined {
-        note(ipam::release(&host.paths, &one.network.id, &record.id));
-    }
-    first
-}
-
-/// KERNEL: a pair's ends go together; those in a namespace go with it.
-fn remove_devices(joined: &[Joined]) -> Result<()> {
-    let outside = link::Socket::here()?;
-    for one in joined.iter().filter(|one| !one.endpoint.host_interface.is_empty()) {
-        link::remove(&outside, &one.endpoint.host_interface)?;
-    }
-    Ok(())
-}
-
-/// Takes away what a killed monitor left of a container that doesn't run.
-pub fn sweep(host: &Host, record: &Record, state: &State) -> Result<()> {
-    let told = trace::read(host, record)
-        .unwrap_or_else(|| (state.endpoints.clone(), state.published.clone()));
-    let state = State { endpoints: told.0, published: told.1, ..State::default() };
-    let known = Networking::known(host, record, &state);
-    let led = ports::translated(&known.published, known.target());
-    let done = undo(host, record, &known.joined, &led);
-    if !known.joined.is_empty() {
-        remove_devices(&known.joined)?; // its namespace may be held by others
-    }
-    done
-}
-
-/// Makes devices and rules of everything that runs again: another program took them away.
-pub fn reload(host: &Host, running: &[(Record, State)]) -> Result<()> {
-    let world = World::of(&host.paths);
-    let _lock = Lock::take()?;
-    let outside = link::Socket::here()?;
-    for (record, state) in running.iter().filter(|(_, state)| !state.endpoints.is_empty()) {
-        let net = Networking::known(host, record, state);
-        provide(&world, &outside, net.joined.iter().map(|joined| &joined.network))?;
-        let led = ports::translated(&net.published, net.target());
-        if !led.is_empty() {
-            nft::Table::of(&world)?.publish(record.short_id(), &led)?;
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,270 @@
+//! Networks of a user without root: a program carries the container's packets by sockets of the
+//! user. pasta is taken before slirp4netns; both show the container who asks a published port.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::error::{Error, Result};
+use crate::model::Published;
+
+/// A program that carries packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carrier {
+    /// passt's sibling for namespaces.
+    Pasta(PathBuf),
+    /// The older one.
+    Slirp(PathBuf),
+}
+
+/// Which program carries; `search` finds one by name.
+pub fn choose(search: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Carrier> {
+    let pasta = search("pasta").map(Carrier::Pasta);
+    pasta.or_else(|| search("slirp4netns").map(Carrier::Slirp)).ok_or_else(|| {
+        Error::usage(
+            "without root, networks need pasta (package passt) or slirp4netns, and neither is in \
+             PATH; install one, or use --network none or host",
+        )
+    })
+}
+
+/// Where the container is, and where a carrier's files lie.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The container's first process.
+    pub pid: i32,
+    /// RUN/monitors/ID
+    pub dir: &'a Path,
+}
+
+impl Place<'_> {
+    fn space(&self, name: &str) -> OsString {
+        format!("/proc/{}/ns/{name}", self.pid).into()
+    }
+}
+
+/// A carrier at work; its end is the container's.
+#[derive(Debug)]
+pub enum Carried {
+    /// It went to the background and wrote its pid.
+    Pasta(PathBuf),
+    /// Our child; it ends when this pipe is closed.
+    Slirp(Child, #[allow(dead_code)] OwnedFd),
+}
+
+impl Carrier {
+    /// Its command line.
+    fn arguments(&self, place: Place<'_>, published: &[Published]) -> Vec<OsString> {
+        match self {
+            Self::Pasta(_) => pasta(place, published),
+            Self::Slirp(_) => slirp(place),
+        }
+    }
+
+    /// Carries from now on, and from these ports of the host.
+    pub fn start(&self, place: Place<'_>, published: &[Published]) -> Result<Carried> {
+        let arguments = self.arguments(place, published);
+        match self {
+            Self::Pasta(program) => start_pasta(program, &arguments, place),
+            Self::Slirp(program) => start_slirp(program, &arguments, place, published),
+        }
+    }
+}
+
+fn pasta(place: Place<'_>, published: &[Published]) -> Vec<OsString> {
+    let mut all: Vec<OsString> =
+        ["--config-net", "--quiet", "--no-map-gw", "--ns-ifname", "eth0"].map(Into::into).into();
+    for (flag, protocol) in [("-t", "tcp"), ("-u", "udp")] {
+        let ports = published.iter().filter(|p| p.protocol.as_str() == protocol);
+        let before = all.len();
+        for p in ports {
+            let at =
+                if p.host_ip.is_unspecified() { String::new() } else { format!("{}/", p.host_ip) };
+            let spec = OsString::from(format!("{at}{}:{}", p.host_port, p.port));
+            // All addresses of one family are all of both for it.
+            if !all.contains(&spec) {
+                all.extend([flag.into(), spec]);
+            }
+        }
+        if all.len() == before {
+            all.extend([flag.into(), "none".into()]);
+        }
+    }
+    // Nothing of the host's loopback is the container's.
+    all.extend(["-T", "none", "-U", "none", "-P"].map(Into::into));
+    all.push(place.dir.join("pasta.pid").into());
+    all.extend(["--userns".into(), place.space("user"), "--netns".into(), place.space("net")]);
+    all
+}
+
+fn slirp(place: Place<'_>) -> Vec<OsString> {
+    let mut all: Vec<OsString> =
+        ["--configure", "--mtu=65520", "--disable-host-loopback"].map(Into::into).into();
+    all.extend(["--api-socket".into(), place.dir.join("slirp.sock").into()]);
+    all.extend(
+        ["--ready-fd=3", "--exit-fd=4", "--netns-type=path", "--userns-path"].map(Into::into),
+    );
+    all.extend([place.space("user"), place.space("net"), "tap0".into()]);
+    all
+}
+
+fn cannot(program: &Path, why: impl std::fmt::Display) -> Error {
+    Error::engine(format!("{}: {why}", program.display()))
+}
+
+fn start_pasta(program: &Path, arguments: &[OsString], place: Place<'_>) -> Result<Carried> {
+    let done = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let done = done.map_err(|e| cannot(program, e))?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        let last =
+            said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it failed");
+        return Err(cannot(program, last));
+    }
+    Ok(Carried::Pasta(place.dir.join("pasta.pid")))
+}
+
+fn start_slirp(
+    program: &Path,
+    arguments: &[OsString],
+    place: Place<'_>,
+    published: &[Published],
+) -> Result<Carried> {
+    let io = |e: std::io::Error| cannot(program, e);
+    let (mut ready, tells) = std::io::pipe().map_err(io)?;
+    let (ends, ours) = std::io::pipe().map_err(io)?;
+    // KERNEL: a descriptor outlives exec when it is passed as a stream; the shell puts two more in
+    // their places.
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "exec 3>&1 4<&0 >/dev/null </dev/null; exec \"$@\"", "sh"])
+        .arg(program)
+        .args(arguments)
+        .stdin(ends)
+        .stdout(tells)
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(io)?;
+    let mut word = [0; 1];
+    if ready.read(&mut word).map_err(io)? == 0 {
+        let _ = child.wait();
+        return Err(cannot(program, "it ended before the container had a network"));
+    }
+    let carried = Carried::Slirp(child, ours.into());
+    for one in published {
+        forward(&place.dir.join("slirp.sock"), one).map_err(|why| cannot(program, why))?;
+    }
+    Ok(carried)
+}
+
+/// slirp4netns's own protocol: a JSON object there, one back.
+fn forward(socket: &Path, one: &Published) -> Result<(), String> {
+    let order = order(one);
+    let mut stream = UnixStream::connect(socket).map_err(|e| e.to_string())?;
+    stream.write_all(order.as_bytes()).map_err(|e| e.to_string())?;
+    stream.shutdown(std::net::Shutdown::Write).map_err(|e| e.to_string())?;
+    let mut answer = String::new();
+    stream.take(4096).read_to_string(&mut answer).map_err(|e| e.to_string())?;
+    if answer.contains("\"error\"") {
+        return Err(format!("port {}: {}", one.host_port, answer.trim()));
+    }
+    Ok(())
+}
+
+fn order(one: &Published) -> String {
+    serde_json::json!({
+        "execute": "add_hostfwd",
+        "arguments": {
+            "proto": one.protocol.as_str(),
+            "host_addr": one.host_ip.to_string(),
+            "host_port": one.host_port,
+            "guest_port": one.port,
+        },
+    })
+    .to_string()
+}
+
+impl Carried {
+    /// The container has ended.
+    pub fn finish(self) {
+        match self {
+            Self::Pasta(file) => end_pasta(&file),
+            Self::Slirp(mut child, pipe) => {
+                drop(pipe);
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+/// By pidfd, and only what is pasta.
+pub fn end_pasta(file: &Path) {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let Ok(pid) = text.trim().parse::<i32>() else { return };
+    let Ok(process) = dhow_kernel::process::pidfd_open(nix::unistd::Pid::from_raw(pid)) else {
+        return;
+    };
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    if name.starts_with("pasta") {
+        let _ = dhow_kernel::process::pidfd_signal(process.as_fd(), libc::SIGTERM);
+    }
+    let _ = std::fs::remove_file(file);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Protocol;
+
+    fn published(ip: &str, host_port: u16, protocol: Protocol) -> Published {
+        Published { port: 80, protocol, host_ip: ip.parse().unwrap(), host_port }
+    }
+
+    fn line(arguments: &[OsString]) -> String {
+        let words: Vec<_> = arguments.iter().map(|a| a.to_string_lossy().into_owned()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn pastas_line_names_ports_by_address_and_leads_nothing_else() {
+        let place = Place { pid: 7, dir: Path::new("/run/m") };
+        let ports = [
+            published("0.0.0.0", 8080, Protocol::Tcp),
+            published("::", 8080, Protocol::Tcp),
+            published("127.0.0.1", 5353, Protocol::Udp),
+        ];
+        assert_eq!(
+            line(&pasta(place, &ports)),
+            "--config-net --quiet --no-map-gw --ns-ifname eth0 -t 8080:80 -u 127.0.0.1/5353:80 \
+             -T none -U none -P /run/m/pasta.pid --userns /proc/7/ns/user --netns /proc/7/ns/net"
+        );
+        assert!(line(&pasta(place, &[])).contains("-t none -u none -T none -U none"));
+    }
+
+    #[test]
+    fn slirps_line_and_its_orders() {
+        let place = Place { pid: 7, dir: Path::new("/run/m") };
+        let said = line(&slirp(place));
+        assert!(
+            said.starts_with(
+                "--configure --mtu=65520 --disable-host-loopback --api-socket /run/m/"
+            )
+        );
+        assert!(said.ends_with("--userns-path /proc/7/ns/user /proc/7/ns/net tap0"), "{said}");
+        let order: serde_json::Value =
+            serde_json::from_str(&order(&published("0.0.0.0", 8080, Protocol::Tcp))).unwrap();
+        assert_eq!(order["arguments"]["host_port"], 8080);
+    }
+
+    #[test]
+    fn pasta_comes_first_and_without_either_it_is_said_what_to_install() {
+        let all = |name: &str| Some(PathBuf::from(format!("/bin/{name}")));
+        let slirp = |name: &str| all(name).filter(|_| name == "slirp4netns");
+        assert_eq!(choose(&all).unwrap(), Carrier::Pasta("/bin/pasta".into()));
+        assert_eq!(choose(&slirp).unwrap(), Carrier::Slirp("/bin/slirp4netns".into()));
+        assert!(choose(&|_| None).unwrap_err().message.contains("package passt"));
+    }
+}

@@ -1,0 +1,149 @@
+//! What containers share: devices and rules of networks; and what one leaves of it.
+
+use std::net::IpAddr;
+
+use super::networking::Networking;
+use super::plan::{self, Joined};
+use super::{Lock, World, carrier, ipam, link, nft, ports, ties, trace};
+use crate::error::Result;
+use crate::host::{Host, Paths};
+use crate::model::network::Driver;
+use crate::model::{Endpoint, Network, Published, Record, State};
+
+/// Devices and rules of networks, there or made; what the user has to know of other firewalls.
+pub(super) fn provide<'a>(
+    world: &World,
+    outside: &link::Socket,
+    networks: impl Iterator<Item = &'a Network>,
+) -> Result<Vec<String>> {
+    let mut rules = Vec::new();
+    let (mut ipv4, mut ipv6) = (false, false);
+    for network in networks {
+        match network.driver {
+            Driver::Bridge => {
+                link::ensure_bridge(outside, &plan::bridge(world, network))?;
+                rules.push(nft::NetworkRules::of(network)?);
+                ipv4 |= network.enable_ipv4 && !network.internal;
+                ipv6 |= network.enable_ipv6 && !network.internal;
+            }
+            Driver::Macvlan | Driver::Ipvlan => {
+                link::ensure_parent(outside, &plan::parent(world, network))?;
+            }
+            Driver::Host | Driver::Null => {}
+        }
+    }
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let table = nft::Table::of(world)?;
+    table.ensure(&rules)?;
+    let note = world.run.join("networks/forwarding");
+    nft::forwarding(&table, &nft::Forwarding { ipv4, ipv6, guard: true, note })?;
+    nft::beside(&table)
+}
+
+/// A network's devices and rules, before anybody is in it.
+pub fn raise(_lock: &Lock, paths: &Paths, network: &Network) -> Result<()> {
+    let world = World::of(paths);
+    provide(&world, &link::Socket::here()?, [network].into_iter()).map(drop)
+}
+
+/// The opposite, when nobody is in it any more.
+pub fn lower(_lock: &Lock, paths: &Paths, network: &Network) -> Result<()> {
+    let world = World::of(paths);
+    let outside = link::Socket::here()?;
+    match network.driver {
+        Driver::Bridge => {
+            link::remove(&outside, &network.device)?;
+            let table = nft::Table::of(&world)?;
+            if table.is_there()? {
+                table.forget_network(&nft::NetworkRules::of(network)?)?;
+            }
+            Ok(())
+        }
+        Driver::Macvlan | Driver::Ipvlan => link::remove(&outside, &network.device),
+        Driver::Host | Driver::Null => Ok(()),
+    }
+}
+
+/// A network that somebody took away under its container.
+pub(super) fn forgotten(endpoint: &Endpoint) -> Network {
+    let driver = if endpoint.host_interface.is_empty() { Driver::Macvlan } else { Driver::Bridge };
+    Network { id: endpoint.network_id.clone(), ..Network::draft(&endpoint.network, driver) }
+}
+
+/// Rules, devices and leases of a container that has ended.
+pub(super) fn undo(
+    host: &Host,
+    record: &Record,
+    joined: &[Joined],
+    led: &[(Published, IpAddr)],
+) -> Result<()> {
+    let shared = ties::is_shared(&host.paths, &record.id);
+    let mut first = Ok(());
+    let mut note = |done: Result<()>| {
+        if first.is_ok() {
+            first = done;
+        }
+    };
+    if !led.is_empty() || shared {
+        let world = World::of(&host.paths);
+        match Lock::take() {
+            Err(error) => note(Err(error)),
+            Ok(_lock) => {
+                if !led.is_empty() {
+                    let table = nft::Table::of(&world);
+                    note(table.and_then(|table| table.withdraw(record.short_id(), led)));
+                }
+                if shared {
+                    note(remove_devices(joined));
+                }
+            }
+        }
+    }
+    for one in joined {
+        note(ipam::release(&host.paths, &one.network.id, &record.id));
+    }
+    first
+}
+
+/// KERNEL: a pair's ends go together; those in a namespace go with it.
+fn remove_devices(joined: &[Joined]) -> Result<()> {
+    let outside = link::Socket::here()?;
+    for one in joined.iter().filter(|one| !one.endpoint.host_interface.is_empty()) {
+        link::remove(&outside, &one.endpoint.host_interface)?;
+    }
+    Ok(())
+}
+
+/// Takes away what a killed monitor left of a container that doesn't run.
+pub fn sweep(host: &Host, record: &Record, state: &State) -> Result<()> {
+    ties::untie(host, record);
+    carrier::end_pasta(&host.paths.monitor(&record.id).join("pasta.pid"));
+    let told = trace::read(host, record)
+        .unwrap_or_else(|| (state.endpoints.clone(), state.published.clone()));
+    let state = State { endpoints: told.0, published: told.1, ..State::default() };
+    let known = Networking::known(host, record, &state);
+    let led = ports::translated(&known.published(), known.target());
+    let done = undo(host, record, &known.joined, &led);
+    if !known.joined.is_empty() {
+        remove_devices(&known.joined)?; // its namespace may be held by others
+    }
+    done
+}
+
+/// Makes devices and rules of everything that runs again: another program took them away.
+pub fn reload(host: &Host, running: &[(Record, State)]) -> Result<()> {
+    let world = World::of(&host.paths);
+    let _lock = Lock::take()?;
+    let outside = link::Socket::here()?;
+    for (record, state) in running.iter().filter(|(_, state)| !state.endpoints.is_empty()) {
+        let net = Networking::known(host, record, state);
+        provide(&world, &outside, net.joined.iter().map(|joined| &joined.network))?;
+        let led = ports::translated(&net.published(), net.target());
+        if !led.is_empty() {
+            nft::Table::of(&world)?.publish(record.short_id(), &led)?;
+        }
+    }
+    Ok(())
+}
