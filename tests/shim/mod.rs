@@ -35,6 +35,7 @@ mod logging;
 mod login;
 mod logs;
 mod manifests;
+mod net_dns;
 mod net_ports;
 mod net_beside;
 mod net_connect;

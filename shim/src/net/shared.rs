@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::networking::Networking;
 use super::plan::{self, Joined};
 use super::{Lock, World, carrier, ipam, link, nft, ports, ties, trace};
+use crate::bundle::etc;
 use crate::error::Result;
 use crate::host::{Host, Paths};
 use crate::model::network::Driver;
@@ -79,6 +80,7 @@ pub(super) fn undo(
     joined: &[Joined],
     led: &[(Published, IpAddr)],
 ) -> Result<()> {
+    etc::forget_links(host, record);
     let shared = ties::is_shared(&host.paths, &record.id);
     let mut first = Ok(());
     let mut note = |done: Result<()>| {

@@ -91,6 +91,18 @@ fn note(host: &Host, child: &str, parent: &str) -> Result<()> {
         .map_err(|e| Error::io("write", &path, e))
 }
 
+/// Its lines of others aren't kept right any more: `record` doesn't run.
+pub fn forget(host: &Host, record: &Record) {
+    if record.host_config.links.is_none() {
+        return;
+    }
+    let children = std::fs::read_dir(host.paths.run.join("links")).into_iter().flatten();
+    for child in children.flatten().map(|entry| entry.path()) {
+        let _ = std::fs::remove_file(child.join(&record.id));
+        let _ = std::fs::remove_dir(child); // the last one's
+    }
+}
+
 /// Puts the lines of `record` right in those that are linked to it and run.
 pub fn renew(host: &Host, record: &Record, endpoints: &[Endpoint]) {
     let Ok(parents) = std::fs::read_dir(notes(host, &record.id)) else { return };

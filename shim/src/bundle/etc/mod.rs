@@ -20,7 +20,7 @@ use crate::host::Host;
 use crate::model::{Endpoint, Network, Record};
 use crate::options::dns::HOST_GATEWAY;
 
-pub use links::env as link_env;
+pub use links::{env as link_env, forget as forget_links};
 pub use resolv::{INTERNAL, NameServer, Upstream};
 
 use resolv::ResolvConf;
@@ -151,9 +151,7 @@ fn extra_lines(host: &Host, record: &Record) -> Result<Vec<hosts::Line>> {
 fn gateways(host: &Host, record: &Record) -> Result<Vec<IpAddr>> {
     let mut found = record.resolver.gateways.clone();
     if found.is_empty() {
-        let path = host.paths.root.join("networks").join("bridge.json");
-        let text = std::fs::read(&path).unwrap_or_default();
-        let bridge: Option<Network> = serde_json::from_slice(&text).ok();
+        let bridge = host.networks.get(Network::BRIDGE)?;
         found.extend(bridge.iter().flat_map(|b| &b.pools).filter_map(|pool| pool.gateway));
     }
     if found.is_empty() {
