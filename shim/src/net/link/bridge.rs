@@ -155,7 +155,7 @@ fn mend(socket: &Socket, bridge: &Bridge, found: &Found, adopted: bool) -> Resul
 fn sysctls(bridge: &Bridge, found: &Found) -> Result<()> {
     let Some(inet6) = found.inet6 else { return Ok(()) };
     if inet6.disabled == bridge.ipv6 {
-        sysctl::set("ipv6", &bridge.name, "disable_ipv6", if bridge.ipv6 { "0" } else { "1" })?;
+        sysctl::set_ipv6(&bridge.name, bridge.ipv6)?;
     }
     if inet6.accept_ra != 0 {
         sysctl::set("ipv6", &bridge.name, "accept_ra", "0")?;

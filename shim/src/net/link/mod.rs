@@ -9,10 +9,12 @@
 //! | a network's bridge | [`bridge`] |
 //! | the interface that macvlan and ipvlan stand on | [`parent`] |
 //! | a container's interface | [`plug`] |
+//! | neighbours that remember another | [`announce`] |
 //! | its settings that have no netlink | [`sysctl`] |
 //!
 //! What it costs, on Linux 6.18, medians: see [`plug`].
 
+mod announce;
 mod answer;
 mod bridge;
 mod enter;

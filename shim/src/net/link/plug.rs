@@ -9,6 +9,7 @@ use netlink_packet_route::link::{
     InfoVeth, IpVlanFlags, IpVlanMode, LinkAttribute, LinkInfo, MacVlanMode,
 };
 
+use super::announce;
 use super::answer::Found;
 use super::enter::enter;
 use super::message::{
@@ -17,8 +18,8 @@ use super::message::{
 };
 use super::query::{find, gone, one};
 use super::routes::REPLACE;
-use super::socket::Socket;
-use super::sysctl;
+use super::socket::{Socket, Told};
+use super::{sysctl, words};
 use crate::error::{Error, Result};
 use crate::model::network::Subnet;
 
@@ -131,22 +132,26 @@ impl Inside {
 /// Makes the interface in the network namespace `ns`, which `inside` is a socket of. On failure
 /// nothing of it stays.
 pub fn plug(host: &Socket, inside: &Socket, ns: BorrowedFd<'_>, plug: &Plug) -> Result<()> {
-    message::name(&plug.inside.interface)?;
-    match &plug.kind {
-        Kind::Veth { host_name, bridge, alias, isolated } => {
-            let ends = pair(host, ns, &plug.inside, host_name, bridge)?;
-            let done = join(host, host_name, &ends, alias, *isolated)
-                .and_then(|()| configure(inside, ns, &plug.inside, ends.inner));
-            // The other end goes with it, and its addresses and routes.
-            done.inspect_err(|_| drop(gone(host, host_name, ends.outer)))
-        }
-        Kind::Macvlan { .. } | Kind::Ipvlan { .. } => {
-            let index = child(host, inside, ns, plug)?;
-            let name = &plug.inside.interface;
-            let done = configure(inside, ns, &plug.inside, index);
-            done.inspect_err(|_| drop(gone(inside, name, index)))
+    let wanted = &plug.inside;
+    message::name(&wanted.interface)?;
+    let Kind::Veth { host_name, bridge, alias, isolated } = &plug.kind else {
+        let index = child(host, inside, ns, plug)?;
+        let done = configure(inside, ns, wanted, index);
+        return done.inspect_err(|_| drop(gone(inside, &wanted.interface, index)));
+    };
+    let mac = message::mac(&wanted.mac)?;
+    let ends = pair(host, ns, wanted, mac, host_name, bridge, alias)?;
+    let done = join(host, host_name, &ends, alias, *isolated)
+        .and_then(|()| configure(inside, ns, wanted, ends.inner));
+    // The other end goes with it, and its addresses and routes.
+    done.inspect_err(|_| drop(gone(host, host_name, ends.outer)))?;
+    let _ = host.attempt(&announce::mend(bridge, ends.bridge, mac, &wanted.addresses));
+    for subnet in &wanted.addresses {
+        if let IpAddr::V6(address) = subnet.address {
+            announce::tell(ends.bridge, mac, address);
         }
     }
+    Ok(())
 }
 
 /// Both ends of a pair, by number, and what the host's one joins.
@@ -166,12 +171,19 @@ fn parent_of(host: &Socket, name: &str) -> Result<Found> {
 }
 
 /// Makes the pair with its inner end in the namespace.
+///
+/// KERNEL: making it there costs nothing more; moving it there later waits for all processors
+/// (synchronize_net() in dev_change_net_namespace()). Each queue is a directory of sysfs, and there
+/// would be one a processor and direction: on four processors they are half of the whole cost. A
+/// pair without XDP uses none of them.
 fn pair(
     host: &Socket,
     ns: BorrowedFd<'_>,
     inside: &Inside,
+    mac: [u8; 6],
     outer: &str,
     bridge: &str,
+    owner: &str,
 ) -> Result<Ends> {
     message::name(outer)?;
     let bridge = parent_of(host, bridge)?;
@@ -179,25 +191,52 @@ fn pair(
         return Err(Error::conflict(format!("network device {} is no bridge", bridge.name)));
     }
     let mtu = inside.mtu.unwrap_or(bridge.mtu);
-    let inner = vec![
-        LinkAttribute::IfName(inside.interface.clone()),
-        LinkAttribute::Address(message::mac(&inside.mac)?.to_vec()),
-        LinkAttribute::Mtu(mtu),
-        LinkAttribute::NetNsFd(ns.as_raw_fd()),
-    ];
-    let data = InfoData::Veth(InfoVeth::Peer(link(0, inner)));
-    let attributes = vec![
-        LinkAttribute::IfName(outer.to_owned()),
-        LinkAttribute::Mtu(mtu),
-        info(InfoKind::Veth, Some(data)),
-    ];
+    let end = |name: &str| {
+        let mut attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu)];
+        attributes.extend([LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)]);
+        attributes
+    };
+    let (mut attributes, mut inner) = (end(outer), end(&inside.interface));
+    inner.extend([LinkAttribute::Address(mac.to_vec()), LinkAttribute::NetNsFd(ns.as_raw_fd())]);
+    attributes.push(info(InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(link(0, inner))))));
     let new = Request::new("create pair", outer, NewLink(link(0, attributes))).with(NEW);
-    let found = one(&host.batch(&[new, get(outer)])?, outer)?;
+    let requests = [new, get(outer)];
+    let found = match host.attempt(&requests)? {
+        (told, None) => one(&told, outer)?,
+        (told, Some((0, failure))) if failure.errno == libc::EEXIST => {
+            cleared(host, &told, &requests[0], &inside.interface, owner)?;
+            one(&host.batch(&requests)?, outer)?
+        }
+        (_, Some((at, failure))) => return Err(words::of(&requests[at], &failure)),
+    };
     let inner = found.peer.ok_or_else(|| {
         let _ = gone(host, outer, found.index);
         Error::engine(format!("create pair {outer}: the kernel doesn't tell its other end"))
     })?;
     Ok(Ends { outer: found.index, inner, bridge: bridge.index, ipv6: found.inet6.is_some() })
+}
+
+/// Takes away what is left of this container's last life: the kernel removes a namespace's
+/// devices some time after its end, and who restarts at once finds them. What was killed before
+/// it named its pair left one that is down and nobody's.
+fn cleared(
+    host: &Socket,
+    told: &[Told],
+    request: &Request<'_>,
+    interface: &str,
+    owner: &str,
+) -> Result<()> {
+    let outer = request.device;
+    let Ok(found) = one(told, outer) else {
+        return Err(Error::conflict(format!("the container has an interface {interface} already")));
+    };
+    let old = found.alias == alias(owner) || (found.alias.is_empty() && !found.up);
+    if found.kind == "veth" && old {
+        return gone(host, outer, found.index);
+    }
+    Err(Error::conflict(format!(
+        "there is a network device {outer} that is not this container's; see: ip -d link show {outer}"
+    )))
 }
 
 /// Makes the host's end a port of its bridge, with the owner's name on it.
@@ -276,17 +315,36 @@ fn ipvlan(mode: IpvlanMode, flag: IpvlanFlag) -> LinkAttribute {
 
 /// Gives the interface all that the container sees of it, in one send.
 fn configure(inside: &Socket, ns: BorrowedFd<'_>, wanted: &Inside, index: u32) -> Result<()> {
-    enter(ns, || sysctls(wanted))??;
-    inside.batch(&requests(wanted, index)?).map(drop)
+    // Looking costs a tenth of entering and writing, and IPv6 is on unless somebody turned it off.
+    let name = &wanted.interface;
+    let is_on = || -> Result<bool> {
+        let found = find(inside, name)?.and_then(|found| found.inet6);
+        Ok(found.is_none_or(|inet6| !inet6.disabled))
+    };
+    if !wanted.has_ipv6() || !wanted.sysctls.is_empty() || !is_on()? {
+        enter(ns, || sysctls(wanted))??;
+    }
+    inside.batch(&requests(wanted, index)?)?;
+    // Not heard is not worth a failure: what neighbours remember wrongly ages.
+    let _ = inside.attempt(&questions(wanted, index));
+    Ok(())
+}
+
+/// One a family; see [`announce::ask`].
+fn questions(wanted: &Inside, index: u32) -> Vec<Request<'_>> {
+    let gateways = [wanted.gateway4.map(IpAddr::from), wanted.gateway6.map(IpAddr::from)];
+    let of = |gateway: Option<IpAddr>, ipv6: bool| {
+        let mut own = wanted.addresses.iter().filter(|own| own.address.is_ipv6() == ipv6);
+        announce::first(*own.next()?, gateway)
+    };
+    let all = [of(gateways[0], false), of(gateways[1], true)];
+    all.into_iter().flatten().map(|to| announce::ask(&wanted.interface, index, to)).collect()
 }
 
 /// Before it is up: what comes up with IPv6 has made itself an address already.
 fn sysctls(wanted: &Inside) -> Result<()> {
     let name = &wanted.interface;
-    if std::path::Path::new("/proc/sys/net/ipv6").exists() {
-        let off = if wanted.has_ipv6() { "0" } else { "1" };
-        sysctl::set("ipv6", name, "disable_ipv6", off)?;
-    }
+    sysctl::set_ipv6(name, wanted.has_ipv6())?;
     wanted.sysctls.iter().try_for_each(|(key, value)| sysctl::set_typed(name, key, value))
 }
 

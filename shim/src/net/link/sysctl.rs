@@ -15,6 +15,15 @@ pub(super) fn set(family: &str, interface: &str, key: &str, value: &str) -> Resu
     write([NET, family, "conf", interface, key].iter().collect(), value)
 }
 
+/// Turns an interface's IPv6 on or off; where the kernel has none it is off.
+pub(super) fn set_ipv6(interface: &str, on: bool) -> Result<()> {
+    let path: PathBuf = [NET, "ipv6", "conf", interface, "disable_ipv6"].iter().collect();
+    match fs::write(&path, if on { "0" } else { "1" }) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !on => Ok(()),
+        other => other.map_err(|e| Error::io("write", &path, e)),
+    }
+}
+
 /// Sets what was typed: `net.ipv4.conf.IFNAME.log_martians` to `1`.
 pub(super) fn set_typed(interface: &str, key: &str, value: &str) -> Result<()> {
     write(path(interface, key)?, value)

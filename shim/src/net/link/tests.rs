@@ -167,3 +167,92 @@ fn ip(script: &str) {
     let done = std::process::Command::new("sh").args(["-ec", script]).status().unwrap();
     assert!(done.success(), "{script}");
 }
+
+/// By hand: what a container's interface costs.
+/// `cargo test -p dhow --lib -- --ignored --nocapture link::tests::what_a_plug_costs`
+#[test]
+#[ignore = "prints figures"]
+fn what_a_plug_costs() {
+    alone(|| {
+        let host = Socket::here().unwrap();
+        ensure_bridge(&host, &bridge()).unwrap();
+        let spaces: Vec<File> = (2..202).map(|_| namespace()).collect();
+        let mut figures: [Vec<u128>; 6] = Default::default();
+        let mut note = |at: usize, begun: std::time::Instant| {
+            figures[at].push(begun.elapsed().as_micros());
+        };
+        for (ns, number) in spaces.iter().zip(2..) {
+            let begun = std::time::Instant::now();
+            ensure_bridge(&host, &bridge()).unwrap();
+            note(0, begun);
+            let begun = std::time::Instant::now();
+            let inside = Socket::within(ns.as_fd()).unwrap();
+            note(1, begun);
+            let begun = std::time::Instant::now();
+            plug(&host, &inside, ns.as_fd(), &veth(number)).unwrap();
+            note(2, begun);
+        }
+        // Each time another namespace ends, with its interface in it.
+        for number in 202..250 {
+            let ns = namespace();
+            let inside = Socket::within(ns.as_fd()).unwrap();
+            let begun = std::time::Instant::now();
+            plug(&host, &inside, ns.as_fd(), &veth(number)).unwrap();
+            note(5, begun);
+        }
+        for (ns, number) in spaces.iter().zip(2_u8..) {
+            let inside = Socket::within(ns.as_fd()).unwrap();
+            let begun = std::time::Instant::now();
+            if number % 2 == 0 {
+                unplug(&inside, "eth0").unwrap();
+                note(3, begun);
+            } else {
+                remove(&host, &format!("dhtest.{number}")).unwrap();
+                note(4, begun);
+            }
+        }
+        let names = ["ensure", "within", "plug", "unplug", "remove", "after an end"];
+        for (what, mut all) in names.iter().zip(figures) {
+            all.sort_unstable();
+            let (middle, most) = (all[all.len() / 2], all[all.len() - 1]);
+            println!("{what:12} least {} median {middle} most {most} µs", all[0]);
+        }
+    });
+}
+
+/// A listener for one address, and who asks for it from another namespace, again and again.
+fn waits(from: &File, to: &File, address: &str) -> std::time::Duration {
+    let begun = std::time::Instant::now();
+    reaches(from, to, address);
+    begun.elapsed()
+}
+
+#[test]
+fn an_address_that_gets_another_container_is_reached_at_once() {
+    alone(|| {
+        let here = File::open("/proc/thread-self/ns/net").unwrap();
+        let host = Socket::here().unwrap();
+        ensure_bridge(&host, &bridge()).unwrap();
+        let (one, two, other) = (namespace(), namespace(), namespace());
+        let neighbour = Socket::within(other.as_fd()).unwrap();
+        plug(&host, &neighbour, other.as_fd(), &veth(3)).unwrap();
+        let inside = Socket::within(one.as_fd()).unwrap();
+        plug(&host, &inside, one.as_fd(), &veth(2)).unwrap();
+        for address in ["10.9.0.2", "fd09::2"] {
+            reaches(&other, &one, address);
+            reaches(&here, &one, address);
+        }
+        unplug(&inside, "eth0").unwrap();
+        let mut another = veth(2);
+        another.inside.mac = "02:42:00:00:00:77".into();
+        let inside = Socket::within(two.as_fd()).unwrap();
+        plug(&host, &inside, two.as_fd(), &another).unwrap();
+        for address in ["10.9.0.2", "fd09::2"] {
+            for from in [&here, &other] {
+                let waited = waits(from, &two, address);
+                println!("{address} {waited:?}");
+                assert!(waited.as_secs() < 3, "{address} after {waited:?}");
+            }
+        }
+    });
+}
