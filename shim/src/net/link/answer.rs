@@ -119,6 +119,8 @@ pub struct Found {
     pub master: Option<u32>,
     /// A pair's other end, or what it stands on; often in another namespace.
     pub peer: Option<u32>,
+    /// Frames go through it: it is up, and so is what it is plugged into.
+    pub carries: bool,
     /// What its IPv6 is set to; nothing where the kernel has none.
     pub(super) inet6: Option<Inet6>,
 }
@@ -129,6 +131,10 @@ pub(super) struct Inet6 {
     pub accept_ra: i32,
     pub disabled: bool,
 }
+
+/// KERNEL: linux/if.h: IF_OPER_UNKNOWN, of devices that have nothing to be plugged into, and
+/// IF_OPER_UP.
+const CARRIES: [u8; 2] = [0, 6];
 
 /// KERNEL: linux/ipv6.h, places in the array of settings.
 const DEVCONF_ACCEPT_RA: usize = 3;
@@ -147,6 +153,9 @@ impl Found {
                 libc::IFLA_IFALIAS => found.alias = string(value),
                 libc::IFLA_ADDRESS => found.mac = mac(value),
                 libc::IFLA_MTU => found.mtu = word(value, 0)?,
+                libc::IFLA_OPERSTATE => {
+                    found.carries = value.first().is_some_and(|s| CARRIES.contains(s));
+                }
                 libc::IFLA_MASTER => found.master = word(value, 0),
                 libc::IFLA_LINK => found.peer = word(value, 0),
                 libc::IFLA_LINKINFO => {

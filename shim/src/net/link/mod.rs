@@ -9,6 +9,7 @@
 //! | a network's bridge | [`bridge`] |
 //! | the interface that macvlan and ipvlan stand on | [`parent`] |
 //! | a container's interface | [`plug`] |
+//! | its first packet is not lost | [`carrier`] |
 //! | neighbours that remember another | [`announce`] |
 //! | its settings that have no netlink | [`sysctl`] |
 //!
@@ -17,6 +18,7 @@
 mod announce;
 mod answer;
 mod bridge;
+mod carrier;
 mod enter;
 mod message;
 mod parent;
@@ -30,6 +32,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use announce::mac_of;
 pub use answer::{Address, Found};
 pub use bridge::{Bridge, ensure_bridge};
 pub use enter::enter;

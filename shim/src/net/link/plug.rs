@@ -11,6 +11,7 @@ use netlink_packet_route::link::{
 
 use super::announce;
 use super::answer::Found;
+use super::carrier::await_up;
 use super::enter::enter;
 use super::message::{
     self, NEW, Request, address, alias, default_route, get, info, link, no_own_address, on_link,
@@ -137,21 +138,34 @@ pub fn plug(host: &Socket, inside: &Socket, ns: BorrowedFd<'_>, plug: &Plug) -> 
     let Kind::Veth { host_name, bridge, alias, isolated } = &plug.kind else {
         let index = child(host, inside, ns, plug)?;
         let done = configure(inside, ns, wanted, index);
-        return done.inspect_err(|_| drop(gone(inside, &wanted.interface, index)));
+        done.inspect_err(|_| drop(gone(inside, &wanted.interface, index)))?;
+        announce(inside, wanted, index);
+        return Ok(());
     };
     let mac = message::mac(&wanted.mac)?;
     let ends = pair(host, ns, wanted, mac, host_name, bridge, alias)?;
     let done = join(host, host_name, &ends, alias, *isolated)
-        .and_then(|()| configure(inside, ns, wanted, ends.inner));
+        .and_then(|()| configure(inside, ns, wanted, ends.inner))
+        .and_then(|()| await_up(host, &[host_name, bridge]));
     // The other end goes with it, and its addresses and routes.
     done.inspect_err(|_| drop(gone(host, host_name, ends.outer)))?;
-    let _ = host.attempt(&announce::mend(bridge, ends.bridge, mac, &wanted.addresses));
-    for subnet in &wanted.addresses {
-        if let IpAddr::V6(address) = subnet.address {
-            announce::tell(ends.bridge, mac, address);
-        }
+    let doubtful = announce::doubtful(&wanted.addresses, &wanted.mac);
+    if !doubtful.is_empty() {
+        let _ = host.attempt(&announce::mend(bridge, ends.bridge, mac, &doubtful));
+        announce::tell(ends.bridge, mac, &doubtful);
+        announce(inside, wanted, ends.inner);
     }
     Ok(())
+}
+
+/// Tells it from inside. Not heard is not worth a failure: what neighbours remember wrongly ages.
+fn announce(inside: &Socket, wanted: &Inside, index: u32) {
+    let doubtful = announce::doubtful(&wanted.addresses, &wanted.mac);
+    if let (true, Ok(mac)) =
+        (doubtful.iter().any(|s| s.address.is_ipv4()), message::mac(&wanted.mac))
+    {
+        let _ = inside.attempt(&announce::shout(&wanted.interface, index, mac));
+    }
 }
 
 /// Both ends of a pair, by number, and what the host's one joins.
@@ -324,21 +338,7 @@ fn configure(inside: &Socket, ns: BorrowedFd<'_>, wanted: &Inside, index: u32) -
     if !wanted.has_ipv6() || !wanted.sysctls.is_empty() || !is_on()? {
         enter(ns, || sysctls(wanted))??;
     }
-    inside.batch(&requests(wanted, index)?)?;
-    // Not heard is not worth a failure: what neighbours remember wrongly ages.
-    let _ = inside.attempt(&questions(wanted, index));
-    Ok(())
-}
-
-/// One a family; see [`announce::ask`].
-fn questions(wanted: &Inside, index: u32) -> Vec<Request<'_>> {
-    let gateways = [wanted.gateway4.map(IpAddr::from), wanted.gateway6.map(IpAddr::from)];
-    let of = |gateway: Option<IpAddr>, ipv6: bool| {
-        let mut own = wanted.addresses.iter().filter(|own| own.address.is_ipv6() == ipv6);
-        announce::first(*own.next()?, gateway)
-    };
-    let all = [of(gateways[0], false), of(gateways[1], true)];
-    all.into_iter().flatten().map(|to| announce::ask(&wanted.interface, index, to)).collect()
+    inside.batch(&requests(wanted, index)?).map(drop)
 }
 
 /// Before it is up: what comes up with IPv6 has made itself an address already.

@@ -1,7 +1,7 @@
 //! One socket of rtnetlink, and batches of requests over it.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -192,4 +192,39 @@ pub(super) struct Failure {
     pub errno: i32,
     /// The kernel's own words; often empty.
     pub text: String,
+}
+
+/// Hears of changes of devices.
+#[derive(Debug)]
+pub(super) struct Listener(netlink_sys::Socket);
+
+/// KERNEL: linux/rtnetlink.h
+const RTNLGRP_LINK: u32 = 1;
+
+impl Listener {
+    /// In this thread's network namespace.
+    pub fn here() -> Result<Self> {
+        let made = || -> std::io::Result<netlink_sys::Socket> {
+            let mut inner = netlink_sys::Socket::new(NETLINK_ROUTE)?;
+            inner.bind(&SocketAddr::new(0, 0))?;
+            inner.add_membership(RTNLGRP_LINK)?;
+            inner.set_non_blocking(true)?;
+            Ok(inner)
+        };
+        made().map(Self).map_err(|e| Error::engine(format!("open a netlink socket: {e}")))
+    }
+
+    /// Forgets what it heard.
+    pub fn drain(&self) {
+        let mut heard = Vec::with_capacity(LARGEST);
+        while self.0.recv(&mut heard, 0).is_ok() {
+            heard.clear();
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }

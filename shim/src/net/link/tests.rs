@@ -92,8 +92,15 @@ fn reaches(from: &File, to: &File, address: &str) {
     let listener = enter(to.as_fd(), || TcpListener::bind((address, 0)).unwrap()).unwrap();
     let port = listener.local_addr().unwrap().port();
     let limit = std::time::Duration::from_secs(10);
+    let begun = std::time::Instant::now();
     let connected =
         enter(from.as_fd(), || TcpStream::connect_timeout(&(address, port).into(), limit));
+    // A first packet that is lost comes again after a second; see `carrier` for IPv6.
+    assert!(
+        address.is_ipv6() || begun.elapsed().as_millis() < 900,
+        "{address} after {:?}",
+        begun.elapsed()
+    );
     connected.unwrap().unwrap_or_else(|e| panic!("{address}: {e}"));
 }
 
@@ -173,58 +180,69 @@ fn ip(script: &str) {
 #[test]
 #[ignore = "prints figures"]
 fn what_a_plug_costs() {
-    alone(|| {
-        let host = Socket::here().unwrap();
-        ensure_bridge(&host, &bridge()).unwrap();
-        let spaces: Vec<File> = (2..202).map(|_| namespace()).collect();
-        let mut figures: [Vec<u128>; 6] = Default::default();
-        let mut note = |at: usize, begun: std::time::Instant| {
-            figures[at].push(begun.elapsed().as_micros());
-        };
-        for (ns, number) in spaces.iter().zip(2..) {
-            let begun = std::time::Instant::now();
-            ensure_bridge(&host, &bridge()).unwrap();
-            note(0, begun);
-            let begun = std::time::Instant::now();
-            let inside = Socket::within(ns.as_fd()).unwrap();
-            note(1, begun);
-            let begun = std::time::Instant::now();
-            plug(&host, &inside, ns.as_fd(), &veth(number)).unwrap();
-            note(2, begun);
-        }
-        // Each time another namespace ends, with its interface in it.
-        for number in 202..250 {
-            let ns = namespace();
-            let inside = Socket::within(ns.as_fd()).unwrap();
-            let begun = std::time::Instant::now();
-            plug(&host, &inside, ns.as_fd(), &veth(number)).unwrap();
-            note(5, begun);
-        }
-        for (ns, number) in spaces.iter().zip(2_u8..) {
-            let inside = Socket::within(ns.as_fd()).unwrap();
-            let begun = std::time::Instant::now();
-            if number % 2 == 0 {
-                unplug(&inside, "eth0").unwrap();
-                note(3, begun);
-            } else {
-                remove(&host, &format!("dhtest.{number}")).unwrap();
-                note(4, begun);
-            }
-        }
-        let names = ["ensure", "within", "plug", "unplug", "remove", "after an end"];
-        for (what, mut all) in names.iter().zip(figures) {
-            all.sort_unstable();
-            let (middle, most) = (all[all.len() / 2], all[all.len() - 1]);
-            println!("{what:12} least {} median {middle} most {most} µs", all[0]);
-        }
-    });
+    for ipv6 in [false, true] {
+        alone(move || figures(ipv6));
+    }
 }
 
-/// A listener for one address, and who asks for it from another namespace, again and again.
-fn waits(from: &File, to: &File, address: &str) -> std::time::Duration {
-    let begun = std::time::Instant::now();
-    reaches(from, to, address);
-    begun.elapsed()
+fn figures(ipv6: bool) {
+    println!("IPv6 {ipv6}");
+    let veth = |number| {
+        let mut plug = veth(number);
+        if !ipv6 {
+            plug.inside.addresses.truncate(1);
+            plug.inside.gateway6 = None;
+        }
+        plug
+    };
+    let bridge = || {
+        let mut bridge = Bridge { ipv6, ..bridge() };
+        bridge.addresses.truncate(1 + usize::from(ipv6));
+        bridge
+    };
+    let host = Socket::here().unwrap();
+    ensure_bridge(&host, &bridge()).unwrap();
+    let spaces: Vec<File> = (2..202).map(|_| namespace()).collect();
+    let mut figures: [Vec<u128>; 6] = Default::default();
+    let mut note = |at: usize, begun: std::time::Instant| {
+        figures[at].push(begun.elapsed().as_micros());
+    };
+    for (ns, number) in spaces.iter().zip(2..) {
+        let begun = std::time::Instant::now();
+        ensure_bridge(&host, &bridge()).unwrap();
+        note(0, begun);
+        let begun = std::time::Instant::now();
+        let inside = Socket::within(ns.as_fd()).unwrap();
+        note(1, begun);
+        let begun = std::time::Instant::now();
+        plug(&host, &inside, ns.as_fd(), &veth(number)).unwrap();
+        note(2, begun);
+    }
+    // Each time another namespace ends, with its interface in it.
+    for number in 202..250 {
+        let ns = namespace();
+        let inside = Socket::within(ns.as_fd()).unwrap();
+        let begun = std::time::Instant::now();
+        plug(&host, &inside, ns.as_fd(), &veth(number)).unwrap();
+        note(5, begun);
+    }
+    for (ns, number) in spaces.iter().zip(2_u8..) {
+        let inside = Socket::within(ns.as_fd()).unwrap();
+        let begun = std::time::Instant::now();
+        if number % 2 == 0 {
+            unplug(&inside, "eth0").unwrap();
+            note(3, begun);
+        } else {
+            remove(&host, &format!("dhtest.{number}")).unwrap();
+            note(4, begun);
+        }
+    }
+    let names = ["ensure", "within", "plug", "unplug", "remove", "after an end"];
+    for (what, mut all) in names.iter().zip(figures) {
+        all.sort_unstable();
+        let (middle, most) = (all[all.len() / 2], all[all.len() - 1]);
+        println!("{what:12} least {} median {middle} most {most} µs", all[0]);
+    }
 }
 
 #[test]
@@ -248,11 +266,8 @@ fn an_address_that_gets_another_container_is_reached_at_once() {
         let inside = Socket::within(two.as_fd()).unwrap();
         plug(&host, &inside, two.as_fd(), &another).unwrap();
         for address in ["10.9.0.2", "fd09::2"] {
-            for from in [&here, &other] {
-                let waited = waits(from, &two, address);
-                println!("{address} {waited:?}");
-                assert!(waited.as_secs() < 3, "{address} after {waited:?}");
-            }
+            reaches(&here, &two, address);
+            reaches(&other, &two, address);
         }
     });
 }
