@@ -6,7 +6,10 @@ use netlink_packet_route::RouteNetlinkMessage::{NewLink, SetLink};
 use netlink_packet_route::link::{InfoKind, LinkAttribute};
 
 use super::answer::Found;
-use super::message::{NEW, Request, address, alias, get, info, link, mac, name, no_address, up};
+use super::message::{
+    NEW, Request, address, alias, get, info, link, mac, name, no_address, no_own_address,
+    own_address, up,
+};
 use super::query::{addresses_of, all_routes, find, gone, list, one};
 use super::socket::Socket;
 use super::sysctl;
@@ -119,6 +122,10 @@ fn mend(socket: &Socket, bridge: &Bridge, found: &Found, adopted: bool) -> Resul
     if let Some(mtu) = bridge.mtu.filter(|&mtu| !adopted && (mtu != found.mtu || !found.up)) {
         attributes.push(LinkAttribute::Mtu(mtu));
     }
+    let own = bridge.ipv6 && !adopted && found.inet6.is_some();
+    if own && !found.up {
+        attributes.push(no_own_address());
+    }
     if !attributes.is_empty() {
         requests.push(Request::new(
             "set up bridge",
@@ -134,6 +141,12 @@ fn mend(socket: &Socket, bridge: &Bridge, found: &Found, adopted: bool) -> Resul
         requests.push(Request::new("bring up bridge", device, SetLink(message)));
     }
     let held = addresses_of(socket, found.index)?;
+    // KERNEL: while a bridge asks its neighbours whether one has its address fe80::…, which takes
+    // one or two seconds, it asks for no other (ndisc_send_ns()): nothing that is forwarded reaches
+    // a first container. Given like this it is not asked about.
+    if own && !held.iter().any(|held| held.link_local) {
+        requests.push(address(device, found.index, own_address(mac(&found.mac)?)));
+    }
     for family in [false, true] {
         let of = |subnet: &Subnet| subnet.address.is_ipv6() == family;
         let lacking = bridge.addresses.iter().filter(|wanted| of(wanted));

@@ -21,8 +21,8 @@ use crate::model::network::Subnet;
 /// Made, and nothing of that name may be there.
 pub(super) const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-/// KERNEL: IFALIASZ, with the zero.
-const LONGEST_ALIAS: usize = 255;
+/// KERNEL: IFALIASZ, with the crate's zero and the kernel's own.
+const LONGEST_ALIAS: usize = 254;
 
 /// KERNEL: IFNAMSIZ, with the zero.
 const LONGEST_NAME: usize = 15;

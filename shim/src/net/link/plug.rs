@@ -265,14 +265,26 @@ fn join(host: &Socket, name: &str, ends: &Ends, owner: &str, isolated: bool) -> 
     ];
     // KERNEL: rtnl_changelink(): a port's own settings take a device that is a port already. Its
     // other end is down until then.
-    if isolated {
-        let alone =
-            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)]));
-        let data = vec![LinkInfo::PortKind(InfoPortKind::Bridge), alone];
+    let settings = port(isolated, sysctl::bridges_are_filtered());
+    if !settings.is_empty() {
+        let settings = LinkInfo::PortData(InfoPortData::BridgePort(settings));
+        let data = vec![LinkInfo::PortKind(InfoPortKind::Bridge), settings];
         let data = link(ends.outer, vec![LinkAttribute::LinkInfo(data)]);
-        requests.push(Request::new("isolate", name, NewLink(data)));
+        requests.push(Request::new("set up the port", name, NewLink(data)));
     }
     host.batch(&requests).map(drop)
+}
+
+/// What a port of a bridge has for settings of its own.
+///
+/// KERNEL: where br_netfilter filters bridges (docker and Kubernetes turn it on), a published port
+/// is translated on the bridge: what comes back to the container that asked leaves by the port it
+/// came from, and what goes to an isolated neighbour never passes the host's routing. There the
+/// host's rules see what goes between ports, so they isolate, as docker's do.
+fn port(isolated: bool, filtered: bool) -> Vec<InfoBridgePort> {
+    let hairpin = filtered.then_some(InfoBridgePort::HairpinMode(true));
+    let alone = (isolated && !filtered).then_some(InfoBridgePort::Isolated(true));
+    hairpin.into_iter().chain(alone).collect()
 }
 
 /// Makes a device on a parent, right in the namespace; its number there.
@@ -302,7 +314,7 @@ fn child(host: &Socket, inside: &Socket, ns: BorrowedFd<'_>, plug: &Plug) -> Res
         .ok_or_else(|| Error::engine(format!("{what} {name}: the kernel made it elsewhere")))
 }
 
-fn macvlan(mode: MacvlanMode) -> LinkAttribute {
+pub(super) fn macvlan(mode: MacvlanMode) -> LinkAttribute {
     let mode = match mode {
         MacvlanMode::Bridge => MacVlanMode::Bridge,
         MacvlanMode::Private => MacVlanMode::Private,
@@ -312,7 +324,7 @@ fn macvlan(mode: MacvlanMode) -> LinkAttribute {
     info(InfoKind::MacVlan, Some(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)])))
 }
 
-fn ipvlan(mode: IpvlanMode, flag: IpvlanFlag) -> LinkAttribute {
+pub(super) fn ipvlan(mode: IpvlanMode, flag: IpvlanFlag) -> LinkAttribute {
     let mode = match mode {
         IpvlanMode::L2 => IpVlanMode::L2,
         IpvlanMode::L3 => IpVlanMode::L3,

@@ -66,6 +66,9 @@ impl Socket {
 
     /// The same; the first failure is the caller's to judge.
     pub(super) fn attempt(&self, requests: &[Request<'_>]) -> Result<Attempt> {
+        if requests.is_empty() {
+            return Ok((Vec::new(), None));
+        }
         let first = self.sequence.get().wrapping_add(1);
         self.send(requests, NLM_F_ACK)?;
         let mut told = Vec::new();

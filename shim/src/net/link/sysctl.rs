@@ -24,6 +24,14 @@ pub(super) fn set_ipv6(interface: &str, on: bool) -> Result<()> {
     }
 }
 
+/// Whether what goes from port to port of a bridge passes the rules of IP (br_netfilter).
+pub(super) fn bridges_are_filtered() -> bool {
+    ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"].iter().any(|key| {
+        let path: PathBuf = [NET, "bridge", key].iter().collect();
+        fs::read(path).is_ok_and(|value| value.first() != Some(&b'0'))
+    })
+}
+
 /// Sets what was typed: `net.ipv4.conf.IFNAME.log_martians` to `1`.
 pub(super) fn set_typed(interface: &str, key: &str, value: &str) -> Result<()> {
     write(path(interface, key)?, value)
