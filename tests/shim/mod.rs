@@ -42,6 +42,7 @@ mod net_connect;
 mod net_crash;
 mod net_isolation;
 mod net_many;
+mod net_ports;
 mod net_reach;
 mod net_tools;
 mod net_users;

@@ -4,6 +4,9 @@
 //! strace(1) strikes at the nth call of a kind. By hand, `DHOW_LONG=1`: every call there is.
 
 use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use e2e::{Wires, World, until};
 use nix::sys::signal::{Signal, kill};
@@ -26,9 +29,7 @@ fn strace(w: &World, call: &str, what: &str, nth: usize) -> Vec<String> {
     let inject = format!("inject={call}:{what}:when={nth}");
     let trace = format!("trace={call}");
     let log = w.path("strace").display().to_string();
-    ["strace", "-f", "--seccomp-bpf", "-o", &log, "-e", &trace, "-e", &inject]
-        .map(str::to_owned)
-        .to_vec()
+    ["strace", "-f", "-o", &log, "-e", &trace, "-e", &inject].map(str::to_owned).to_vec()
 }
 
 /// Whether it struck.
@@ -37,17 +38,33 @@ fn struck(w: &World) -> bool {
     log.contains("INJECTED") || log.contains("+++ killed by SIGKILL")
 }
 
-/// Nothing of any container is there.
+/// Kills, and waits until it is dead: before that it has its locks and ports.
+fn end(pid: i32) {
+    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    until("it is dead", || !Path::new(&format!("/proc/{pid}")).exists());
+}
+
+/// Nothing of any container is there. KERNEL: a namespace's devices go a moment after its last process.
 #[track_caller]
 fn clean(w: &World, when: &str) {
-    let left = w.wires().left(&w.run_dir());
-    assert!(left.is_empty(), "{when}:\n  {}", left.join("\n  "));
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let left = w.wires().left(&w.run_dir());
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < end, "{when}:\n  {}", left.join("\n  "));
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Does something under strace for every call of each kind, until there are no more.
 fn at_each_step(w: &World, what: &str, mut body: impl FnMut(&str, Vec<String>)) {
     let mut strikes = 0;
-    for (first, call) in CALLS.into_iter().enumerate() {
+    // Files that can't be renamed or removed are another matter, and flock(2) doesn't fail.
+    let files = ["flock", "rename", "unlinkat"];
+    let calls = CALLS.into_iter().filter(|call| what == "signal=KILL" || !files.contains(call));
+    for (first, call) in calls.enumerate() {
         for nth in (1 + first % stride()..).step_by(stride()) {
             let title = format!("{what} at {call} number {nth}");
             body(&title, strace(w, call, what, nth));
@@ -57,7 +74,7 @@ fn at_each_step(w: &World, what: &str, mut body: impl FnMut(&str, Vec<String>)) 
             strikes += 1;
         }
     }
-    assert!(strikes > 5, "{strikes} strikes are few: strace misses what networks are made by");
+    assert!(strikes > 3, "{strikes} strikes are few: strace misses what networks are made by");
 }
 
 #[test]
@@ -89,7 +106,8 @@ fn a_failure_at_any_step_of_a_start_leaves_nothing() {
             let done = w.dhow_cmd(run).under(strace).run();
             assert!(!done.err().contains("panicked"), "{title}: {done}");
             assert!(done.code != 0 || done.err().is_empty(), "{title}: {done}");
-            w.dhow(["ps", "-aq"]).ok().out_is("");
+            let left = w.dhow(["ps", "-aq"]).ok().out();
+            assert!(left.is_empty(), "{title}: {done}");
             clean(&w, title);
         });
     }
@@ -170,9 +188,7 @@ fn a_killed_monitors_container_is_reached_again_after_the_next_command() {
     mirror(&w, "mm", &ports);
     mirror(&w, "pp", &["--network", "pier"]);
     let (own, other) = (address(&w, "mm"), address(&w, "pp"));
-    for monitor in monitors(&w) {
-        kill(Pid::from_raw(monitor), Signal::SIGKILL).unwrap();
-    }
+    monitors(&w).into_iter().for_each(end);
     // What rules lead goes on without a monitor.
     w.wires().client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8080));
     w.dhow(["ps"]).ok();
@@ -199,7 +215,7 @@ fn what_killed_containers_had_can_be_had_again() {
         let pid = w.dhow(["inspect", "-f", "{{.State.Pid}}", &name]).ok().out();
         let pid: i32 = pid.parse().unwrap();
         for pid in monitors(&w).into_iter().chain([pid]) {
-            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+            end(pid);
         }
     }
     w.dhow(["network", "inspect", "-f", "{{len .Containers}}", "pier"]).ok().out_is("0");
@@ -221,7 +237,7 @@ fn after_a_reboot_all_is_made_again() {
         let pid = w.dhow(["inspect", "-f", "{{.State.Pid}}", name]).ok().out();
         let ours = monitors(&w);
         for pid in ours.into_iter().chain([pid.parse().unwrap()]) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            end(pid);
         }
     }
     let wires = w.wires();
@@ -243,14 +259,20 @@ fn after_a_reboot_all_is_made_again() {
     w.dhow(["network", "rm", "pier"]).ok();
 }
 
+/// What dhow turned forwarding on for needs its guard as long as that is on; else no table is left.
 #[test]
-#[ignore = "waits"]
-fn no_table_is_left_when_the_last_network_is_gone() {
-    let w = World::wired();
-    let server = &w.wires().server;
-    w.dhow(["network", "create", "pier"]).ok();
-    w.dhow(["run", "--rm", "--network", "pier", "-p", "8080:7", "busybox", "true"]).ok();
-    w.dhow(["network", "rm", "pier"]).ok();
-    assert_eq!(server.tables(), [""; 0]);
-    assert_eq!(server.devices(), ["lo", "eth0"]);
+fn no_device_is_left_when_the_last_network_is_gone_and_no_table_but_the_guard() {
+    for forwards in ["1", "0"] {
+        let w = World::wired();
+        let server = &w.wires().server;
+        server.set_sysctl("ipv4/ip_forward", forwards);
+        server.set_sysctl("ipv6/conf/all/forwarding", forwards);
+        w.dhow(["network", "create", "pier"]).ok();
+        w.dhow(["run", "--rm", "--network", "pier", "-p", "8080:7", "busybox", "true"]).ok();
+        w.dhow(["network", "rm", "pier"]).ok();
+        let rules = server.ruleset();
+        let rules: Vec<_> = rules.iter().filter(|entry| entry.get("rule").is_some()).collect();
+        assert_eq!(rules.is_empty(), forwards == "1", "{rules:#?}");
+        until("only the uplink is left", || server.devices() == ["lo", "eth0"]);
+    }
 }
