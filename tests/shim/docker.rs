@@ -44,6 +44,8 @@ play! {
     limits
     logs
     more
+    network
+    ports
     ps
     refused_flags
     system

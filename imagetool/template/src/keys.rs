@@ -30,22 +30,22 @@ impl Empty {
 
 /// Keys whose objects are maps: any name may be in them.
 #[rustfmt::skip]
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 18] = [
     "Annotations", "ExposedPorts", "Labels", "Networks", "Options", "PortBindings", "Ports",
     "StorageOpt", "Sysctls", "Tmpfs", "Volumes", "Data", "DriverOpts", "__labels", "Attributes",
-    "LogOptions",
+    "LogOptions", "Containers", "AuxiliaryAddresses",
 ];
 
 /// Keys that are lists, though they be null.
 #[rustfmt::skip]
-const LISTS: [&str; 44] = [
+const LISTS: [&str; 45] = [
     "Aliases", "Args", "Binds", "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps",
     "BlkioDeviceWriteIOps", "BlkioWeightDevice", "CapAdd", "CapDrop", "Cmd", "ConsoleSize", "DNSNames",
     "DeviceCgroupRules", "DeviceRequests", "Devices", "Dns", "DnsOptions", "DnsSearch", "Entrypoint",
     "Env", "ExecIDs", "ExtraHosts", "GroupAdd", "Layers", "Links", "Log", "MaskedPaths", "Mounts",
     "OnBuild", "ReadonlyPaths", "RepoDigests", "RepoTags", "SecondaryIPAddresses",
     "SecondaryIPv6Addresses", "SecurityOpt", "Shell", "Test", "Ulimits", "VolumesFrom", "Capabilities",
-    "DeviceIDs", "PortBinding", "Warnings",
+    "DeviceIDs", "PortBinding", "Warnings", "IPAMPools",
 ];
 
 /// Whether null is a nil list.
@@ -68,6 +68,8 @@ pub fn item(key: &str) -> &'static str {
         "Devices" => "Devices",
         "Ulimits" => "Ulimits",
         "DeviceRequests" => "DeviceRequests",
+        "Containers" => "NetworkContainer",
+        "IPAMPools" => "IPAMPool",
         "" => "",
         _ => "Item",
     }
@@ -84,6 +86,7 @@ pub fn object<'a>(key: &'a str, map: &Map<String, Value>, typed: bool) -> &'a st
         "" if map.contains_key("RepoTags") && typed => "Image",
         "" if map.contains_key("RepoTags") => "SentImage",
         "" if map.contains_key("Mountpoint") => "Volume",
+        "" if map.contains_key("IPAM") => "Network",
         key => key,
     }
 }
@@ -95,6 +98,7 @@ pub fn named<'a>(parent: &str, key: &'a str) -> &'a str {
         ("Image", "Config") => "ImageConfig",
         ("SentImage", "Config") => "SentImageConfig",
         ("SentImageConfig", "Healthcheck") => "SentHealthcheck",
+        ("IPAM", "Config") => "IPAMPools",
         _ => key,
     }
 }
@@ -107,7 +111,7 @@ const IMAGE: [&str; 17] = [
 
 /// docker's order: parent, and its keys.
 #[rustfmt::skip]
-const ORDER: [(&str, &[&str]); 26] = [
+const ORDER: [(&str, &[&str]); 30] = [
     ("", &[
         "Id", "Created", "Path", "Args", "State", "Image", "ResolvConfPath", "HostnamePath", "HostsPath",
         "LogPath", "Name", "RestartCount", "Driver", "Platform", "MountLabel", "ProcessLabel",
@@ -120,6 +124,14 @@ const ORDER: [(&str, &[&str]); 26] = [
         "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels",
         "StopSignal", "ArgsEscaped", "Healthcheck", "OnBuild", "Shell",
     ]),
+    ("Network", &[
+        "Name", "Id", "Created", "Scope", "Driver", "EnableIPv4", "EnableIPv6", "IPAM", "Internal",
+        "Attachable", "Ingress", "ConfigFrom", "ConfigOnly", "Containers", "Options", "Labels", "Peers",
+        "Services",
+    ]),
+    ("IPAM", &["Driver", "Options", "Config"]),
+    ("IPAMPool", &["Subnet", "IPRange", "Gateway", "AuxiliaryAddresses"]),
+    ("NetworkContainer", &["Name", "EndpointID", "MacAddress", "IPv4Address", "IPv6Address"]),
     ("Actor", &["ID", "Attributes"]),
     ("State", &[
         "Status", "Running", "Paused", "Restarting", "OOMKilled", "Dead", "Pid", "ExitCode",
@@ -230,6 +242,13 @@ pub fn left_out(parent: &str) -> &'static [(&'static str, Empty)] {
             ("StartPeriod", Empty::Zero),
             ("StartInterval", Empty::Zero),
             ("Retries", Empty::Zero),
+        ],
+        "Network" => &[("Peers", Empty::Nil), ("Services", Empty::Nil)],
+        "IPAMPool" => &[
+            ("Subnet", Empty::Text),
+            ("IPRange", Empty::Text),
+            ("Gateway", Empty::Text),
+            ("AuxiliaryAddresses", Empty::Nil),
         ],
         "Mount" => &[("Name", Empty::Text), ("Source", Empty::Text), ("Driver", Empty::Text)],
         _ => &[],

@@ -58,7 +58,6 @@ const TLS: &str = "it secures the way to a daemon, and dhow has none";
 const BUILD: &str = "building images comes later; use buildah or docker build, then 'dhow load'";
 const BUILDX: &str = "builders are services beside a daemon, and dhow has neither; \
      build with buildah or docker build, then 'dhow load'";
-const JOINED: &str = "a container's networks are settled when it is made, by --network";
 const PLUGIN: &str = "plugins are services that a daemon calls, and dhow has none; \
      mount what you need with --volume and --device";
 const CONTEXT: &str = "a context points at a daemon, and dhow has none; \
@@ -82,8 +81,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("stack", SWARM),
     ("swarm", SWARM),
     ("context", CONTEXT),
-    ("network connect", JOINED),
-    ("network disconnect", JOINED),
     ("plugin", PLUGIN),
     ("system dial-stdio", "there is no daemon to dial"),
     ("volume update", CLUSTER),

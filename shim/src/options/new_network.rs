@@ -267,11 +267,6 @@ fn options_of(network: &Network) -> Result<Vec<String>> {
                 ));
             }
         }
-    } else if network.device.is_empty() {
-        return Err(Error::usage(format!(
-            "a {} network stands on an interface of this machine: name it with -o parent=eth0",
-            network.driver.as_str()
-        )));
     }
     Ok(warnings)
 }
@@ -448,7 +443,6 @@ mod tests {
                 "numerical result out of range",
             ),
             ("-o com.docker.network.bridge.trusted_host_interfaces=a", "not one that dhow has"),
-            ("-d macvlan", "name it with -o parent="),
             ("-d macvlan -o parent=lo", "loopback interface is not a valid macvlan parent link"),
             (
                 "-d macvlan -o parent=e -o macvlan_mode=foo",

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! # about the file
+//! !wired                        containers have networks
 //! [setup]                       what all cases of the file begin with
 //! docker load -qi $IMAGES/busybox.tar
 //! [name of a case]
@@ -21,6 +22,8 @@ pub struct Group {
     pub name: String,
     /// What runs before the cases.
     pub setup: String,
+    /// `!wired` before the setup: there are bridges; dhow's world is a machine of its own.
+    pub wired: bool,
     /// In order; each finds what those before it have left.
     pub cases: Vec<Case>,
 }
@@ -65,7 +68,8 @@ pub fn groups() -> Vec<Group> {
 }
 
 fn parse(name: &str, text: &str) -> Group {
-    let mut group = Group { name: name.to_owned(), setup: String::new(), cases: Vec::new() };
+    let mut group =
+        Group { name: name.to_owned(), setup: String::new(), wired: false, cases: Vec::new() };
     let mut in_setup = true;
     for line in text.lines().filter(|l| !l.starts_with('#')) {
         if let Some(head) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
@@ -75,6 +79,8 @@ fn parse(name: &str, text: &str) -> Group {
                 assert!(!known, "{name}.cases: two cases are called [{head}]");
                 group.cases.push(Case { name: head.to_owned(), ..Case::default() });
             }
+        } else if in_setup && line == "!wired" {
+            group.wired = true;
         } else if in_setup {
             group.setup.extend([line, "\n"]);
         } else if let Some(mark) = line.strip_prefix('!') {

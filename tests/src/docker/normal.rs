@@ -46,7 +46,7 @@ impl Normal {
             text = text.replace(from, to);
         }
         let text = self.ids(&text, seen);
-        let text = times(&text);
+        let text = devices(&times(&text));
         let aged = ages(&text);
         if aged == text { aged } else { squeezed(&aged) }
     }
@@ -73,6 +73,31 @@ impl Normal {
         }
         out
     }
+}
+
+/// What networks make up: Ethernet addresses, prefixes of unique local ones, and the name of the
+/// default network's bridge, which follows from the world.
+fn devices(text: &str) -> String {
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let mut out = String::new();
+    for word in split(text, |c| c.is_ascii_alphanumeric() || c == ':' || c == '-') {
+        let parts: Vec<&str> = word.split(':').collect();
+        let is_hex = |part: &str, most: usize| part.len() <= most && part.chars().all(hex);
+        if parts.len() == 6 && parts.iter().all(|p| p.len() == 2 && is_hex(p, 2)) {
+            out.push_str("<mac>");
+        } else if parts.len() > 3
+            && parts[0].len() == 4
+            && parts[0].starts_with("fd")
+            && parts[..3].iter().all(|p| !p.is_empty() && is_hex(p, 4))
+        {
+            let _ = write!(out, "<local>:{}", parts[3..].join(":"));
+        } else if word.strip_prefix("dh-").is_some_and(|w| w.len() == 8 && w.chars().all(hex)) {
+            out.push_str("docker0");
+        } else {
+            out.push_str(word);
+        }
+    }
+    out
 }
 
 /// The digests of a fixture: of its configuration, and of its layers.

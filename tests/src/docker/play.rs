@@ -55,7 +55,7 @@ fn play(group: &Group, normal: &Normal, dir: &Path, cmd: impl Fn() -> Cmd) -> Ve
 
 /// dhow under docker's name, in a world of its own.
 pub(super) fn on_dhow(group: &Group) -> Vec<Answer> {
-    let w = World::new();
+    let w = if group.wired { World::wired() } else { World::new() };
     let dir = w.path("case");
     let bin = w.path("bin");
     fs::create_dir_all(&bin).unwrap();
@@ -99,6 +99,7 @@ fn sweep(docker: &dyn Fn(&[&str]) -> crate::Done) {
     for (list, remove) in [
         (&["ps", "-aq"][..], &["rm", "-f"][..]),
         (&["volume", "ls", "-q"], &["volume", "rm"]),
+        (&["network", "ls", "-q", "--filter", "type=custom"], &["network", "rm"]),
         (&["images", "-aq"], &["rmi", "-f"]),
     ] {
         let found = docker(list).ok().lines();

@@ -1,9 +1,12 @@
 //! Verbs of networks.
 
+pub mod connect;
 pub mod create;
+pub mod disconnect;
 pub mod inspect;
 pub mod ls;
 pub mod prune;
+pub mod reload;
 pub mod rm;
 
 use crate::error::Result;

@@ -55,7 +55,7 @@ impl Networks {
             draft.id = crate::making::new_id()?;
             draft.created = jiff::Timestamp::now();
         }
-        if draft.device.is_empty() && draft.driver == Driver::Bridge {
+        if draft.device.is_empty() {
             let named = draft.option("bridge.name").filter(|name| !name.is_empty());
             draft.device = named.map_or_else(|| bridge_of(&draft.id), str::to_owned);
         }
@@ -97,7 +97,8 @@ fn has_gateway(
             let inhibited = ipv4 && internal && option("inhibit_ipv4") == "true";
             option(mode) != "isolated" && !inhibited
         }
-        _ => !internal,
+        // Without a parent it leads nowhere, whatever was said.
+        _ => !internal && options.contains_key("parent"),
     }
 }
 
