@@ -43,28 +43,34 @@ pub(super) fn provide<'a>(
     nft::beside(&table)
 }
 
-/// A network's devices and rules, before anybody is in it.
-pub fn raise(_lock: &Lock, paths: &Paths, network: &Network) -> Result<()> {
+/// A network's devices and rules, before anybody is in it; nothing stays of what failed.
+pub fn raise(lock: &Lock, paths: &Paths, network: &Network) -> Result<()> {
     let world = World::of(paths);
-    provide(&world, &link::Socket::here()?, [network].into_iter()).map(drop)
+    crate::store::make_dir(&world.run.join("networks"))?;
+    provide(&world, &link::Socket::here()?, [network].into_iter()).map(drop).inspect_err(|_| {
+        let _ = lower(lock, paths, network);
+    })
 }
 
 /// The opposite, when nobody is in it any more.
 pub fn lower(_lock: &Lock, paths: &Paths, network: &Network) -> Result<()> {
-    let world = World::of(paths);
-    let outside = link::Socket::here()?;
-    match network.driver {
-        Driver::Bridge => {
-            link::remove(&outside, &network.device)?;
-            let table = nft::Table::of(&world)?;
-            if table.is_there()? {
-                table.forget_network(&nft::NetworkRules::of(network)?)?;
-            }
-            Ok(())
-        }
-        Driver::Macvlan | Driver::Ipvlan => link::remove(&outside, &network.device),
-        Driver::Host | Driver::Null => Ok(()),
+    if matches!(network.driver, Driver::Host | Driver::Null) {
+        return Ok(());
     }
+    let outside = link::Socket::here()?;
+    // Its own: one of that name may be another network's, or the administrator's.
+    let mark = format!("dhow network {} {} ", network.name, network.id);
+    let found = link::find(&outside, &network.device)?;
+    if found.is_some_and(|found| found.alias.starts_with(&mark)) {
+        link::remove(&outside, &network.device)?;
+    }
+    if network.driver == Driver::Bridge {
+        let table = nft::Table::of(&World::of(paths))?;
+        if table.is_there()? {
+            table.forget_network(&nft::NetworkRules::of(network)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// A network that somebody took away under its container.

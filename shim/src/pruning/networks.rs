@@ -18,7 +18,7 @@ pub fn networks(host: &Host, wanted: &Wanted) -> Result<Pruned> {
             continue;
         }
         // A container may have come to it just now: then it is used.
-        if host.networks.remove(&network).is_ok() {
+        if host.networks.remove(&network, crate::net::lower).is_ok() {
             pruned.lines.push(network.name);
         }
     }

@@ -57,23 +57,21 @@ impl Connect {
     }
 
     fn wish(&self) -> Result<Wish> {
-        let wrong = |flag: &'static str, text: &str| {
-            let text = text.to_owned();
-            move |why: String| Error::argument(flag, &text, &why)
-        };
+        // As docker: its daemon reads these.
+        let wrong = |why: String| Error::usage(format!("invalid endpoint settings: {why}"));
         let mut wish =
             Wish { aliases: self.alias.clone(), gw_priority: self.gw_priority, ..Wish::default() };
         if let Some(text) = self.ip.as_deref().filter(|text| !text.is_empty()) {
-            wish.ipv4 = Some(ipv4(text).map_err(wrong("--ip", text))?);
+            wish.ipv4 = Some(ipv4(text).map_err(wrong)?);
         }
         if let Some(text) = self.ip6.as_deref().filter(|text| !text.is_empty()) {
-            wish.ipv6 = Some(ipv6(text).map_err(wrong("--ip6", text))?);
+            wish.ipv6 = Some(ipv6(text).map_err(wrong)?);
         }
         for text in &self.link {
             wish.links.push(link("--link", text)?);
         }
         for text in &self.link_local_ip {
-            wish.link_local.push(link_local(text).map_err(wrong("--link-local-ip", text))?);
+            wish.link_local.push(link_local(text).map_err(wrong)?);
         }
         for text in &self.driver_opt {
             let (key, value) = driver_option(text).map_err(Error::usage)?;

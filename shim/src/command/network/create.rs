@@ -36,7 +36,7 @@ impl Create {
         }
         // Pools of the default network are nobody else's, though nobody has used it yet.
         let _ = host.networks.default_bridge(daemon);
-        let made = host.networks.create(draft, daemon)?;
+        let made = host.networks.create(draft, daemon, crate::net::raise)?;
         for warning in warnings {
             out.note(&warning);
         }

@@ -24,7 +24,9 @@ impl Rm {
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
         let mut worst = Exit::OK;
         for needle in &self.networks {
-            match find(host, needle).and_then(|network| host.networks.remove(&network)) {
+            match find(host, needle)
+                .and_then(|network| host.networks.remove(&network, crate::net::lower))
+            {
                 Ok(()) => out.line(needle),
                 // As docker: it isn't there, and nothing is said.
                 Err(e) if e.kind == Kind::NotFound && self.force => {}

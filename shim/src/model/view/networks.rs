@@ -15,6 +15,12 @@ pub fn network(host: &Host, network: &Network) -> Result<Value> {
     let of_machine = matches!(network.driver, Driver::Host | Driver::Null);
     let config: Vec<Value> = ordered(network).map(pool).collect();
     let options = network.ipam_options.clone();
+    let mut driver_options = network.options.clone();
+    if network.is_default() {
+        // docker's word for what nobody has set.
+        let mtu = "com.docker.network.driver.mtu".to_owned();
+        driver_options.entry(mtu).or_insert_with(|| "1500".to_owned());
+    }
     Ok(json!({
         "Name": network.name,
         "Id": network.id,
@@ -34,7 +40,7 @@ pub fn network(host: &Host, network: &Network) -> Result<Value> {
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": false,
         "Containers": containers(host, network)?,
-        "Options": network.options,
+        "Options": driver_options,
         "Labels": network.labels,
     }))
 }

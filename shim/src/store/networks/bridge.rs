@@ -56,16 +56,18 @@ impl Networks {
         let device = if own { world.bridge } else { daemon.bridge.clone() };
         let text = |on: Option<bool>| on.unwrap_or(true).to_string();
         let ip = if daemon.ip.is_empty() { "0.0.0.0" } else { &daemon.ip };
-        let options: BTreeMap<String, String> = [
+        let mut options: BTreeMap<String, String> = [
             ("bridge.default_bridge", "true".to_owned()),
             ("bridge.enable_icc", text(daemon.icc)),
             ("bridge.enable_ip_masquerade", text(daemon.ip_masq)),
             ("bridge.host_binding_ipv4", ip.to_owned()),
             ("bridge.name", device.clone()),
-            ("driver.mtu", daemon.mtu.unwrap_or(1500).to_string()),
         ]
         .map(|(key, value)| (format!("com.docker.network.{key}"), value))
         .into();
+        // Unset, it follows the way out's.
+        let mtu = daemon.mtu.map(|mtu| mtu.to_string());
+        options.extend(mtu.map(|mtu| ("com.docker.network.driver.mtu".to_owned(), mtu)));
         let mut pools = Vec::new();
         for ipv6 in [false, true].into_iter().filter(|ipv6| !ipv6 || daemon.ipv6) {
             pools.extend(pool(daemon, ipv6, (!own).then_some(device.as_str()))?);

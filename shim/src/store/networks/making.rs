@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::Networks;
+use super::{Act, Networks};
 use crate::error::{Error, Result};
 use crate::machine;
 use crate::model::network::{Driver, Pool};
@@ -15,16 +15,21 @@ use crate::settings::Daemon;
 
 impl Networks {
     /// Makes what `draft` says; its pools are those that were typed, and what lacks is added: id,
-    /// time, device, subnets, gateways.
-    pub fn create(&self, draft: Network, daemon: &Daemon) -> Result<Network> {
+    /// time, device, subnets, gateways. `raise` makes its devices, and nothing stays if it fails.
+    pub fn create(&self, draft: Network, daemon: &Daemon, raise: Act) -> Result<Network> {
         check_name(&draft.name)?;
-        let _lock = Lock::take()?;
+        let lock = Lock::take()?;
         if self.get(&draft.name)?.is_some() {
             let name = &draft.name;
             return Err(Error::conflict(format!("network with name {name} already exists")));
         }
         let network = self.complete(draft, daemon, &self.recorded()?)?;
         self.keep(&network)?;
+        if let Err(e) = raise(&lock, &self.paths, &network) {
+            let path = self.file(&network.name);
+            std::fs::remove_file(&path).map_err(|gone| Error::io("remove", &path, gone))?;
+            return Err(e);
+        }
         self.tell("create", &network, &[]);
         Ok(network)
     }
@@ -38,6 +43,16 @@ impl Networks {
     ) -> Result<Network> {
         let taken: Vec<Subnet> =
             others.iter().flat_map(|n| n.pools.iter().map(|pool| pool.subnet)).collect();
+        let device = draft.option("bridge.name").unwrap_or(&draft.device);
+        let same = |other: &&Network| {
+            !device.is_empty() && other.device == device && other.driver == Driver::Bridge
+        };
+        if let Some(other) = others.iter().find(same).filter(|_| draft.driver == Driver::Bridge) {
+            return Err(Error::conflict(format!(
+                "cannot create network {}: conflicts with network {} ({device}): networks have same bridge name",
+                draft.name, other.name
+            )));
+        }
         for pool in &draft.pools {
             if taken.iter().any(|other| other.overlaps(pool.subnet)) {
                 return Err(overlap(pool.subnet, others));

@@ -19,6 +19,9 @@ use crate::net::{self, ipam};
 
 use super::file::{Sync, make_dir, write_atomic};
 
+/// What is done to a network's devices, with the namespace's lock held.
+pub type Act = fn(&net::Lock, &Paths, &Network) -> Result<()>;
+
 /// The networks of a world.
 #[derive(Debug, Clone)]
 pub struct Networks {
@@ -115,18 +118,25 @@ impl Networks {
         write_atomic(&self.file(&network.name), &bytes, Sync::Yes)
     }
 
-    /// Removes a network that no container has an address in.
-    pub fn remove(&self, network: &Network) -> Result<()> {
+    /// Removes a network that no container has an address in; `lower` takes its devices away, unless
+    /// another network has the same.
+    pub fn remove(&self, network: &Network, lower: Act) -> Result<()> {
         if Network::is_predefined(&network.name) {
             return Err(Error::conflict(format!(
                 "{} is a pre-defined network and cannot be removed",
                 network.name
             )));
         }
-        let _lock = net::Lock::take()?;
+        let lock = net::Lock::take()?;
+        let same = |other: &Network| other.device == network.device && other.id != network.id;
+        let alone = !self.recorded()?.iter().any(same);
         ipam::close(&self.paths, &network.id, |leases| {
             if !leases.is_empty() {
                 return Err(in_use(network, leases));
+            }
+            // The record goes last: a kill leaves a network without devices, which are made again.
+            if alone {
+                lower(&lock, &self.paths, network)?;
             }
             let path = self.file(&network.name);
             match std::fs::remove_file(&path) {
@@ -200,6 +210,8 @@ mod tests {
     use crate::model::network::Pool;
     use crate::settings::{AddressPool, Daemon};
 
+    const NOTHING: Act = |_, _, _| Ok(());
+
     fn world() -> (tempfile::TempDir, Networks) {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths { root: dir.path().join("root"), run: dir.path().join("run") };
@@ -215,23 +227,26 @@ mod tests {
     fn a_network_is_made_found_and_removed() {
         let (_dir, networks) = world();
         let daemon = Daemon::default();
-        let made = networks.create(draft("web", &["10.88.0.0/24"]), &daemon).unwrap();
+        let made = networks.create(draft("web", &["10.88.0.0/24"]), &daemon, NOTHING).unwrap();
         assert_eq!(made.pools[0].gateway, Some("10.88.0.1".parse().unwrap()));
         assert_eq!(made.device, format!("dh-{}", &made.id[..12]));
         for needle in ["web", &made.id, &made.id[..7]] {
             assert_eq!(networks.find(needle).unwrap(), made);
         }
-        let again = networks.create(draft("web", &[]), &daemon).unwrap_err().message;
+        let again = networks.create(draft("web", &[]), &daemon, NOTHING).unwrap_err().message;
         assert_eq!(again, "network with name web already exists");
-        let near = networks.create(draft("db", &["10.88.0.128/25"]), &daemon).unwrap_err().message;
+        let near = networks
+            .create(draft("db", &["10.88.0.128/25"]), &daemon, NOTHING)
+            .unwrap_err()
+            .message;
         assert!(
             near.starts_with("invalid pool request: Pool overlaps with other one on"),
             "{near}"
         );
         let missing = networks.find("wob").unwrap_err().message;
         assert_eq!(missing, "network wob not found; did you mean \"web\"?");
-        networks.remove(&made).unwrap();
-        assert!(networks.remove(&made).unwrap_err().message.contains("not found"));
+        networks.remove(&made, NOTHING).unwrap();
+        assert!(networks.remove(&made, NOTHING).unwrap_err().message.contains("not found"));
         let names: Vec<String> = networks.list().unwrap().into_iter().map(|n| n.name).collect();
         assert_eq!(names, ["host", "none"]);
     }
@@ -242,13 +257,17 @@ mod tests {
         let host = networks.find("host").unwrap();
         assert_eq!(networks.find(&host.id[..12]).unwrap(), host);
         assert_ne!(host.id, networks.find("none").unwrap().id);
-        assert!(networks.remove(&host).unwrap_err().message.contains("pre-defined"));
+        assert!(networks.remove(&host, NOTHING).unwrap_err().message.contains("pre-defined"));
         for name in ["host", "bridge", "none", "default"] {
-            let said = networks.create(draft(name, &[]), &Daemon::default()).unwrap_err().message;
+            let said =
+                networks.create(draft(name, &[]), &Daemon::default(), NOTHING).unwrap_err().message;
             assert_eq!(said, format!("operation is not permitted on predefined {name} network"));
         }
         for name in ["", " ", "a/b", "-x", "../x", &"x".repeat(201)] {
-            assert!(networks.create(draft(name, &[]), &Daemon::default()).is_err(), "{name}");
+            assert!(
+                networks.create(draft(name, &[]), &Daemon::default(), NOTHING).is_err(),
+                "{name}"
+            );
         }
     }
 
@@ -260,15 +279,15 @@ mod tests {
             default_address_pools: vec![AddressPool { base, size: 24 }],
             ..Daemon::default()
         };
-        let one = networks.create(draft("one", &[]), &daemon).unwrap();
+        let one = networks.create(draft("one", &[]), &daemon, NOTHING).unwrap();
         let both = Network { enable_ipv6: true, ..draft("two", &[]) };
-        let two = networks.create(both, &daemon).unwrap();
+        let two = networks.create(both, &daemon, NOTHING).unwrap();
         assert_eq!(one.pools[0].subnet.to_string(), "10.200.0.0/24");
         assert_eq!(two.pools[0].subnet.to_string(), "10.200.1.0/24");
         assert!(two.pools[1].subnet.to_string().starts_with("fd"));
         assert_eq!(two.pools[1].subnet.bits, 64);
         let own = Network { ipam_driver: "null".into(), ..draft("three", &[]) };
-        assert!(networks.create(own, &daemon).unwrap().pools.is_empty());
+        assert!(networks.create(own, &daemon, NOTHING).unwrap().pools.is_empty());
     }
 
     #[test]
@@ -276,7 +295,7 @@ mod tests {
         let (_dir, networks) = world();
         let plain = networks.default_bridge(&Daemon::default()).unwrap();
         assert_eq!(networks.default_bridge(&Daemon::default()).unwrap(), plain);
-        assert_eq!(plain.option("driver.mtu"), Some("1500"));
+        assert_eq!(plain.option("driver.mtu"), None);
         let settled = Daemon {
             bip: "10.77.3.1/16".into(),
             fixed_cidr: "10.77.4.0/24".into(),
@@ -296,6 +315,7 @@ mod tests {
         assert_eq!(bridge.pools[0].way_out(), Some("10.77.0.9".parse().unwrap()));
         assert_eq!(bridge.pools[1].gateway, Some("fd77::1".parse().unwrap()));
         assert_eq!(bridge.option("bridge.enable_icc"), Some("false"));
+        assert_eq!(bridge.option("driver.mtu"), Some("1400"));
         assert_eq!(networks.default_bridge(&settled).unwrap(), bridge);
         for (wrong, word) in [
             (Daemon { bip: "x".into(), ..Daemon::default() }, "bip"),
