@@ -93,11 +93,17 @@ impl Wanted {
         for name in self.filters.values("ancestor") {
             ancestors.extend(host.images()?.find(name).ok().map(|i| i.id().to_string()));
         }
+        let typed = self.filters.values("network");
+        let mut networks = typed.to_vec();
+        let known = if typed.is_empty() { Vec::new() } else { host.networks.list()? };
+        let named = known.into_iter().filter(|n| typed.iter().any(|t| n.id.starts_with(t)));
+        networks.extend(named.map(|network| network.name));
         let pattern = |key| self.filters.values(key).iter().map(|v| Pattern::new(v)).collect();
         Ok(Settled {
             before,
             since,
             ancestors,
+            networks,
             ids: pattern("id"),
             names: pattern("name"),
             wanted: self,
@@ -112,6 +118,7 @@ pub struct Settled {
     before: Vec<Timestamp>,
     since: Vec<Timestamp>,
     ancestors: Vec<String>,
+    networks: Vec<String>,
     ids: Vec<Pattern>,
     names: Vec<Pattern>,
 }
@@ -137,7 +144,7 @@ impl Settled {
             && self.since.iter().all(|at| record.created > *at)
             && (!filters.has("ancestor") || self.ancestors.contains(&record.image.id))
             && filters.any("volume", mount)
-            && filters.any("network", |v| *v == record.host_config.network_mode)
+            && (!filters.has("network") || self.networks.iter().any(|name| is_in(record, name)))
             && filters.any("health", |v| v == health)
             && self.wanted.ports_fit(c)
             // Nothing is a task.
@@ -151,6 +158,13 @@ impl Settled {
 
 /// Ports that are asked for: from, to, of which protocol.
 type Range = (u16, u16, String);
+
+/// Whether the container is in the network of that name, when it runs.
+fn is_in(record: &crate::model::Record, name: &str) -> bool {
+    let mode = record.host_config.network_mode.as_str();
+    record.networks.iter().any(|wish| wish.network == name)
+        || record.networks.is_empty() && mode == name
+}
 
 /// `80`, `80/tcp`, `80-90/tcp`.
 fn range(key: &str, typed: &str) -> Result<Range> {
