@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::model::network::Driver;
@@ -30,6 +30,12 @@ impl Create {
     fn perform(&self, host: &Host, out: &Output) -> Result<String> {
         let daemon = host.settings.daemon()?;
         crate::store::check_network_name(&self.name)?;
+        if !nix::unistd::geteuid().is_root() {
+            return Err(Error::usage(format!(
+                "create network {}: without root, a container's only networks are bridge, host and none",
+                self.name
+            )));
+        }
         let (draft, warnings) = draft(&self.name, &self.flags, daemon)?;
         if draft.driver == Driver::Bridge {
             allows_rules(daemon, draft.enable_ipv6)?;
