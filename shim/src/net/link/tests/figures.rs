@@ -74,3 +74,38 @@ fn figures(ipv6: bool) {
         println!("{what:12} least {} median {middle} most {most} µs", all[0]);
     }
 }
+
+/// By hand: the kernel's limit, in so many words.
+#[test]
+#[ignore = "a thousand namespaces"]
+fn a_full_bridge_says_so() {
+    alone(|| {
+        let host = Socket::here().unwrap();
+        let mut wanted = bridge();
+        wanted.ipv6 = false;
+        wanted.addresses = vec![subnet("10.9.0.1/16")];
+        ensure_bridge(&host, &wanted).unwrap();
+        let mut spaces = Vec::new();
+        for number in 2_u16..1100 {
+            let ns = namespace();
+            let inside = Socket::within(ns.as_fd()).unwrap();
+            let address = std::net::Ipv4Addr::from(0x0a09_0000 + u32::from(number));
+            let mut wanted = veth(2);
+            wanted.inside.addresses = vec![subnet(&format!("{address}/16"))];
+            wanted.inside.mac = mac_of(address);
+            wanted.inside.gateway6 = None;
+            if let Kind::Veth { host_name, .. } = &mut wanted.kind {
+                *host_name = format!("dhtest.{number}");
+            }
+            if let Err(error) = plug(&host, &inside, ns.as_fd(), &wanted) {
+                println!("{} containers: {error}", spaces.len());
+                assert!(error.message.contains("at most 1023 containers"), "{error}");
+                assert_eq!(list(&inside).unwrap().len(), 1);
+                assert_eq!(spaces.len(), 1023);
+                return;
+            }
+            spaces.push(ns);
+        }
+        panic!("no limit");
+    });
+}
