@@ -12,8 +12,6 @@
 //! | its first packet is not lost | [`carrier`] |
 //! | neighbours that remember another | [`announce`] |
 //! | its settings that have no netlink | [`sysctl`] |
-//!
-//! What it costs, on Linux 6.18, medians: see [`plug`].
 
 mod announce;
 mod answer;

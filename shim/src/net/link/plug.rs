@@ -1,4 +1,16 @@
 //! A container's interface.
+//!
+//! What it costs on four busy processors (Linux 6.18, a build for debugging; `tests/figures.rs`):
+//! 0.6 ms at best, 0.9 in the middle, in eight round trips. Of it 0.25 are the pair itself (two
+//! devices with their directories in sysfs and `/proc/sys`), 0.08 the bridge's new port, 0.05 the
+//! first look after it is up ([`super::carrier`]), 0.05 the sysctl that turns IPv6 off, and a few
+//! µs each everything else. The kernel has one lock for all changes of devices (RTNL), of all
+//! namespaces: while another container's namespace is taken apart a start waits half a millisecond
+//! in the middle.
+//!
+//! Taking a pair away takes 15 to 30 ms, as its caller waits until no processor can use it any more.
+//! So nobody does so at a container's end: the kernel takes it with the namespace, in a worker.
+//! Only a disconnect waits, and a start that finds its own last pair still there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
