@@ -39,6 +39,7 @@ mod net_beside;
 mod net_connect;
 mod net_crash;
 mod net_dns;
+mod net_firewall;
 mod net_isolation;
 mod net_many;
 mod net_ports;

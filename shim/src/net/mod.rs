@@ -18,6 +18,7 @@ pub mod nft;
 mod plan;
 pub mod pools;
 pub mod ports;
+mod routed;
 mod shared;
 mod ties;
 mod trace;

@@ -12,7 +12,7 @@ use super::ipam;
 use super::plan::{self, Joined};
 use super::ports::{self, Proxy, Reserved, Target};
 use super::shared::{forgotten, provide, undo};
-use super::{Lock, World, dns, link, nft, trace};
+use super::{Lock, World, dns, link, nft, routed, trace};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::network::Driver;
@@ -163,20 +163,27 @@ impl Networking {
     /// Where published ports lead: to the bridge networks that packets leave by.
     pub(super) fn target(&self) -> Target {
         let (v4, v6) = plan::ways_out(&self.joined);
-        let pair = |at: Option<usize>| {
+        let pair = |at: Option<usize>, six| {
             let joined = &self.joined[at?];
-            (joined.network.driver == Driver::Bridge).then_some(&joined.endpoint)
+            let leads =
+                joined.network.driver == Driver::Bridge && !routed::is_routed(&joined.network, six);
+            leads.then_some(&joined.endpoint)
         };
         Target {
-            ipv4: pair(v4).and_then(|e| e.ipv4).and_then(|s| match s.address {
+            ipv4: pair(v4, false).and_then(|e| e.ipv4).and_then(|s| match s.address {
                 IpAddr::V4(a) => Some(a),
                 IpAddr::V6(_) => None,
             }),
-            ipv6: pair(v6).and_then(|e| e.ipv6).and_then(|s| match s.address {
+            ipv6: pair(v6, true).and_then(|e| e.ipv6).and_then(|s| match s.address {
                 IpAddr::V6(a) => Some(a),
                 IpAddr::V4(_) => None,
             }),
         }
+    }
+
+    /// What rules do for its ports.
+    pub(super) fn led(&self, record: &Record) -> Vec<(Published, IpAddr)> {
+        routed::led(record, &self.joined, &self.published, self.target())
     }
 
     /// What wants to be looked at when it is readable.
@@ -266,7 +273,7 @@ impl Networking {
             let plug = plan::plug(&world, &record.id, joined, out);
             link::plug(&outside, &inside, ns.as_fd(), &plug)?;
         }
-        let led = ports::translated(&self.published, self.target());
+        let led = self.led(record);
         if !led.is_empty() {
             nft::Table::of(&world)?.publish(record.short_id(), &led)?;
         }
@@ -334,7 +341,7 @@ impl Networking {
         let _lock = Lock::take()?;
         let outside = link::Socket::here()?;
         provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
-        let led = ports::translated(&self.published, self.target());
+        let led = self.led(record);
         if led.is_empty() {
             Ok(())
         } else {
@@ -424,18 +431,13 @@ impl Networking {
                 of(v6).and_then(|joined| joined.endpoint.gateway6),
             )?,
         }
-        let now = self.target();
-        if now == before || self.published.is_empty() {
+        if ports::wanted(record)?.is_empty() {
             return Ok(());
         }
-        let table = nft::Table::of(world)?;
-        let (old, new) =
-            (ports::translated(&self.published, before), ports::translated(&self.published, now));
-        if !old.is_empty() {
-            table.withdraw(record.short_id(), &old)?;
-        }
-        if !new.is_empty() {
-            table.publish(record.short_id(), &new)?;
+        nft::Table::of(world)?.settle(record.short_id(), &self.led(record))?;
+        let now = self.target();
+        if now == before {
+            return Ok(());
         }
         if let Some(proxy) = &mut self.proxy {
             proxy.lead_to(now);
@@ -464,7 +466,8 @@ impl Networking {
             carried.finish();
         }
         drop((net.reserved, net.inside));
-        let target = Self { joined: net.joined.clone(), ..Self::default() }.target();
-        undo(host, record, &net.joined, &ports::translated(&net.published, target))
+        let (joined, published) = (net.joined, net.published);
+        let ended = Self { joined, published, ..Self::default() };
+        undo(host, record, &ended.joined, &ended.led(record))
     }
 }

@@ -1,10 +1,11 @@
 //! What containers share: devices and rules of networks; and what one leaves of it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::networking::Networking;
 use super::plan::{self, Joined};
-use super::{Lock, World, carrier, ipam, link, nft, ports, ties, trace};
+use super::{Lock, World, carrier, ipam, link, nft, ties, trace};
 use crate::bundle::etc;
 use crate::error::Result;
 use crate::host::{Host, Paths};
@@ -132,7 +133,7 @@ pub fn sweep(host: &Host, record: &Record, state: &State) -> Result<()> {
         .unwrap_or_else(|| (state.endpoints.clone(), state.published.clone()));
     let state = State { endpoints: told.0, published: told.1, ..State::default() };
     let known = Networking::known(host, record, &state);
-    let led = ports::translated(&known.published(), known.target());
+    let led = known.led(record);
     let done = undo(host, record, &known.joined, &led);
     if !known.joined.is_empty() {
         remove_devices(&known.joined)?; // its namespace may be held by others
@@ -145,10 +146,21 @@ pub fn reload(host: &Host, running: &[(Record, State)]) -> Result<()> {
     let world = World::of(&host.paths);
     let _lock = Lock::take()?;
     let outside = link::Socket::here()?;
-    for (record, state) in running.iter().filter(|(_, state)| !state.endpoints.is_empty()) {
-        let net = Networking::known(host, record, state);
+    let known = running.iter().filter(|(_, state)| !state.endpoints.is_empty());
+    let known = known.map(|(record, state)| (record, Networking::known(host, record, state)));
+    let known: Vec<_> = known.collect();
+    let mut rules = BTreeMap::new();
+    let all = known.iter().flat_map(|(_, net)| &net.joined).map(|joined| &joined.network);
+    for network in all.filter(|network| network.driver == Driver::Bridge) {
+        rules.insert(&network.device, nft::NetworkRules::of(network)?);
+    }
+    if !rules.is_empty() {
+        // Whatever is there: somebody may have taken some of it.
+        nft::Table::of(&world)?.mend(&rules.into_values().collect::<Vec<_>>())?;
+    }
+    for (record, net) in known {
         provide(&world, &outside, net.joined.iter().map(|joined| &joined.network))?;
-        let led = ports::translated(&net.published(), net.target());
+        let led = net.led(record);
         if !led.is_empty() {
             nft::Table::of(&world)?.publish(record.short_id(), &led)?;
         }

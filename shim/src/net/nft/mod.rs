@@ -113,6 +113,27 @@ impl Table {
         Ok(())
     }
 
+    /// Exactly these ports are the container's from now on.
+    pub fn settle(&self, holder: &str, ports: &[(Published, IpAddr)]) -> Result<()> {
+        let want = elements_of(holder, ports);
+        let own = |e: &Element| e.comment.as_deref() == Some(holder);
+        let have: Vec<_> = self.all_of(OF_CONTAINERS)?.into_iter().filter(own).collect();
+        let new: Vec<_> = want.iter().filter(|e| !have.contains(e)).cloned().collect();
+        let mut gone: Vec<_> = have.into_iter().filter(|e| !want.contains(e)).collect();
+        let others = self.present(&new)?.into_iter();
+        gone.extend(others.filter(|e| !own(e)));
+        let mut batch = Requests::transaction();
+        for element in &gone {
+            self.place.on(&mut batch).remove_element(element);
+        }
+        for element in &new {
+            self.place.on(&mut batch).element(element, true);
+        }
+        self.socket.commit(batch)?;
+        tracking::forget_misled(&self.socket, ports);
+        Ok(())
+    }
+
     /// All ports of the container with this short id.
     pub fn forget_container(&self, holder: &str) -> Result<()> {
         let all = self.all_of(OF_CONTAINERS)?;

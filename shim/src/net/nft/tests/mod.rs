@@ -81,20 +81,22 @@ fn ports_are_their_holders_alone() {
         (port("::", 83, 80), four),
         (port("0.0.0.0", 0, 80), four),
         (port("0.0.0.0", 0, 80), four),
+        (Published { protocol: Protocol::Sctp, ..port("0.0.0.0", 84, 80) }, four),
     ];
     table.publish("0123456789ab", &ports).unwrap();
     let list = said("nft list table inet dhow");
     for element in [
-        "tcp . 8080 comment \"0123456789ab\" : 172.17.0.2 . 80 }",
+        "tcp . 8080 comment \"0123456789ab\" : 172.17.0.2 . 80",
         "tcp . 8080 comment \"0123456789ab\" : fd00:1::2 . 80 }",
         "192.0.2.1 . tcp . 81 comment \"0123456789ab\" : 172.17.0.2 . 80 }",
         "2001:db8::1 . tcp . 81 comment \"0123456789ab\" : fd00:1::2 . 80 }",
         "127.0.0.1 . tcp . 82 comment \"0123456789ab\" }",
         "172.17.0.2 . tcp . 80 comment \"0123456789ab\" }",
+        "sctp . 84 comment \"0123456789ab\" : 172.17.0.2 . 80",
     ] {
         assert!(list.contains(element), "{element}: {list}");
     }
-    assert_eq!(list.matches("0123456789ab").count(), 6, "{list}");
+    assert_eq!(list.matches("0123456789ab").count(), 7, "{list}");
 
     // Another that has the port now takes it, and the first can't take it away.
     let other = "172.17.0.3".parse().unwrap();
@@ -103,6 +105,13 @@ fn ports_are_their_holders_alone() {
     table.withdraw("0123456789ab", &ports).unwrap();
     let list = said("nft list table inet dhow");
     assert!(list.contains("172.17.0.3") && !list.contains("0123456789ab"), "{list}");
+    // Exactly these, whatever there was.
+    let moved = [(port("0.0.0.0", 8080, 81), four), (port("0.0.0.0", 0, 81), four)];
+    table.settle("ba9876543210", &moved).unwrap();
+    table.settle("ba9876543210", &moved).unwrap();
+    let list = said("nft list table inet dhow");
+    assert!(list.contains("172.17.0.2 . 81") && !list.contains("172.17.0.3"), "{list}");
+    assert_eq!(list.matches("ba9876543210").count(), 2, "{list}");
     table.forget_container("ba9876543210").unwrap();
     table.withdraw("ba9876543210", &ports).unwrap();
     assert!(!said("nft list table inet dhow").contains("elements"));
