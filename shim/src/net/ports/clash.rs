@@ -33,8 +33,7 @@ pub fn clash(want: Want, place: IpAddr, port: u16, to: Target, holder: &Holder<'
         Published { port: want.port, protocol: want.protocol, host_ip: place, host_port: port };
     if let Some(name) = holder(&published) {
         return Error::conflict(format!(
-            "Bind for {} failed: port is already allocated; container \"{name}\" has it",
-            joined(place, port)
+            "Bind for {place}:{port} failed: port is already allocated; container \"{name}\" has it"
         ));
     }
     let whose = match owner(Path::new("/proc"), &published) {

@@ -14,7 +14,7 @@ use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv};
 
 use super::pipe::Pipes;
 use super::reserve::Held;
-use super::tcp::{Connection, Progress};
+use super::tcp::{Connection, Progress, Refused};
 use super::udp::Flows;
 use super::{Target, files, socket};
 use crate::error::{Error, Result};
@@ -44,6 +44,8 @@ pub struct Proxy {
     pipes: Pipes,
     /// Clients wait for descriptors until then.
     starved: Option<Instant>,
+    /// One that is in already, and its door: there was no descriptor for its other half.
+    waiting: Option<(OwnedFd, usize)>,
 }
 
 /// What an event or a place in the queue is about.
@@ -108,6 +110,7 @@ impl Proxy {
             queue: VecDeque::new(),
             pipes: Pipes::default(),
             starved: None,
+            waiting: None,
         };
         for (client, at) in early {
             proxy.begin(client, at);
@@ -259,6 +262,10 @@ impl Proxy {
                 self.starved.get_or_insert(Instant::now() + PAUSE);
                 return false;
             }
+            if let Some((client, at)) = self.waiting.take() {
+                self.begin(client, at);
+                continue;
+            }
             match accept(&self.doors[at].socket) {
                 Ok(client) => self.begin(client, at),
                 Err(Errno::EAGAIN) => return false,
@@ -284,6 +291,11 @@ impl Proxy {
         };
         let connection = match begun {
             Ok(connection) => connection,
+            Err(Refused { client, errno: Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS }) => {
+                self.waiting = Some((client, at));
+                self.starved = Some(Instant::now() + PAUSE);
+                return;
+            }
             Err(refused) => return socket::reset(refused.client),
         };
         let slot = self.free.pop().unwrap_or_else(|| {
