@@ -171,12 +171,18 @@ fn publishing_is_narrowed_by_environment_and_daemon_json() {
     let at = w.dhow(["port", "json", "7"]).ok().out();
     assert!(at.starts_with(Wires::SECOND), "{at}");
     heard(&w.wires().client, "tcp", &at);
+    std::fs::remove_file(w.path("daemon.json")).unwrap();
+    let option = "com.docker.network.bridge.host_binding_ipv4=127.0.0.1";
+    w.dhow(["network", "create", "-o", option, "near"]).ok();
+    w.dhow(["run", "-d", "--name", "option", "--network", "near", "-p", "7", "mirror"]).ok();
+    w.dhow(["port", "option"]).ok().out_has("7/tcp -> 127.0.0.1:");
     run("none")
         .env("DHOW_PUBLISH_DEFAULT", "here")
         .run()
         .code(125)
         .err_has("invalid IP address: here");
     w.remove_all();
+    w.dhow(["network", "rm", "near"]).ok();
 }
 
 #[test]
@@ -266,4 +272,24 @@ fn a_container_that_does_not_listen_refuses() {
         assert!(socket.send_to(b"x", "127.0.0.1:8080").is_ok());
     });
     w.dhow(["rm", "-f", "idle"]).ok();
+}
+
+#[test]
+fn ports_are_served_again_after_the_monitor_was_killed() {
+    let w = World::wired();
+    mirror(&w, "web", &["-p", "8080:7", "-p", "8080:7/udp"]);
+    let server = &w.wires().server;
+    heard(server, "tcp", "127.0.0.1:8080");
+    let id = w.dhow(["inspect", "-f", "{{.Id}}", "web"]).ok().out();
+    let monitor = super::streams::monitor(&w, &id);
+    nix::sys::signal::kill(monitor, nix::sys::signal::Signal::SIGKILL).unwrap();
+    until("its sockets have gone", || server.ask("tcp", "127.0.0.1:8080").is_err());
+    // Rules lead on as before; what the monitor carries waits for the next command.
+    w.wires().client.is_seen_as(Wires::CLIENT, "tcp", &format!("{}:8080", Wires::SERVER));
+    w.dhow(["port", "web", "7"]).ok().out_is("0.0.0.0:8080\n[::]:8080");
+    for protocol in ["tcp", "udp"] {
+        heard(server, protocol, "127.0.0.1:8080");
+        heard(server, protocol, "[::1]:8080");
+    }
+    w.dhow(["rm", "-f", "web"]).ok();
 }

@@ -134,7 +134,8 @@ impl Networking {
             return Ok(());
         }
         let holder = ports::holder(host, &record.id);
-        let bound = Reserved::bind(&wanted, record.publish_ip, target, &holder);
+        let usual = record.publish_ip.or_else(|| self.narrowed());
+        let bound = Reserved::bind(&wanted, usual, target, &holder);
         let reserved = bound.map_err(|e| {
             let out = self.joined.iter().map(|joined| &joined.endpoint).find(|e| e.leads_out);
             let id = out.map_or("", |endpoint| endpoint.id.as_str());
@@ -149,6 +150,13 @@ impl Networking {
         self.published = reserved.published();
         self.reserved = Some(reserved);
         Ok(())
+    }
+
+    /// Where the network that leads out wants ports published when nobody says where.
+    fn narrowed(&self) -> Option<IpAddr> {
+        let out = self.joined.iter().find(|joined| joined.endpoint.leads_out)?;
+        let ip: IpAddr = out.network.option("bridge.host_binding_ipv4")?.parse().ok()?;
+        Some(ip).filter(|ip| !ip.is_unspecified())
     }
 
     /// Says which endpoint leads out; how the interfaces' routes are to be.

@@ -119,3 +119,48 @@ fn address(hex: &str) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn wanted(ip: &str, protocol: Protocol) -> Published {
+        Published { port: 1, protocol, host_ip: ip.parse().unwrap(), host_port: 8080 }
+    }
+
+    #[test]
+    fn the_kernels_tables_are_read() {
+        let line = |local: &str, state: &str| {
+            format!(
+                "  0: {local}:1F90 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 0 0 777 1"
+            )
+        };
+        let local = |ip: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(ip));
+        let (all, near) = (wanted("0.0.0.0", Protocol::Tcp), wanted("127.0.0.1", Protocol::Tcp));
+        let (mine, other) = (local([127, 0, 0, 1]), local([10, 0, 0, 1]));
+        assert_eq!(socket_of(&line(&mine, "0A"), &all, true), Some(777));
+        assert_eq!(socket_of(&line(&mine, "0A"), &near, true), Some(777));
+        assert_eq!(socket_of(&line(&other, "0A"), &near, true), None);
+        assert_eq!(socket_of(&line(&local([0; 4]), "0A"), &near, true), Some(777));
+        // A connection is in nobody's way; of UDP, every socket is.
+        assert_eq!(socket_of(&line(&mine, "01"), &near, true), None);
+        assert_eq!(socket_of(&line(&mine, "07"), &near, false), Some(777));
+        assert_eq!(socket_of(&line(&"0".repeat(32), "0A"), &near, true), Some(777));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in "[ 0-9A-F:é]{0,80}") {
+            socket_of(&line, &wanted("::", Protocol::Udp), false);
+        }
+
+        #[test]
+        fn addresses_are_read_in_the_machines_order(v4 in any::<[u8; 4]>(), v6 in any::<[u8; 16]>()) {
+            let word = |b: &[u8]| format!("{:08X}", u32::from_ne_bytes(b.try_into().unwrap()));
+            prop_assert_eq!(address(&word(&v4)), Some(IpAddr::from(v4)));
+            let hex: String = v6.chunks(4).map(word).collect();
+            prop_assert_eq!(address(&hex), Some(IpAddr::from(v6)));
+        }
+    }
+}
