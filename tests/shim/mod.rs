@@ -46,6 +46,7 @@ mod net_ports;
 mod net_reach;
 mod net_tools;
 mod net_users;
+mod net_verbs;
 mod net_wires;
 mod peers;
 mod registries;

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::model::network::{Driver, Pool};
 use crate::model::{Network, Subnet};
 use crate::net::ipam;
-use crate::net::pools::Used;
-use crate::net::{Lock, World};
+use crate::net::pools::{Range, Used};
+use crate::net::{Lock, World, link};
 use crate::settings::Daemon;
 
 impl Networks {
@@ -23,16 +23,16 @@ impl Networks {
             ));
         }
         allows_rules(daemon, daemon.ipv6)?;
-        let wanted = self.wanted(daemon)?;
+        let (wanted, ranges) = (self.wanted(daemon)?, self.ranges(daemon)?);
         if let Some(there) = self.get(Network::BRIDGE)?
-            && is_as_wanted(&there, &wanted)
+            && is_as_wanted(&there, &wanted, &ranges)
         {
             return Ok(there);
         }
         let _lock = Lock::take()?;
         let there = self.get(Network::BRIDGE)?;
         match there {
-            Some(there) if is_as_wanted(&there, &wanted) => Ok(there),
+            Some(there) if is_as_wanted(&there, &wanted, &ranges) => Ok(there),
             // What containers have now stays theirs; daemon.json holds from when they have gone.
             Some(there) if !ipam::living(&self.paths, &there.id).is_empty() => Ok(there),
             there => {
@@ -176,7 +176,9 @@ fn address_on(device: &str, ipv6: bool) -> Result<Subnet> {
     let fault = |why: &str| {
         Error::usage(format!("daemon.json, bridge: {device} {why}; make it, or take the line away"))
     };
-    if !std::path::Path::new("/sys/class/net").join(device).join("bridge").is_dir() {
+    // Not by /sys, which may be another network namespace's.
+    let found = link::find(&link::Socket::here()?, device)?;
+    if found.is_none_or(|found| found.kind != "bridge") {
         return Err(fault("is no bridge of this machine"));
     }
     let family = if ipv6 { "IPv6" } else { "IPv4" };
@@ -188,7 +190,7 @@ fn address_on(device: &str, ipv6: bool) -> Result<Subnet> {
 
 /// Whether the record says what daemon.json says; what was chosen by itself may be anything that
 /// is still free.
-fn is_as_wanted(there: &Network, wanted: &Network) -> bool {
+fn is_as_wanted(there: &Network, wanted: &Network, ranges: &[Range]) -> bool {
     let typed = |network: &Network| {
         let mut pools: Vec<Pool> =
             network.pools.iter().filter(|pool| pool.subnet_typed).cloned().collect();
@@ -203,6 +205,10 @@ fn is_as_wanted(there: &Network, wanted: &Network) -> bool {
         && there.enable_ipv6 == wanted.enable_ipv6
         && there.device == wanted.device
         && typed(there) == typed(wanted)
+        && chosen.iter().all(|subnet| {
+            let from = |range: &Range| range.size == subnet.bits && range.base.overlaps(*subnet);
+            ranges.iter().any(from)
+        })
         && is_still_free(&there.device, &chosen)
 }
 

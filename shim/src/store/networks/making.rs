@@ -9,7 +9,7 @@ use crate::machine;
 use crate::model::network::{Driver, Pool};
 use crate::model::{Network, Subnet};
 use crate::net::ipam;
-use crate::net::pools::{Used, ranges};
+use crate::net::pools::{Range, Used, ranges};
 use crate::net::{Lock, bridge_of};
 use crate::settings::Daemon;
 
@@ -77,14 +77,19 @@ impl Networks {
         Ok(draft)
     }
 
+    /// Where subnets that nobody types come from.
+    pub(super) fn ranges(&self, daemon: &Daemon) -> Result<Vec<Range>> {
+        let seed = format!("{} {}", machine::id(), self.paths.root.display());
+        ranges(&daemon.default_address_pools, &seed)
+    }
+
     fn add_pools(&self, draft: &mut Network, daemon: &Daemon, taken: &[Subnet]) -> Result<()> {
         let lacks = |ipv6: bool| draft.pool(ipv6).is_none();
         let wanted = [(false, draft.enable_ipv4), (true, draft.enable_ipv6)];
         let families: Vec<bool> =
             wanted.into_iter().filter(|(ipv6, on)| *on && lacks(*ipv6)).map(|w| w.0).collect();
         if !families.is_empty() {
-            let seed = format!("{} {}", machine::id(), self.paths.root.display());
-            let ranges = ranges(&daemon.default_address_pools, &seed)?;
+            let ranges = self.ranges(daemon)?;
             let used = Used::now();
             for ipv6 in families {
                 draft.pools.push(Pool::of(used.choose(&ranges, ipv6, taken)?, false));
