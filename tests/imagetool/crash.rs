@@ -156,7 +156,8 @@ impl Small {
         let not =
             ["-not", "-path", "*/cache/*", "-not", "-name", "ballast", "-printf", "%P %y %s\n"];
         let mut all = find.args(not).run().ok().lines();
-        all.retain(|line| !line.contains(" d "));
+        // Of the root itself there is no path.
+        all.retain(|line| !line.contains(" d ") && !line.starts_with("d "));
         all.sort();
         all
     }
@@ -257,8 +258,12 @@ fn disk_full_in_a_repair() {
     for point in 0..points() {
         fs::write(&blob, "damage").unwrap();
         s.leave(point * (2 << 20) / points());
-        let done = w.image(["verify", "--repair"]).code(1);
+        let done = w.image(["verify", "--repair"]);
         fs::remove_file(s.ballast()).unwrap();
+        if done.code == 0 {
+            assert!(point > 0, "there was room");
+            break;
+        }
         assert!(done.to_string().contains("no space left"), "{done}");
         w.image(["verify"]).code(1).out_has(&layers[0]);
         w.image(["verify", "--repair"]).ok().out_has("repaired layer");
