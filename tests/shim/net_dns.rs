@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use e2e::{Cmd, Space, World};
+use e2e::{Cmd, Space, Wires, World};
 
 /// What every container's hosts file begins with.
 const LOCAL: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -97,7 +97,9 @@ fn address(w: &World, container: &str, network: &str) -> String {
 }
 
 fn rests(w: &World, name: &str, flags: &[&str]) {
-    let args = [&["run", "-d", "--name", name], flags, &["busybox", "sleep", "1000"]].concat();
+    // Where nobody listens: what isn't known here is told at once.
+    let usual = ["run", "-d", "--name", name, "--dns", Wires::SERVER];
+    let args = [&usual, flags, &["busybox", "sleep", "1000"]].concat();
     w.dhow(args).ok();
 }
 
@@ -109,7 +111,8 @@ fn containers_of_a_network_find_each_other_by_every_name() {
     rests(&w, "db", &["--network", "app", "--network-alias", "data", "-h", "dbhost"]);
     rests(&w, "web", &["--network", "app", "--network-alias", "pool", "--link", "db:mydb"]);
     rests(&w, "far", &["--network", "other", "--network-alias", "pool"]);
-    let db = address(&w, "db", "app");
+    let (db, web, far) =
+        (address(&w, "db", "app"), address(&w, "web", "app"), address(&w, "far", "other"));
     let short = &w.dhow(["inspect", "--format", "{{.Id}}", "db"]).ok().out()[..12].to_owned();
     for name in ["db", "data", "dbhost", short, "mydb", "DB", "db.app", "mydb.app"] {
         assert_eq!(finds(&w, "web", name), [db.as_str()], "{name}");
@@ -122,9 +125,19 @@ fn containers_of_a_network_find_each_other_by_every_name() {
     let six = w.dhow(["exec", "web", "nslookup", "-type=aaaa", "db"]).ok();
     assert!(!six.out().contains("can't find") && !six.out().contains("Name:"), "{}", six.out());
     w.dhow(["exec", "web", "ping", "-c1", "-W5", "data"]).ok();
+    // Who joins is found at once, with all that have an alias; who leaves is not.
+    w.dhow(["network", "connect", "--alias", "pool", "app", "far"]).ok();
+    let mut both = [web.clone(), address(&w, "far", "app")];
+    both.sort();
+    assert_eq!(finds(&w, "db", "pool"), both);
+    assert_eq!(finds(&w, "far", "db"), [db.as_str()]);
+    assert_eq!(finds(&w, "far", "pool.other"), [far.as_str()]);
+    w.dhow(["network", "disconnect", "app", "far"]).ok();
+    assert_eq!(finds(&w, "db", "pool"), [web.as_str()]);
+    assert_eq!(finds(&w, "far", "db"), [""; 0]);
     w.dhow(["rename", "db", "base"]).ok();
     assert_eq!(finds(&w, "web", "base"), [db.as_str()]);
-    w.dhow(["stop", "-t0", "db", "base"]).refused();
+    w.dhow(["stop", "-t0", "base"]).ok();
     assert_eq!(finds(&w, "web", "base"), [""; 0]);
     w.remove_all();
 }
@@ -253,6 +266,48 @@ fn the_three_files_are_dockers() {
     assert_eq!(hosts, "127.0.0.1\tlocalhost\n");
     let long = "x".repeat(65);
     w.dhow(["run", "--rm", "-h", &long, "busybox", "true"]).refused().err_has("maximum 64 bytes");
+    w.remove_all();
+}
+
+#[test]
+fn files_follow_the_networks_of_a_running_container_unless_it_changed_them() {
+    let w = World::wired();
+    w.dhow(["network", "create", "app"]).ok();
+    rests(&w, "db", &["--network", "app"]);
+    rests(&w, "web", &["-h", "www"]);
+    rests(&w, "own", &[]);
+    let read = |name: &str, file: &str| w.dhow(["exec", name, "cat", file]).ok().out();
+    w.dhow([
+        "exec",
+        "own",
+        "sh",
+        "-c",
+        "echo nameserver 9.9.9.9 > /etc/resolv.conf; echo 1.1.1.1 one >> /etc/hosts",
+    ])
+    .ok();
+    for name in ["web", "own"] {
+        w.dhow(["network", "connect", "app", name]).ok();
+    }
+    let (first, second) = (address(&w, "web", "bridge"), address(&w, "web", "app"));
+    let want = format!("{LOCAL}{first}\twww\n{second}\twww");
+    assert_eq!(read("web", "/etc/hosts"), want);
+    assert!(read("web", "/etc/resolv.conf").contains("nameserver 127.0.0.11\n"));
+    assert_eq!(finds(&w, "web", "db"), [address(&w, "db", "app")]);
+    assert_eq!(read("own", "/etc/resolv.conf"), "nameserver 9.9.9.9");
+    assert!(read("own", "/etc/hosts").contains("1.1.1.1 one\n"));
+    // Who shares its network shares the files.
+    w.dhow(["run", "--rm", "--network", "container:web", "busybox", "cat", "/etc/hosts"])
+        .ok()
+        .out_is(&want);
+    w.dhow(["run", "--rm", "--network", "container:web", "busybox", "nslookup", "-type=a", "db"])
+        .ok()
+        .out_has("Name:");
+    w.dhow(["network", "disconnect", "bridge", "web"]).ok();
+    assert_eq!(read("web", "/etc/hosts"), format!("{LOCAL}{second}\twww"));
+    w.dhow(["network", "disconnect", "app", "own"]).ok();
+    assert!(read("own", "/etc/hosts").ends_with("1.1.1.1 one"));
+    w.dhow(["restart", "-t0", "own"]).ok();
+    assert!(!read("own", "/etc/resolv.conf").contains("9.9.9.9"));
     w.remove_all();
 }
 
