@@ -136,12 +136,10 @@ pub fn beside(table: &Table) -> Result<Vec<String>> {
             told.push(advice(at, fault));
         }
     }
+    // What old iptables has can't be read here, nor added to; a rule that somebody adds by hand
+    // (docs/networks.md) finds its mark.
     if legacy() {
         families.push(Family::Ip);
-        told.push(format!(
-            "iptables-legacy has rules on this machine, which dhow can't add to; if it drops what \
-             containers forward: iptables-legacy -A FORWARD -m mark --mark {MARK:#x}/{MARK:#x} -j ACCEPT"
-        ));
     }
     note(table, &families)?;
     Ok(told)
