@@ -65,7 +65,7 @@ fn whose(found: &Found, bridge: &Bridge) -> Result<bool> {
             "network device {name} is no bridge but a {kind} of somebody else's; give the network another name for its bridge: -o com.docker.network.bridge.name=NAME"
         )));
     }
-    if found.alias == alias(&bridge.alias) {
+    if found.alias == alias(&bridge.alias) || is_forerunner(&found.alias, &bridge.alias) {
         return Ok(false);
     }
     if found.alias.starts_with("dhow ") {
@@ -80,6 +80,15 @@ fn whose(found: &Found, bridge: &Bridge) -> Result<bool> {
     Err(Error::conflict(format!(
         "there is a bridge {name} that dhow did not make; remove it: ip link delete {name}"
     )))
+}
+
+/// The same world's network of the same name, whose records are gone: `dhow network NAME ID RUN`.
+fn is_forerunner(old: &str, new: &str) -> bool {
+    let of = |text: &str| {
+        let mut words = text.strip_prefix("dhow network ")?.splitn(3, ' ').map(str::to_owned);
+        Some((words.next()?, words.nth(1)?))
+    };
+    of(old).is_some_and(|old| of(new) == Some(old))
 }
 
 fn make(socket: &Socket, bridge: &Bridge) -> Result<()> {
@@ -188,4 +197,24 @@ fn uplink_mtu(socket: &Socket) -> Result<Option<u32>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_of_the_same_world_and_name_is_taken_over() {
+        let new = "dhow network bridge 22 /run/dhow";
+        assert!(is_forerunner("dhow network bridge 11 /run/dhow", new));
+        for old in [
+            "",
+            "dhow network bridge 11 /run/x",
+            "dhow network b 11 /run/dhow",
+            "dhow 1 2 /run/dhow",
+        ] {
+            assert!(!is_forerunner(old, new), "{old}");
+        }
+        assert!(!is_forerunner("x", "y"));
+    }
 }
