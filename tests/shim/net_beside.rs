@@ -68,7 +68,7 @@ table netdev odd { }
 ";
 
 #[test]
-#[ignore = "waits"]
+#[ignore = "waits for network connect, disconnect, reload"]
 fn tables_of_others_are_what_they_were_byte_by_byte() {
     let w = World::wired();
     let server = &w.wires().server;
@@ -110,7 +110,7 @@ fn no_rule_names_a_container_and_what_it_published_goes_with_it() {
 }
 
 #[test]
-#[ignore = "waits"]
+#[ignore = "waits for network connect, disconnect, reload"]
 fn a_firewall_that_flushes_everything_is_mended_by_reload() {
     let w = World::wired();
     let wires = w.wires();

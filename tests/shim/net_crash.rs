@@ -78,7 +78,6 @@ fn at_each_step(w: &World, what: &str, mut body: impl FnMut(&str, Vec<String>)) 
 }
 
 #[test]
-#[ignore = "waits"]
 fn a_kill_at_any_step_of_a_start_is_mended_by_the_next_command() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -96,7 +95,6 @@ fn a_kill_at_any_step_of_a_start_is_mended_by_the_next_command() {
 }
 
 #[test]
-#[ignore = "waits"]
 fn a_failure_at_any_step_of_a_start_leaves_nothing() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -142,7 +140,6 @@ fn struck_while(w: &World, what: &str, mut body: impl FnMut(), mut after: impl F
 }
 
 #[test]
-#[ignore = "waits"]
 fn a_kill_at_any_step_of_an_end_is_mended_by_the_next_command() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -159,7 +156,7 @@ fn a_kill_at_any_step_of_an_end_is_mended_by_the_next_command() {
 }
 
 #[test]
-#[ignore = "waits"]
+#[ignore = "waits for network connect, disconnect, reload"]
 fn a_kill_at_any_step_of_connect_is_mended_by_the_next_command() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -184,7 +181,6 @@ fn a_kill_at_any_step_of_connect_is_mended_by_the_next_command() {
 }
 
 #[test]
-#[ignore = "waits"]
 fn a_killed_monitors_container_is_reached_again_after_the_next_command() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -208,7 +204,7 @@ fn a_killed_monitors_container_is_reached_again_after_the_next_command() {
 
 /// The container was killed along with its monitor: an address, a port and a name wait for nobody.
 #[test]
-#[ignore = "waits"]
+#[ignore = "waits for network connect, disconnect, reload"]
 fn what_killed_containers_had_can_be_had_again() {
     let w = World::wired();
     w.dhow(["network", "create", "--subnet", "10.9.0.0/29", "pier"]).ok();
@@ -230,7 +226,6 @@ fn what_killed_containers_had_can_be_had_again() {
 /// The power goes: no process, no device, no rule and nothing in RUN is there afterwards. (The boot
 /// id stays, as nobody but the kernel changes it.)
 #[test]
-#[ignore = "waits"]
 fn after_a_reboot_all_is_made_again() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -265,6 +260,7 @@ fn after_a_reboot_all_is_made_again() {
 
 /// What dhow turned forwarding on for needs its guard as long as that is on; else no table is left.
 #[test]
+#[ignore = "waits for network connect, disconnect, reload"]
 fn no_device_is_left_when_the_last_network_is_gone_and_no_table_but_the_guard() {
     for forwards in ["1", "0"] {
         let w = World::wired();

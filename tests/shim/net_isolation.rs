@@ -181,7 +181,6 @@ fn an_internal_network_has_no_way_out_and_none_in() {
 }
 
 #[test]
-#[ignore = "waits"]
 fn without_icc_containers_of_a_network_reach_what_is_published_alone() {
     let w = World::wired();
     let icc = "com.docker.network.bridge.enable_icc=false";

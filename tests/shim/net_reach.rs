@@ -5,7 +5,6 @@ use e2e::{Wires, World};
 use super::net_tools::{address, at, from_within, mirror, port};
 
 #[test]
-#[ignore = "waits"]
 fn published_ports_are_reached_from_everywhere_and_sources_are_kept() {
     let w = World::wired();
     mirror(&w, "mm", &["-p", "8080:7", "-p", "8080:7/udp", "-p", "8081:9"]);
