@@ -11,7 +11,6 @@ fn addresses(w: &World, container: &str) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "waits for network connect, disconnect, reload"]
 fn a_running_container_is_connected_and_disconnected() {
     let w = World::wired();
     w.dhow(["network", "create", "pier", "--subnet", "10.7.0.0/24"]).ok();
@@ -62,7 +61,6 @@ fn a_running_container_is_connected_and_disconnected() {
 }
 
 #[test]
-#[ignore = "waits for network connect, disconnect, reload"]
 fn a_stopped_container_is_connected_for_its_next_start() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -123,7 +121,6 @@ fn links_are_in_hosts_and_environment_on_the_default_bridge() {
 }
 
 #[test]
-#[ignore = "waits for network connect, disconnect, reload"]
 fn a_container_has_several_networks_from_its_start() {
     let w = World::wired();
     w.dhow(["network", "create", "one", "--subnet", "10.7.1.0/24"]).ok();

@@ -13,7 +13,6 @@ fn count() -> usize {
 
 /// By hand, `DHOW_CONTAINERS=250`.
 #[test]
-#[ignore = "waits for network connect, disconnect, reload"]
 fn many_containers_on_one_network_all_find_each_other() {
     let w = World::wired();
     let count = count();
