@@ -41,6 +41,7 @@ mod net_crash;
 mod net_dns;
 mod net_firewall;
 mod net_isolation;
+mod net_life;
 mod net_many;
 mod net_ports;
 mod net_reach;
