@@ -40,7 +40,7 @@ fn own_failures_are_125() {
     let w = world();
     w.dhow(["run", "--no-such-flag", "busybox"]).code(125).err_has("no-such-flag");
     w.dhow(["run", "--memory", "lots", "busybox"]).code(125).err_has("lots");
-    w.dhow(["run", "--rm", "-p", "80:80", "busybox", "true"]).code(125).err_has("-p");
+    w.dhow(["run", "--rm", "--cpu-count", "2", "busybox", "true"]).code(125).err_has("--cpu-count");
     w.dhow(["run", "--rm", "--name", "a b", "busybox", "true"]).code(125);
     w.dhow(["ps", "-aq"]).ok().out_is("");
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
@@ -135,6 +136,8 @@ pub struct Machine {
     networks: BTreeSet<String>,
     files: BTreeSet<PathBuf>,
     devices: BTreeSet<String>,
+    links: BTreeSet<String>,
+    tables: BTreeSet<String>,
 }
 
 impl Machine {
@@ -150,6 +153,8 @@ impl Machine {
             networks: network_namespaces(),
             files: places.into_iter().flat_map(list).filter(ours).collect(),
             devices: list("/dev").map(|p| device(&p)).collect(),
+            links: list("/sys/class/net").map(|p| p.display().to_string()).collect(),
+            tables: tables(),
         }
     }
 
@@ -164,8 +169,17 @@ impl Machine {
         self.networks.difference(&before.networks).for_each(|n| add("namespace", n.clone()));
         self.files.difference(&before.files).for_each(|f| add("file", f.display().to_string()));
         self.devices.difference(&before.devices).for_each(|d| add("device", d.clone()));
+        self.links.difference(&before.links).for_each(|l| add("interface", l.clone()));
+        self.tables.difference(&before.tables).for_each(|t| add("nft table", t.clone()));
         grown
     }
+}
+
+/// The firewall's tables in the machine's own network namespace.
+fn tables() -> BTreeSet<String> {
+    let listed = Command::new("nft").args(["list", "tables"]).output();
+    let text = listed.map(|done| String::from_utf8_lossy(&done.stdout).into_owned());
+    text.unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 /// What kind of thing stands in /dev: a program that writes to /dev/null must not replace it.
