@@ -79,8 +79,7 @@ impl Store {
             io::copy(&mut reader, &mut file).map_err(|e| Error::from_io("write", &path, e))?;
             lease.adopt(path, blob.digest.clone());
             lease.bear(false)?;
-            let recipe = self.recipe_path(&blob.digest);
-            fs::remove_file(&recipe).map_err(Error::at("remove", &recipe))?;
+            self.drop_recipe(&blob.digest)?;
             all.done.push(blob.digest);
         }
         Ok(all)
@@ -139,13 +138,31 @@ impl Store {
         io::copy(&mut whole, &mut io::sink()).map_err(|e| Error::from_io("read", &recipe, e))?;
         let (_, digest, count) = whole.finish();
         if digest != item.blob.digest || count != item.blob.size {
-            let _ = fs::remove_file(&recipe);
+            self.drop_recipe(&item.blob.digest)?;
             return kept("its recipe makes something else");
         }
         let _lock = self.lock()?;
+        // Who made the blob a file again at the same time has taken the recipe away.
+        if !recipe.exists() {
+            return kept("somebody else has just made it a file again");
+        }
         fs::remove_file(&path).map_err(Error::at("remove", &path))?;
         let recipe = fs::metadata(&recipe).map_or(0, |m| m.len());
         Ok(Outcome::Dropped(item.blob.size.saturating_sub(recipe)))
+    }
+
+    /// Takes a recipe away, unless it is all there is of the blob: somebody else may have dropped
+    /// that meanwhile. Of blob and recipe one goes at a time, under the lock.
+    fn drop_recipe(&self, digest: &Digest) -> Result<()> {
+        let _lock = self.lock()?;
+        if !self.blob_path(digest).exists() {
+            return Ok(());
+        }
+        let recipe = self.recipe_path(digest);
+        match fs::remove_file(&recipe) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done.map_err(Error::at("remove", &recipe)),
+        }
     }
 
     /// Puts a recipe in its place: whole and on disk.
