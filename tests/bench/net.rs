@@ -38,7 +38,7 @@ pub fn bench(rounds: usize) {
         engines.push(Engine { name: "docker", cmd, wires: &for_docker });
     }
     short(&w, rounds, &engines);
-    set(&w, rounds.min(10), &engines);
+    set(&w, rounds.min(5), &engines);
     throughput(&w, docker.as_ref(), &engines);
     release(&w, "podman");
 }
@@ -73,7 +73,7 @@ fn pair(w: &World, space: &Space) -> Cmd {
 /// Five containers on a network of their own, one after the other, as a script of a user's.
 fn set(w: &World, rounds: usize, engines: &[Engine<'_>]) {
     let script = "\"$@\" network create set >/dev/null && for n in 1 2 3 4 5; do
-        \"$@\" run -d --name set$n --network set --cgroup-parent PARENT busybox sleep 600 >/dev/null || exit; done";
+        \"$@\" run -d --name set$n --network set --stop-timeout 0 --cgroup-parent PARENT busybox sleep 600 >/dev/null || exit; done";
     let script = script.replace("PARENT", &w.cgroup_parent());
     let contender = |engine: &Engine<'_>| -> (Cmd, Vec<Cmd>) {
         let up = (engine.cmd)(&[]).under(["sh", "-c", &script, "sh"]);
@@ -97,7 +97,7 @@ fn set(w: &World, rounds: usize, engines: &[Engine<'_>]) {
 }
 
 /// Seconds of each measurement, and how many of each there are.
-const SECONDS: u64 = 3;
+const SECONDS: u64 = 2;
 const TIMES: usize = 3;
 
 /// iperf3 in a container of dhow's and of docker's, in turn: Gbit/s.
