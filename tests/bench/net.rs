@@ -70,30 +70,16 @@ fn pair(w: &World, space: &Space) -> Cmd {
     w.cmd("unshare").args(["--net", "ip", "-batch"]).arg(lines).space(Some(space))
 }
 
-/// Five containers on a network of their own, one after the other, as a script of a user's.
+/// Five containers on a network of their own, one after the other, and all of it away again: what a
+/// command leaves running would be waited for.
 fn set(w: &World, rounds: usize, engines: &[Engine<'_>]) {
     let script = "\"$@\" network create set >/dev/null && for n in 1 2 3 4 5; do
-        \"$@\" run -d --name set$n --network set --stop-timeout 0 --cgroup-parent PARENT busybox sleep 600 >/dev/null || exit; done";
+        \"$@\" run -d --name set$n --network set --stop-timeout 0 --cgroup-parent PARENT busybox sleep 600 >/dev/null || exit; done
+        \"$@\" rm -f set1 set2 set3 set4 set5 >/dev/null && \"$@\" network rm set >/dev/null";
     let script = script.replace("PARENT", &w.cgroup_parent());
-    let contender = |engine: &Engine<'_>| -> (Cmd, Vec<Cmd>) {
-        let up = (engine.cmd)(&[]).under(["sh", "-c", &script, "sh"]);
-        let gone = ["rm", "-f", "set1", "set2", "set3", "set4", "set5"];
-        (up, vec![(engine.cmd)(&gone), (engine.cmd)(&["network", "rm", "set"])])
-    };
-    let all: Vec<_> = engines.iter().map(contender).collect();
-    let mut contenders = Vec::new();
-    for (engine, (up, down)) in engines.iter().zip(&all) {
-        contenders.push(Contender {
-            name: engine.name,
-            cmd: Box::new(move |_| up.clone()),
-            after: Box::new(move |_| {
-                for cmd in down {
-                    cmd.clone().run().ok();
-                }
-            }),
-        });
-    }
-    race("network create, and five containers on it", rounds, &contenders);
+    let whole = |e: &Engine<'_>| (e.cmd)(&[]).under(["sh", "-c", &script, "sh"]);
+    let contenders: Vec<_> = engines.iter().map(|e| Contender::new(e.name, whole(e))).collect();
+    race("network create, five containers on it, and all away", rounds, &contenders);
 }
 
 /// Seconds of each measurement, and how many of each there are.
