@@ -155,3 +155,19 @@ fn macvlan_containers_stand_beside_the_host() {
     w.remove_all();
     w.dhow(["network", "rm", "lan"]).ok();
 }
+
+/// Another program has swept all rules away: what the change needs is there again after it.
+#[test]
+fn a_network_is_left_and_joined_though_all_rules_were_swept_away() {
+    let w = World::wired();
+    w.dhow(["network", "create", "pier", "--subnet", "10.7.0.0/24"]).ok();
+    mirror(&w, "mm", &["-p", "8080:7", "--network", "pier"]);
+    let wires = w.wires();
+    for (verb, network) in [("connect", "bridge"), ("disconnect", "pier"), ("connect", "pier")] {
+        wires.server.nft("flush ruleset");
+        w.dhow(["network", verb, network, "mm"]).ok();
+        wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8080));
+    }
+    w.remove_all();
+    w.dhow(["network", "rm", "pier"]).ok();
+}

@@ -156,7 +156,6 @@ fn a_kill_at_any_step_of_an_end_is_mended_by_the_next_command() {
 }
 
 #[test]
-#[ignore = "a monitor killed in the middle of connect: disconnect then says that nothing runs"]
 fn a_kill_at_any_step_of_connect_is_mended_by_the_next_command() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
@@ -273,4 +272,25 @@ fn no_device_is_left_when_the_last_network_is_gone_and_no_table_but_the_guard() 
         assert_eq!(rules.is_empty(), forwards == "1", "{rules:#?}");
         until("only the uplink is left", || server.devices() == ["lo", "eth0"]);
     }
+}
+
+/// A network that a container joined while it ran goes with it like those of its start.
+#[test]
+fn what_was_connected_is_given_back_when_all_were_killed() {
+    let w = World::wired();
+    w.dhow(["network", "create", "pier"]).ok();
+    mirror(&w, "mm", &["-p", "8080:7"]);
+    let monitor = monitors(&w);
+    mirror(&w, "pp", &["--network", "pier"]);
+    w.dhow(["network", "connect", "pier", "mm"]).ok();
+    let pid = w.dhow(["inspect", "-f", "{{.State.Pid}}", "mm"]).ok().out();
+    for pid in monitor.into_iter().chain([pid.parse().unwrap()]) {
+        end(pid);
+    }
+    w.dhow(["inspect", "-f", "{{.State.Running}}", "mm"]).ok().out_is("false");
+    w.dhow(["exec", "pp", "nslookup", "mm"]).code(1);
+    w.dhow(["rm", "-f", "pp"]).ok();
+    clean(&w, "all were killed");
+    w.remove_all();
+    w.dhow(["network", "rm", "pier"]).ok();
 }

@@ -72,18 +72,32 @@ impl Line {
         }
     }
 
-    /// Has the container's monitor do something.
-    pub fn ask(host: &Host, record: &Record, wish: Frame) -> Result<()> {
-        let gone = || Error::conflict(format!("Container {} is not running", record.name));
+    /// Has the container's monitor do something. One that is killed over a change of networks has a
+    /// successor, who is asked once more: such a change made twice is made once.
+    pub fn ask(host: &Host, record: &Record, wish: &Frame) -> Result<()> {
+        let repeats = matches!(wish, Frame::Connect(_) | Frame::Disconnect(_) | Frame::Renew);
+        for _ in 0..=u8::from(repeats) {
+            if let Some(word) = Self::word(host, record, wish)? {
+                return match word {
+                    Frame::Failed(failed) => Err(failed.into()),
+                    _ => Ok(()),
+                };
+            }
+        }
+        Err(gone(record))
+    }
+
+    /// What the container's monitor says to `wish`; nothing when it went without a word.
+    fn word(host: &Host, record: &Record, wish: &Frame) -> Result<Option<Frame>> {
         let (line, _) = Self::of_living(host, record, Role::default())?;
-        let mut line = line.ok_or_else(gone)?;
-        line.send(&wish);
+        let mut line = line.ok_or_else(|| gone(record))?;
+        line.send(wish);
         loop {
-            match line.wait_frame().ok_or_else(gone)? {
-                Frame::Done => return Ok(()),
-                Frame::Failed(failed) => return Err(failed.into()),
-                Frame::Exited(_) => return Err(gone()),
-                _ => {}
+            match line.wait_frame() {
+                Some(Frame::Exited(_)) => return Err(gone(record)),
+                None => return Ok(None),
+                word @ Some(Frame::Done | Frame::Failed(_)) => return Ok(word),
+                Some(_) => {}
             }
         }
     }
@@ -158,6 +172,10 @@ struct Foreground<'a> {
     window: usize,
     interrupts: u32,
     buffer: Box<[u8]>,
+}
+
+fn gone(record: &Record) -> Error {
+    Error::conflict(format!("Container {} is not running", record.name))
 }
 
 /// Joins our streams to the container behind `line` until it ends or the user leaves.

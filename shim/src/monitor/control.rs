@@ -72,7 +72,7 @@ pub fn freeze(host: &Host, record: &Record, freeze: bool) -> Result<()> {
         return Err(Error::conflict(format!("Container {} is not paused", record.name)));
     }
     let freeze = if freeze { Freeze::Freeze } else { Freeze::Thaw };
-    Line::ask(host, record, Frame::Freeze(freeze))
+    Line::ask(host, record, &Frame::Freeze(freeze))
 }
 
 /// Ends the container: `signal`, and after `patience` SIGKILL. Not running is fine.

@@ -78,7 +78,7 @@ fn perform(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
     if exec.detach {
         // The monitor runs what nobody waits for, holds its terminal and sees its end.
         let order = ExecOrder { id, tty: exec.tty, args: exec.args.clone() };
-        Line::ask(host, record, Frame::Exec(order))?;
+        Line::ask(host, record, &Frame::Exec(order))?;
         files.hand_over();
         return Ok(Ended::Exited(0));
     }

@@ -32,7 +32,7 @@ pub fn connect(host: &Host, record: &Record, wish: Wish) -> Result<()> {
     }
     let runs = now.status.is_alive();
     if runs {
-        Line::ask(host, record, Frame::Connect(wish.clone()))?;
+        Line::ask(host, record, &Frame::Connect(wish.clone()))?;
     }
     let kept = host.containers.change(&record.id, |fresh| {
         if !fresh.networks.iter().any(|w| w.network == wish.network) {
@@ -41,7 +41,7 @@ pub fn connect(host: &Host, record: &Record, wish: Wish) -> Result<()> {
         Ok(())
     });
     if kept.is_err() && runs {
-        let _ = Line::ask(host, record, Frame::Disconnect(wish.network));
+        let _ = Line::ask(host, record, &Frame::Disconnect(wish.network));
     }
     kept.map(drop)
 }
@@ -86,7 +86,7 @@ pub fn disconnect(host: &Host, record: &Record, name: &str, force: bool) -> Resu
         )));
     }
     if now.status.is_alive() && !alone {
-        let left = Line::ask(host, record, Frame::Disconnect(name.to_owned()));
+        let left = Line::ask(host, record, &Frame::Disconnect(name.to_owned()));
         if !force {
             left?;
         }
@@ -108,7 +108,7 @@ pub fn renew(host: &Host, record: &Record) -> Result<()> {
     if record.networks.is_empty() || !state(host, record)?.status.is_alive() {
         return Ok(());
     }
-    match Line::ask(host, record, Frame::Renew) {
+    match Line::ask(host, record, &Frame::Renew) {
         Err(_) if !is_active(&state(host, record)?) => Ok(()), // ended meanwhile
         other => other,
     }
@@ -139,15 +139,23 @@ pub fn unlink(host: &Host, link: &str) -> Result<()> {
 /// In the monitor: one more network.
 pub(super) fn connected(birth: &mut Birth<'_>, wish: &Wish) -> Result<()> {
     let mut record = birth.newest().clone();
+    if birth.net.endpoints().iter().any(|e| e.network == wish.network) {
+        return Ok(()); // another command's
+    }
     record.networks.push(wish.clone());
     let ended = || Error::conflict(format!("Container {} is not running", record.name));
     birth.net.enter(process::namespace(&birth.state, "net")?.ok_or_else(ended)?);
-    birth.net.connect(birth.host, &record, wish)?;
-    let of = |e: &&Endpoint| e.network == wish.network;
-    let all = birth.net.endpoints();
-    if let Some(new) = all.iter().find(of) {
-        etc::joined(birth.host, &record, &all, new)?;
+    let joined = birth.net.connect(birth.host, &record, wish).and_then(|()| {
+        let all = birth.net.endpoints();
+        let new = all.iter().find(|e| e.network == wish.network);
+        new.map_or(Ok(()), |new| etc::joined(birth.host, &record, &all, new))
+    });
+    if let Err(error) = joined {
+        let before = birth.newest().clone();
+        let _ = birth.net.disconnect(birth.host, &before, &wish.network);
+        return Err(error);
     }
+    let all = birth.net.endpoints();
     birth.newest = Some(record);
     keep(birth, all);
     tell(birth, "connect", &wish.network);
@@ -159,15 +167,16 @@ pub(super) fn disconnected(birth: &mut Birth<'_>, name: &str) -> Result<()> {
     let gone = birth.net.endpoints().into_iter().find(|endpoint| endpoint.network == name);
     let mut record = birth.newest().clone();
     record.networks.retain(|wish| wish.network != name);
-    birth.net.disconnect(birth.host, &record, name)?;
+    let left = birth.net.disconnect(birth.host, &record, name);
     let all = birth.net.endpoints();
-    if let Some(gone) = gone {
-        etc::left(birth.host, &record, &gone)?;
+    if all.iter().any(|endpoint| endpoint.network == name) {
+        return left;
     }
+    let cleared = gone.map_or(Ok(()), |gone| etc::left(birth.host, &record, &gone));
     birth.newest = Some(record);
     keep(birth, all);
     tell(birth, "disconnect", name);
-    Ok(())
+    left.and(cleared)
 }
 
 /// In the monitor: the record was changed.

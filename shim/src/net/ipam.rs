@@ -114,6 +114,19 @@ pub fn release(paths: &Paths, network: &str, container: &str) -> Result<()> {
     change(paths, network, |leases| leases.retain(|lease| lease.container != container))
 }
 
+/// Gives back what `container` has in any network but those whose ids are `kept`.
+pub fn release_all(paths: &Paths, container: &str, kept: impl Fn(&str) -> bool) -> Result<()> {
+    let all = std::fs::read_dir(paths.run.join("networks")).into_iter().flatten().flatten();
+    let ids = all.filter_map(|entry| entry.file_name().into_string().ok());
+    for id in ids.filter(|id| !kept(id)) {
+        // Read first: nobody is kept waiting where there is nothing.
+        if read(paths, &id).iter().any(|lease| lease.container == container) {
+            release(paths, &id, container)?;
+        }
+    }
+    Ok(())
+}
+
 /// Replaces what `container` is called there.
 pub fn rename(paths: &Paths, network: &str, container: &str, names: &[String]) -> Result<()> {
     change(paths, network, |leases| {

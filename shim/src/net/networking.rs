@@ -11,7 +11,7 @@ use super::carrier::{self, Carried, Carrier, Place};
 use super::ipam;
 use super::plan::{self, Joined};
 use super::ports::{self, Proxy, Reserved, Target};
-use super::shared::{forgotten, provide, undo};
+use super::shared::{forgotten, give_back_strays, provide, undo};
 use super::{Lock, World, dns, link, nft, routed, trace};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -316,16 +316,16 @@ impl Networking {
     /// again is left out; the first reason is told.
     pub fn adopt(host: &Host, record: &Record, state: &State, ns: OwnedFd) -> (Self, Result<()>) {
         let mut net = Self::known(host, record, state);
+        let mended = give_back_strays(host, record, state, &ns);
         net.inside = Some(ns);
         let holder = ports::holder(host, &record.id);
-        let bound = Reserved::again(&state.published, net.target(), &holder).map(|reserved| {
-            net.published = reserved.published();
-            net.reserved = Some(reserved);
-        });
+        let (reserved, bound) = Reserved::again(&state.published, net.target(), &holder);
+        net.published = reserved.published();
+        net.reserved = Some(reserved);
         let ruled = net.publish_again(host, record);
         let served = net.serve();
         let named = net.open_names(host, record);
-        (net, bound.and(ruled).and(served).and(named))
+        (net, mended.and(bound).and(ruled).and(served).and(named))
     }
 
     /// What a state tells of.
@@ -362,9 +362,10 @@ impl Networking {
         if self.joined.iter().any(|joined| joined.network.name == wish.network) {
             return Ok(());
         }
-        let before = (self.joined.len(), self.target());
+        let before = self.target();
         self.lease(host, record, wish, None)?;
-        let done = self.plug_last(host, record, before.1);
+        let done = trace::keep(host, record, &self.endpoints(), &self.published)
+            .and_then(|()| self.plug_last(host, record, before));
         if done.is_err() {
             let joined = self.joined.pop();
             self.settle_ways();
@@ -382,36 +383,49 @@ impl Networking {
         };
         let outside = link::Socket::here()?;
         let inside = link::Socket::within(ns.as_fd())?;
-        provide(&world, &outside, [&joined.network].into_iter())?;
+        // The others', too: the ports may follow, and somebody may have taken rules away.
+        provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
         let plug = plan::plug(&world, &record.id, joined, (false, false));
         link::plug(&outside, &inside, ns.as_fd(), &plug)?;
         let led = self.lead(&world, record, &inside, before);
         if led.is_err()
-            && let Some(joined) = self.joined.last()
+            && let Some(joined) = self.joined.pop()
         {
             let _ = link::unplug(&inside, &joined.endpoint.interface);
+            let _ = self.lead(&world, record, &inside, before); // back
+            self.joined.push(joined);
         }
         led
     }
 
-    /// Leaves a network while the container runs.
+    /// Leaves a network while the container runs. What fails once it has left is told; it has left
+    /// all the same.
     pub fn disconnect(&mut self, host: &Host, record: &Record, network: &str) -> Result<()> {
         let Some(at) = self.joined.iter().position(|joined| joined.network.name == network) else {
             return Ok(());
         };
         let before = self.target();
         let gone = self.joined.remove(at);
-        {
+        let led = {
             let world = World::of(&host.paths);
             let _lock = Lock::take()?;
-            if let Some(ns) = &self.inside {
-                let inside = link::Socket::within(ns.as_fd())?;
-                link::unplug(&inside, &gone.endpoint.interface)?;
-                self.lead(&world, record, &inside, before)?;
+            match self.inside.as_ref().map(|ns| unplugged(ns, &gone.endpoint)) {
+                None => Ok(()),
+                Some(Err(error)) => {
+                    self.joined.insert(at, gone);
+                    return Err(error);
+                }
+                Some(Ok(inside)) => link::Socket::here()
+                    .and_then(|outside| {
+                        let left = self.joined.iter().map(|joined| &joined.network);
+                        provide(&world, &outside, left)
+                    })
+                    .and(self.lead(&world, record, &inside, before)),
             }
-        }
-        ipam::release(&host.paths, &gone.network.id, &record.id)?;
-        self.open_names(host, record)
+        };
+        let released = ipam::release(&host.paths, &gone.network.id, &record.id);
+        let traced = trace::keep(host, record, &self.endpoints(), &self.published);
+        led.and(released).and(traced).and(self.open_names(host, record))
     }
 
     /// Routes and ports follow the network that leads out, which may be another one now.
@@ -478,4 +492,11 @@ impl Networking {
         let ended = Self { joined, published, ..Self::default() };
         undo(host, record, &ended.joined, &ended.led(record))
     }
+}
+
+/// The interface is gone; a socket in the namespace where it was.
+fn unplugged(ns: &OwnedFd, endpoint: &Endpoint) -> Result<link::Socket> {
+    let inside = link::Socket::within(ns.as_fd())?;
+    link::unplug(&inside, &endpoint.interface)?;
+    Ok(inside)
 }

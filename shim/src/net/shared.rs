@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::networking::Networking;
 use super::plan::{self, Joined};
@@ -125,6 +126,28 @@ fn remove_devices(joined: &[Joined]) -> Result<()> {
     Ok(())
 }
 
+/// Takes away what a monitor that was killed while it connected or disconnected left of networks
+/// that the container's state doesn't tell of.
+pub(super) fn give_back_strays(
+    host: &Host,
+    record: &Record,
+    state: &State,
+    ns: &OwnedFd,
+) -> Result<()> {
+    let known = |id: &str| state.endpoints.iter().any(|endpoint| endpoint.network_id == id);
+    let mut traced = trace::read(host, record).unwrap_or_default().0;
+    traced.retain(|endpoint| !known(&endpoint.network_id));
+    if !traced.is_empty() {
+        let _lock = Lock::take()?;
+        let inside = link::Socket::within(ns.as_fd())?;
+        for stray in &traced {
+            link::unplug(&inside, &stray.interface)?;
+        }
+    }
+    ipam::release_all(&host.paths, &record.id, known)?;
+    trace::keep(host, record, &state.endpoints, &state.published)
+}
+
 /// Takes away what a killed monitor left of a container that doesn't run.
 pub fn sweep(host: &Host, record: &Record, state: &State) -> Result<()> {
     ties::untie(host, record);
@@ -137,6 +160,7 @@ pub fn sweep(host: &Host, record: &Record, state: &State) -> Result<()> {
     let done = undo(host, record, &known.joined, &led);
     if !known.joined.is_empty() {
         remove_devices(&known.joined)?; // its namespace may be held by others
+        ipam::release_all(&host.paths, &record.id, |_| false)?; // it was killed before it noted one
     }
     done
 }

@@ -51,9 +51,9 @@ impl Reserved {
         Ok(Self(all))
     }
 
-    /// Binds again what a killed monitor held.
-    pub fn again(published: &[Published], to: Target, holder: &Holder<'_>) -> Result<Self> {
-        let mut all = Vec::new();
+    /// Binds again what a killed monitor held; what can't be had is left out, and why is told.
+    pub fn again(published: &[Published], to: Target, holder: &Holder<'_>) -> (Self, Result<()>) {
+        let (mut all, mut first) = (Vec::new(), Ok(()));
         for one in published {
             let port = one.host_port;
             let want = Want {
@@ -63,9 +63,12 @@ impl Reserved {
                 first: port,
                 last: port,
             };
-            all.extend(bind_alike(want, &[one.host_ip], to, holder)?);
+            match bind_alike(want, &[one.host_ip], to, holder) {
+                Ok(held) => all.extend(held),
+                Err(error) => first = first.and(Err(error)),
+            }
         }
-        Ok(Self(all))
+        (Self(all), first)
     }
 
     /// What is held; in docker's order.

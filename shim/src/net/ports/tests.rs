@@ -122,8 +122,12 @@ fn a_container_that_has_the_port_is_named() {
         )
     );
     drop(held);
-    let again = Reserved::again(&[published], TO, &|_| None).unwrap();
+    // Somebody has taken one of them meanwhile: the others are had all the same.
+    let other = bind(&[want(1, Protocol::Tcp, 0, 0)]).unwrap();
+    let all = [other.published()[0], published];
+    let (again, done) = Reserved::again(&all, TO, &|_| None);
     assert_eq!(again.published(), [published]);
+    assert!(done.unwrap_err().message.contains("port is already allocated"));
 }
 
 #[test]
