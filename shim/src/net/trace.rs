@@ -1,4 +1,5 @@
-//! What a start has taken of the networks, before its state can tell: RUN/monitors/ID/net.json.
+//! What a start, or a change while it runs, has of the networks before the state can tell:
+//! RUN/monitors/ID/net.json.
 
 use std::path::PathBuf;
 
