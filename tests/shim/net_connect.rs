@@ -171,3 +171,21 @@ fn a_network_is_left_and_joined_though_all_rules_were_swept_away() {
     w.remove_all();
     w.dhow(["network", "rm", "pier"]).ok();
 }
+
+/// Whoever of the two is first: what the record says is what the container has.
+#[test]
+fn a_container_is_connected_while_it_starts() {
+    let w = World::wired();
+    w.pull("busybox");
+    w.dhow(["network", "create", "pier"]).ok();
+    for round in 0..10 {
+        w.dhow(["create", "--name", "mm", "busybox", "sleep", "1000"]).ok();
+        let mut start = w.dhow_cmd(["start", "mm"]).start();
+        std::thread::sleep(std::time::Duration::from_millis(round * 9));
+        w.dhow(["network", "connect", "pier", "mm"]).ok();
+        assert!(start.wait().unwrap().success());
+        assert_eq!(addresses(&w, "mm").len(), 2, "round {round}");
+        w.dhow(["rm", "-f", "mm"]).ok();
+    }
+    w.dhow(["network", "rm", "pier"]).ok();
+}

@@ -235,7 +235,9 @@ impl<'a> Birth<'a> {
         if !self.net.is_none() {
             self.before = self.net.endpoints();
         }
-        self.net.tell(self.host, self.record, "disconnect");
+        if self.state.status.is_alive() {
+            self.net.tell(self.host, self.record, "disconnect");
+        }
         let record = self.newest.as_ref().unwrap_or(self.record);
         let released = self.net.release(self.host, record);
         net::untie(self.host, record);

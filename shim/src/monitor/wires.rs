@@ -3,8 +3,9 @@
 
 use super::attach::Line;
 use super::birth::Birth;
+use super::lock::Lock;
 use super::protocol::Frame;
-use super::{is_active, process, state};
+use super::{clear, is_active, process, state};
 use crate::bundle::etc;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -30,7 +31,8 @@ pub fn connect(host: &Host, record: &Record, wish: Wish) -> Result<()> {
     if there {
         return Ok(());
     }
-    let runs = now.status.is_alive();
+    let idle = idle(host, record)?;
+    let runs = idle.is_none() && state(host, record)?.status.is_alive();
     if runs {
         Line::ask(host, record, &Frame::Connect(wish.clone()))?;
     }
@@ -40,10 +42,24 @@ pub fn connect(host: &Host, record: &Record, wish: Wish) -> Result<()> {
         }
         Ok(())
     });
+    let_go(host, record, idle);
     if kept.is_err() && runs {
         let _ = Line::ask(host, record, &Frame::Disconnect(wish.network));
     }
     kept.map(drop)
+}
+
+/// The lock of a container that doesn't run: nobody starts it while its record changes.
+fn idle(host: &Host, record: &Record) -> Result<Option<Lock>> {
+    let lock = Lock::of_idle(host, record)?;
+    lock.iter().for_each(Lock::mark_ending);
+    Ok(lock)
+}
+
+fn let_go(host: &Host, record: &Record, idle: Option<Lock>) {
+    if idle.is_some() {
+        clear(host, &record.id);
+    }
 }
 
 fn may_join(record: &Record, network: &Network) -> Result<()> {
@@ -85,22 +101,23 @@ pub fn disconnect(host: &Host, record: &Record, name: &str, force: bool) -> Resu
             record.id
         )));
     }
-    if now.status.is_alive() && !alone {
+    let idle = idle(host, record)?;
+    if idle.is_none() && state(host, record)?.status.is_alive() && !alone {
         let left = Line::ask(host, record, &Frame::Disconnect(name.to_owned()));
         if !force {
             left?;
         }
     }
-    host.containers
-        .change(&record.id, |fresh| {
-            fresh.networks.retain(|wish| wish.network != name);
-            if alone {
-                // Isolated as before, and free to join others.
-                Network::BRIDGE.clone_into(&mut fresh.host_config.network_mode);
-            }
-            Ok(())
-        })
-        .map(drop)
+    let kept = host.containers.change(&record.id, |fresh| {
+        fresh.networks.retain(|wish| wish.network != name);
+        if alone {
+            // Isolated as before, and free to join others.
+            Network::BRIDGE.clone_into(&mut fresh.host_config.network_mode);
+        }
+        Ok(())
+    });
+    let_go(host, record, idle);
+    kept.map(drop)
 }
 
 /// The record has changed (`rename`): whoever asks for its names hears the new ones.

@@ -40,7 +40,7 @@ pub struct Networking {
 
 impl Networking {
     /// Leases addresses and binds ports. `before` is what it had in the life before this one: it
-    /// gets the same addresses if they are free. What fails leaves nothing.
+    /// gets the same addresses where the subnet was typed and they are free. What fails leaves nothing.
     pub fn reserve(host: &Host, record: &Record, before: &[Endpoint]) -> Result<Self> {
         let mut net = Self::default();
         if record.networks.is_empty() {
