@@ -61,6 +61,21 @@ fn a_running_container_is_connected_and_disconnected() {
 }
 
 #[test]
+fn an_interface_that_its_container_renamed_goes_all_the_same() {
+    let w = World::wired();
+    w.dhow(["network", "create", "pier"]).ok();
+    mirror(&w, "mm", &["--cap-add", "NET_ADMIN"]);
+    w.dhow(["network", "connect", "pier", "mm"]).ok();
+    let hide = "ip link set eth1 down && ip link set eth1 name mine && ip link set mine up";
+    w.dhow(["exec", "mm", "sh", "-c", hide]).ok();
+    w.dhow(["network", "disconnect", "pier", "mm"]).ok();
+    w.dhow(["exec", "mm", "ip", "link", "show", "mine"]).code(2);
+    assert_eq!(addresses(&w, "mm").len(), 1);
+    w.remove_all();
+    w.dhow(["network", "rm", "pier"]).ok();
+}
+
+#[test]
 fn a_stopped_container_is_connected_for_its_next_start() {
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();

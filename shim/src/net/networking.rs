@@ -391,7 +391,7 @@ impl Networking {
         if led.is_err()
             && let Some(joined) = self.joined.pop()
         {
-            let _ = link::unplug(&inside, &joined.endpoint.interface);
+            let _ = pull(&inside, &joined.endpoint);
             let _ = self.lead(&world, record, &inside, before); // back
             self.joined.push(joined);
         }
@@ -497,6 +497,15 @@ impl Networking {
 /// The interface is gone; a socket in the namespace where it was.
 fn unplugged(ns: &OwnedFd, endpoint: &Endpoint) -> Result<link::Socket> {
     let inside = link::Socket::within(ns.as_fd())?;
-    link::unplug(&inside, &endpoint.interface)?;
+    pull(&inside, endpoint)?;
     Ok(inside)
+}
+
+/// Takes an interface away from a container that runs. A pair goes by its end on the host: what the
+/// other one is called by now, and what else is called so, is up to the container.
+fn pull(inside: &link::Socket, endpoint: &Endpoint) -> Result<()> {
+    if endpoint.host_interface.is_empty() {
+        return link::unplug(inside, &endpoint.interface);
+    }
+    link::remove(&link::Socket::here()?, &endpoint.host_interface)
 }

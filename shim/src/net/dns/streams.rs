@@ -80,7 +80,8 @@ impl Streams {
 
     /// When something is due.
     pub fn due(&self) -> Option<Instant> {
-        let clients = self.clients.iter().map(|(_, client)| client.until);
+        let silent = self.clients.iter().filter(|(_, client)| client.is_idle());
+        let clients = silent.map(|(_, client)| client.until);
         clients.chain(self.calls.iter().map(|(_, call)| call.until)).min()
     }
 
@@ -269,8 +270,7 @@ impl Streams {
         let late = self.calls.iter().filter(|(_, call)| now >= call.until);
         let late: Vec<usize> = late.map(|(at, _)| at).collect();
         let told = late.into_iter().filter_map(|at| self.fail(world, targets, at)).collect();
-        // Who waits for an answer isn't idle.
-        let idle = self.clients.iter().filter(|(_, c)| now >= c.until && c.under_way == 0);
+        let idle = self.clients.iter().filter(|(_, c)| now >= c.until && c.is_idle());
         let idle: Vec<usize> = idle.map(|(at, _)| at).collect();
         for at in idle {
             self.clients.remove(at);
@@ -290,6 +290,11 @@ impl Streams {
 }
 
 impl Client {
+    /// Who waits for an answer isn't; the call for it has its own end.
+    fn is_idle(&self) -> bool {
+        self.under_way == 0
+    }
+
     /// More questions can be taken.
     fn has_room(&self) -> bool {
         self.under_way < MOST_UNDER_WAY && self.outbox.len() < MOST_WAITING
@@ -380,5 +385,29 @@ impl Call {
             Reply::Answer => Progress::Answered,
             Reply::Failure | Reply::Foreign => Progress::Failed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use nix::sys::epoll::EpollCreateFlags;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_waits_for_longer_than_it_may_be_idle_is_no_reason_to_wake_up() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        let mut streams = Streams::new(Kinds { client: 1, call: 2 });
+        streams.welcome(&epoll, listener.accept().unwrap().0);
+        let client = streams.clients.get_mut(0).unwrap();
+        client.until = Instant::now();
+        client.under_way = 1;
+        assert_eq!(streams.due(), None, "or the monitor spins until the answer is there");
+        streams.clients.get_mut(0).unwrap().under_way = 0;
+        assert!(streams.due().is_some());
     }
 }

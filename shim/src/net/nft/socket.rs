@@ -6,12 +6,11 @@ use std::os::unix::fs::MetadataExt as _;
 
 use netlink_sys::{Socket as Netlink, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sched::{CloneFlags, setns};
-use nix::sys::stat::Mode;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::wire::{self, DONE, ERROR, Message, Requests};
 use crate::error::Error;
+use crate::net::link::enter;
 
 /// An answer is at most a page or what a dump fills its buffer with, 32 kB.
 const ANSWER: usize = 64 * 1024;
@@ -108,13 +107,10 @@ impl Socket {
 
     /// Of the namespace `ns`: this thread goes there and comes back.
     pub fn within(ns: BorrowedFd<'_>) -> Result<Self, Fault> {
-        let failed = |e: Errno| Fault::new(e, "enter a container's network namespace");
-        let own = nix::fcntl::open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
-        let own = own.map_err(failed)?;
-        setns(ns, CloneFlags::CLONE_NEWNET).map_err(failed)?;
-        let netlink = open();
-        setns(&own, CloneFlags::CLONE_NEWNET)
-            .map_err(|e| Fault::new(e, "come back from a container's network namespace"))?;
+        let netlink = enter(ns, open).map_err(|error| Fault {
+            words: Some(error.message),
+            ..Fault::new(Errno::EIO, "open a netfilter socket in a container's network")
+        })?;
         Ok(Self { netlink: Some(netlink?), home: None })
     }
 
@@ -135,7 +131,7 @@ impl Socket {
     }
 
     fn once(&self, batch: &Requests) -> Result<(), Fault> {
-        self.send(&batch.bytes, "change rules")?;
+        self.send(batch, "change rules")?;
         let last = batch.what.len() as u32;
         let mut fault = None;
         self.answers(|message| {
@@ -163,7 +159,7 @@ impl Socket {
             return Ok(Vec::new());
         }
         questions.finish();
-        self.send(&questions.bytes, "ask for rules")?;
+        self.send(&questions, "ask for rules")?;
         let mut answers: Vec<Option<Result<Vec<u8>, Fault>>> = vec![None; questions.what.len()];
         let last = questions.what.len();
         self.answers(|message| {
@@ -191,7 +187,7 @@ impl Socket {
     pub fn dump(&self, question: &Requests) -> Result<Vec<Vec<u8>>, Fault> {
         let what = question.what.first().map_or("list rules", |w| w.as_ref());
         for _ in 0..TRIES {
-            self.send(&question.bytes, what)?;
+            self.send(question, what)?;
             let mut all = Vec::new();
             let mut fault = None;
             let mut torn = false;
@@ -226,10 +222,16 @@ impl Socket {
         self.netlink.as_ref().ok_or_else(|| Fault::new(Errno::EBADF, "use a closed socket"))
     }
 
-    fn send(&self, bytes: &[u8], what: &str) -> Result<(), Fault> {
+    fn send(&self, requests: &Requests, what: &str) -> Result<(), Fault> {
         let failed =
             |e: std::io::Error| Fault::new(Errno::from_raw(e.raw_os_error().unwrap_or(0)), what);
-        self.netlink()?.send_to(bytes, &SocketAddr::new(0, 0), 0).map(drop).map_err(failed)
+        let netlink = self.netlink()?;
+        // What was said behind the end of an earlier answer would be taken for this one's.
+        let rest = || netlink.recv(&mut [0; 0].as_mut_slice(), libc::MSG_DONTWAIT);
+        let lost = |e: &std::io::Error| e.raw_os_error() == Some(libc::ENOBUFS);
+        while rest().as_ref().map_or_else(lost, |_| true) {}
+        make_room(netlink, requests);
+        netlink.send_to(&requests.bytes, &SocketAddr::new(0, 0), 0).map(drop).map_err(failed)
     }
 
     /// Hands each message to `on` until it says that there is no more to come.
@@ -239,20 +241,41 @@ impl Socket {
     fn answers(&self, mut on: impl FnMut(&Message<'_>) -> bool) -> Result<(), Fault> {
         let mut buffer = vec![0u8; ANSWER];
         loop {
-            let got = match self.netlink()?.recv(&mut buffer.as_mut_slice(), libc::MSG_DONTWAIT) {
-                Ok(got) => got,
-                Err(e) if e.raw_os_error() == Some(libc::EINTR) => continue,
-                Err(e) => {
-                    let errno = Errno::from_raw(e.raw_os_error().unwrap_or(0));
-                    return Err(Fault::new(errno, "read the kernel's answer"));
-                }
-            };
+            let (got, from) =
+                match self.netlink()?.recv_from(&mut buffer.as_mut_slice(), libc::MSG_DONTWAIT) {
+                    Ok(got) => got,
+                    Err(e) if e.raw_os_error() == Some(libc::EINTR) => continue,
+                    Err(e) => {
+                        let errno = Errno::from_raw(e.raw_os_error().unwrap_or(0));
+                        return Err(Fault::new(errno, "read the kernel's answer"));
+                    }
+                };
+            // Who has the rights in a container can write to a socket there, too.
+            if from.port_number() != 0 {
+                continue;
+            }
             for message in wire::messages(&buffer[..got.min(ANSWER)]) {
                 if !on(&message) {
                     return Ok(());
                 }
             }
         }
+    }
+}
+
+/// A container with thousands of ports has a transaction of more bytes, and may get more answers,
+/// than a socket holds by itself.
+///
+/// KERNEL: these are limits of what may lie there, and nothing is set aside for them. Who may
+/// change rules may go beyond `net.core.wmem_max`.
+fn make_room(netlink: &Netlink, requests: &Requests) {
+    const USUAL: usize = 32;
+    /// An answer lies in a page or two.
+    const EACH: usize = 8 * 1024;
+    if requests.what.len() > USUAL {
+        let _ = setsockopt(netlink, sockopt::SndBufForce, &(requests.bytes.len() + ANSWER));
+        let most = (requests.what.len() * EACH).min(i32::MAX as usize / 2);
+        let _ = setsockopt(netlink, sockopt::RcvBufForce, &most);
     }
 }
 

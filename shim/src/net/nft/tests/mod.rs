@@ -118,6 +118,25 @@ fn ports_are_their_holders_alone() {
 }
 
 #[test]
+fn thousands_of_ports_come_and_go_in_one_piece() {
+    alone();
+    let table = Table::named("dhow").unwrap();
+    table.ensure(&[]).unwrap();
+    let address = "172.17.0.2".parse().unwrap();
+    let ports: Vec<_> = (1..=8000).map(|n| (port("0.0.0.0", n, n), address)).collect();
+    table.publish("0123456789ab", &ports).unwrap();
+    assert_eq!(table.all_of(OF_CONTAINERS).unwrap().len(), ports.len());
+    // Somebody's who was never withdrawn.
+    table.publish("ba9876543210", &ports).unwrap();
+    table.withdraw("0123456789ab", &ports).unwrap();
+    assert_eq!(table.all_of(OF_CONTAINERS).unwrap().len(), ports.len());
+    table.settle("ba9876543210", &ports[1..]).unwrap();
+    assert_eq!(table.all_of(OF_CONTAINERS).unwrap().len(), ports.len() - 1);
+    table.withdraw("ba9876543210", &ports).unwrap();
+    assert!(table.all_of(OF_CONTAINERS).unwrap().is_empty());
+}
+
+#[test]
 fn names_are_asked_where_the_monitor_listens() {
     alone();
     let ns = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
