@@ -120,7 +120,7 @@ fn a_broken_file_is_named_with_its_line_by_who_needs_it() {
         .code(125)
         .err_has("daemon.json, line 2: invalid type");
     w.dhow(["ps"]).ok();
-    daemon(&w, "");
+    daemon(&w, "{}");
     client(&w, "{\n\n  \"psFormat\": \"a\",,\n}");
     w.dhow(["ps"]).code(1).err_has("config.json, line 3");
     w.dhow(["ps", "-q"]).ok();
