@@ -256,11 +256,13 @@ impl Networking {
             return Ok(());
         }
         let world = World::of(&host.paths);
-        let _lock = Lock::take()?;
+        let lock = Lock::take()?;
         let outside = link::Socket::here()?;
         self.told = provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
+        drop(lock);
         self.outside = Some(outside);
-        Ok(())
+        // The kernel looks through all flows there are for it: time for the runtime's work, not for ours.
+        welcome(&world, &self.joined)
     }
 
     /// Makes in the network namespace `ns` what was reserved, after [`Networking::provide`].
@@ -385,6 +387,7 @@ impl Networking {
         let inside = link::Socket::within(ns.as_fd())?;
         // The others', too: the ports may follow, and somebody may have taken rules away.
         provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
+        welcome(&world, std::slice::from_ref(joined))?;
         let plug = plan::plug(&world, &record.id, joined, (false, false));
         link::plug(&outside, &inside, ns.as_fd(), &plug)?;
         let led = self.lead(&world, record, &inside, before);
@@ -508,4 +511,15 @@ fn pull(inside: &link::Socket, endpoint: &Endpoint) -> Result<()> {
         return link::unplug(inside, &endpoint.interface);
     }
     link::remove(&link::Socket::here()?, &endpoint.host_interface)
+}
+
+/// Before a container has its addresses: who spoke to the last one there doesn't reach this one.
+fn welcome(world: &World, joined: &[Joined]) -> Result<()> {
+    let bridged = joined.iter().filter(|joined| joined.network.driver == Driver::Bridge);
+    let addresses = bridged.flat_map(|joined| [joined.endpoint.ipv4, joined.endpoint.ipv6]);
+    let addresses: Vec<IpAddr> = addresses.flatten().map(|subnet| subnet.address).collect();
+    if !addresses.is_empty() {
+        nft::Table::of(world)?.forget_flows(&addresses);
+    }
+    Ok(())
 }

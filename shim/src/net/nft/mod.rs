@@ -113,6 +113,11 @@ impl Table {
         Ok(())
     }
 
+    /// Nobody goes on to these addresses with what he began before: each has a new container.
+    pub fn forget_flows(&self, addresses: &[IpAddr]) {
+        tracking::forget_addresses(&self.socket, addresses);
+    }
+
     /// Exactly these ports are the container's from now on.
     pub fn settle(&self, holder: &str, ports: &[(Published, IpAddr)]) -> Result<()> {
         let want = elements_of(holder, ports);

@@ -2,12 +2,15 @@
 //!
 //! A flow is translated as its first packet was. A client that goes on asking from one port would
 //! be led to a container that is gone, or past one that has come, for as long as it asks.
+//!
+//! And all flows of an address that has a new container: what the last one began or served is known,
+//! and would let whoever was at its other end reach the new one's ports, published or not.
 
 use std::net::{IpAddr, UdpSocket};
 
 use super::network::{number, octets};
 use super::socket::Socket;
-use super::wire::{DUMP, Family, Requests, TRACKING, Values};
+use super::wire::{Attributes, DUMP, Family, Requests, TRACKING, Values};
 use crate::model::network::{Protocol, Published};
 
 const GET: u16 = 1;
@@ -42,7 +45,6 @@ impl Flow {
         let (from, to, port) = ends(&asked)?;
         let (answers, answered, _) = ends(&reply)?;
         let sender = reply.within(2).first(2)?.try_into().ok()?;
-        let name = [1, 12, 18].into_iter();
         Some(Self {
             from,
             to,
@@ -50,7 +52,7 @@ impl Flow {
             answers,
             answering_port: u16::from_be_bytes(sender),
             answered,
-            name: name.filter_map(|kind| Some((kind, all.first(kind)?.to_vec()))).collect(),
+            name: name(&all),
         })
     }
 
@@ -69,6 +71,19 @@ impl Flow {
     const fn leads_to(&self, port: u16) -> bool {
         self.answering_port == port
     }
+}
+
+/// How the kernel names a flow: its tuple, its number, its zone.
+fn name(all: &Values<'_>) -> Vec<(u16, Vec<u8>)> {
+    [1, 12, 18].into_iter().filter_map(|kind| Some((kind, all.first(kind)?.to_vec()))).collect()
+}
+
+/// Who sends.
+fn sender(tuple: &Values<'_>) -> Option<IpAddr> {
+    let ip = tuple.within(1);
+    let four = || Some(IpAddr::from(<[u8; 4]>::try_from(ip.first(1)?).ok()?));
+    let six = || Some(IpAddr::from(<[u8; 16]>::try_from(ip.first(3)?).ok()?));
+    four().or_else(six)
 }
 
 /// Sender, receiver, the receiver's port.
@@ -114,6 +129,51 @@ fn forget(
         // One that ended by itself meanwhile is of no interest.
         let _ = socket.ask(gone);
     }
+}
+
+/// All flows that a container at one of `addresses` began, or was led to.
+pub(super) fn forget_addresses(socket: &Socket, addresses: &[IpAddr]) {
+    for &address in addresses {
+        let family = if address.is_ipv4() { Family::Ip } else { Family::Ip6 };
+        let mut gone = Requests::questions();
+        for ask in flows_of(family, address) {
+            for message in socket.dump(&ask).unwrap_or_default() {
+                let all = Values::of(message.get(4..).unwrap_or_default());
+                if WAYS.iter().any(|way| sender(&all.within(*way)) == Some(address)) {
+                    gone.message((TRACKING, DELETE), 0, family, "forget a flow", |a| {
+                        for (kind, value) in name(&all) {
+                            a.bytes(kind, &value);
+                        }
+                    });
+                }
+            }
+        }
+        let _ = socket.ask(gone);
+    }
+}
+
+/// A flow's tuple from who began it, and from who answers; a filter's flags for each are called so.
+const WAYS: [u16; 2] = [1, 2];
+
+/// KERNEL: ctnetlink_filter_match_tuple() takes all IPv6 addresses but the one that is asked for,
+/// so that all flows are asked for there; before 5.8 it tells of all.
+fn flows_of(family: Family, address: IpAddr) -> Vec<Requests> {
+    const BY_SENDER: u32 = 1;
+    let list = |fill: &dyn Fn(&mut Attributes<'_>)| {
+        let mut ask = Requests::questions();
+        ask.message((TRACKING, GET), DUMP, family, "list an address's flows", |a| fill(a));
+        ask
+    };
+    if address.is_ipv6() {
+        return vec![list(&|_| {})];
+    }
+    let by = |way| {
+        list(&|a| {
+            a.nested(way, |a| a.nested(1, |a| a.bytes(1, &octets(address))));
+            a.nested(25, |a| a.bytes(way, &BY_SENDER.to_ne_bytes()));
+        })
+    };
+    WAYS.map(by).into()
 }
 
 fn flows(family: Family, port: &Published) -> Requests {

@@ -1,6 +1,7 @@
 //! What gets through, told by packets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
+use std::time::Duration;
 
 use super::super::*;
 use super::wires::{Node, Wires};
@@ -290,6 +291,52 @@ fn udp_clients_follow_a_port_to_its_new_container_at_once() {
     town.publish("three", &[("198.51.100.1", 8080, TWO.0)]);
     town.table.withdraw("two", &both(&[("0.0.0.0", 8080, TWO.0)])).unwrap();
     assert_eq!(flow(seen()), 1);
+}
+
+#[test]
+fn who_spoke_to_the_last_container_of_an_address_does_not_reach_the_next() {
+    let town = Town::new();
+    let Town { wires, table, one, two, .. } = &town;
+    let bind = |node: &Node, at: &str| node.within(|| UdpSocket::bind(at).unwrap());
+    for (machine, outer, own, other) in [
+        ("203.0.113.1", "203.0.113.9:7", ONE.0, TWO.0),
+        ("[2001:db8::1]", "[2001:db8::9]:7", ONE.1, TWO.1),
+    ] {
+        let (accomplice, at) = (bind(&wires.client, outer), format!("[{own}]:5353"));
+        let at = if own.contains(':') { at } else { format!("{own}:5353") };
+        let socket = bind(one, &at);
+        socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut room = [0; 8];
+        socket.send_to(b"open", outer).unwrap();
+        let (_, door) = accomplice.recv_from(&mut room).unwrap();
+        assert_eq!(door.ip().to_string(), machine.trim_matches(['[', ']']));
+        accomplice.send_to(b"in", door).unwrap();
+        assert!(socket.recv(&mut room).is_ok(), "the attack works");
+        let stays = two.asker(&format!("{machine}:80"));
+        let _ = stays.ask(Duration::from_millis(10));
+        let seen = || said("cat /proc/thread-self/net/nf_conntrack");
+        let of = |address: &str| {
+            let long: IpAddr = address.parse().unwrap();
+            let text = match long {
+                IpAddr::V4(v4) => v4.to_string(),
+                IpAddr::V6(v6) => v6.segments().map(|s| format!("{s:04x}")).join(":"),
+            };
+            seen().matches(&format!("src={text} ")).count()
+        };
+        let before = of(other);
+        assert!(before > 0 && of(own) > 0, "{}", seen());
+        table.forget_flows(&[own.parse().unwrap()]);
+        assert_eq!((of(own), of(other)), (0, before), "{}", seen());
+        accomplice.send_to(b"in", door).unwrap();
+        assert!(socket.recv(&mut room).is_err());
+    }
+    // What was led to it is forgotten, too.
+    town.publish("one", &[("0.0.0.0", 8080, ONE.0)]);
+    wires.client.seen("203.0.113.1:8080");
+    let seen = || said("cat /proc/thread-self/net/nf_conntrack");
+    assert!(seen().contains("src=172.18.0.2 "), "{}", seen());
+    table.forget_flows(&[ONE.0.parse().unwrap()]);
+    assert!(!seen().contains("src=172.18.0.2 "), "{}", seen());
 }
 
 #[test]
