@@ -1,6 +1,7 @@
 #!/bin/bash
 # crun's tests/test_*.py, over crun and over dhow-runtime.
 . "$(dirname "$0")/lib.sh"
+EXTENSION=.py
 
 FAST=()
 

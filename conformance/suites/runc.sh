@@ -2,6 +2,7 @@
 # runc's tests/integration (bats), over runc and over dhow-runtime. Their images, which come from
 # the Internet, are made of Debian's packages here, and two helpers in Go have stand-ins in Python.
 . "$(dirname "$0")/lib.sh"
+EXTENSION=.bats
 
 FAST=(create.bats cwd.bats delete.bats dev.bats exec.bats kill.bats list.bats mask.bats ps.bats run.bats
     seccomp-notify.bats start_hello.bats state.bats tty.bats umask.bats)
