@@ -4,6 +4,7 @@
 //! `dockerfile:1` frontend. What a `RUN` needs of a container comes in by [`run::Runner`], what is
 //! seen of it goes out by [`progress::Watcher`].
 
+pub mod cancel;
 pub mod dockerfile;
 pub mod progress;
 pub mod run;
@@ -52,6 +53,20 @@ pub struct Order {
     pub epoch: Option<Timestamp>,
     /// `--squash`: one layer upon the base's.
     pub squash: bool,
+    /// What becomes of it.
+    pub wants: Wants,
+}
+
+/// What a build's result is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wants {
+    /// An image, in the store or elsewhere.
+    #[default]
+    Image,
+    /// Its files (`type=local`, `type=tar`): no blob is made.
+    Files,
+    /// The cache alone.
+    Nothing,
 }
 
 /// A `--secret`: only RUNs that ask for it see it, and no layer.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::cancel::Cancel;
 use super::progress::Stream;
 use crate::error::Result;
 use crate::layer::RootDir;
@@ -58,6 +59,8 @@ pub struct Container<'a> {
     pub hostname: String,
     /// What it may use.
     pub limits: &'a Limits,
+    /// When to stop it.
+    pub cancel: &'a Cancel,
 }
 
 /// Something mounted for one RUN only.
