@@ -6,7 +6,7 @@ packages="
     make gcc libc6-dev ca-certificates
     apache2-utils attr busybox-static docker-registry file iproute2 jq libcap2-bin
     mmdebstrap procps skopeo strace umoci util-linux zstd
-    conmon crun podman runc
+    buildah conmon crun podman runc
     e2fsprogs xz-utils
     bats dpkg-dev gawk python3
     curl iperf3 iptables nftables wrk

@@ -9,7 +9,7 @@ use e2e::{Registry, leaks};
 
 /// Threads that run cases bear the cases' names, cut to 15 bytes.
 fn cases_running() -> Vec<String> {
-    let ours = ["imagetool::", "runtime::", "shim::"];
+    let ours = ["build::", "imagetool::", "runtime::", "shim::"];
     let names = fs::read_dir("/proc/self/task").unwrap().flatten();
     let names = names.filter_map(|t| fs::read_to_string(t.path().join("comm")).ok());
     names.filter(|n| ours.iter().any(|o| n.starts_with(o))).collect()

@@ -1,12 +1,13 @@
 //! The benchmark: dhow beside the programs it has to beat, on the same machine, in turn.
 //!
-//! `bench [runtime|run|pull|daily|many|memory|image|scale|net]… [--rounds N] [--count N]` (the first four by default). Every round runs each contender once, in an order that
+//! `bench [runtime|run|pull|daily|many|memory|image|scale|net|build]… [--rounds N] [--count N]` (the first four by default). Every round runs each contender once, in an order that
 //! moves on by one, so that what else the machine does hits all alike. Wall time is the command's
 //! own; CPU time is that of everything it started, also what it left behind (the benchmark is the
 //! subreaper and waits for it). Before anything is measured, each contender's output and what it
 //! leaves on disk are checked to be the same.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop where it is")]
 
+mod build;
 mod daily;
 mod image;
 mod many;
@@ -37,7 +38,7 @@ fn main() {
             "--rounds" => rounds = args.next().and_then(|n| n.parse().ok()),
             "--count" => count = args.next().and_then(|n| n.parse().ok()),
             "runtime" | "runtime-v1" | "run" | "pull" | "daily" | "many" | "memory" | "image"
-            | "scale" | "net" => {
+            | "scale" | "net" | "build" => {
                 parts.push(arg);
             }
             other => {
@@ -60,6 +61,7 @@ fn main() {
             "image" => image::bench(rounds.unwrap_or(3)),
             "scale" => scale::bench(count.unwrap_or(100_000).into()),
             "net" => net::bench(rounds.unwrap_or(20)),
+            "build" => build::bench(rounds.unwrap_or(7)),
             "memory" => memory::bench(count.unwrap_or(200) as usize),
             _ => pull::bench(rounds.unwrap_or(5)),
         }

@@ -58,6 +58,15 @@ pub fn podman_with_busybox(w: &World) -> Cmd {
     podman(w, "podman")
 }
 
+/// buildah, on the same disk as dhow.
+pub fn buildah(w: &World) -> Cmd {
+    w.cmd("buildah")
+        .args(["--storage-driver=overlay", "--root"])
+        .arg(w.path("buildah/root"))
+        .arg("--runroot")
+        .arg(w.path("buildah/run"))
+}
+
 /// dockerd, with its containerd, until the value is dropped.
 pub struct Docker<'a> {
     w: &'a World,

@@ -1,4 +1,4 @@
-//! The harness of the end-to-end tests; the cases are in `../runtime`, `../imagetool` and `../shim`.
+//! The harness of the end-to-end tests; the cases are in `../runtime`, `../imagetool`, `../build` and `../shim`.
 //!
 //! A case starts with a [`World`]: directories of its own for every program, a name that marks each
 //! process, cgroup and mount made for it, and a check at its end that none of them is left.
@@ -18,6 +18,7 @@ pub mod leaks;
 mod pty;
 pub mod registry;
 mod run;
+mod site;
 pub mod tree;
 pub mod wires;
 mod world;

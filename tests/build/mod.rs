@@ -1,0 +1,1 @@
+//! Cases of `dhow build` and `dhow-image build`.
