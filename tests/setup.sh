@@ -11,6 +11,7 @@ packages="
     bats dpkg-dev gawk python3
     curl iperf3 iptables nftables wrk
     gpg gpg-agent gpgconf
+    golang-github-opencontainers-image-spec-dev python3-jsonschema
 "
 [ "${1:-}" = ci ] && packages="$packages python3-pip git"
 missing=$(for p in $packages; do

@@ -8,7 +8,7 @@ use e2e::{Registry, World};
 use serde_json::{Value, json};
 
 /// What the page says of each verb: its name, and what it prints with `--json`.
-fn page() -> Vec<(String, String)> {
+pub fn page() -> Vec<(String, String)> {
     let text = fs::read_to_string(e2e::workspace().join("docs/image.md")).unwrap();
     let (_, text) = text.split_once("<!-- verbs -->").unwrap();
     let (text, _) = text.split_once("<!-- end of verbs -->").unwrap();

@@ -25,6 +25,7 @@ mod refused;
 mod registries;
 mod registry_verbs;
 mod repack;
+mod schemas;
 mod sha512;
 mod shared;
 mod skopeo;

@@ -76,6 +76,39 @@ fn image_config_becomes_the_process() {
 }
 
 #[test]
+fn the_groups_of_a_bundle_are_umocis_where_it_was_asked_for_as_umoci_is() {
+    let w = World::new();
+    let etc = fixtures::Layer::new()
+        .dir("etc", 0o755)
+        .file("etc/passwd", 0o644, "mate:x:7:8::/:\nlone:x:9:10::/:\n")
+        .file("etc/group", 0o644, "crew:x:8:\ndeck:x:11:mate\n");
+    let place = layered(&w, [etc]);
+    let groups = |tool: &str, words: &[&str], to: &str| {
+        let words = ["unpack"].iter().chain(words).chain([&to]);
+        if tool == "umoci" {
+            w.cmd(tool).args(words).run().ok()
+        } else {
+            w.image(words).ok()
+        };
+        let config = fs::read(w.path(to).join("config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        config["process"]["user"]["additionalGids"].clone()
+    };
+    for (user, docker, umoci) in [
+        ("mate", serde_json::json!([8, 11]), serde_json::json!([11])),
+        ("lone", serde_json::json!([10]), serde_json::Value::Null),
+        ("mate:deck", serde_json::json!([11]), serde_json::Value::Null),
+    ] {
+        w.image(["config", "--image", &place, "--config.user", user]).ok();
+        let to = |who: &str| format!("{who}-{}", user.replace(':', "-"));
+        assert_eq!(groups("umoci", &["--image", &place], &to("umoci")), umoci, "{user}");
+        assert_eq!(groups("ours", &["--image", &place], &to("ours")), umoci, "{user}");
+        let place = format!("oci:{place}");
+        assert_eq!(groups("ours", &[&place], &to("docker")), docker, "{user}");
+    }
+}
+
+#[test]
 fn directory_in_use_is_not_overwritten() {
     let w = World::new();
     w.pull("busybox");

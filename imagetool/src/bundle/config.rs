@@ -79,6 +79,10 @@ const RESERVED: [&str; 14] = [
 pub struct Options {
     /// A terminal for the process.
     pub terminal: bool,
+    /// The process's additional groups are those alone that list its user, as umoci has it, and not
+    /// the primary one as well, as docker has it. Without it there a program with the set-group-id
+    /// bit is rid of the primary group (CVE-2023-25173): for who wants umoci's bundles to the letter.
+    pub only_listed: bool,
 }
 
 /// The runtime config of a container of this image, in a bundle whose root is `rootfs`.
@@ -109,11 +113,13 @@ fn build(image: &ImageConfig, user: &User, options: &Options) -> Result<Spec, Oc
         .inheritable(Capabilities::new()) // CVE: 2022-29162
         .ambient(Capabilities::new())
         .build()?;
-    let identity = UserBuilder::default()
-        .uid(user.uid)
-        .gid(user.gid)
-        .additional_gids(user.additional_gids.clone())
-        .build()?;
+    let mut identity = UserBuilder::default().uid(user.uid).gid(user.gid);
+    let primary = usize::from(options.only_listed);
+    let groups = user.additional_gids.get(primary..).unwrap_or_default();
+    if !groups.is_empty() {
+        identity = identity.additional_gids(groups);
+    }
+    let identity = identity.build()?;
     let process = ProcessBuilder::default()
         .terminal(options.terminal)
         .user(identity)
@@ -292,9 +298,14 @@ mod tests {
     fn what_the_image_sets_stands_and_an_unknown_home_is_not_made_up() {
         let image = image(r#"{"config":{"Env":["TERM=dumb"]}}"#);
         let nobody = User { home: String::new(), ..user() };
-        let spec = config(&image, &nobody, &Options { terminal: true }).unwrap();
+        let spec = config(&image, &nobody, &Options { terminal: true, only_listed: true }).unwrap();
         let spec = serde_json::to_value(spec).unwrap();
         assert_eq!(spec["process"]["env"], serde_json::json!(["TERM=dumb", PATH]));
+        assert_eq!(spec["process"]["user"]["additionalGids"], serde_json::json!([7]));
+        let alone = User { additional_gids: vec![6], ..nobody };
+        let spec = config(&image, &alone, &Options { terminal: true, only_listed: true }).unwrap();
+        let spec = serde_json::to_value(spec).unwrap();
+        assert!(spec["process"]["user"].get("additionalGids").is_none());
     }
 
     #[test]

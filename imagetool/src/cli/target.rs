@@ -69,6 +69,11 @@ impl ImageFlag {
         Ok(Some(Tagged { dir: PathBuf::from(dir), tag: tag.to_owned() }))
     }
 
+    /// Whether it was typed as umoci's users type it; then what comes of it is umoci's, too.
+    pub fn is_umocis(&self) -> bool {
+        self.image.is_some()
+    }
+
     /// What is meant. Without the flag it is the first of the words, which is taken from them.
     pub fn take(&self, words: &mut Vec<String>) -> Result<Target> {
         if let Some(tagged) = self.tagged()? {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dhow_image::Result;
-use dhow_image::bundle::{self, Unpack};
+use dhow_image::bundle::{self, Unpack, config::Options};
 use nix::unistd::{getegid, geteuid};
 
 use crate::cli::RegistryFlags;
@@ -41,6 +41,7 @@ impl RuntimeConfig {
         let how = Unpack {
             platform: cx.platform(self.platform.as_deref())?,
             manner: self.maps.manner((geteuid().as_raw(), getegid().as_raw()))?,
+            options: Options { only_listed: self.image.is_umocis(), ..Options::default() },
             ..Unpack::default()
         };
         let rootfs = self.rootfs.as_deref().filter(|path| !path.as_os_str().is_empty());

@@ -102,8 +102,8 @@ impl Unpack {
     pub fn run(self, cx: &Context) -> Result<()> {
         let Self { words, tty, mtree, how } = self;
         let mtree = mtree || cx.wants_mtree();
+        let options = Options { terminal: tty, only_listed: how.image.is_umocis() };
         how.run(cx, words, "BUNDLE", |source, to, how| {
-            let options = Options { terminal: tty };
             bundle::unpack(source, to, &bundle::Unpack { options, mtree, ..how })
         })
     }
