@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::build::dockerfile::Fault;
 use crate::digest::Digest;
 use crate::layer::name::show;
 
@@ -116,6 +117,8 @@ pub enum Error {
         /// What is there is a directory.
         directory: bool,
     },
+    /// A Dockerfile, or what it asks for, is wrong: where, and the line itself.
+    Dockerfile(Box<Fault>),
     /// A trust policy doesn't let an image in; why, in skopeo's words where it has some.
     Rejected(String),
     /// The state of things forbids it; docker's words where scripts look for them.
@@ -265,6 +268,7 @@ impl fmt::Display for Error {
             Self::Overwrite { path, directory: false } => {
                 write!(f, "cannot overwrite non-directory {} with directory", show(path))
             }
+            Self::Dockerfile(fault) => fault.fmt(f),
             Self::Rejected(why) => write!(f, "Source image rejected: {why}"),
             Self::Conflict(text) => f.write_str(text),
             Self::InUse { what, name, by } => write!(f, "{what} {name} is used by {by}"),

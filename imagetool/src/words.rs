@@ -12,7 +12,7 @@ pub fn nearest(typed: &str, candidates: impl IntoIterator<Item = String>) -> Opt
 }
 
 /// Edits (insert, delete, replace) between two words.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

@@ -6,6 +6,7 @@
 
 pub mod cancel;
 pub mod dockerfile;
+pub mod expand;
 pub mod progress;
 pub mod run;
 

@@ -3,11 +3,35 @@
 //! Words keep their variables and quotes: what these stand for is known to the plan alone, which
 //! expands them.
 
+mod directives;
+mod expanding;
+mod flags;
+mod heredoc;
+mod instruction;
+mod line;
+mod mount;
+mod ports;
+mod source;
+mod stages;
+mod suggest;
+mod times;
+mod words;
+
 use std::ops::RangeInclusive;
 
+use crate::config::Healthcheck;
+
+pub use mount::MountText;
+pub use ports::ports;
+pub use source::{Fault, Source};
+pub use stages::{parse, parse_one};
+pub use suggest::suggest;
+
 /// A whole Dockerfile.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dockerfile {
+    /// Its name and lines, for errors.
+    pub source: Source,
     /// `# escape=`: a backslash, or a backtick.
     pub escape: char,
     /// `# syntax=`: the frontend it was written for, which is told of and not fetched.
@@ -25,8 +49,10 @@ pub struct Dockerfile {
 /// `# check=skip=…;error=…`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Check {
-    /// Checks that are left out, or `all`.
+    /// Checks that are left out; `all` is all of them.
     pub skip: Vec<String>,
+    /// Checks that are made though they are experimental; `all` is all of them.
+    pub experimental: Vec<String>,
     /// Whether a warning ends the build.
     pub error: bool,
 }
@@ -49,6 +75,8 @@ pub struct Argument {
     pub name: String,
     /// Its default.
     pub value: Option<String>,
+    /// What a comment right above its ARG says of it: `# NAME what it is for`.
+    pub about: String,
     /// Where, from 1.
     pub lines: RangeInclusive<usize>,
 }
@@ -62,6 +90,10 @@ pub struct Stage {
     pub platform: Option<String>,
     /// `AS`, in lower case; empty without.
     pub name: String,
+    /// What a comment right above its FROM says of it: `# NAME what it is for`.
+    pub about: String,
+    /// The comments right above its FROM.
+    pub comments: Vec<String>,
     /// Its FROM as written.
     pub text: String,
     /// Where, from 1.
@@ -75,7 +107,9 @@ pub struct Stage {
 pub struct Step {
     /// What to do.
     pub what: Instruction,
-    /// As written, its lines joined.
+    /// The comments right above it.
+    pub comments: Vec<String>,
+    /// As written, its lines joined, without heredocs.
     pub text: String,
     /// Where, from 1.
     pub lines: RangeInclusive<usize>,
@@ -86,7 +120,7 @@ pub struct Step {
 pub enum Command {
     /// `["a", "b"]`
     Exec(Vec<String>),
-    /// All else. Heredocs of a RUN stay in it, and are for its shell.
+    /// All else. A RUN's heredocs are part of it: what it is of one alone is that one's content.
     Shell(String),
 }
 
@@ -134,21 +168,12 @@ pub enum Instruction {
     Shell(Vec<String>),
     /// By name or number.
     Stopsignal(String),
-    /// All after HEALTHCHECK that is no flag is its command; `None` is NONE.
-    Healthcheck(Option<Box<Health>>),
-    /// An instruction for builds upon the image, as written.
+    /// As it stands in the config, `["NONE"]` for NONE.
+    Healthcheck(Box<Healthcheck>),
+    /// An instruction for builds upon the image, as written, with its heredocs: [`parse_one`] reads it.
     Onbuild(String),
     /// Who made it.
     Maintainer(String),
-}
-
-/// HEALTHCHECK's flags and command. Times as written (`30s`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// Its command.
-    pub command: Command,
-    /// `--interval=`, `--timeout=`, `--start-period=`, `--start-interval=`, `--retries=`
-    pub flags: Vec<(String, String)>,
 }
 
 /// RUN
@@ -158,15 +183,29 @@ pub struct Run {
     pub command: Command,
     /// Those whose lines follow the command; already part of a shell's text.
     pub heredocs: Vec<Heredoc>,
+    /// A heredoc that is all of the command and begins with `#!`: the file `/dev/pipes/NAME`, mode
+    /// 0755, for this RUN only. The command is its path then.
+    pub program: Option<Heredoc>,
     /// `--mount=`
-    pub mounts: Vec<RunMount>,
-    /// `--network=`
+    pub mounts: Vec<MountText>,
+    /// `--network=`: default, none or host.
     pub network: Option<String>,
     /// `--security=insecure`
     pub insecure: bool,
+    /// `--device=`
+    pub devices: Vec<Device>,
 }
 
-/// `RUN --mount=`; fields that its type does not know are refused.
+/// `RUN --device=`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// As CDI has it.
+    pub name: String,
+    /// It is an error if it is not there.
+    pub required: bool,
+}
+
+/// `RUN --mount=`, its variables expanded ([`MountText::read`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunMount {
     /// bind, cache, tmpfs, secret or ssh.
@@ -193,7 +232,7 @@ pub struct RunMount {
     pub gid: Option<u32>,
     /// A tmpfs's, in bytes.
     pub size: Option<u64>,
-    /// The variable that a secret is given in.
+    /// The variable that a secret is given in; then there is no file unless a target is named.
     pub env: Option<String>,
 }
 
@@ -244,12 +283,15 @@ pub struct Copy {
     pub link: bool,
     /// `--parents`; COPY's only.
     pub parents: bool,
-    /// `--exclude=`
+    /// `--exclude=`; as written, for variables are not expanded here.
     pub exclude: Vec<String>,
     /// `--checksum=`; ADD's only.
     pub checksum: Option<String>,
-    /// `--keep-git-dir`; ADD's only.
-    pub keep_git_dir: bool,
+    /// `--keep-git-dir=`; ADD's only.
+    pub keep_git_dir: Option<bool>,
     /// `--unpack=`; ADD's only.
     pub unpack: Option<bool>,
 }
+
+#[cfg(test)]
+mod tests;
