@@ -9,6 +9,7 @@ pub mod dockerfile;
 pub mod expand;
 pub mod progress;
 pub mod run;
+pub mod view;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
