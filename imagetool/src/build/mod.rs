@@ -9,6 +9,7 @@ pub mod dockerfile;
 pub mod expand;
 pub mod progress;
 pub mod run;
+pub mod spec;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ pub struct Order {
     pub squash: bool,
     /// What becomes of it.
     pub wants: Wants,
+    /// `--annotation`: said in its manifest.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// What a build's result is for.

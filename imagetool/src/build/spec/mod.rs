@@ -1,0 +1,226 @@
+//! A `build`'s flags: what was typed becomes what is meant, in buildx's words when it can't.
+//! Both command lines read them here.
+
+mod cache;
+mod call;
+mod csv;
+mod limits;
+mod names;
+mod output;
+mod secret;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use jiff::Timestamp;
+
+use super::{Order, Wants};
+use crate::error::{Error, Result};
+
+pub use cache::{CacheFrom, CacheTo};
+pub use call::{Asked, Call};
+pub use limits::LimitFlags;
+pub use output::{ArchiveOutput, ImageOutput, Output};
+
+/// The caller's environment.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// What was typed; nothing is resolved.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)] // each is the flag of its name
+pub struct Typed {
+    pub add_host: Vec<String>,
+    pub allow: Vec<String>,
+    pub annotation: Vec<String>,
+    pub build_arg: Vec<String>,
+    pub build_context: Vec<String>,
+    pub cache_from: Vec<String>,
+    pub cache_to: Vec<String>,
+    pub call: String,
+    pub check: bool,
+    pub label: Vec<String>,
+    pub limits: LimitFlags,
+    pub load: bool,
+    pub network: String,
+    pub no_cache: bool,
+    pub no_cache_filter: Vec<String>,
+    pub output: Vec<String>,
+    pub platform: Vec<String>,
+    pub pull: bool,
+    pub push: bool,
+    pub secret: Vec<String>,
+    pub squash: bool,
+    pub ssh: Vec<String>,
+    pub tag: Vec<String>,
+    pub target: String,
+    pub timestamp: Option<String>,
+}
+
+/// What is meant.
+#[derive(Debug)]
+pub struct Meant {
+    /// What the build is asked for.
+    pub order: Order,
+    /// Where its result goes.
+    pub outputs: Vec<Output>,
+    /// Where results of earlier builds may come from.
+    pub cache_from: Vec<CacheFrom>,
+    /// Where those of this build go.
+    pub cache_to: Vec<CacheTo>,
+    /// `--build-context`: names, and where each is.
+    pub contexts: BTreeMap<String, String>,
+    /// What to do instead of building.
+    pub call: Option<Call>,
+}
+
+impl Typed {
+    /// What is meant by it; `terminal`: stdout is one.
+    pub fn meant(&self, env: Env<'_>, terminal: bool) -> Result<Meant> {
+        if self.no_cache && !self.no_cache_filter.is_empty() {
+            return Err(refuse(
+                "--no-cache and --no-cache-filter cannot currently be used together".into(),
+            ));
+        }
+        let call = Call::new(&self.call, self.check)?;
+        let outputs = output::outputs(&self.output, self.push, self.load, terminal)?;
+        let mut cache_to = cache::to(&self.cache_to)?;
+        let mut args = names::args(&self.build_arg, env)?;
+        if args.get("BUILDKIT_INLINE_CACHE").is_some_and(|v| csv::switch(v) == Some(true))
+            && !cache_to.contains(&CacheTo::Inline)
+        {
+            cache_to.push(CacheTo::Inline);
+        }
+        let epoch = self.epoch(&mut args, env)?;
+        let mut allowed = names::allowed(&self.allow)?;
+        if self.network == "host" {
+            allowed.push("network.host".into());
+        }
+        let mut annotations = names::annotations(&self.annotation)?;
+        annotations.extend(outputs.annotations);
+        let tags = names::tags(&self.tag)?;
+        check_names(&outputs.all, tags.is_empty())?;
+        let wants = outputs.all.iter().map(Output::wants).min_by_key(|wants| match wants {
+            Wants::Image => 0,
+            Wants::Files => 1,
+            Wants::Nothing => 2,
+        });
+        let order = Order {
+            target: self.target.clone(),
+            args,
+            platform: names::platform(&self.platform)?,
+            labels: names::labels(&self.label)?,
+            names: tags,
+            no_cache: self.no_cache,
+            no_cache_filter: split(&self.no_cache_filter),
+            pull: self.pull,
+            network: self.network.clone(),
+            hosts: names::hosts(&self.add_host)?,
+            secrets: secret::secrets(&self.secret, env)?,
+            agents: secret::agents(&self.ssh, env)?,
+            allowed,
+            limits: limits::limits(&self.limits)?,
+            epoch,
+            squash: self.squash,
+            wants: wants.unwrap_or_default(),
+            annotations,
+        };
+        Ok(Meant {
+            order,
+            outputs: outputs.all,
+            cache_from: cache::from(&self.cache_from)?,
+            cache_to,
+            contexts: names::contexts(&self.build_context)?,
+            call,
+        })
+    }
+
+    /// `--timestamp`, the argument SOURCE_DATE_EPOCH, or the caller's own variable; RUNs see it, too.
+    fn epoch(
+        &self,
+        args: &mut BTreeMap<String, String>,
+        env: Env<'_>,
+    ) -> Result<Option<Timestamp>> {
+        const NAME: &str = "SOURCE_DATE_EPOCH";
+        let typed = self.timestamp.clone();
+        let own = || env(NAME).map(|value| value.to_string_lossy().into_owned());
+        let text = typed.or_else(|| args.get(NAME).cloned()).or_else(own);
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+        let bad = || {
+            Error::usage(
+                "--timestamp or SOURCE_DATE_EPOCH",
+                &*text,
+                "it is a number of seconds since 1970",
+            )
+        };
+        let seconds: i64 = text.parse().map_err(|_| bad())?;
+        let epoch = Timestamp::from_second(seconds).map_err(|_| bad())?;
+        args.insert(NAME.to_owned(), text);
+        Ok(Some(epoch))
+    }
+}
+
+/// Where an image is pushed to has to be said.
+fn check_names(outputs: &[Output], nameless: bool) -> Result<()> {
+    let pushed = |output: &Output| matches!(output, Output::Image(image) if image.push && image.names.is_empty());
+    if nameless && outputs.iter().any(pushed) {
+        return Err(refuse("tag is needed when pushing to registry; give one with --tag".into()));
+    }
+    Ok(())
+}
+
+fn split(typed: &[String]) -> Vec<String> {
+    let all = typed.iter().flat_map(|text| text.split(','));
+    all.filter(|text| !text.is_empty()).map(str::to_owned).collect()
+}
+
+/// What was typed makes no sense, in these words.
+fn refuse(text: String) -> Error {
+    Error::Conflict(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(change: impl FnOnce(&mut Typed)) -> Result<Meant> {
+        let mut typed = Typed::default();
+        change(&mut typed);
+        typed.meant(&|name| (name == "SOURCE_DATE_EPOCH").then(|| "7".into()), false)
+    }
+
+    #[test]
+    fn the_epoch_is_the_flags_the_arguments_or_the_callers() {
+        let epoch = |change: fn(&mut Typed)| {
+            let order = meant(change).unwrap().order;
+            (order.epoch.unwrap().as_second(), order.args["SOURCE_DATE_EPOCH"].clone())
+        };
+        assert_eq!(epoch(|_| {}), (7, "7".into()));
+        assert_eq!(epoch(|t| t.build_arg = vec!["SOURCE_DATE_EPOCH=8".into()]), (8, "8".into()));
+        assert_eq!(epoch(|t| t.timestamp = Some("9".into())), (9, "9".into()));
+        assert!(meant(|t| t.timestamp = Some("noon".into())).is_err());
+    }
+
+    #[test]
+    fn what_is_wanted_follows_from_the_outputs() {
+        let wants = |output: &[&str]| {
+            let output = output.iter().map(ToString::to_string).collect();
+            meant(|t| t.output = output).unwrap().order.wants
+        };
+        assert_eq!(wants(&[]), Wants::Image);
+        assert_eq!(wants(&["out"]), Wants::Files);
+        assert_eq!(wants(&["out", "type=oci,dest=x.tar"]), Wants::Image);
+        assert_eq!(wants(&["type=cacheonly"]), Wants::Nothing);
+    }
+
+    #[test]
+    fn flags_that_fight_are_refused() {
+        let told = |change: fn(&mut Typed)| meant(change).unwrap_err().to_string();
+        assert!(told(|t| t.push = true).starts_with("tag is needed when pushing to registry"));
+        let both = told(|t| (t.no_cache, t.no_cache_filter) = (true, vec!["a".into()]));
+        assert!(both.contains("cannot currently be used together"));
+        let host = meant(|t| t.network = "host".into()).unwrap().order;
+        assert_eq!(host.allowed, ["network.host"]);
+        let inline = meant(|t| t.build_arg = vec!["BUILDKIT_INLINE_CACHE=1".into()]).unwrap();
+        assert_eq!(inline.cache_to, [CacheTo::Inline]);
+    }
+}
