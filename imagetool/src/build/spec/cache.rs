@@ -199,7 +199,8 @@ mod tests {
     proptest! {
         #[test]
         fn reading_never_panics(text in "(type=(local|registry|inline))?[a-z=,\":@.-]{0,30}|\\PC{0,30}") {
-            let _ = (from(&[text.clone()]), to(&[text]));
+            let typed = [text];
+            let _ = (from(&typed), to(&typed));
         }
     }
 }

@@ -1,26 +1,8 @@
 //! `--memory`, `--ulimit` and their like, for RUNs.
 
-use super::refuse;
+use super::{LimitFlags, refuse};
 use crate::build::run::Limits;
 use crate::error::Result;
-
-/// What of limits was typed; nothing is resolved.
-#[derive(Clone, Debug, Default)]
-#[allow(missing_docs)] // each is the flag of its name
-pub struct LimitFlags {
-    pub memory: Option<String>,
-    pub memory_swap: Option<String>,
-    pub cpu_shares: Option<i64>,
-    pub cpu_period: Option<i64>,
-    pub cpu_quota: Option<i64>,
-    pub cpuset_cpus: Option<String>,
-    pub cpuset_mems: Option<String>,
-    pub shm_size: Option<String>,
-    pub ulimit: Vec<String>,
-    pub cgroup_parent: Option<String>,
-    /// `--resource memory=2g`
-    pub resource: Vec<String>,
-}
 
 /// What is meant.
 pub fn limits(typed: &LimitFlags) -> Result<Limits> {

@@ -4,6 +4,7 @@
 mod cache;
 mod call;
 mod csv;
+mod flags;
 mod limits;
 mod names;
 mod output;
@@ -19,42 +20,11 @@ use crate::error::{Error, Result};
 
 pub use cache::{CacheFrom, CacheTo};
 pub use call::{Asked, Call};
-pub use limits::LimitFlags;
+pub use flags::{LimitFlags, Typed};
 pub use output::{ArchiveOutput, ImageOutput, Output};
 
 /// The caller's environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
-/// What was typed; nothing is resolved.
-#[derive(Clone, Debug, Default)]
-#[allow(missing_docs)] // each is the flag of its name
-pub struct Typed {
-    pub add_host: Vec<String>,
-    pub allow: Vec<String>,
-    pub annotation: Vec<String>,
-    pub build_arg: Vec<String>,
-    pub build_context: Vec<String>,
-    pub cache_from: Vec<String>,
-    pub cache_to: Vec<String>,
-    pub call: String,
-    pub check: bool,
-    pub label: Vec<String>,
-    pub limits: LimitFlags,
-    pub load: bool,
-    pub network: String,
-    pub no_cache: bool,
-    pub no_cache_filter: Vec<String>,
-    pub output: Vec<String>,
-    pub platform: Vec<String>,
-    pub pull: bool,
-    pub push: bool,
-    pub secret: Vec<String>,
-    pub squash: bool,
-    pub ssh: Vec<String>,
-    pub tag: Vec<String>,
-    pub target: String,
-    pub timestamp: Option<String>,
-}
 
 /// What is meant.
 #[derive(Debug)]
@@ -81,6 +51,7 @@ impl Typed {
                 "--no-cache and --no-cache-filter cannot currently be used together".into(),
             ));
         }
+        self.check_attestations()?;
         let call = Call::new(&self.call, self.check)?;
         let outputs = output::outputs(&self.output, self.push, self.load, terminal)?;
         let mut cache_to = cache::to(&self.cache_to)?;
@@ -107,7 +78,7 @@ impl Typed {
         let order = Order {
             target: self.target.clone(),
             args,
-            platform: names::platform(&self.platform)?,
+            platform: names::platform(self.platform.as_slice())?,
             labels: names::labels(&self.label)?,
             names: tags,
             no_cache: self.no_cache,
@@ -132,6 +103,28 @@ impl Typed {
             contexts: names::contexts(&self.build_context)?,
             call,
         })
+    }
+
+    /// What is refused unless it is turned off.
+    fn check_attestations(&self) -> Result<()> {
+        let off = |value: &str| csv::switch(value) == Some(false);
+        let disabled = |text: &&String| !text.split(',').any(|part| part == "disabled=true");
+        let asked = (self.attest.iter().find(disabled).cloned())
+            .or_else(|| {
+                self.provenance.clone().filter(|v| !off(v)).map(|v| format!("provenance={v}"))
+            })
+            .or_else(|| self.sbom.clone().filter(|v| !off(v)).map(|v| format!("sbom={v}")));
+        if let Some(asked) = asked {
+            return Err(refuse(format!(
+                "attestation {asked} is not supported; the image is the same without, sign it with cosign, or scan it for an SBOM"
+            )));
+        }
+        match self.builder.as_deref() {
+            None | Some("" | "default") => Ok(()),
+            Some(name) => Err(refuse(format!(
+                "no builder {name:?} found: builders are services beside a daemon, and there is none; leave --builder away"
+            ))),
+        }
     }
 
     /// `--timestamp`, the argument SOURCE_DATE_EPOCH, or the caller's own variable; RUNs see it, too.

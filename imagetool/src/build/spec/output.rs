@@ -91,14 +91,13 @@ pub fn outputs(typed: &[String], push: bool, load: bool, terminal: bool) -> Resu
             || matches!(output, Output::Archive(archive) if archive.to == File::Std)
     };
     match found.all.iter().filter(stdout).count() {
-        0 => {}
         1 if terminal => {
             let what = found.all.iter().find(stdout).map_or("tar", Output::word);
             return Err(refuse(format!(
                 "dest file is required for {what} exporter. refusing to write to console"
             )));
         }
-        1 => {}
+        0 | 1 => {}
         _ => return Err(refuse("multiple outputs configured to write to stdout".into())),
     }
     Ok(found)
@@ -225,8 +224,7 @@ impl Attrs {
             "tar" => Ok(Output::Tar(self.file(Some("-"))?.unwrap_or(File::Std))),
             "oci" => self.archive(Kind::Oci),
             "docker" if self.attrs.contains_key("dest") => self.archive(Kind::Docker),
-            "docker" => self.image(false),
-            "image" => self.image(false),
+            "docker" | "image" => self.image(false),
             "registry" => self.image(true),
             "cacheonly" => Ok(Output::CacheOnly),
             other => Err(refuse(format!(

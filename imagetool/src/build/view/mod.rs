@@ -56,9 +56,8 @@ impl Mode {
             other => other,
         };
         match typed {
-            "auto" if terminal => Ok(Self::Tty),
+            "auto" | "tty" if terminal => Ok(Self::Tty),
             "auto" | "plain" => Ok(Self::Plain),
-            "tty" if terminal => Ok(Self::Tty),
             "tty" => Err(Error::Conflict(
                 "failed to get console: stderr is no terminal; take --progress=plain".into(),
             )),
