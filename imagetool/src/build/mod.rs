@@ -5,8 +5,13 @@
 //! seen of it goes out by [`progress::Watcher`].
 
 pub mod cancel;
+pub mod context;
+pub mod copy;
 pub mod dockerfile;
 pub mod expand;
+pub mod fetch;
+pub mod glob;
+pub mod ignore;
 pub mod progress;
 pub mod run;
 pub mod spec;

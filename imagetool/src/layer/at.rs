@@ -55,6 +55,11 @@ impl RootDir {
         self.open_how(path, flags, ResolveFlag::RESOLVE_IN_ROOT)
     }
 
+    /// Opens what is at a path below, links followed as long as they stay below.
+    pub(crate) fn open_beneath(&self, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+        self.open_how(path, flags, ResolveFlag::empty())
+    }
+
     fn open_how(&self, path: &[u8], flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
         let beneath = if resolve == ResolveFlag::RESOLVE_IN_ROOT {
             ResolveFlag::empty()

@@ -484,6 +484,11 @@ pub(crate) fn wanted(key: &[u8]) -> bool {
     key.contains(&b'.') && !REFUSED.iter().any(|prefix| key.starts_with(prefix))
 }
 
+/// Whether a block can be the first of an archive.
+pub(crate) fn is_header(block: &[u8; BLOCK]) -> bool {
+    block.iter().any(|&b| b != 0) && checksum_fits(block)
+}
+
 /// SPEC: ustar: the sum of the bytes, those of the sum itself taken as spaces;
 /// some old writers added signed bytes.
 fn checksum_fits(block: &[u8]) -> bool {

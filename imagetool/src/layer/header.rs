@@ -16,7 +16,7 @@ const MAX_SIZE: u64 = 0o77_777_777_777;
 
 /// One entry to write.
 #[derive(Clone)]
-pub(super) struct Item<'a> {
+pub(crate) struct Item<'a> {
     pub path: Vec<u8>,
     pub flag: u8,
     pub mode: u32,
@@ -163,7 +163,7 @@ fn record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 }
 
 /// A tar stream being written.
-pub(super) struct Writer<W> {
+pub(crate) struct Writer<W> {
     out: W,
 }
 

@@ -42,7 +42,7 @@ pub(super) fn map(file: &File, stat: &FileStat) -> nix::Result<Option<Vec<Segmen
 }
 
 /// The map as it stands before the data, in whole blocks.
-pub(super) fn table(map: &[Segment]) -> Vec<u8> {
+pub(crate) fn table(map: &[Segment]) -> Vec<u8> {
     let numbers = map.iter().flat_map(|segment| [segment.offset, segment.length]);
     let lines = std::iter::once(map.len() as u64).chain(numbers).map(|n| format!("{n}\n"));
     let mut bytes = lines.collect::<String>().into_bytes();

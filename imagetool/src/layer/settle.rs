@@ -251,7 +251,7 @@ fn meta_of(stat: &FileStat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Meta {
     }
 }
 
-pub(super) fn mtime(stat: &FileStat) -> Time {
+pub(crate) fn mtime(stat: &FileStat) -> Time {
     Time { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 }
 }
 

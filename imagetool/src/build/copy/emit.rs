@@ -1,0 +1,262 @@
+//! A layout becomes a tar, straight from the sources: directories before what is in them, files of
+//! archives last, in their order.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+
+use jiff::Timestamp;
+use nix::fcntl::OFlag;
+use sha2::Digest as _;
+
+use super::layout::{Body, Node, What};
+use super::walk::{join_below, open, unsteady};
+use super::{Given, archive};
+use crate::error::{Error, Result};
+use crate::layer::at::{RootDir, io_at};
+use crate::layer::entry::Kind;
+use crate::layer::header::{Item, Writer};
+use crate::layer::holes;
+use crate::layer::name::split;
+use crate::layer::pack::Packed;
+use crate::layer::pax::Time;
+use crate::layer::settle::errno;
+
+const BUFFER: usize = 256 << 10;
+
+/// What is written, and from where.
+pub(super) struct Emit<'a, W: Write> {
+    pub root: &'a RootDir,
+    pub base: Option<&'a RootDir>,
+    pub given: &'a [Given],
+    pub texts: &'a [Vec<u8>],
+    pub old: Vec<Vec<u8>>,
+    pub epoch: Option<Timestamp>,
+    pub out: Writer<W>,
+    pub done: Packed,
+    /// Where a file with several names was written first.
+    pub first: HashMap<Body, Vec<u8>>,
+    pub buffer: Vec<u8>,
+}
+
+impl<'a, W: Write> Emit<'a, W> {
+    /// Writes it all.
+    pub fn run(mut self, nodes: &BTreeMap<Vec<u8>, Node>) -> Result<Packed> {
+        self.buffer.resize(BUFFER, 0);
+        let mut packed: BTreeMap<usize, HashMap<u64, Vec<&Vec<u8>>>> = BTreeMap::new();
+        for (path, node) in nodes {
+            if let What::File(Body::Packed { source, entry }) = node.what {
+                packed.entry(source).or_default().entry(entry).or_default().push(path);
+            } else {
+                self.node(path, node)?;
+            }
+        }
+        for (source, wanted) in packed {
+            self.unpack(source, &wanted, nodes)?;
+        }
+        self.out.finish()?;
+        self.done.plain += 1024;
+        Ok(self.done)
+    }
+
+    fn item<'b>(&self, path: &[u8], node: &Node, flag: u8) -> Item<'b> {
+        let mut path = path.to_vec();
+        if flag == b'5' {
+            path.push(b'/');
+        }
+        let about = &node.about;
+        Item {
+            mode: about.mode,
+            uid: about.uid,
+            gid: about.gid,
+            mtime: clamped(about.mtime, self.epoch),
+            xattrs: about.xattrs.clone(),
+            flag,
+            ..Item::file(&path, about.mode, 0)
+        }
+    }
+
+    fn write(&mut self, item: &Item<'_>) -> Result<()> {
+        self.done.entries += 1;
+        self.done.plain += 512;
+        self.out.item(item)
+    }
+
+    fn node(&mut self, path: &[u8], node: &Node) -> Result<()> {
+        match &node.what {
+            What::Dir => self.write(&self.item(path, node, b'5')),
+            What::Link(text) => {
+                let item = Item { link: Some(text), ..self.item(path, node, b'2') };
+                self.write(&item)
+            }
+            What::Node(flag, major, minor) => {
+                let device = (*flag != b'6').then_some((*major, *minor));
+                self.write(&Item { device, ..self.item(path, node, *flag) })
+            }
+            What::File(body) => self.file(path, node, *body),
+        }
+    }
+
+    /// A file, or a hard link if its bytes were written already.
+    fn file(&mut self, path: &[u8], node: &Node, body: Body) -> Result<()> {
+        let key = match body {
+            Body::Found { source, same, .. } => Body::Found { source, entry: same, same },
+            other => other,
+        };
+        if let Some(first) = self.first.get(&key) {
+            let first = first.clone();
+            return self.hard_link(path, node, &first);
+        }
+        self.first.insert(key, path.to_vec());
+        match body {
+            Body::Text(n) => {
+                let texts = self.texts;
+                let text = &texts[n];
+                self.head(path, node, text.len() as u64)?;
+                self.out.data(text)?;
+                self.out.pad(text.len() as u64)
+            }
+            Body::Found { source, entry, .. } => {
+                let Given::Tree { top, found, spooled, .. } = &self.given[source] else {
+                    return Err(unsteady(path));
+                };
+                let entry = &found[entry];
+                let real = join_below(top, &entry.path);
+                let root = spooled.as_ref().unwrap_or(self.root);
+                let size = entry.stat.st_size.cast_unsigned();
+                let socket = crate::layer::at::kind(&entry.stat) != nix::sys::stat::SFlag::S_IFREG;
+                if socket {
+                    return self.head(path, node, 0); // as docker has them
+                }
+                let file = open_file(root, &real)?;
+                self.copy(path, node, file, size, Some(&entry.content))
+            }
+            Body::Base(n) => {
+                let (Some(base), Some(real)) = (self.base, self.old.get(n)) else {
+                    return Err(unsteady(path));
+                };
+                let real = real.clone();
+                let file = open_file(base, &real)?;
+                let size =
+                    nix::sys::stat::fstat(&file).map_err(|e| base.error("read", &real, e))?;
+                self.copy(path, node, file, size.st_size.cast_unsigned(), None)
+            }
+            Body::Packed { .. } => Err(unsteady(path)),
+        }
+    }
+
+    fn hard_link(&mut self, path: &[u8], node: &Node, first: &[u8]) -> Result<()> {
+        let item = Item { link: Some(first), xattrs: Vec::new(), ..self.item(path, node, b'1') };
+        self.write(&item)
+    }
+
+    /// A file's header.
+    fn head(&mut self, path: &[u8], node: &Node, size: u64) -> Result<()> {
+        self.done.size += size;
+        self.done.plain += size.next_multiple_of(512);
+        self.write(&Item { size, ..self.item(path, node, b'0') })
+    }
+
+    /// A file's bytes, which must be the ones that were hashed.
+    fn copy(
+        &mut self,
+        path: &[u8],
+        node: &Node,
+        file: OwnedFd,
+        size: u64,
+        want: Option<&[u8; 32]>,
+    ) -> Result<()> {
+        self.head(path, node, size)?;
+        let mut file = File::from(file).take(size);
+        let (mut hasher, mut left) = (sha2::Sha256::new(), size);
+        loop {
+            let n = match file.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(io_at("read", self.root.path(), errno(&e))),
+            };
+            hasher.update(&self.buffer[..n]);
+            self.out.data(&self.buffer[..n])?;
+            left -= n as u64;
+        }
+        if left != 0 || want.is_some_and(|want| hasher.finalize()[..] != want[..]) {
+            return Err(unsteady(path));
+        }
+        self.out.pad(size)
+    }
+
+    /// An archive's files that have a place.
+    fn unpack(
+        &mut self,
+        source: usize,
+        wanted: &HashMap<u64, Vec<&Vec<u8>>>,
+        nodes: &BTreeMap<Vec<u8>, Node>,
+    ) -> Result<()> {
+        let Given::Archive { real, spooled, title, .. } = &self.given[source] else {
+            return Err(unsteady(b""));
+        };
+        let file = open_file(spooled.as_ref().unwrap_or(self.root), real)?;
+        let mut stream = archive::open(file).map_err(|e| within(title, e))?;
+        let mut number = 0;
+        while let Some(entry) = stream.advance().map_err(|e| within(title, e))? {
+            let here = number;
+            number += 1;
+            let Some((first, others)) = wanted.get(&here).and_then(|paths| paths.split_first())
+            else {
+                continue;
+            };
+            let Kind::File(body) = &entry.kind else { return Err(unsteady(real)) };
+            let node = &nodes[*first];
+            let item = self.item(first, node, b'0');
+            self.done.size += body.size;
+            self.done.plain += body.size.next_multiple_of(512);
+            let stored = if let Some(map) = &body.segments {
+                let table = holes::table(map);
+                let stored = table.len() as u64 + map.iter().map(|s| s.length).sum::<u64>();
+                self.write(&Item { size: stored, whole: Some(body.size), ..item })?;
+                self.out.data(&table)?;
+                stored
+            } else {
+                self.write(&Item { size: body.size, ..item })?;
+                body.size
+            };
+            let out = &mut self.out;
+            stream.body(body, |_, piece| out.data(piece)).map_err(|e| within(title, e))?;
+            self.out.pad(stored)?;
+            for other in others {
+                self.hard_link(other, &nodes[*other], first)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens what was a regular file when it was found.
+pub(super) fn open_file(root: &RootDir, real: &[u8]) -> Result<OwnedFd> {
+    let (up, base) = split(real);
+    let fail = |e| root.error("open", real, e);
+    let dir = root.open_plain(up, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(fail)?;
+    open(dir, base).map_err(fail)?.ok_or_else(|| unsteady(real))
+}
+
+/// Times that are later than the build's are the build's.
+pub(super) fn clamped(time: Time, epoch: Option<Timestamp>) -> Time {
+    let Some(epoch) = epoch.map(at) else { return time };
+    if (time.secs, time.nanos) > (epoch.secs, epoch.nanos) { epoch } else { time }
+}
+
+/// A time as tar has it.
+pub(super) fn at(time: Timestamp) -> Time {
+    let nanos = time.as_nanosecond();
+    let secs = nanos.div_euclid(1_000_000_000) as i64;
+    Time { secs, nanos: nanos.rem_euclid(1_000_000_000) as u32 }
+}
+
+fn within(title: &str, error: Error) -> Error {
+    match error {
+        Error::Invalid { why, .. } => Error::invalid(format!("archive {title}"), why),
+        other => other,
+    }
+}

@@ -1,0 +1,259 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::layer::{Entries, Journal, Limits, Owner, extract};
+use crate::registry::Settings;
+
+/// A context, a base, and what is copied.
+struct Case {
+    tmp: tempfile::TempDir,
+    ignore: Ignore,
+    owners: Owners,
+    workdir: String,
+}
+
+/// A path's mode, owner and content (`->TEXT` for a link, `/` for a directory).
+type Line = (String, u32, u32, String);
+
+impl Case {
+    fn new(context: &[(&str, &str)]) -> Self {
+        let tmp = tempfile::tempdir().unwrap();
+        for part in ["context", "base", "scratch"] {
+            fs::create_dir(tmp.path().join(part)).unwrap();
+        }
+        let case =
+            Self { tmp, ignore: Ignore::default(), owners: Owners::Root, workdir: "/".into() };
+        case.fill("context", context);
+        case
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.tmp.path().join(path)
+    }
+
+    /// `name/` is a directory, `->text` a link.
+    fn fill(&self, part: &str, files: &[(&str, &str)]) {
+        for (name, text) in files {
+            let path = self.at(part).join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if name.ends_with('/') {
+                fs::create_dir_all(&path).unwrap();
+            } else if let Some(to) = text.strip_prefix("->") {
+                symlink(to, &path).unwrap();
+            } else {
+                fs::write(&path, text).unwrap();
+            }
+        }
+    }
+
+    fn run<T>(&self, what: &Copy, add: bool, act: impl FnOnce(&Found<'_>) -> T) -> Result<T> {
+        let root = RootDir::open(self.at("context"))?;
+        let settings = Settings::default();
+        let scratch = self.at("scratch");
+        let fetch = Fetch { settings: &settings, scratch: &scratch, search: &[], agent: None };
+        let from = Files {
+            root: &root,
+            ignore: Some(&self.ignore),
+            memory: None,
+            owners: self.owners,
+            title: "the build context",
+        };
+        let now = "2024-05-06T07:08:09Z".parse().unwrap();
+        let asked =
+            Asked { what, add, from, workdir: &self.workdir, epoch: None, now, fetch: &fetch };
+        find(&asked).map(|found| act(&found))
+    }
+
+    /// What comes of it upon the base.
+    fn write(&self, what: &Copy, add: bool) -> Result<Vec<u8>> {
+        let base = RootDir::open(self.at("base"))?;
+        self.run(what, add, |found| {
+            let mut out = Vec::new();
+            found.write(Some(&base), &mut out).map(|_| out)
+        })?
+    }
+
+    fn digest(&self, what: &Copy) -> Digest {
+        self.run(what, false, |found| found.digest().clone()).unwrap()
+    }
+
+    fn copied(&self, what: &Copy) -> Result<Vec<Line>> {
+        self.write(what, false).map(|tar| listed(&tar))
+    }
+
+    fn added(&self, what: &Copy) -> Result<Vec<Line>> {
+        self.write(what, true).map(|tar| listed(&tar))
+    }
+}
+
+fn listed(tar: &[u8]) -> Vec<Line> {
+    let mut archive = tar::Archive::new(tar);
+    let mut lines = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+        let mut text = String::new();
+        let header = entry.header().clone();
+        match header.entry_type() {
+            tar::EntryType::Directory => text.push('/'),
+            tar::EntryType::Symlink => {
+                text = format!("->{}", entry.link_name().unwrap().unwrap().display());
+            }
+            tar::EntryType::Link => {
+                text = format!("={}", entry.link_name().unwrap().unwrap().display());
+            }
+            tar::EntryType::Fifo => text.push('|'),
+            _ => {
+                std::io::Read::read_to_string(&mut entry, &mut text).unwrap();
+            }
+        }
+        let uid = header.uid().unwrap() as u32;
+        lines.push((path, header.mode().unwrap(), uid, text));
+    }
+    lines
+}
+
+fn copy(sources: &[&str], dest: &str) -> Copy {
+    let sources = sources.iter().map(|s| (*s).to_owned()).collect();
+    Copy { sources, dest: dest.to_owned(), ..Copy::default() }
+}
+
+/// Paths and texts alone.
+fn brief(lines: &[Line]) -> Vec<(&str, &str)> {
+    lines.iter().map(|(path, _, _, text)| (path.as_str(), text.as_str())).collect()
+}
+
+#[test]
+fn files_and_directories_go_where_docker_puts_them() {
+    let case = Case::new(&[("a", "1"), ("d/x", "2"), ("d/e/y", "3")]);
+    case.fill("base", &[("dir/", ""), ("file", "old")]);
+    let go = |sources: &[&str], dest: &str| case.copied(&copy(sources, dest)).unwrap();
+    assert_eq!(brief(&go(&["a"], "/b")), [("b", "1")]);
+    assert_eq!(brief(&go(&["a"], "/new/")), [("new/", "/"), ("new/a", "1")]);
+    assert_eq!(brief(&go(&["a"], "/dir")), [("dir/", "/"), ("dir/a", "1")]);
+    assert_eq!(brief(&go(&["a"], "/file")), [("file", "1")]);
+    assert_eq!(brief(&go(&["a"], ".")), [("a", "1")]);
+    assert_eq!(brief(&go(&["a"], "")), [("a", "1")]);
+    assert_eq!(brief(&go(&["a"], "/x/y/z")), [("x/", "/"), ("x/y/", "/"), ("x/y/z", "1")]);
+    let whole = [("n/", "/"), ("n/e/", "/"), ("n/e/y", "3"), ("n/x", "2")];
+    for source in ["d", "d/", "d/.", "./d", "/d", "../d"] {
+        assert_eq!(brief(&go(&[source], "/n")), whole, "{source}");
+        assert_eq!(brief(&go(&[source], "n/")), whole, "{source}");
+    }
+    assert_eq!(
+        brief(&go(&["a", "d"], "/dir/")),
+        [("dir/", "/"), ("dir/a", "1"), ("dir/e/", "/"), ("dir/e/y", "3"), ("dir/x", "2")]
+    );
+    let error = case.copied(&copy(&["d"], "/file")).unwrap_err().to_string();
+    assert!(error.contains("non-directory \"file\""), "{error}");
+    let error = case.copied(&copy(&["a"], "/file/x")).unwrap_err().to_string();
+    assert!(error.contains("\"/file\": it is no directory"), "{error}");
+    let error = case.copied(&copy(&["gone"], "/x")).unwrap_err().to_string();
+    assert!(error.contains("gone (it is not in the build context)"), "{error}");
+}
+
+#[test]
+fn the_workdir_and_the_base_s_links_are_followed_inside_the_base() {
+    let mut case = Case::new(&[("a", "1"), ("lib/x", "2")]);
+    case.fill("base", &[("usr/lib/", ""), ("lib", "->usr/lib"), ("out", "->../../../srv")]);
+    case.fill("base", &[("abs", "->/usr"), ("to", "->usr/new"), ("loop", "->loop")]);
+    let go = |case: &Case, source: &str, dest: &str| {
+        let lines = case.copied(&copy(&[source], dest));
+        lines.map(|lines| lines.last().unwrap().0.clone()).map_err(|e| e.to_string())
+    };
+    assert_eq!(go(&case, "a", "/lib/").unwrap(), "usr/lib/a");
+    assert_eq!(go(&case, "a", "/out/").unwrap(), "srv/a");
+    assert_eq!(go(&case, "a", "/abs/lib/a").unwrap(), "usr/lib/a");
+    assert_eq!(go(&case, "a", "/to").unwrap(), "usr/new");
+    assert_eq!(go(&case, "a", "/to/x").unwrap(), "usr/new/x");
+    assert_eq!(go(&case, "a", "../../../etc/a").unwrap(), "etc/a");
+    assert!(go(&case, "a", "/loop/x").unwrap_err().contains("circle"));
+    case.workdir = "/abs/../lib".into();
+    assert_eq!(go(&case, "a", "b").unwrap(), "usr/lib/b");
+    let error = go(&case, ".", "/").unwrap_err();
+    assert!(error.contains("non-directory \"lib\""), "a link is not merged with: {error}");
+}
+
+#[test]
+fn owners_and_modes() {
+    let case = Case::new(&[("a", "1"), ("d/x", "2")]);
+    case.fill(
+        "base",
+        &[("old/", ""), ("etc/passwd", "app:x:7:8::/:\n"), ("etc/group", "g:x:9:\n")],
+    );
+    fs::set_permissions(case.at("context/a"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(case.at("context/d"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(case.at("base/old"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let me = fs::metadata(case.at("base/old")).unwrap().uid();
+    let at = |lines: &[Line], path: &str| {
+        let (_, mode, uid, _) = lines.iter().find(|l| l.0 == path).unwrap();
+        (*mode, *uid)
+    };
+    let lines = case.copied(&copy(&["a", "d"], "/n/m/")).unwrap();
+    assert_eq!(at(&lines, "n/m/a"), (0o640, 0));
+    assert_eq!(at(&lines, "n/m/"), (0o755, 0));
+    let chown = |chown: &str| Copy { chown: Some(chown.into()), ..copy(&["a"], "/n/") };
+    assert_eq!(at(&case.copied(&chown("app")).unwrap(), "n/"), (0o755, 7));
+    assert_eq!(at(&case.copied(&chown("5:g")).unwrap(), "n/a"), (0o640, 5));
+    assert!(case.copied(&chown("nobody")).unwrap_err().to_string().contains("find user nobody"));
+    let chmod = Copy { chmod: Some("4711".into()), ..copy(&["a"], "/n/") };
+    let lines = case.copied(&chmod).unwrap();
+    assert_eq!((at(&lines, "n/"), at(&lines, "n/a")), ((0o711, 0), (0o4711, 0)));
+    let chmod = Copy { chmod: Some("go=u".into()), ..copy(&["."], "/old") };
+    let lines = case.copied(&chmod).unwrap();
+    assert_eq!(at(&lines, "old/"), (0o1777, me), "what is there stays as it is");
+    assert_eq!(at(&lines, "old/a"), (0o666, 0));
+    assert_eq!(at(&lines, "old/d/"), (0o777, 0));
+}
+
+#[test]
+fn what_is_written_can_be_unpacked() {
+    let case = Case::new(&[("a", "1"), ("d/link", "->../a"), ("d/é", "2")]);
+    let long = "x/".repeat(120) + "deep";
+    case.fill("context", &[(&long, "far")]);
+    fs::hard_link(case.at("context/a"), case.at("context/z")).unwrap();
+    let tar = case.write(&copy(&["."], "/app"), false).unwrap();
+    fs::create_dir(case.at("out")).unwrap();
+    let out = RootDir::open(case.at("out")).unwrap();
+    let scratch = case.at("scratch");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut entries = Entries::new(&tar[..], Limits::default());
+            extract(&out, &mut entries, Owner::Maker, Journal::new(&scratch)).unwrap();
+        });
+    });
+    let read = |path: &str| fs::read_to_string(case.at("out/app").join(path)).unwrap();
+    assert_eq!(
+        (read("a"), read("z"), read(&long), read("d/é")),
+        ("1".into(), "1".into(), "far".into(), "2".into())
+    );
+    let inode = |path: &str| fs::metadata(case.at("out/app").join(path)).unwrap().ino();
+    assert_eq!(inode("a"), inode("z"));
+    assert_eq!(fs::read_link(case.at("out/app/d/link")).unwrap(), Path::new("../a"));
+}
+
+#[test]
+fn the_key_knows_what_matters_and_no_more() {
+    let case = Case::new(&[("a", "1"), ("d/x", "2")]);
+    let all = copy(&["."], "/");
+    let first = case.digest(&all);
+    let time = std::time::SystemTime::UNIX_EPOCH;
+    fs::File::options().write(true).open(case.at("context/a")).unwrap().set_modified(time).unwrap();
+    assert_eq!(case.digest(&all), first, "times don't matter");
+    assert_ne!(case.digest(&copy(&["d"], "/")), first);
+    fs::set_permissions(case.at("context/a"), fs::Permissions::from_mode(0o755)).unwrap();
+    let second = case.digest(&all);
+    assert_ne!(second, first, "modes do");
+    let chmod = Copy { chmod: Some("600".into()), ..all.clone() };
+    let fixed = case.digest(&chmod);
+    fs::set_permissions(case.at("context/a"), fs::Permissions::from_mode(0o711)).unwrap();
+    assert_eq!(case.digest(&chmod), fixed, "but not those that go");
+    fs::set_permissions(case.at("context/a"), fs::Permissions::from_mode(0o755)).unwrap();
+    for change in [("a", "2"), ("new", "1"), ("link", "->a"), ("dir/", "")] {
+        let before = case.digest(&all);
+        case.fill("context", &[change]);
+        assert_ne!(case.digest(&all), before, "{change:?}");
+    }
+}
