@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use nix::fcntl::OFlag;
 use sha2::Digest as _;
 
-use super::layout::{Body, Node, What};
+use super::layout::{Body, Node, Nodes, What};
 use super::walk::{join_below, open, unsteady};
 use super::{Given, archive};
 use crate::error::{Error, Result};
@@ -40,9 +40,9 @@ pub(super) struct Emit<'a, W: Write> {
     pub buffer: Vec<u8>,
 }
 
-impl<'a, W: Write> Emit<'a, W> {
+impl<W: Write> Emit<'_, W> {
     /// Writes it all.
-    pub fn run(mut self, nodes: &BTreeMap<Vec<u8>, Node>) -> Result<Packed> {
+    pub fn run(mut self, nodes: &Nodes) -> Result<Packed> {
         self.buffer.resize(BUFFER, 0);
         let mut packed: BTreeMap<usize, HashMap<u64, Vec<&Vec<u8>>>> = BTreeMap::new();
         for (path, node) in nodes {
@@ -192,7 +192,7 @@ impl<'a, W: Write> Emit<'a, W> {
         &mut self,
         source: usize,
         wanted: &HashMap<u64, Vec<&Vec<u8>>>,
-        nodes: &BTreeMap<Vec<u8>, Node>,
+        nodes: &Nodes,
     ) -> Result<()> {
         let Given::Archive { real, spooled, title, .. } = &self.given[source] else {
             return Err(unsteady(b""));

@@ -33,6 +33,9 @@ pub(super) struct Node {
     pub what: What,
 }
 
+/// New things by their paths.
+pub(super) type Nodes = BTreeMap<Vec<u8>, Node>;
+
 /// What it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum What {
@@ -68,7 +71,7 @@ enum State {
 /// The tree.
 pub(super) struct Layout<'a> {
     base: Option<&'a RootDir>,
-    nodes: BTreeMap<Vec<u8>, Node>,
+    nodes: Nodes,
     /// What directories that are made on the way are like.
     made: About,
     /// Directories that the base lacks, or that are hidden: nothing in them need be asked for.
@@ -251,7 +254,7 @@ impl<'a> Layout<'a> {
     }
 
     /// All there is to write, with the directories above as the base has them.
-    pub fn finish(mut self) -> Result<(BTreeMap<Vec<u8>, Node>, Vec<Vec<u8>>)> {
+    pub fn finish(mut self) -> Result<(Nodes, Vec<Vec<u8>>)> {
         let mut above = std::collections::HashSet::new();
         for path in self.nodes.keys() {
             for dir in ancestors(path).skip(1) {

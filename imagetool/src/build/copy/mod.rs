@@ -164,7 +164,7 @@ struct Finding<'a, 'b> {
     given: Vec<Given>,
 }
 
-impl<'a> Finding<'a, '_> {
+impl Finding<'_, '_> {
     fn source(&mut self, source: &str) -> Result<()> {
         let from = self.asked.from;
         let places = Places { root: from.root, ignore: self.ignore, title: from.title };

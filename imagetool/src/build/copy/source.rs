@@ -53,9 +53,8 @@ impl Places<'_> {
         }
         let parts: Vec<&[u8]> = path.split(|&b| b == b'/').collect();
         let plain = parts.iter().take_while(|part| !glob::is_pattern(part)).count();
-        let (top, _) = match self.follow(&parts[..plain].join(&b'/'))? {
-            Ok(found) => found,
-            Err(_) => return Ok(Vec::new()),
+        let Ok((top, _)) = self.follow(&parts[..plain].join(&b'/'))? else {
+            return Ok(Vec::new());
         };
         let mut spots = Vec::new();
         let mut matched = Vec::new();

@@ -257,3 +257,82 @@ fn the_key_knows_what_matters_and_no_more() {
         assert_ne!(case.digest(&all), before, "{change:?}");
     }
 }
+
+fn packed(entries: &[(&str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, text) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o640);
+        header.set_uid(3);
+        header.set_gid(4);
+        header.set_size(0);
+        if name.ends_with('/') {
+            header.set_entry_type(tar::EntryType::Directory);
+        } else if let Some(to) = text.strip_prefix("->") {
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_link_name(to).unwrap();
+        } else if let Some(to) = text.strip_prefix('=') {
+            header.set_entry_type(tar::EntryType::Link);
+            header.set_link_name(to).unwrap();
+        } else {
+            header.set_size(text.len() as u64);
+            builder.append_data(&mut header, name, text.as_bytes()).unwrap();
+            continue;
+        }
+        builder.append_data(&mut header, name, &b""[..]).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn an_archive_is_told_by_its_content_and_unpacked_by_add_alone() {
+    let case = Case::new(&[("fake.tar", "text")]);
+    case.fill("base", &[("usr/lib/", ""), ("lib", "->usr/lib"), ("etc/old", "kept")]);
+    let tar = packed(&[
+        ("etc/", ""),
+        ("lib/x", "1"),
+        ("run/", ""),
+        ("var/run", "->/run"),
+        ("var/run/pid", "2"),
+        ("var/run/also", "=var/run/pid"),
+        ("twice", "3"),
+        ("twice", "4"),
+        ("old", "=etc/old"),
+        (".wh.name", "5"),
+    ]);
+    fs::write(case.at("context/x"), &tar).unwrap();
+    fs::write(case.at("context/z"), zstd::encode_all(&tar[..], 1).unwrap()).unwrap();
+    let want = [
+        ("etc/", "/"),
+        ("etc/old", "kept"),
+        ("old", "=etc/old"),
+        ("run/", "/"),
+        ("usr/", "/"),
+        ("usr/lib/", "/"),
+        ("var/", "/"),
+        ("var/run", "->/run"),
+        ("usr/lib/x", "1"),
+        ("run/also", "2"),
+        ("run/pid", "=run/also"),
+        ("twice", "4"),
+        (".wh.name", "5"),
+    ];
+    for name in ["x", "z"] {
+        let lines = case.added(&copy(&[name], "/")).unwrap();
+        assert_eq!(brief(&lines), want, "{name}");
+        let owners: Vec<u32> = lines.iter().filter(|l| l.0 == "twice").map(|l| l.2).collect();
+        assert_eq!(owners, [3]);
+    }
+    let chown = Copy { chown: Some("5:6".into()), ..copy(&["x"], "/n") };
+    let error = case.added(&chown).unwrap_err().to_string();
+    assert!(error.contains("\"/n/etc/old\": a hard link leads to it"), "{error}");
+    case.fill("base", &[("n/etc/old", "kept")]);
+    let lines = case.added(&chown).unwrap();
+    assert!(lines.iter().all(|l| l.0 == "n/" || l.0 == "n/etc/old" || l.0 == "n/old" || l.2 == 5));
+    assert_eq!(brief(&case.added(&copy(&["fake.tar"], "/")).unwrap()), [("fake.tar", "text")]);
+    let as_it_is = Copy { unpack: Some(false), ..copy(&["z"], "/") };
+    assert_eq!(
+        case.write(&as_it_is, true).unwrap(),
+        case.write(&copy(&["z"], "/"), false).unwrap()
+    );
+}

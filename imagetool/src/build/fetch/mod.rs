@@ -37,6 +37,7 @@ pub(super) fn is_url(source: &str) -> bool {
 }
 
 impl Fetch<'_> {
+    #[expect(clippy::unused_self)]
     /// Fetches a source of an ADD; `None` if it is a path.
     pub(super) fn source(&self, asked: &Asked<'_>, source: &str) -> Result<Option<Fetched>> {
         let remote = is_url(source) || source.starts_with("git@");

@@ -53,6 +53,7 @@ impl Pattern {
     }
 
     /// Its text, without the `!`.
+    #[cfg(test)]
     pub fn text(&self) -> &[u8] {
         &self.text
     }
