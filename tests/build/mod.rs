@@ -1,1 +1,3 @@
 //! Cases of `dhow build` and `dhow-image build`.
+
+mod runner;

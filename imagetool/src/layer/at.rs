@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::name::{join, split};
@@ -77,6 +77,31 @@ impl RootDir {
                 done => return done,
             }
         }
+    }
+
+    /// Makes the directory at a path below, links followed as if this were the root of all, with what
+    /// lacks above it: 0755 and ours.
+    pub(crate) fn make_dirs(&self, path: &[u8]) -> nix::Result<()> {
+        const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
+        match self.open_inside(path, PLACE) {
+            Err(Errno::ENOENT) => {}
+            found => return found.map(drop),
+        }
+        let (mut done, mode) = (Vec::new(), Mode::from_bits_truncate(0o755));
+        for part in path.split(|&b| b == b'/').filter(|part| !matches!(*part, b"" | b".")) {
+            let parent = self.open_inside(&done, PLACE)?;
+            match mkdirat(&parent, part, mode) {
+                // KERNEL: mkdirat(2) obeys the umask.
+                Ok(()) => {
+                    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                    chmod(&openat(&parent, part, flags, Mode::empty())?, 0o755)?;
+                }
+                Err(Errno::EEXIST) => {}
+                Err(e) => return Err(e),
+            }
+            done = join(&done, part);
+        }
+        self.open_inside(path, PLACE).map(drop)
     }
 
     /// An error of an act on a path below.

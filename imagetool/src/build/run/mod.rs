@@ -1,6 +1,25 @@
-//! A RUN's container, as the build sees it.
+//! A RUN's container, as the build sees it, and a [`Runner`] that any OCI runtime serves.
+//!
+//! [`Oci`] writes a bundle and calls `RUNTIME run`; what of it is the network's comes in by
+//! [`Networks`]. What a killed build left is known by a lock that nobody holds, and [`sweep`]ed.
 
+mod cgroup;
+mod network;
+mod oci;
+mod place;
+mod places;
+mod pump;
+mod spec;
+mod stubs;
+
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use network::{HostNetworks, Joined, Namespace, Networks, hosts_file};
+pub use oci::Oci;
+pub use place::sweep;
+pub use places::places;
 
 use super::cancel::Cancel;
 use super::progress::Stream;
@@ -8,7 +27,8 @@ use crate::error::Result;
 use crate::layer::RootDir;
 
 /// Whoever runs containers: `dhow-image build` through an OCI runtime's command line, `dhow build`
-/// with networks, too. Called from several threads.
+/// with networks, too. Called from several threads, all in a mount namespace that is the program's
+/// own: what is mounted there for a container goes with the program.
 pub trait Runner: Sync {
     /// Runs it to its end. What it writes goes to `wrote` as it comes.
     ///
@@ -77,8 +97,8 @@ pub struct Mount {
 /// What is mounted.
 #[derive(Clone, Debug)]
 pub enum Mounted {
-    /// A file or directory of the host, by an opened handle's path: nobody can exchange it.
-    Bind(PathBuf),
+    /// A file or directory of the host, by a handle: nobody can exchange it.
+    Bind(Arc<OwnedFd>),
     /// Memory, of so many bytes at most (0: the kernel's default).
     Tmpfs(u64),
 }
