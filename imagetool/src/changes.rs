@@ -1,7 +1,6 @@
 //! `--change`: a few Dockerfile instructions upon an image's config.
 
-mod health;
-
+use crate::build::dockerfile::{Command, Instruction, parse_one, ports};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 
@@ -14,67 +13,80 @@ pub fn apply<S: AsRef<str>>(config: &mut RunConfig, changes: &[S]) -> Result<()>
 /// `commanded`: a CMD of these very changes was seen.
 fn one(config: &mut RunConfig, text: &str, commanded: &mut bool) -> Result<()> {
     let bad = |why: &str| Error::usage("change", text, why);
-    let text_end = text.trim();
-    let (word, rest) = text_end.split_once(char::is_whitespace).unwrap_or((text_end, ""));
-    let rest = rest.trim();
-    let instruction = word.to_ascii_uppercase();
+    let word = text.split_whitespace().next().unwrap_or_default();
     if word.is_empty() || word.starts_with('#') {
         return Err(bad("file with no instructions"));
     }
-    if rest.is_empty() && KNOWN.contains(&instruction.as_str()) {
-        return Err(bad(&format!("{instruction} requires at least one argument")));
+    let name = word.to_ascii_uppercase();
+    if !KNOWN.contains(&name.as_str()) {
+        return Err(bad(&format!("{name} is not a valid change command")));
     }
-    match instruction.as_str() {
-        "CMD" => {
-            config.cmd = Some(command(rest));
+    let step = parse_one(text, "change").map_err(|error| match error {
+        Error::Dockerfile(fault) => bad(&fault.why),
+        other => other,
+    })?;
+    let prefix = |name: &str| format!("{name}=");
+    let get = |name: &str| {
+        let value = config.env.iter().find_map(|v| v.strip_prefix(&prefix(name)));
+        value.map(ToOwned::to_owned)
+    };
+    let what = step.what.expanded('\\', &get).map_err(|why| bad(&why))?;
+    match what {
+        Instruction::Cmd(command) => {
+            config.cmd = Some(argv(command));
             *commanded = true;
         }
-        "ENTRYPOINT" => {
-            config.entrypoint = Some(command(rest));
+        Instruction::Entrypoint(command) => {
+            config.entrypoint = Some(argv(command));
             // SPEC: Dockerfile: another entrypoint has no use for the old one's arguments.
             if !*commanded {
                 config.cmd = None;
             }
         }
-        "HEALTHCHECK" => {
-            config.healthcheck = Some(health::parse(rest).map_err(|why| bad(&why))?);
-        }
-        "ENV" => {
-            for (name, value) in pairs(rest).map_err(bad)? {
-                let prefix = format!("{name}=");
-                let new = format!("{prefix}{value}");
-                match config.env.iter_mut().find(|v| v.starts_with(&prefix)) {
+        Instruction::Healthcheck(check) => config.healthcheck = Some(*check),
+        Instruction::Env(pairs) => {
+            for (name, value) in pairs {
+                let new = prefix(&name) + &value;
+                match config.env.iter_mut().find(|v| v.starts_with(&prefix(&name))) {
                     Some(old) => *old = new,
                     None => config.env.push(new),
                 }
             }
         }
-        "LABEL" => config.labels.extend(pairs(rest).map_err(bad)?),
-        "EXPOSE" => {
-            for port in rest.split_whitespace() {
-                config.exposed_ports.extend(ports(port).map_err(bad)?);
+        Instruction::Label(pairs) => config.labels.extend(pairs),
+        Instruction::Expose(given) => {
+            for port in given {
+                let found = exposed(&port).ok_or_else(|| bad(PORT))?;
+                config.exposed_ports.extend(found);
             }
         }
-        "USER" => rest.clone_into(&mut config.user),
-        "VOLUME" => {
-            let list = json(rest).map_or_else(|| words(rest), Ok).map_err(bad)?;
-            config.volumes.extend(list);
-        }
-        "WORKDIR" => config.working_dir = within(&config.working_dir, rest),
-        "STOPSIGNAL" if is_signal(rest) => rest.clone_into(&mut config.stop_signal),
-        "STOPSIGNAL" => return Err(bad(&format!("invalid signal: {rest}"))),
-        "ONBUILD" => config.on_build.push(rest.to_owned()),
-        _ => return Err(bad(&format!("{instruction} is not a valid change command"))),
+        Instruction::User(user) => config.user = user,
+        Instruction::Volume(paths) => config.volumes.extend(paths),
+        Instruction::Workdir(path) => config.working_dir = within(&config.working_dir, &path),
+        Instruction::Stopsignal(signal) if is_signal(&signal) => config.stop_signal = signal,
+        Instruction::Stopsignal(signal) => return Err(bad(&format!("invalid signal: {signal}"))),
+        Instruction::Onbuild(text) => config.on_build.push(text),
+        _ => return Err(bad(&format!("{name} is not a valid change command"))),
     }
     Ok(())
 }
 
-/// What must say something; CMD and ENTRYPOINT may be emptied.
-const KNOWN: [&str; 9] =
-    ["ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"];
+const KNOWN: [&str; 11] = [
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
 
 /// A number or a name, with or without SIG.
-fn is_signal(text: &str) -> bool {
+pub(crate) fn is_signal(text: &str) -> bool {
     const NAMES: &str = " HUP INT QUIT ILL TRAP ABRT IOT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM \
         STKFLT CHLD CLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO POLL PWR SYS \
         UNUSED RTMIN RTMAX ";
@@ -91,76 +103,21 @@ fn is_signal(text: &str) -> bool {
         && (real_time || base == name)
 }
 
-/// The JSON form as it is; anything else is for a shell.
-fn command(text: &str) -> Vec<String> {
-    if text.is_empty() {
-        return Vec::new();
+/// The list as it is; anything else is for a shell, and nothing at all empties it.
+fn argv(command: Command) -> Vec<String> {
+    match command {
+        Command::Exec(list) => list,
+        Command::Shell(text) if text.is_empty() => Vec::new(),
+        Command::Shell(text) => vec!["/bin/sh".into(), "-c".into(), text],
     }
-    json(text).unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into(), text.into()])
 }
 
-fn json(text: &str) -> Option<Vec<String>> {
-    text.starts_with('[').then(|| serde_json::from_str(text).ok()).flatten()
-}
+const PORT: &str = "a port is PORT[-PORT][/tcp|udp|sctp]";
 
-/// `a=1 b="2 3"`, or the old `a 1 2 3`.
-fn pairs(text: &str) -> Result<Vec<(String, String)>, &'static str> {
-    let first = text.split_whitespace().next().unwrap_or("");
-    if !first.contains('=') {
-        let (name, value) = text.split_once(char::is_whitespace).ok_or("write NAME=VALUE")?;
-        return Ok(vec![(name.into(), value.trim().into())]);
-    }
-    words(text)?
-        .into_iter()
-        .map(|word| match word.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
-            _ => Err("write NAME=VALUE"),
-        })
-        .collect()
-}
-
-/// Words with quotes and backslashes, as the Dockerfile reads them.
-fn words(text: &str) -> Result<Vec<String>, &'static str> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (Some(q), c) if c == q => quote = None,
-            (None | Some('"'), '\\') => {
-                word.get_or_insert_default().push(chars.next().ok_or("it ends in a backslash")?);
-            }
-            (_, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    if quote.is_some() {
-        return Err("a quote isn't closed");
-    }
-    words.extend(word);
-    Ok(words)
-}
-
-/// `80`, `53/udp`, `8000-8002`.
-fn ports(text: &str) -> Result<Vec<String>, &'static str> {
-    const WHY: &str = "a port is PORT[-PORT][/tcp|udp|sctp]";
-    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
-    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return Err(WHY);
-    }
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let port = |p: &str| p.parse::<u16>().ok().filter(|&p| p > 0).ok_or(WHY);
-    let (first, last) = (port(first)?, port(last)?);
-    if first > last {
-        return Err(WHY);
-    }
-    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+/// `80`, `53/udp`, `8000-8002`; without the address and host's port that a Dockerfile may have.
+fn exposed(text: &str) -> Option<Vec<String>> {
+    let ports = ports(text).ok()?;
+    (!text.contains(':') && !ports.iter().any(|port| port.starts_with("0/"))).then_some(ports)
 }
 
 fn within(now: &str, to: &str) -> String {
@@ -195,7 +152,7 @@ mod tests {
             "VOLUME /a /b",
             "VOLUME [\"/c d\"]",
             "WORKDIR /x",
-            "WORKDIR y",
+            "WORKDIR $B",
         ]);
         assert_eq!(c.cmd.unwrap(), ["a", "b c"]);
         assert_eq!(c.entrypoint.unwrap(), ["/bin/sh", "-c", "echo hi"]);
@@ -204,7 +161,7 @@ mod tests {
         assert_eq!(ports, ["53/udp", "80/tcp", "8000/tcp", "8001/tcp"]);
         assert_eq!((c.labels["k"].as_str(), c.user.as_str()), ("v", "app:1"));
         assert_eq!(c.volumes.into_iter().collect::<Vec<_>>(), ["/a", "/b", "/c d"]);
-        assert_eq!(c.working_dir, "/x/y");
+        assert_eq!(c.working_dir, "/x/2 3");
     }
 
     #[test]
@@ -240,6 +197,7 @@ mod tests {
         ] {
             assert!(apply(&mut c, &[bad]).is_err(), "{bad}");
         }
+        assert!(apply(&mut c, &["RUN x\nRUN y", "ENV A=1\nENV B=2"]).is_err());
         let said = apply(&mut c, &["run x"]).unwrap_err().to_string();
         assert!(said.contains("RUN is not a valid change command"), "{said}");
     }

@@ -96,7 +96,13 @@ fn arguments(node: &Node, line: &Line) -> Result<Vec<Argument>, Wrong> {
             None => (text.as_str(), None),
         };
         let about = about(&line.comments, name);
-        Ok(Argument { name: name.to_owned(), value, about, lines: line.first..=line.last })
+        Ok(Argument {
+            name: name.to_owned(),
+            value,
+            about,
+            comments: line.comments.clone(),
+            lines: line.first..=line.last,
+        })
     });
     read.collect()
 }

@@ -3,6 +3,7 @@
 //! Words keep their variables and quotes: what these stand for is known to the plan alone, which
 //! expands them.
 
+pub mod checks;
 mod directives;
 mod expanding;
 mod flags;
@@ -42,8 +43,8 @@ pub struct Dockerfile {
     pub args: Vec<Argument>,
     /// In order.
     pub stages: Vec<Stage>,
-    /// What could be built, and yet is probably not meant.
-    pub warnings: Vec<Warning>,
+    /// Where an instruction ends that goes on over an empty line ([`checks`] tells of the rest).
+    pub holes: Vec<usize>,
 }
 
 /// `# check=skip=…;error=…`
@@ -77,6 +78,8 @@ pub struct Argument {
     pub value: Option<String>,
     /// What a comment right above its ARG says of it: `# NAME what it is for`.
     pub about: String,
+    /// The comments right above its ARG.
+    pub comments: Vec<String>,
     /// Where, from 1.
     pub lines: RangeInclusive<usize>,
 }

@@ -25,6 +25,7 @@ pub fn parse(text: &[u8], name: &str) -> Result<Dockerfile> {
             lines.heredocs(&mut line)?;
         }
         nothing = false;
+        file.holes.extend(line.hole.then_some(line.head));
         add(&mut file, node, &line).map_err(|w| line.fault(&source, &w))?;
     }
     if nothing {
@@ -68,7 +69,7 @@ fn empty(source: &Source) -> Dockerfile {
         check: super::Check::default(),
         args: Vec::new(),
         stages: Vec::new(),
-        warnings: Vec::new(),
+        holes: Vec::new(),
     }
 }
 

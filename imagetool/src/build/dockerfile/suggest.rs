@@ -27,6 +27,22 @@ pub fn suggest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     })
 }
 
+/// The same where case matters: a name that differs in it alone is near.
+pub(super) fn suggest_exact<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let mut best = (3, None);
+    for word in known {
+        match distance(typed, word) {
+            0 => return None,
+            near if near < best.0 => best = (near, Some(word)),
+            _ => {}
+        }
+    }
+    best.1.map(ToOwned::to_owned)
+}
+
 /// `why` with the word that was probably meant, if there is one.
 pub(super) fn with_hint<'a>(
     why: &str,

@@ -1,0 +1,90 @@
+//! The checks' descriptions and addresses, as docker prints them.
+
+use super::super::Warning;
+
+const RULES: [(&str, &str); 22] = [
+    ("StageNameCasing", "Stage names should be lowercase"),
+    ("FromAsCasing", "The 'as' keyword should match the case of the 'from' keyword"),
+    ("NoEmptyContinuation", "Empty continuation lines will become errors in a future release"),
+    (
+        "ConsistentInstructionCasing",
+        "All commands within the Dockerfile should use the same casing (either upper or lower)",
+    ),
+    ("DuplicateStageName", "Stage names should be unique"),
+    ("ReservedStageName", "Reserved words should not be used as stage names"),
+    (
+        "JSONArgsRecommended",
+        "JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals",
+    ),
+    (
+        "MaintainerDeprecated",
+        "The MAINTAINER instruction is deprecated, use a label instead to define an image author",
+    ),
+    ("UndefinedArgInFrom", "FROM command must use declared ARGs"),
+    (
+        "WorkdirRelativePath",
+        "Relative workdir without an absolute workdir declared within the build can have unexpected results if the base image changes",
+    ),
+    ("UndefinedVar", "Variables should be defined before their use"),
+    (
+        "MultipleInstructionsDisallowed",
+        "Multiple instructions of the same type should not be used in the same stage",
+    ),
+    (
+        "LegacyKeyValueFormat",
+        "Legacy key/value format with whitespace separator should not be used",
+    ),
+    ("InvalidBaseImagePlatform", "Base image platform does not match expected target platform"),
+    (
+        "RedundantTargetPlatform",
+        "Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior",
+    ),
+    ("SecretsUsedInArgOrEnv", "Sensitive data should not be used in the ARG or ENV commands"),
+    (
+        "InvalidDefaultArgInFrom",
+        "Default value for global ARG results in an empty or invalid base image name",
+    ),
+    ("FromPlatformFlagConstDisallowed", "FROM --platform flag should not use a constant value"),
+    ("CopyIgnoredFile", "Attempting to Copy file that is excluded by .dockerignore"),
+    (
+        "InvalidDefinitionDescription",
+        "Comment for build stage or argument should follow the format: `# <arg/stage name> <description>`. If this is not intended to be a description comment, add an empty line or comment between the instruction and the comment.",
+    ),
+    ("ExposeProtoCasing", "Protocol in EXPOSE instruction should be lowercase"),
+    (
+        "ExposeInvalidFormat",
+        "IP address and host-port mapping should not be used in EXPOSE instruction. This will become an error in a future release",
+    ),
+];
+
+/// Made only where it is asked for.
+pub(super) fn is_experimental(check: &str) -> bool {
+    check == "InvalidDefinitionDescription"
+}
+
+impl Warning {
+    /// What its check is about.
+    pub fn description(&self) -> &'static str {
+        RULES.iter().find(|(name, _)| *name == self.check).map_or("", |(_, text)| text)
+    }
+
+    /// Where docker's documentation speaks of its check; empty if nowhere.
+    pub fn url(&self) -> String {
+        if self.check == "InvalidBaseImagePlatform" {
+            return String::new();
+        }
+        let mut slug = String::new();
+        let mut before_upper = true;
+        for (at, c) in self.check.char_indices() {
+            // JSONArgs → json-args
+            let next_lower =
+                self.check[at + 1..].chars().next().is_some_and(|c| c.is_ascii_lowercase());
+            if c.is_ascii_uppercase() && at > 0 && (!before_upper || next_lower) {
+                slug.push('-');
+            }
+            before_upper = c.is_ascii_uppercase();
+            slug.push(c.to_ascii_lowercase());
+        }
+        format!("https://docs.docker.com/go/dockerfile/rule/{slug}/")
+    }
+}
