@@ -4,14 +4,18 @@
 //! `dockerfile:1` frontend. What a `RUN` needs of a container comes in by [`run::Runner`], what is
 //! seen of it goes out by [`progress::Watcher`].
 
+pub mod cache;
 pub mod cancel;
 pub mod context;
 pub mod copy;
 pub mod dockerfile;
+pub mod engine;
 pub mod expand;
 pub mod fetch;
 pub mod glob;
 pub mod ignore;
+pub mod image;
+mod plan;
 pub mod progress;
 pub mod run;
 pub mod spec;

@@ -31,6 +31,7 @@ pub mod squeeze;
 pub(crate) mod sums;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tidy;
 pub mod verify;
 pub mod whiteout;
 

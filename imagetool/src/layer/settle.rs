@@ -87,6 +87,22 @@ pub(super) fn is_opaque(dir: impl AsFd) -> nix::Result<bool> {
     Ok(xattr::get(dir, OPAQUE_XATTR)?.is_some_and(|value| value == b"y"))
 }
 
+/// Gives a layer's root the metadata of the one it lies upon; of a new one if there is none.
+pub(crate) fn take_after(root: &RootDir, below: Option<&RootDir>) -> Result<()> {
+    let fail = |e| root.error("set metadata of", b"", e);
+    let dir = root.open_plain(b"", READ_DIR).map_err(fail)?;
+    let meta = match below {
+        Some(below) => {
+            let stat = fstat(below).map_err(fail)?;
+            meta_of(&stat, attributes(below).map_err(fail)?)
+        }
+        None => Meta { mode: 0o755, ..Meta::default() },
+    };
+    set_metadata(&dir, &meta, Onto::Lower).map_err(fail)?;
+    let time = timespec(meta.mtime);
+    futimens(&dir, &time, &time).map_err(fail)
+}
+
 /// A directory takes after the one it lies upon.
 fn inherit(root: &RootDir, lowers: &[RootDir], name: &Name) -> Result<()> {
     let path = name.as_bytes();

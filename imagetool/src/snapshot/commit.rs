@@ -55,11 +55,7 @@ impl Layers {
         let layers = File::open(&self.root).map_err(Error::at("open", &self.root))?;
         syncfs(&layers).map_err(|e| Error::io("sync", &self.root, e.into()))?;
         for Step { unpacked, chain, .. } in steps {
-            let to = self.dir(&chain);
-            match fs::rename(&unpacked.dir.path, &to) {
-                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && self.has(&chain) => {}
-                renamed => renamed.map_err(Error::at("create", &to))?,
-            }
+            self.take(&unpacked.dir.path, &chain)?;
         }
         sync_dir(&self.root)
     }

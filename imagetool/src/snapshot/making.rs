@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::thread;
 
 use super::{Layers, Unpacked};
+use crate::digest::{Algorithm, DiffId, Hashing};
 use crate::error::{Error, Result};
 use crate::layer::squeeze::Squeeze;
 use crate::manifest::{Descriptor, OCI_LAYER_GZIP};
@@ -21,6 +22,28 @@ pub struct Made {
     pub unpacked: Unpacked,
 }
 
+/// A layer's plain bytes on their way into a blob, or nowhere.
+enum Keeper<'a> {
+    Blob(Box<Squeeze<BlobWriter<'a>>>),
+    None,
+}
+
+impl Write for Keeper<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Blob(blob) => blob.write(buf),
+            Self::None => Ok(buf.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Blob(blob) => blob.flush(),
+            Self::None => Ok(()),
+        }
+    }
+}
+
 impl Layers {
     /// Makes a layer of the tar that `fill` writes: the same tar, the same layer.
     pub fn make<T: Send>(
@@ -28,10 +51,22 @@ impl Layers {
         lease: &Lease,
         fill: impl FnOnce(&mut (dyn Write + Send)) -> Result<T> + Send,
     ) -> Result<(Made, T)> {
+        let (unpacked, blob, filled) = self.make_some(lease, true, fill)?;
+        let blob = blob.ok_or_else(|| Error::invalid("layer", "it has no blob"))?;
+        Ok((Made { blob, unpacked }, filled))
+    }
+
+    /// The same, with a blob only if `packed`.
+    pub(crate) fn make_some<T: Send>(
+        &self,
+        lease: &Lease,
+        packed: bool,
+        fill: impl FnOnce(&mut (dyn Write + Send)) -> Result<T> + Send,
+    ) -> Result<(Unpacked, Option<Descriptor>, T)> {
         let pipe = |e| Error::io("make a pipe for", "layer", e);
         let (reader, writer) = io::pipe().map_err(pipe)?;
         let unpacking = self.start_unknown(lease)?;
-        let mut tee = Tee { from: reader, to: Squeeze::gzip(lease.blob()?, None) };
+        let mut tee = Tee { from: reader, to: Keeper::new(lease, packed)? };
         let (filled, unpacked, tee) = thread::scope(|scope| {
             let filler = scope.spawn(move || fill(&mut BufWriter::with_capacity(BUFFER, writer)));
             let unpacked = unpacking.run_plain(&mut tee);
@@ -50,8 +85,42 @@ impl Layers {
             }
             (filled, unpacked) => (filled?, unpacked?),
         };
-        let blob: BlobWriter<'_> = tee.finish().map_err(Error::at("write", lease.dir()))?;
-        Ok((Made { blob: blob.finish(OCI_LAYER_GZIP)?, unpacked }, filled))
+        Ok((unpacked, tee.finish(lease)?, filled))
+    }
+}
+
+impl Layers {
+    /// Packs a layer that lies unpacked already: its tar's digest, and its blob if `packed`.
+    pub(crate) fn pack<T>(
+        lease: &Lease,
+        packed: bool,
+        fill: impl FnOnce(&mut dyn Write) -> Result<T>,
+    ) -> Result<(DiffId, Option<Descriptor>, T)> {
+        let to = Keeper::new(lease, packed)?;
+        let mut out = BufWriter::with_capacity(BUFFER, Hashing::new(to, Algorithm::Sha256));
+        let filled = fill(&mut out)?;
+        let failed = |e: io::Error| Error::from_io("write", lease.dir(), e);
+        let (to, diff_id, _) = out.into_inner().map_err(|e| failed(e.into_error()))?.finish();
+        Ok((diff_id, to.finish(lease)?, filled))
+    }
+}
+
+impl<'a> Keeper<'a> {
+    fn new(lease: &'a Lease, packed: bool) -> Result<Self> {
+        if !packed {
+            return Ok(Self::None);
+        }
+        Ok(Self::Blob(Box::new(Squeeze::gzip(lease.blob()?, None))))
+    }
+
+    fn finish(self, lease: &Lease) -> Result<Option<Descriptor>> {
+        match self {
+            Self::None => Ok(None),
+            Self::Blob(blob) => {
+                let blob = blob.finish().map_err(Error::at("write", lease.dir()))?;
+                blob.finish(OCI_LAYER_GZIP).map(Some)
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod commit;
 mod compare;
+mod loose;
 mod making;
 mod mounted;
 mod record;
@@ -20,6 +21,7 @@ use std::thread;
 
 pub use commit::Step;
 pub use compare::Differences;
+pub(crate) use loose::{Ready, like};
 pub use making::Made;
 pub(crate) use mounted::mounted_layers;
 pub use mounted::{Mounted, is_mounted, mount_image, mounts, sweep_mounts, unmount_image};
@@ -46,7 +48,7 @@ impl Layers {
 
     /// Whether a layer is there, whole.
     pub fn has(&self, chain: &ChainId) -> bool {
-        self.dir(chain).join(record::FILE).exists()
+        self.dir(chain).join(record::FILE).exists() && self.is_sound(chain)
     }
 
     /// What is known about a layer.

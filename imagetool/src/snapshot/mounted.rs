@@ -159,7 +159,8 @@ fn records(store: &Store) -> Result<Vec<Mounted>> {
     Ok(all)
 }
 
-fn boot() -> Result<String> {
+/// This boot of the machine.
+pub(super) fn boot() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let text = fs::read_to_string(path).map_err(Error::at("read", path))?;
     Ok(text.trim().to_owned())

@@ -1,5 +1,5 @@
 //! Collecting what nobody uses: blobs no image leads to, layers no image, container or mount
-//! stands on, partial downloads older than a week, leftovers of dead processes.
+//! stands on and no build has on record, partial downloads older than a week, leftovers of dead processes.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -118,6 +118,7 @@ impl Store {
             keep.extend(container.layers);
         }
         keep.extend(crate::snapshot::mounted_layers(self)?);
+        keep.extend(crate::build::cache::roots(self));
         // A dropped blob is made from a layer, which may be another image's as well.
         let (needed, idle) = self.recipes(&keep);
         keep.extend(needed.iter().filter_map(|digest| self.made_from(digest)));

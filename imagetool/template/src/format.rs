@@ -353,8 +353,8 @@ fn words(verb: char, text: &str, spec: Spec) -> Option<String> {
     })
 }
 
-/// Go's time.Duration: `1h0m5s`, `1.5s`, `20ms`.
-fn duration(nanoseconds: i64) -> String {
+/// Go's time.Duration, of nanoseconds: `1h0m5s`, `1.5s`, `20ms`.
+pub fn duration(nanoseconds: i64) -> String {
     let sign = if nanoseconds < 0 { "-" } else { "" };
     let n = nanoseconds.unsigned_abs();
     let decimals = |n: u64, unit: u64, name: &str| {

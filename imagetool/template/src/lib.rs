@@ -16,7 +16,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 pub use data::Data;
-pub use format::quoted;
+pub use format::{duration, quoted};
 
 /// A template, parsed.
 #[derive(Debug, Clone, PartialEq)]

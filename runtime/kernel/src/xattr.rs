@@ -40,6 +40,14 @@ pub fn remove(fd: impl AsFd, name: &CStr) -> nix::Result<()> {
     Errno::result(rc).map(drop)
 }
 
+/// Removes an attribute of `file` (one component) in the open directory `dir`.
+pub fn remove_at(dir: impl AsFd, file: &[u8], name: &CStr) -> nix::Result<()> {
+    let path = proc_path(dir.as_fd(), file)?;
+    // SAFETY: both pointers are NUL-terminated and live through the call.
+    let rc = unsafe { libc::lremovexattr(path.as_ptr(), name.as_ptr()) };
+    Errno::result(rc).map(drop)
+}
+
 /// The value of an attribute of an open file or directory; `None` if it has none.
 pub fn get(fd: impl AsFd, name: &CStr) -> nix::Result<Option<Vec<u8>>> {
     let fd = fd.as_fd().as_raw_fd();

@@ -1,0 +1,179 @@
+//! What a stage begins from: an image of the store, pulled if it lacks, or a context.
+
+use std::path::Path;
+use std::sync::PoisonError;
+
+use super::stage::Work;
+use super::state::{Layer, State};
+use super::tell::Pulling;
+use super::{Engine, Told};
+use crate::build::context::Named;
+use crate::build::dockerfile::Copy;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::platform::Platform;
+use crate::pull;
+use crate::recode;
+use crate::reference::Reference;
+use crate::snapshot::pairs;
+use crate::store::Stored;
+
+impl Work<'_> {
+    /// FROM an image, which is a step.
+    pub fn image(&mut self, name: &str, platform: Option<&Platform>) -> Result<State> {
+        let count = self.count();
+        let mut state = self.engine.image(name, platform, &count)?;
+        state.begin();
+        Ok(state)
+    }
+
+    /// An image that only files are taken from.
+    pub fn other_image(&mut self, name: &str) -> Result<State> {
+        self.engine.image(name, None, "")
+    }
+
+    /// FROM a context.
+    pub fn named_base(&mut self, name: &str, platform: Option<&Platform>) -> Result<State> {
+        let Some(Named::Files(_)) = self.engine.what.named.get(name) else {
+            let mut state = self.named_image(name, platform)?;
+            state.begin();
+            return Ok(state);
+        };
+        // A directory is an image of one layer.
+        let what = Copy {
+            sources: vec![".".into()],
+            dest: "/".into(),
+            from: Some(name.to_owned()),
+            ..Copy::default()
+        };
+        let title = format!("{}FROM {name}", self.count());
+        self.state = State::scratch(platform.unwrap_or(&self.engine.plan.platform));
+        self.copy(&title, &what, false)?;
+        let mut state = self.state.clone();
+        state.image.history.clear();
+        Ok(state)
+    }
+
+    /// The image that a context names.
+    pub fn named_image(&mut self, name: &str, platform: Option<&Platform>) -> Result<State> {
+        match self.engine.what.named.get(name) {
+            Some(Named::Image(reference)) => {
+                let count = self.count();
+                self.engine.image(&reference.to_string(), platform, &count)
+            }
+            Some(Named::Layout(dir, rest)) => {
+                let count = self.count();
+                let place = format!("oci-layout://{}{rest}", dir.display());
+                let told = self.engine.begin(&format!("{count}FROM {place}"));
+                let done = self.engine.layout(dir, rest, platform);
+                told.ended(&done, self.engine.what.cancel.is_stopped());
+                done
+            }
+            _ => Err(Error::NotFound {
+                what: "build context",
+                name: name.to_owned(),
+                hint: "it is a directory, not an image".into(),
+            }),
+        }
+    }
+}
+
+impl Engine<'_> {
+    /// An image by its name, found once in a build.
+    fn image(&self, name: &str, platform: Option<&Platform>, count: &str) -> Result<State> {
+        let wanted = platform.or(self.what.order.platform.as_ref());
+        let known = format!("{name} {}", wanted.map(ToString::to_string).unwrap_or_default());
+        let cell = {
+            let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+            bases.entry(known).or_default().clone()
+        };
+        let mut cell = cell.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = &*cell {
+            return Ok(state.clone());
+        }
+        let reference = Reference::parse_normal(name);
+        let reference = reference
+            .map_err(|e| Error::Conflict(format!("failed to parse stage name {name:?}: {e}")))?;
+        let reference = reference.tagged();
+        let told = self.begin(&format!("[internal] load metadata for {reference}"));
+        let found = self.find_image(name, &reference, wanted);
+        told.ended(&found, self.what.cancel.is_stopped());
+        let found = found?;
+        let title = match &found {
+            Some(stored) => {
+                let known = stored.repo_digests.iter().find_map(|r| r.digest()).cloned();
+                let digest = known.unwrap_or_else(|| stored.root.digest.clone());
+                reference.with_digest(&digest)
+            }
+            None => reference.clone(),
+        };
+        let told = self.begin(&format!("{count}FROM {title}"));
+        let stored = found.map_or_else(|| self.pull(&reference, wanted, &told), Ok);
+        let state = stored.and_then(|stored| self.base(&stored));
+        told.ended(&state, self.what.cancel.is_stopped());
+        let state = state?;
+        *cell = Some(state.clone());
+        Ok(state)
+    }
+
+    /// The image, if it is in the store and nobody asks for a newer one.
+    fn find_image(
+        &self,
+        name: &str,
+        reference: &Reference,
+        wanted: Option<&Platform>,
+    ) -> Result<Option<Stored>> {
+        let store = self.what.store;
+        let whole =
+            name.len() >= 64 && name.parse::<Digest>().or_else(|_| Digest::from_hex(name)).is_ok();
+        if whole && let Ok(stored) = store.find(name) {
+            return Ok(Some(stored));
+        }
+        if self.what.order.pull {
+            return Ok(None);
+        }
+        let found = match reference.digest() {
+            Some(_) => store.find(&reference.to_string()).ok(),
+            None => store.find_name(reference)?,
+        };
+        Ok(found.filter(|s| wanted.is_none_or(|wanted| s.platform.fits(wanted).is_some())))
+    }
+
+    fn pull(
+        &self,
+        reference: &Reference,
+        wanted: Option<&Platform>,
+        told: &Told<'_>,
+    ) -> Result<Stored> {
+        let options = pull::Options {
+            platform: wanted.cloned(),
+            unpack: true,
+            settings: self.what.fetch.settings.clone(),
+        };
+        let pulled = pull::pull(self.what.store, reference, &options, &Pulling::of(told))?;
+        self.what.store.find(&pulled.manifest.digest.to_string())
+    }
+
+    /// A stored image as a state; all it needs is held.
+    fn base(&self, stored: &Stored) -> Result<State> {
+        let store = self.what.store;
+        let chain = Digest::chain(&stored.diff_ids);
+        self.lease.hold(chain.iter().chain([&stored.config_digest, &stored.manifest.digest]))?;
+        self.layers.unpack(store, stored)?;
+        let pairs = pairs(store, stored)?;
+        self.lease.hold(pairs.iter().map(|(blob, _)| &blob.digest))?;
+        let mut layers = Vec::with_capacity(chain.len());
+        for (chain, (mut blob, diff_id)) in chain.into_iter().zip(pairs) {
+            blob.media_type = recode::as_oci(&blob.media_type)?;
+            layers.push(Layer { chain, diff_id, blob: Some(blob), base: true });
+        }
+        Ok(State::of(stored.config(store)?, layers))
+    }
+
+    /// An image out of an OCI layout, brought into the store.
+    fn layout(&self, dir: &Path, rest: &str, platform: Option<&Platform>) -> Result<State> {
+        let wanted = platform.or(self.what.order.platform.as_ref());
+        let stored = super::layout::bring(self.what.store, dir, rest, wanted)?;
+        self.base(&stored)
+    }
+}

@@ -1,0 +1,182 @@
+//! A step's layer: found in the cache, or made and put there.
+
+use jiff::Timestamp;
+
+use super::stage::Work;
+use super::tell::Told;
+use crate::build::cache::{self, Key, Making, Record};
+use crate::digest::{ChainId, DiffId, Digest};
+use crate::error::Result;
+use crate::layer::RootDir;
+use crate::layer::settle::take_after;
+use crate::layer::tidy::tidy;
+use crate::manifest::Descriptor;
+use crate::snapshot::{Layers, Ready, Unpacked};
+
+/// A step's layer, and as which blob it was packed.
+pub(super) type Made = (Record, Option<Descriptor>);
+
+impl Work<'_> {
+    /// A key that begins with what lies below.
+    pub fn key(&self, kind: &str) -> Key {
+        self.key_alone(kind).with_some("below", self.state.top())
+    }
+
+    /// A key of something that doesn't depend on what lies below.
+    pub fn key_alone(&self, kind: &str) -> Key {
+        Key::new(kind, 1)
+            .with("platform", self.state.platform.to_string())
+            .with_some("epoch", self.engine.epoch)
+    }
+
+    /// The record of any of these keys, if its layer is there, and is upon what lies below.
+    pub fn cached(&self, keys: &[&Digest]) -> Result<Option<Record>> {
+        if self.no_cache {
+            return Ok(None);
+        }
+        for (at, key) in keys.iter().enumerate() {
+            let Some(record) = self.engine.cache.find(key) else { continue };
+            let Some(record) = self.sound(record)? else { continue };
+            for other in &keys[..at] {
+                self.engine.cache.keep(other, &record)?;
+            }
+            return Ok(Some(record));
+        }
+        Ok(None)
+    }
+
+    fn sound(&self, record: Record) -> Result<Option<Record>> {
+        if record.parent.as_ref() != self.state.top() {
+            return Ok(None);
+        }
+        let Some(chain) = &record.chain else { return Ok(Some(record)) };
+        // Only what is held is sure to stay.
+        self.engine.lease.hold([chain])?;
+        Ok(self.engine.layers.has(chain).then_some(record))
+    }
+
+    /// Finds the result of a step by one of its keys, or makes it. Of builds that want the same one
+    /// makes it.
+    pub fn find_or_make(
+        &mut self,
+        told: Told<'_>,
+        keys: &[&Digest],
+        text: String,
+        make: impl FnOnce(&mut Self, &Told<'_>) -> Result<Made>,
+    ) -> Result<()> {
+        if let Some(record) = self.cached(keys)? {
+            self.took(told, &record, text);
+            return Ok(());
+        }
+        let Some(key) = keys.first() else { return Ok(()) };
+        let Some(_making) = Making::begin(&self.engine.cache, key, self.engine.what.cancel)? else {
+            return self.engine.go_on();
+        };
+        if let Some(record) = self.cached(keys)? {
+            self.took(told, &record, text);
+            return Ok(());
+        }
+        let made = make(self, &told);
+        let kept = made.and_then(|(record, blob)| {
+            for key in keys {
+                self.engine.cache.keep(key, &record)?;
+            }
+            Ok((record, blob))
+        });
+        told.ended(&kept, self.engine.what.cancel.is_stopped());
+        let (record, blob) = kept?;
+        self.state.made(&record, blob, text);
+        Ok(())
+    }
+
+    fn took(&mut self, told: Told<'_>, record: &Record, text: String) {
+        told.cached();
+        self.state.made(record, None, text);
+    }
+
+    /// Whether its layers are packed at once.
+    pub fn is_packed(&self) -> bool {
+        let wanted = self.engine.what.order.wants == crate::build::Wants::Image;
+        wanted && !self.engine.what.order.squash && self.engine.plan.stages[self.index].packed
+    }
+
+    /// When a step was made, as the record has it.
+    pub fn created(&self) -> Timestamp {
+        let now = Timestamp::now();
+        self.engine.epoch.map_or(now, |epoch| epoch.min(now))
+    }
+
+    /// A step that changed nothing.
+    pub fn nothing(&self, text: &str) -> Made {
+        let top = self.state.top().cloned();
+        (Record::new(top.clone(), top, None, self.created(), text), None)
+    }
+
+    /// Makes an unpacked layer visible.
+    pub fn unpacked(
+        &self,
+        unpacked: Unpacked,
+        blob: Option<Descriptor>,
+        text: &str,
+    ) -> Result<Made> {
+        if unpacked.applied.entries == 0 {
+            return Ok(self.nothing(text));
+        }
+        let (diff_id, size) = (unpacked.diff_id().clone(), unpacked.applied.size);
+        let chain = self.above(&diff_id)?;
+        if !self.engine.layers.has(&chain) {
+            self.engine.layers.commit_loose(unpacked, &chain, self.state.top())?;
+        }
+        Ok(self.recorded(chain, diff_id, size, blob, text))
+    }
+
+    /// Makes what an overlay's upper directory has become a layer.
+    pub fn written(&self, layer: &std::path::Path, mounts: &[Vec<u8>], text: &str) -> Result<Made> {
+        let upper = RootDir::open(layer.join("fs"))?;
+        let mut lowers = Vec::new();
+        for chain in self.state.layers.iter().rev() {
+            lowers.push(RootDir::open(self.engine.layers.files(&chain.chain))?);
+        }
+        let mounts: Vec<&[u8]> = mounts.iter().map(Vec::as_slice).collect();
+        let newest = self.engine.epoch.map(Timestamp::as_second);
+        let tidied = tidy(&upper, &lowers, &mounts, newest)?;
+        if tidied.entries == 0 {
+            return Ok(self.nothing(text));
+        }
+        // A layer's tar says nothing of its root.
+        take_after(&upper, lowers.first())?;
+        let (packed, layers) = (self.is_packed(), &self.engine.layers);
+        let one = std::slice::from_ref(&upper);
+        let fill = |out: &mut dyn std::io::Write| crate::layer::diff(one, &[], out);
+        let (diff_id, blob, _) = Layers::pack(self.engine.lease, packed, fill)?;
+        let chain = self.above(&diff_id)?;
+        let ready = Ready { dir: layer.to_owned(), diff_id: diff_id.clone(), size: tidied.size };
+        if !layers.has(&chain) {
+            layers.place(&ready, &chain, self.state.top())?;
+        }
+        Ok(self.recorded(chain, diff_id, tidied.size, blob, text))
+    }
+
+    /// The chain id of a layer on top, held.
+    fn above(&self, diff_id: &DiffId) -> Result<ChainId> {
+        let chain = match self.state.top() {
+            Some(below) => Digest::of(format!("{below} {diff_id}").as_bytes()),
+            None => diff_id.clone(),
+        };
+        self.engine.lease.hold([&chain])?;
+        Ok(chain)
+    }
+
+    fn recorded(
+        &self,
+        chain: ChainId,
+        diff_id: DiffId,
+        size: u64,
+        blob: Option<Descriptor>,
+        text: &str,
+    ) -> Made {
+        let layer = cache::Layer { diff_id, size };
+        let parent = self.state.top().cloned();
+        (Record::new(parent, Some(chain), Some(layer), self.created(), text), blob)
+    }
+}

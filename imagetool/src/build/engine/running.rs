@@ -1,0 +1,171 @@
+//! RUN.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::layer::Made;
+use super::overlay::Writable;
+use super::stage::{Work, plain};
+use super::tell::Told;
+use crate::build::dockerfile::{Command, Heredoc, Run, Step};
+use crate::build::plan::proxies;
+use crate::build::progress::Event;
+use crate::build::run::{Container, End, Mount, Mounted, places};
+use crate::error::{Error, Result};
+
+/// What a RUN's container calls itself, as BuildKit has it.
+const HOSTNAME: &str = "buildkitsandbox";
+/// Where a heredoc that is a program lies.
+const PIPES: &str = "/dev/pipes";
+
+/// A RUN, as far as it is known.
+struct Ready<'r> {
+    argv: Vec<String>,
+    network: String,
+    run: &'r Run,
+    step: &'r Step,
+    text: String,
+}
+
+impl Work<'_> {
+    /// Does one.
+    pub fn run(&mut self, name: &str, step: &Step, run: &Run) -> Result<()> {
+        let order = self.engine.what.order;
+        let default = if order.network.is_empty() { "default" } else { &order.network };
+        let network = run.network.clone().unwrap_or_else(|| default.to_owned());
+        self.permit(run)?;
+        let argv = self.state.argv(&run.command);
+        let text = self.state.run_text(&argv);
+        let ready = Ready { argv, network, run, step, text: text.clone() };
+        let program = run.program.as_ref().map(|doc| doc.content.as_str());
+        let hosts = order.hosts.iter().map(|(name, address)| format!("{name}={address}"));
+        let key = self
+            .key("run")
+            .with_all("argv", &ready.argv)
+            .with_all("env", self.state.env.lines())
+            .with("user", &self.state.image.config.user)
+            .with("workdir", self.state.workdir())
+            .with("network", &ready.network)
+            .with("insecure", [u8::from(run.insecure)])
+            .with_all("hosts", hosts)
+            .with_some("program", program)
+            .finish();
+        let told = self.engine.begin(name);
+        self.find_or_make(told, &[&key], text, |work, told| work.carry_out(&ready, told))
+    }
+
+    /// What has to be allowed by whoever builds.
+    fn permit(&self, run: &Run) -> Result<()> {
+        let host = run.network.as_deref() == Some("host");
+        for (asked, right) in [(host, "network.host"), (run.insecure, "security.insecure")] {
+            if asked && !self.engine.what.order.allowed.iter().any(|a| a == right) {
+                return Err(plain(format!("{right} is not allowed; add --allow {right}")));
+            }
+        }
+        if let Some(device) = run.devices.iter().find(|device| device.required) {
+            let what = format!("RUN --device={}", device.name);
+            return Err(Error::unsupported(what, "devices of CDI can't be had here"));
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, ready: &Ready<'_>, told: &Told<'_>) -> Result<Made> {
+        let chain = self.state.chain();
+        let mut upper = Writable::new(&self.engine.layers, &chain, self.engine.place("run"))?;
+        let mut mounts = Vec::new();
+        let pipes = self.engine.place("pipes");
+        if let Some(doc) = &ready.run.program {
+            mounts.push(program(&pipes, doc)?);
+        }
+        let Some(root) = &upper.root else { return Err(plain("there is no root".into())) };
+        let order = self.engine.what.order;
+        let mut env = self.state.env.lines();
+        for (name, value) in proxies(&order.args) {
+            env.push(format!("{name}={value}"));
+        }
+        let id = id();
+        let container = Container {
+            id: &id,
+            root: &root.dir,
+            scratch: self.engine.place("bundle"),
+            argv: ready.argv.clone(),
+            env,
+            cwd: self.state.workdir().to_owned(),
+            user: self.state.image.config.user.clone(),
+            stdin: None,
+            mounts,
+            network: ready.network.clone(),
+            insecure: ready.run.insecure,
+            hosts: &order.hosts,
+            hostname: HOSTNAME.to_owned(),
+            limits: &order.limits,
+            cancel: self.engine.what.cancel,
+        };
+        let mut wrote = |stream, bytes: &[u8]| told.tell(Event::Wrote(told.id, stream, bytes));
+        let end = self.engine.what.runner.run(&container, &mut wrote);
+        let mounts = places(&container);
+        let _ = fs::remove_dir_all(&container.scratch);
+        let _ = fs::remove_dir_all(&pipes);
+        drop(container);
+        match end? {
+            End::Code(0) => {}
+            End::Canceled => return Err(super::stopped()),
+            End::Code(code) => {
+                let words = match &ready.run.command {
+                    Command::Shell(_) | Command::Exec(_) => ready.argv.join(" "),
+                };
+                return Err(plain(format!(
+                    "process {:?} did not complete successfully: exit code: {code}",
+                    shortened(&words)
+                )));
+            }
+        }
+        upper.root = None;
+        let _ = ready.step;
+        self.written(&upper.layer, &mounts, &ready.text)
+    }
+}
+
+/// A command for people.
+fn shortened(words: &str) -> String {
+    let first: String = words.chars().take(300).collect();
+    if first.len() < words.len() { format!("{first}…") } else { first }
+}
+
+/// A heredoc that begins with `#!`, as a file of its own.
+fn program(dir: &Path, doc: &Heredoc) -> Result<Mount> {
+    fs::create_dir(dir).map_err(Error::at("create", dir))?;
+    let path = dir.join("program");
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o755)
+        .open(&path)
+        .map_err(Error::at("create", &path))?;
+    file.write_all(doc.content.as_bytes()).map_err(Error::at("write", &path))?;
+    drop(file);
+    // The umask has no say in it.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+        .map_err(Error::at("set the mode of", &path))?;
+    let file = File::open(&path).map_err(Error::at("open", &path))?;
+    Ok(Mount {
+        target: format!("{PIPES}/{}", doc.name),
+        what: Mounted::Bind(Arc::new(file.into())),
+        readonly: true,
+    })
+}
+
+/// A name that no other container has.
+fn id() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let mut id = String::from("build-");
+    for _ in 0..2 {
+        // Each state has keys of its own, from the kernel.
+        let _ = write!(id, "{:016x}", RandomState::new().hash_one(std::process::id()));
+    }
+    id
+}
