@@ -190,6 +190,50 @@ fn referrers_by_the_api_and_by_the_tag() {
     w.image(["referrers", "-q", &name]).ok().out_is(&digest);
 }
 
+/// The list under the tag is read, added to and written: nobody's entry may be lost by another's.
+#[test]
+fn artifacts_pushed_at_once_are_all_listed() {
+    let w = World::new();
+    let open = Registry::open();
+    let (name, _) = open.push(&fixtures::unlike("x", "at once", 1 << 10), "at-once:1");
+    let from = format!("docker://{name}");
+    let raw = w.image(["manifest", &from]).ok().stdout;
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let subject = json!({"mediaType": kind, "digest": fixtures::digest(&raw), "size": raw.len()});
+    let mut running = Vec::new();
+    for n in 0..8 {
+        let layout = w.path(format!("artifact-{n}"));
+        fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+        let put = |bytes: &[u8], kind: &str| {
+            let digest = fixtures::digest(bytes);
+            fs::write(layout.join("blobs").join(digest.replace(':', "/")), bytes).unwrap();
+            json!({"mediaType": kind, "digest": digest, "size": bytes.len()})
+        };
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": kind, "artifactType": "application/x-note",
+            "config": put(b"{}", "application/vnd.oci.empty.v1+json"),
+            "layers": [put(format!("note {n}").as_bytes(), "text/plain")], "subject": subject,
+        });
+        let entry = put(manifest.to_string().as_bytes(), kind);
+        fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        let index = json!({"schemaVersion": 2, "manifests": [entry]});
+        fs::write(layout.join("index.json"), index.to_string()).unwrap();
+        let (from, to) = (format!("oci:{}", layout.display()), open.name(&format!("at-once:n{n}")));
+        let copy = w.image_cmd(["copy", "-q", &from, &format!("docker://{to}")]);
+        if n == 0 {
+            // What all have is there: docker-registry stumbles over one blob from many hands.
+            copy.run().ok();
+        } else {
+            running.push(copy.start());
+        }
+    }
+    for child in running {
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    assert_eq!(w.image(["referrers", "-q", &from]).ok().lines().len(), 8);
+}
+
 #[test]
 fn search_prints_names_for_the_next_in_the_pipe() {
     let w = World::new();

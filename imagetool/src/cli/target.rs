@@ -194,10 +194,14 @@ fn in_umocis_words(error: Error) -> Error {
             let why = format!("verified reader digest mismatch: expected {want}, it is {got}");
             Error::invalid(what, why)
         }
-        Error::Size { what, want, got } => {
-            let more = if got > want { "more" } else { "fewer" };
+        // The digest takes precedence, and that of fewer bytes is another.
+        Error::Size { what, want, got } if got < want => {
             let why =
-                format!("verified reader size mismatch: expected {want} bytes, it has {more}");
+                format!("verified reader digest mismatch: it ends after {got} of {want} bytes");
+            Error::invalid(what, why)
+        }
+        Error::Size { what, want, .. } => {
+            let why = format!("verified reader size mismatch: expected {want} bytes, it has more");
             Error::invalid(what, why)
         }
         other => other,

@@ -3,6 +3,9 @@
 //!
 //! SPEC: distribution-spec §listing referrers, §pushing manifests with subject, §referrers tag schema.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use ureq::http::Response;
 use ureq::{Body, http};
@@ -18,6 +21,11 @@ use crate::reference::Reference;
 const MAX_REFERRERS: usize = 10_000;
 /// Nor on more pages.
 const MAX_PAGES: usize = 1000;
+/// So often an index is written before it is given up.
+const MAX_WRITES: u32 = 20;
+/// Processes that have to wait for a processor take this long for what takes no time.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl Client {
     /// What refers to a manifest, of one type or of all.
@@ -96,12 +104,13 @@ impl Client {
         if answer.headers().contains_key("oci-subject") {
             return Ok(());
         }
-        let mut index = self.kept(&subject)?;
-        if index.manifests.iter().any(|d| d.digest == at.digest) {
-            return Ok(());
-        }
-        index.manifests.push(entry(bytes, at));
-        self.put_index(&subject, &index)
+        self.keep(&subject, |index| {
+            let there = index.manifests.iter().any(|d| d.digest == at.digest);
+            if !there {
+                index.manifests.push(entry(bytes, at));
+            }
+            !there
+        })
     }
 
     /// After a manifest was deleted: it goes from the list that we keep.
@@ -110,16 +119,52 @@ impl Client {
         if self.listed(&subject, None)?.is_some() {
             return Ok(());
         }
-        let mut index = self.kept(&subject)?;
-        let before = index.manifests.len();
-        index.manifests.retain(|d| d.digest != at.digest);
-        if index.manifests.len() == before { Ok(()) } else { self.put_index(&subject, &index) }
+        self.keep(&subject, |index| {
+            let before = index.manifests.len();
+            index.manifests.retain(|d| d.digest != at.digest);
+            index.manifests.len() < before
+        })
     }
 
-    fn put_index(&self, subject: &Digest, index: &Index) -> Result<()> {
-        let bytes = serde_json::to_vec(index).map_err(|e| Error::invalid("referrers", e))?;
-        self.put_manifest(&tag_of(subject), &bytes, OCI_INDEX)
+    /// Changes the index under the tag until nothing is left to change. No registry changes a tag in
+    /// one step: of two who read it, add an entry and write it, the first one's entry is lost. So
+    /// whoever has written waits for longer than reading and writing take, and looks again, twice.
+    fn keep(&self, subject: &Digest, change: impl Fn(&mut Index) -> bool) -> Result<()> {
+        let tag = tag_of(subject);
+        let (mut took, mut stood, mut written) = (SHORTEST_WAIT / 4, 0, 0);
+        while written < MAX_WRITES {
+            let since = Instant::now();
+            let mut index = self.kept(subject)?;
+            if change(&mut index) {
+                let bytes = serde_json::to_vec(&index);
+                let bytes = bytes.map_err(|e| Error::invalid("referrers", e))?;
+                self.put_manifest(&tag, &bytes, OCI_INDEX)?;
+                (stood, written) = (0, written + 1);
+            } else if written == 0 || stood == 1 {
+                return Ok(());
+            } else {
+                stood += 1;
+            }
+            took = took.max(since.elapsed());
+            sleep(settled(took, written, chance()));
+        }
+        let why = "others write it over and over: push or delete it again when they are done";
+        Err(Error::invalid(format!("index of referrers {tag} of {}", self.repository), why))
     }
+}
+
+/// How long to wait before looking again. Those who have collided spread out more each time, by
+/// chance, a number below 1000.
+fn settled(took: Duration, written: u32, chance: u32) -> Duration {
+    let spread = took.saturating_mul(1 << written.min(8)) / 1000 * chance;
+    (took * 4 + spread).min(LONGEST_WAIT)
+}
+
+/// A number below 1000 that two processes don't share.
+fn chance() -> u32 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap_or_default().subsec_nanos().wrapping_add(std::process::id().wrapping_mul(7919))
+        % 1000
 }
 
 fn is_index(answer: &Response<Body>) -> bool {
@@ -171,6 +216,15 @@ mod tests {
         let text = br#"{"artifactType":"own","config":{"mediaType":"c/t"},"annotations":null}"#;
         assert_eq!(kind_of(&entry(text, &at)), "own");
         assert_eq!(kind_of(&entry(b"{", &at)), "");
+    }
+
+    #[test]
+    fn who_collides_waits_longer_and_longer_but_not_for_ever() {
+        let took = Duration::from_millis(10);
+        assert_eq!(settled(took, 0, 0), took * 4);
+        assert!(settled(took, 3, 500) > settled(took, 0, 999));
+        assert_eq!(settled(Duration::from_secs(60), 31, 999), LONGEST_WAIT);
+        assert!(chance() < 1000);
     }
 
     #[test]

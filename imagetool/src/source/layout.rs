@@ -118,9 +118,9 @@ impl<F: Files> Source for Layout<F> {
             return Ok(Box::new(io::Cursor::new(data)));
         }
         let (reader, size) = self.files.open(&blob_name(&blob.digest))?;
-        // A document's beginning is read all the same: what was put before it is told from what was
-        // put behind it, as umoci tells it.
-        if size < blob.size || size > blob.size.max(MAX_MANIFEST) {
+        // Of what is longer the beginning is read all the same: whether it has that digest tells what
+        // was put behind it from what was exchanged.
+        if size < blob.size {
             return Err(Error::Size { what, want: blob.size, got: size });
         }
         Ok(Box::new(Verified::new(reader, &blob.digest, blob.size, what)))
