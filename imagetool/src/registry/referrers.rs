@@ -223,7 +223,7 @@ mod tests {
         let took = Duration::from_millis(10);
         assert_eq!(settled(took, 0, 0), took * 4);
         assert!(settled(took, 3, 500) > settled(took, 0, 999));
-        assert_eq!(settled(Duration::from_secs(60), 31, 999), LONGEST_WAIT);
+        assert_eq!(settled(Duration::from_mins(1), 31, 999), LONGEST_WAIT);
         assert!(chance() < 1000);
     }
 
