@@ -1,6 +1,7 @@
 //! What a build has come to becomes an image.
 
 use std::io::Write;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -34,8 +35,8 @@ pub struct Built {
     pub chain: Vec<ChainId>,
     /// When all was made, if that was said.
     pub epoch: Option<Timestamp>,
-    /// The step that puts it into the store, which whoever publishes ends.
-    pub exporting: Option<StepId>,
+    /// The step that puts it into the store, which whoever publishes ends, and when it began.
+    pub exporting: Option<(StepId, Instant)>,
 }
 
 impl Built {
@@ -71,11 +72,22 @@ pub(super) fn finish(
     what: &Build<'_>,
     lease: Lease,
     (layers, cache): (Layers, Cache),
-    state: State,
+    mut state: State,
     platform: Option<Platform>,
     epoch: Option<Timestamp>,
 ) -> Result<Built> {
     let order = what.order;
+    if order.squash {
+        let place = super::squash::Place {
+            lease: &lease,
+            layers: &layers,
+            cache: &cache,
+            packed: order.wants == Wants::Image,
+            no_cache: order.no_cache,
+            epoch,
+        };
+        super::squash::squash(&place, &mut state)?;
+    }
     let mut config = state.image;
     config.config.labels.extend(order.labels.clone());
     if let Some(platform) = platform {
@@ -112,7 +124,7 @@ pub(super) fn finish(
             told.ended(&done, what.cancel.is_stopped());
             done?;
         } else {
-            built.exporting = Some(told.id);
+            built.exporting = Some((told.id, told.since));
         }
     }
     Ok(built)

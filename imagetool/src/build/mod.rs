@@ -19,6 +19,7 @@ mod plan;
 pub mod progress;
 pub mod run;
 pub mod spec;
+mod squash;
 pub mod view;
 
 use std::collections::BTreeMap;

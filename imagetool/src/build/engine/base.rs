@@ -103,9 +103,12 @@ impl Engine<'_> {
             Some(stored) => {
                 let known = stored.repo_digests.iter().find_map(|r| r.digest()).cloned();
                 let digest = known.unwrap_or_else(|| stored.root.digest.clone());
-                reference.with_digest(&digest)
+                match reference.digest() {
+                    Some(_) => reference.to_string(),
+                    None => format!("{reference}@{digest}"),
+                }
             }
-            None => reference.clone(),
+            None => reference.to_string(),
         };
         let told = self.begin(&format!("{count}FROM {title}"));
         let stored = found.map_or_else(|| self.pull(&reference, wanted, &told), Ok);

@@ -12,7 +12,8 @@ use crate::progress::Progress;
 /// A step that is going on.
 pub(crate) struct Told<'a> {
     watcher: &'a dyn Watcher,
-    since: Instant,
+    /// When it began.
+    pub since: Instant,
     /// Its number.
     pub id: StepId,
 }
@@ -45,7 +46,11 @@ impl<'a> Told<'a> {
         match how {
             Ok(_) => self.done(),
             Err(_) if canceled => self.watcher.tell(Event::Canceled(self.id)),
-            Err(e) => self.watcher.tell(Event::Failed(self.id, &e.to_string())),
+            Err(e) => {
+                let text = e.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                self.watcher.tell(Event::Failed(self.id, first));
+            }
         }
     }
 }

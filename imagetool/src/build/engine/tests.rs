@@ -237,6 +237,32 @@ fn what_no_image_needs_stays_for_the_cache_until_it_is_pruned() {
 }
 
 #[test]
+fn squashed_it_is_one_layer_with_the_same_files() {
+    let Some(world) = World::new() else { return };
+    fs::write(world.context().join("f"), "content").unwrap();
+    let plain = world.build(WHOLE, &Order::default()).unwrap();
+    let order = Order { squash: true, ..Order::default() };
+    let one = world.build(WHOLE, &order).unwrap();
+    assert_eq!(one.files, plain.files);
+    assert_eq!(one.config.rootfs.diff_ids.len(), 1);
+    let layers = one.config.history.iter().filter(|h| !h.empty_layer).count();
+    assert_eq!((layers, one.config.history.len()), (1, plain.config.history.len() + 1));
+    assert_eq!(world.build(WHOLE, &order).unwrap().id, one.id);
+}
+
+#[test]
+fn triggers_of_a_stage_are_made_in_those_upon_it() {
+    let Some(world) = World::new() else { return };
+    let text = "FROM scratch AS a\nONBUILD RUN [\"write\", \"b\", \"1\"]\nONBUILD ENV X=1\n\
+        FROM a\nRUN [\"write\", \"c\", \"2\"]\n";
+    let built = world.build(text, &Order::default()).unwrap();
+    assert_eq!(built.files, ["b", "c"]);
+    assert!(built.config.config.on_build.is_empty());
+    assert!(built.config.config.env.contains(&"X=1".to_owned()));
+    assert!(built.told.iter().any(|t| t.contains("ONBUILD RUN")), "{:?}", built.told);
+}
+
+#[test]
 fn the_first_failure_ends_all_stages() {
     let Some(world) = World::new() else { return };
     let text = "FROM scratch AS a\nRUN [\"fail\", \"a\"]\nFROM scratch AS b\nRUN [\"true\"]\n\
