@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use e2e::{Wires, World, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use super::crash::monitors;
 use super::net_tools::{address, at, from_within, listens, mirror};
@@ -272,6 +273,27 @@ fn no_device_is_left_when_the_last_network_is_gone_and_no_table_but_the_guard() 
         assert_eq!(rules.is_empty(), forwards == "1", "{rules:#?}");
         until("only the uplink is left", || server.devices() == ["lo", "eth0"]);
     }
+}
+
+/// Killed while it connected, after the container had its interface and before any state told of it.
+#[test]
+fn an_interface_that_its_container_renamed_goes_with_what_a_killed_monitor_left() {
+    let w = World::wired();
+    w.dhow(["network", "create", "pier"]).ok();
+    mirror(&w, "mm", &["--cap-add", "NET_ADMIN"]);
+    w.dhow(["network", "connect", "pier", "mm"]).ok();
+    let hide = "ip link set eth1 down && ip link set eth1 name mine && ip link set mine up";
+    w.dhow(["exec", "mm", "sh", "-c", hide]).ok();
+    monitors(&w).into_iter().for_each(end);
+    let dir = fs::read_dir(w.root().join("containers")).unwrap().next().unwrap().unwrap();
+    let path = dir.path().join("state.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    state["endpoints"].as_array_mut().unwrap().pop().unwrap();
+    fs::write(&path, state.to_string()).unwrap();
+    until("taken away", || w.dhow(["exec", "mm", "ip", "link", "show", "mine"]).code == 2);
+    w.dhow(["exec", "mm", "ip", "link", "show", "eth0"]).ok();
+    w.remove_all();
+    w.dhow(["network", "rm", "pier"]).ok();
 }
 
 /// A network that a container joined while it ran goes with it like those of its start.

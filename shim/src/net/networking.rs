@@ -506,7 +506,7 @@ fn unplugged(ns: &OwnedFd, endpoint: &Endpoint) -> Result<link::Socket> {
 
 /// Takes an interface away from a container that runs. A pair goes by its end on the host: what the
 /// other one is called by now, and what else is called so, is up to the container.
-fn pull(inside: &link::Socket, endpoint: &Endpoint) -> Result<()> {
+pub(super) fn pull(inside: &link::Socket, endpoint: &Endpoint) -> Result<()> {
     if endpoint.host_interface.is_empty() {
         return link::unplug(inside, &endpoint.interface);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::networking::Networking;
+use super::networking::{Networking, pull};
 use super::plan::{self, Joined};
 use super::{Lock, World, carrier, ipam, link, nft, ties, trace};
 use crate::bundle::etc;
@@ -141,7 +141,7 @@ pub(super) fn give_back_strays(
         let _lock = Lock::take()?;
         let inside = link::Socket::within(ns.as_fd())?;
         for stray in &traced {
-            link::unplug(&inside, &stray.interface)?;
+            pull(&inside, stray)?;
         }
     }
     ipam::release_all(&host.paths, &record.id, known)?;
