@@ -43,6 +43,7 @@ mod net_firewall;
 mod net_isolation;
 mod net_life;
 mod net_many;
+mod net_next;
 mod net_ports;
 mod net_reach;
 mod net_tools;

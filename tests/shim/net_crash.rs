@@ -40,7 +40,7 @@ fn struck(w: &World) -> bool {
 }
 
 /// Kills, and waits until it is dead: before that it has its locks and ports.
-fn end(pid: i32) {
+pub(super) fn end(pid: i32) {
     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     until("it is dead", || !Path::new(&format!("/proc/{pid}")).exists());
 }

@@ -27,6 +27,7 @@ use crate::exit::Exit;
 use crate::host::{Host, Paths};
 use crate::logging::{self, Writer};
 use crate::model::{State, Status};
+use crate::net;
 use crate::settings::Settings;
 
 /// The monitor's whole program; its task comes over fd 0.
@@ -57,7 +58,7 @@ fn run() -> Option<()> {
     let record = host.containers.record(&task.id).ok()??;
     let state = host.containers.state(&task.id).ok()?;
     let birth = Birth::new(&host, &record, state);
-    match task.purpose {
+    let lived = match task.purpose {
         Purpose::Start { role, size } => {
             let held = Held { lock, listener };
             let dir = host.paths.container(&record.id);
@@ -65,7 +66,11 @@ fn run() -> Option<()> {
         }
         Purpose::Adopt => adopt(birth, Held { lock, listener }),
         Purpose::Revive => revive(birth, Held { lock, listener }),
-    }
+    };
+    // All who wait for the end know of it, and need not wait for this. What fails here is done by
+    // who takes the addresses.
+    let _ = net::settle_flows(&host.paths);
+    lived
 }
 
 /// What a monitor holds as long as it lives.
@@ -128,7 +133,7 @@ fn adopt(mut birth: Birth<'_>, held: Held) -> Option<()> {
 /// Does what the killed monitor would have done next: the policy wants another life.
 fn revive(mut birth: Birth<'_>, held: Held) -> Option<()> {
     let mut server = server(&birth, held.listener, open_log(&birth).ok()?);
-    let swept = crate::net::sweep(birth.host, birth.record, &birth.state);
+    let swept = net::sweep(birth.host, birth.record, &birth.state);
     let failure = [birth.clean(), swept.err().map(|e| e.message)];
     let failure = failure.into_iter().flatten().collect::<Vec<_>>().join("; ");
     // Between two lives the end of the one was told, and the other counted.

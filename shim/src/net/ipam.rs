@@ -33,6 +33,9 @@ pub struct Lease {
     pub mac: String,
     /// What it is called there.
     pub names: Vec<String>,
+    /// The kernel here knows its flows, as it does of a bridge's.
+    #[serde(default)]
+    pub tracked: bool,
 }
 
 impl Lease {
@@ -41,12 +44,26 @@ impl Lease {
     }
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct File {
     /// RUN may survive a reboot, leases don't.
     boot: String,
     leases: Vec<Lease>,
+    /// Addresses that were given back, and whose flows the kernel may still know: who takes one has
+    /// them forgotten first ([`super::flows`]).
+    known: Vec<IpAddr>,
+}
+
+impl File {
+    /// Takes leases away; flows to and from them are still known.
+    fn retain(&mut self, keep: impl Fn(&Lease) -> bool) {
+        let gone = self.leases.extract_if(.., |lease| !keep(lease)).filter(|lease| lease.tracked);
+        let gone = gone.flat_map(|lease| [lease.address(false), lease.address(true)]).flatten();
+        self.known.extend(gone);
+        self.known.sort_unstable();
+        self.known.dedup();
+    }
 }
 
 /// RUN/networks/ID/endpoints.json
@@ -73,7 +90,7 @@ pub fn lease(
         return Err(Error::not_found(format!("network {} not found", network.name)));
     }
     let mut all = load(paths, &network.id)?;
-    all.leases.retain(|lease| lease.container != container);
+    all.retain(|lease| lease.container != container);
     let mut made = Lease {
         container: container.to_owned(),
         endpoint: crate::making::new_id()?,
@@ -81,6 +98,7 @@ pub fn lease(
         ipv6: None,
         mac: String::new(),
         names: names.to_vec(),
+        tracked: network.driver == Driver::Bridge,
     };
     for ipv6 in [false, true] {
         let on = if ipv6 { network.enable_ipv6 } else { network.enable_ipv4 };
@@ -89,7 +107,7 @@ pub fn lease(
         }
         let wanted = if ipv6 { wish.ipv6.map(IpAddr::V6) } else { wish.ipv4.map(IpAddr::V4) };
         let mut found = address(network, ipv6, wanted, &all.leases);
-        if found.is_err() && bury(paths, &mut all.leases) {
+        if found.is_err() && bury(paths, &mut all) {
             found = address(network, ipv6, wanted, &all.leases);
         }
         match found? {
@@ -111,7 +129,7 @@ pub fn release(paths: &Paths, network: &str, container: &str) -> Result<()> {
     if !file(paths, network).exists() {
         return Ok(());
     }
-    change(paths, network, |leases| leases.retain(|lease| lease.container != container))
+    change(paths, network, |all| all.retain(|lease| lease.container != container))
 }
 
 /// Gives back what `container` has in any network but those whose ids are `kept`.
@@ -129,19 +147,29 @@ pub fn release_all(paths: &Paths, container: &str, kept: impl Fn(&str) -> bool) 
 
 /// Replaces what `container` is called there.
 pub fn rename(paths: &Paths, network: &str, container: &str, names: &[String]) -> Result<()> {
-    change(paths, network, |leases| {
-        for lease in leases.iter_mut().filter(|lease| lease.container == container) {
+    change(paths, network, |all| {
+        for lease in all.leases.iter_mut().filter(|lease| lease.container == container) {
             lease.names = names.to_vec();
         }
     })
 }
 
-fn change(paths: &Paths, network: &str, act: impl FnOnce(&mut Vec<Lease>)) -> Result<()> {
+/// Addresses that were given back, and whose flows the kernel may still know.
+pub fn known(paths: &Paths, network: &str) -> Vec<IpAddr> {
+    load(paths, network).map(|all| all.known).unwrap_or_default()
+}
+
+/// The kernel knows no flows of these any more.
+pub fn forgotten(paths: &Paths, network: &str, addresses: &[IpAddr]) -> Result<()> {
+    change(paths, network, |all| all.known.retain(|known| !addresses.contains(known)))
+}
+
+fn change(paths: &Paths, network: &str, act: impl FnOnce(&mut File)) -> Result<()> {
     let _lock = lock(paths, network)?;
     let mut all = load(paths, network)?;
-    let before = all.leases.clone();
-    act(&mut all.leases);
-    if all.leases == before { Ok(()) } else { store(paths, network, &all) }
+    let before = all.clone();
+    act(&mut all);
+    if all == before { Ok(()) } else { store(paths, network, &all) }
 }
 
 /// All leases of a network, the dead ones too; none where there is no file, or none of this boot.
@@ -161,6 +189,10 @@ pub fn living(paths: &Paths, network: &str) -> Vec<Lease> {
 pub fn close(paths: &Paths, network: &str, act: impl FnOnce(&[Lease]) -> Result<()>) -> Result<()> {
     let _lock = lock(paths, network)?;
     act(&living(paths, network))?;
+    // The next network may have the same subnet.
+    let mut all = load(paths, network)?;
+    all.retain(|_| false);
+    super::flows::forget(&all.known)?;
     let dir = dir(paths, network);
     match std::fs::remove_dir_all(&dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &dir, e)),
@@ -185,7 +217,7 @@ fn load(paths: &Paths, network: &str) -> Result<File> {
     // Replaced by rename: a file that can't be understood was broken by somebody else, and RUN
     // holds nothing that can't be made again.
     let found = serde_json::from_slice::<File>(&bytes).ok().filter(|all| all.boot == boot);
-    Ok(found.unwrap_or(File { boot, leases: Vec::new() }))
+    Ok(found.unwrap_or(File { boot, ..File::default() }))
 }
 
 fn store(paths: &Paths, network: &str, all: &File) -> Result<()> {
@@ -194,10 +226,10 @@ fn store(paths: &Paths, network: &str, all: &File) -> Result<()> {
 }
 
 /// Drops the leases that nobody lives with; whether there were any.
-fn bury(paths: &Paths, leases: &mut Vec<Lease>) -> bool {
-    let before = leases.len();
-    leases.retain(|lease| lives(paths, &lease.container));
-    leases.len() < before
+fn bury(paths: &Paths, all: &mut File) -> bool {
+    let before = all.leases.len();
+    all.retain(|lease| lives(paths, &lease.container));
+    all.leases.len() < before
 }
 
 fn lives(paths: &Paths, container: &str) -> bool {
@@ -399,6 +431,34 @@ mod tests {
         assert!(lease.mac == "02:42:0a:00:00:03" && lease.endpoint.len() == 64, "{lease:?}");
         rename(&w.paths, &net.id, "b", &["new".into()]).unwrap();
         assert_eq!(read(&w.paths, &net.id)[0].names, ["new"]);
+    }
+
+    #[test]
+    fn what_was_given_back_is_marked_until_its_flows_are_forgotten() {
+        let mut w = World::new();
+        let net = w.network(pool("10.0.0.0/30", "10.0.0.1"));
+        let two: IpAddr = "10.0.0.2".parse().unwrap();
+        w.live("a");
+        w.lease(&net, "a").unwrap();
+        assert!(known(&w.paths, &net.id).is_empty());
+        w.lease(&net, "a").unwrap(); // its next life
+        assert_eq!(known(&w.paths, &net.id), [two]);
+        forgotten(&w.paths, &net.id, &[two]).unwrap();
+        release(&w.paths, &net.id, "a").unwrap();
+        release(&w.paths, &net.id, "a").unwrap();
+        assert_eq!(known(&w.paths, &net.id), [two]);
+        // Who takes it finds the mark, and leaves it when it dies before it did anything.
+        w.lease(&net, "b").unwrap();
+        assert_eq!(known(&w.paths, &net.id), [two]);
+        forgotten(&w.paths, &net.id, &[two]).unwrap();
+        assert_eq!(w.lease(&net, "c").unwrap().ipv4, "10.0.0.2".parse().ok(), "b is dead");
+        assert_eq!(known(&w.paths, &net.id), [two]);
+        forgotten(&w.paths, &net.id, &[two]).unwrap();
+        let lan = Network { driver: Driver::Macvlan, ..net.clone() };
+        w.lease(&lan, "c").unwrap();
+        forgotten(&w.paths, &net.id, &[two]).unwrap();
+        release(&w.paths, &net.id, "c").unwrap();
+        assert!(known(&w.paths, &net.id).is_empty(), "nobody here follows what a LAN says");
     }
 
     #[test]

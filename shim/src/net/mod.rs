@@ -10,6 +10,7 @@
 
 mod carrier;
 pub mod dns;
+mod flows;
 pub mod ipam;
 pub mod link;
 mod lock;
@@ -24,6 +25,7 @@ mod ties;
 mod trace;
 mod world;
 
+pub use flows::settle as settle_flows;
 pub use lock::Lock;
 pub use networking::Networking;
 pub use shared::{lower, raise, reload, sweep};

@@ -12,7 +12,7 @@ use super::ipam;
 use super::plan::{self, Joined};
 use super::ports::{self, Proxy, Reserved, Target};
 use super::shared::{forgotten, give_back_strays, provide, undo};
-use super::{Lock, World, dns, link, nft, routed, trace};
+use super::{Lock, World, dns, flows, link, nft, routed, trace};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::network::Driver;
@@ -261,8 +261,7 @@ impl Networking {
         self.told = provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
         drop(lock);
         self.outside = Some(outside);
-        // The kernel looks through all flows there are for it: time for the runtime's work, not for ours.
-        welcome(&world, &self.joined)
+        flows::welcome(&host.paths, &self.joined)
     }
 
     /// Makes in the network namespace `ns` what was reserved, after [`Networking::provide`].
@@ -284,10 +283,11 @@ impl Networking {
             link::plug(&outside, &inside, ns.as_fd(), &plug)?;
         }
         let led = self.led(record);
-        if !led.is_empty() {
-            nft::Table::of(&world)?.publish(record.short_id(), &led)?;
-        }
+        let table = if led.is_empty() { None } else { Some(nft::Table::of(&world)?) };
+        table.as_ref().map_or(Ok(()), |table| table.publish(record.short_id(), &led))?;
         drop(lock);
+        // It looks through all flows there are: others don't wait for that.
+        table.inspect(|table| table.forget_misled(&led));
         self.inside = Some(ns);
         self.open_names(host, record)
     }
@@ -355,7 +355,10 @@ impl Networking {
         if led.is_empty() {
             Ok(())
         } else {
-            nft::Table::of(&world)?.publish(record.short_id(), &led)
+            let table = nft::Table::of(&world)?;
+            table.publish(record.short_id(), &led)?;
+            table.forget_misled(&led);
+            Ok(())
         }
     }
 
@@ -374,10 +377,18 @@ impl Networking {
             let _ = joined.map(|joined| ipam::release(&host.paths, &joined.network.id, &record.id));
         }
         done?;
+        self.forget_misled(host, record)?;
         self.open_names(host, record)
     }
 
+    /// Who asked its UDP ports before they led where they lead now.
+    fn forget_misled(&self, host: &Host, record: &Record) -> Result<()> {
+        nft::Table::of(&World::of(&host.paths))?.forget_misled(&self.led(record));
+        Ok(())
+    }
+
     fn plug_last(&mut self, host: &Host, record: &Record, before: Target) -> Result<()> {
+        flows::welcome(&host.paths, self.joined.last().map_or(&[], std::slice::from_ref))?;
         let world = World::of(&host.paths);
         let _lock = Lock::take()?;
         let Some((ns, joined)) = self.inside.as_ref().zip(self.joined.last()) else {
@@ -387,7 +398,6 @@ impl Networking {
         let inside = link::Socket::within(ns.as_fd())?;
         // The others', too: the ports may follow, and somebody may have taken rules away.
         provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
-        welcome(&world, std::slice::from_ref(joined))?;
         let plug = plan::plug(&world, &record.id, joined, (false, false));
         link::plug(&outside, &inside, ns.as_fd(), &plug)?;
         let led = self.lead(&world, record, &inside, before);
@@ -428,7 +438,8 @@ impl Networking {
         };
         let released = ipam::release(&host.paths, &gone.network.id, &record.id);
         let traced = trace::keep(host, record, &self.endpoints(), &self.published);
-        led.and(released).and(traced).and(self.open_names(host, record))
+        let forgot = flows::settle(&host.paths).and(self.forget_misled(host, record));
+        led.and(released).and(traced).and(forgot).and(self.open_names(host, record))
     }
 
     /// Routes and ports follow the network that leads out, which may be another one now.
@@ -511,15 +522,4 @@ pub(super) fn pull(inside: &link::Socket, endpoint: &Endpoint) -> Result<()> {
         return link::unplug(inside, &endpoint.interface);
     }
     link::remove(&link::Socket::here()?, &endpoint.host_interface)
-}
-
-/// Before a container has its addresses: who spoke to the last one there doesn't reach this one.
-fn welcome(world: &World, joined: &[Joined]) -> Result<()> {
-    let bridged = joined.iter().filter(|joined| joined.network.driver == Driver::Bridge);
-    let addresses = bridged.flat_map(|joined| [joined.endpoint.ipv4, joined.endpoint.ipv6]);
-    let addresses: Vec<IpAddr> = addresses.flatten().map(|subnet| subnet.address).collect();
-    if !addresses.is_empty() {
-        nft::Table::of(world)?.forget_flows(&addresses);
-    }
-    Ok(())
 }

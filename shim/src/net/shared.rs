@@ -111,10 +111,27 @@ pub(super) fn undo(
             }
         }
     }
+    if !shared {
+        note(silence(joined));
+    }
     for one in joined {
         note(ipam::release(&host.paths, &one.network.id, &record.id));
     }
     first
+}
+
+/// Nothing leaves or enters by its pairs any more: the next container may have its addresses.
+///
+/// KERNEL: a namespace, and so its devices, lives on while a TCP connection of it has something to
+/// say, minutes after the last process if nobody listens. To take a pair away takes 20 ms, to turn
+/// it off a quarter of one.
+fn silence(joined: &[Joined]) -> Result<()> {
+    let mut pairs = joined.iter().map(|one| one.endpoint.host_interface.as_str());
+    if pairs.clone().all(str::is_empty) {
+        return Ok(());
+    }
+    let outside = link::Socket::here()?;
+    pairs.try_for_each(|name| if name.is_empty() { Ok(()) } else { link::silence(&outside, name) })
 }
 
 /// KERNEL: a pair's ends go together; those in a namespace go with it.
@@ -186,7 +203,9 @@ pub fn reload(host: &Host, running: &[(Record, State)]) -> Result<()> {
         provide(&world, &outside, net.joined.iter().map(|joined| &joined.network))?;
         let led = net.led(record);
         if !led.is_empty() {
-            nft::Table::of(&world)?.publish(record.short_id(), &led)?;
+            let table = nft::Table::of(&world)?;
+            table.publish(record.short_id(), &led)?;
+            table.forget_misled(&led);
         }
     }
     Ok(())

@@ -64,6 +64,12 @@ pub(super) fn up(mut message: LinkMessage) -> LinkMessage {
     message
 }
 
+/// The same, set down.
+pub(super) fn down(mut message: LinkMessage) -> LinkMessage {
+    message.header.change_mask |= LinkFlags::Up;
+    message
+}
+
 /// Asks for a device by its name, without its counters.
 pub(super) fn get(device: &str) -> Request<'_> {
     let attributes = vec![

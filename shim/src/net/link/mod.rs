@@ -36,6 +36,6 @@ pub use bridge::{Bridge, ensure_bridge};
 pub use enter::enter;
 pub use parent::{Parent, ensure_parent};
 pub use plug::{Inside, IpvlanFlag, IpvlanMode, Kind, MacvlanMode, Plug, plug};
-pub use query::{addresses, find, list, remove, routes, unplug};
+pub use query::{addresses, find, list, remove, routes, silence, unplug};
 pub use routes::{default_device, default_routes};
 pub use socket::Socket;

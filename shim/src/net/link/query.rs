@@ -1,9 +1,9 @@
 //! What is there, and away with it.
 
-use netlink_packet_route::AddressFamily;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::answer::{Address, Found, Route};
-use super::message::{Request, delete, get, get_addresses, get_all, get_routes};
+use super::message::{Request, delete, down, get, get_addresses, get_all, get_routes, link};
 use super::socket::{Socket, Told};
 use super::words;
 use crate::error::{Error, Result};
@@ -88,6 +88,15 @@ pub fn remove(socket: &Socket, name: &str) -> Result<()> {
     }
 }
 
+/// Turns a device of dhow's on the host off; one that is absent, or somebody else's, is left.
+pub fn silence(socket: &Socket, name: &str) -> Result<()> {
+    let Some(found) = find(socket, name)?.filter(|found| found.alias.starts_with(OURS)) else {
+        return Ok(());
+    };
+    let message = RouteNetlinkMessage::SetLink(down(link(found.index, Vec::new())));
+    absent_is_fine(socket, &Request::new("turn off", name, message))
+}
+
 /// Takes a container's interface away, with the other end of it; absent is fine.
 pub fn unplug(inside: &Socket, interface: &str) -> Result<()> {
     match find(inside, interface)? {
@@ -98,9 +107,12 @@ pub fn unplug(inside: &Socket, interface: &str) -> Result<()> {
 
 /// By its number; absent is fine.
 pub(super) fn gone(socket: &Socket, name: &str, index: u32) -> Result<()> {
-    let request = delete(name, index);
-    match socket.attempt(std::slice::from_ref(&request))?.1 {
-        Some((_, failure)) if failure.errno != libc::ENODEV => Err(words::of(&request, &failure)),
+    absent_is_fine(socket, &delete(name, index))
+}
+
+fn absent_is_fine(socket: &Socket, request: &Request<'_>) -> Result<()> {
+    match socket.attempt(std::slice::from_ref(request))?.1 {
+        Some((_, failure)) if failure.errno != libc::ENODEV => Err(words::of(request, &failure)),
         _ => Ok(()),
     }
 }

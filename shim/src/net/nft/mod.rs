@@ -101,21 +101,20 @@ impl Table {
             Err(fault) if fault.errno == Errno::EEXIST => self.replace(&elements)?,
             Err(fault) => return Err(fault.into()),
         }
-        tracking::forget_misled(&self.socket, ports);
         Ok(())
     }
 
-    /// The opposite; what isn't there, or is another's by now, is left alone.
+    /// Who asked a UDP port before it led here comes here, too; after [`Table::publish`] or
+    /// [`Table::settle`], and without the lock: it takes ten milliseconds.
+    pub fn forget_misled(&self, ports: &[(Published, IpAddr)]) {
+        tracking::forget_misled(&self.socket, ports);
+    }
+
+    /// The opposite; what isn't there, or is another's by now, is left alone. Flows are known until
+    /// the container's addresses are forgotten ([`forget_flows`]).
     pub fn withdraw(&self, holder: &str, ports: &[(Published, IpAddr)]) -> Result<()> {
         let own = self.present(&elements_of(holder, ports))?;
-        self.remove_elements(own.into_iter().filter(|e| e.comment.as_deref() == Some(holder)))?;
-        tracking::forget_led(&self.socket, ports);
-        Ok(())
-    }
-
-    /// Nobody goes on to these addresses with what he began before: each has a new container.
-    pub fn forget_flows(&self, addresses: &[IpAddr]) {
-        tracking::forget_addresses(&self.socket, addresses);
+        self.remove_elements(own.into_iter().filter(|e| e.comment.as_deref() == Some(holder)))
     }
 
     /// Exactly these ports are the container's from now on.
@@ -134,9 +133,7 @@ impl Table {
         for element in &new {
             self.place.on(&mut batch).element(element, true);
         }
-        self.socket.commit(batch)?;
-        tracking::forget_misled(&self.socket, ports);
-        Ok(())
+        Ok(self.socket.commit(batch)?)
     }
 
     /// All ports of the container with this short id.
@@ -273,6 +270,11 @@ impl Table {
         }
         absent_is_fine(self.socket.commit(batch))
     }
+}
+
+/// Nobody goes on to or from these addresses with what he began before.
+pub fn forget_flows(addresses: &BTreeSet<IpAddr>) -> Result<()> {
+    Ok(tracking::forget_addresses(&Socket::here()?, addresses)?)
 }
 
 fn elements_of(holder: &str, ports: &[(Published, IpAddr)]) -> Vec<Element> {
