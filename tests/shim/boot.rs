@@ -134,6 +134,37 @@ fn many_come_up_side_by_side_and_those_that_lean_on_others_after_them() {
     w.dhow(["rm".to_owned(), "-f".to_owned()].into_iter().chain(names)).ok();
 }
 
+/// Another command is writing down what the reboot made of it, or starts it: who believes it to run
+/// would start what leans on it, and not it.
+#[test]
+fn what_ran_before_the_reboot_does_not_run_whoever_has_its_lock() {
+    let w = world();
+    let base = begin(&w, "base", "always", "sleep 1000");
+    let leaning = w.id("leaning");
+    let network = format!("container:{base}");
+    let run = ["run", "-d", "--restart", "always", "--network", &network, "--name", &leaning];
+    w.dhow(run.iter().chain(&["busybox", "sleep", "1000"])).ok();
+    let id = field(&w, &base, "/Id").as_str().unwrap().to_owned();
+    reboot(&w);
+    let dir = w.run_dir().join("monitors").join(id);
+    fs::create_dir_all(&dir).unwrap();
+    let lock = fs::File::create(dir.join("lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(status(&w, &base), "exited");
+    std::thread::scope(|s| {
+        let started = s.spawn(|| w.dhow(["system", "start"]).ok().lines().len());
+        // It is seen at work, on what leans on nobody.
+        e2e::until("it is at work", || {
+            let all = leaks::processes(w.name(), &BTreeSet::new());
+            all.iter().any(|(_, line)| line.contains("system"))
+        });
+        drop(lock);
+        assert_eq!(started.join().unwrap(), 2);
+    });
+    assert_eq!(status(&w, &leaning), "running");
+    w.dhow(["rm", "-f", &leaning, &base]).ok();
+}
+
 #[test]
 fn a_reboot_that_keeps_run_is_seen_by_the_boot_id() {
     let w = world();

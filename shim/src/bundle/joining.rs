@@ -1,19 +1,12 @@
 //! Namespaces of other containers, held open until the runtime has joined them.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::{Record, Status};
-use crate::monitor::Watch;
-
-/// How long another container gets to be there, when it is about to be.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::monitor::await_monitor;
 
 /// Namespaces that a container shares with others. A pid in a path could be another
 /// process's by the time the runtime opens it; a descriptor of ours can't.
@@ -69,37 +62,26 @@ fn donor(host: &Host, mode: &str) -> Result<Option<Record>> {
     Ok(Some(host.containers.find(name)?.record))
 }
 
+/// Nobody waits for whoever waits for him: a container joins those that were made before it.
 fn namespace(
     host: &Host,
     other: &Record,
     space: &str,
     refuse: fn(&str) -> String,
 ) -> Result<OwnedFd> {
-    let until = Instant::now() + PATIENCE;
-    let why = || Error::conflict(format!("{}; start it first", refuse(&other.name)));
-    let changes = Watch::of(&host.paths.container(&other.id))?;
+    let mut line = None;
     loop {
         let state = crate::monitor::state(host, other)?;
-        if matches!(state.status, Status::Running | Status::Paused)
-            && let Some(found) = crate::monitor::namespace(&state, space)?
-        {
+        let alive = matches!(state.status, Status::Running | Status::Paused);
+        if alive && let Some(found) = crate::monitor::namespace(&state, space)? {
             return Ok(found);
         }
         // A monitor without a process is at its start (after a boot, all start side by side), or
         // at its end: either way it is about to say so.
-        let busy = state.status != Status::Restarting && host.paths.monitor(&other.id).exists();
-        let left = until.saturating_duration_since(Instant::now());
-        if !busy {
-            return Err(why());
+        if state.status == Status::Restarting || !host.paths.monitor(&other.id).exists() {
+            let why = refuse(&other.name);
+            return Err(Error::conflict(format!("{why}; start it first")));
         }
-        let mut fds = [PollFd::new(changes.as_fd(), PollFlags::POLLIN)];
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        let told = match poll(&mut fds, left) {
-            Err(Errno::EINTR) => continue,
-            answer => answer == Ok(1),
-        };
-        if !told || changes.wait().is_none() {
-            return Err(why());
-        }
+        line = await_monitor(host, &other.id, if alive { line } else { None })?;
     }
 }

@@ -49,12 +49,19 @@ impl Lock {
                     return Ok(None);
                 }
             }
-            if !Self::wait_ending(host, &record.id) {
-                // Somebody else is starting it: its monitor answers when that is done.
-                drop(Line::connect(host, &record.id, Role::default())?);
-                std::thread::yield_now();
-            }
+            drop(Self::await_holder(host, &record.id)?);
         }
+    }
+
+    /// Waits until its holder has let go, where it is about to, or has started the container: its
+    /// monitor answers when that is done. The line to it, if it lives.
+    pub fn await_holder(host: &Host, id: &str) -> Result<Option<Line>> {
+        if Self::wait_ending(host, id) {
+            return Ok(None);
+        }
+        let line = Line::connect(host, id, Role::default())?;
+        std::thread::yield_now();
+        Ok(line)
     }
 
     /// Says that its holder is about to let go: who waits from here on waits a moment only.

@@ -145,6 +145,19 @@ pub fn remove(host: &Host, record: &Record) -> Result<()> {
     removed
 }
 
+/// Waits for what the monitor of another container is at: its start, its end; with the `line` that a
+/// start was waited for on, the end of that life. A monitor that is killed is at neither any more.
+pub fn await_monitor(
+    host: &Host,
+    id: &str,
+    line: Option<attach::Line>,
+) -> Result<Option<attach::Line>> {
+    if let Some(mut line) = line {
+        line.wait_exited();
+    }
+    lock::Lock::await_holder(host, id)
+}
+
 fn running(record: &Record) -> Error {
     Error::conflict(format!(
         "cannot remove container \"{}\": container is running: stop the container before \

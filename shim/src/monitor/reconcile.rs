@@ -33,7 +33,12 @@ pub fn state(host: &Host, record: &Record) -> Result<State> {
     if !is_active(&state) && !host.paths.monitor(&record.id).exists() {
         return Ok(state);
     }
-    let Some(lock) = Lock::try_take(host, &record.id)? else { return Ok(state) };
+    let Some(lock) = Lock::try_take(host, &record.id)? else {
+        // Somebody is at it: writing down the end that the machine's made of it, or starting it
+        // again. Who took it for running would start what leans on it too early.
+        let over = is_active(&state) && process::boot_id()? != state.boot_id;
+        return Ok(if over { ended(state, -1, false, String::new()) } else { state });
+    };
     // Between the look and the lock its monitor may have written the end.
     let state = host.containers.state(&record.id)?;
     if !is_active(&state) {
