@@ -1,7 +1,7 @@
 //! Files that are either old or new, never half.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -50,11 +50,18 @@ fn sync_parent(path: &Path) -> std::io::Result<()> {
 
 /// Makes a directory of dhow's own, 0700, with its parents; there already is fine.
 pub fn make_dir(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|e| Error::io("create directory", path, e))
+    loop {
+        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+            // It was there when it was to be made, and not when that was looked at: somebody took it
+            // away between the two.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && !is_file(path) => {}
+            done => return done.map_err(|e| Error::io("create directory", path, e)),
+        }
+    }
+}
+
+fn is_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| !found.is_dir())
 }
 
 /// A lock held until dropped; its file stays.
@@ -87,5 +94,31 @@ impl Lock {
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(Error::io("lock", path, errno.desc())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_others_take_away_all_the_time_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("comes/and/goes");
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _ = std::fs::remove_dir(&path);
+                }
+            });
+            let made: Vec<_> = (0..20_000).map(|_| make_dir(&path)).collect();
+            done.store(true, Ordering::Relaxed);
+            made.into_iter().collect::<Result<()>>().unwrap();
+        });
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(make_dir(&dir.path().join("file")).is_err());
     }
 }
