@@ -1,7 +1,8 @@
-//! A file from the web, for `import`: by nobody's credentials.
+//! A file from the web, for `import` and builds: by nobody's credentials.
 
 use std::io::Read;
 
+use jiff::Timestamp;
 use ureq::http::header;
 
 use super::patience::Patient;
@@ -10,8 +11,21 @@ use crate::error::{Error, Result};
 
 const REDIRECTS: usize = 5;
 
+/// A file on its way.
+pub struct Download {
+    /// Its bytes.
+    pub body: Box<dyn Read + Send>,
+    /// When it was changed last, if its server says so.
+    pub modified: Option<Timestamp>,
+}
+
 /// The bytes at a URL. A redirect may leave the host, but not https.
 pub fn download(settings: &Settings, from: &str) -> Result<Box<dyn Read + Send>> {
+    download_with_time(settings, from).map(|download| download.body)
+}
+
+/// The same, with what the server says of its age.
+pub fn download_with_time(settings: &Settings, from: &str) -> Result<Download> {
     let mut at = url::join(from, from)?;
     for _ in 0..=REDIRECTS {
         let host = url::origin(&at);
@@ -22,7 +36,12 @@ pub fn download(settings: &Settings, from: &str) -> Result<Box<dyn Read + Send>>
             .call()
             .map_err(|e| request::network(&title, &e))?;
         match answer.status().as_u16() {
-            200 => return Ok(Box::new(Patient::new(answer.into_body().into_reader(), settings))),
+            200 => {
+                let modified = answer.headers().get(header::LAST_MODIFIED);
+                let modified = modified.and_then(|v| v.to_str().ok()).and_then(date);
+                let body = Box::new(Patient::new(answer.into_body().into_reader(), settings));
+                return Ok(Download { body, modified });
+            }
             301 | 302 | 303 | 307 | 308 => {
                 let to = answer.headers().get(header::LOCATION).and_then(|v| v.to_str().ok());
                 let to = url::join(&at, to.unwrap_or_default())?;
@@ -40,4 +59,9 @@ pub fn download(settings: &Settings, from: &str) -> Result<Box<dyn Read + Send>>
     }
     let request = format!("GET {}", url::shown(from));
     Err(Error::Network { request, why: "too many redirects".into() })
+}
+
+/// SPEC: RFC 9110 §5.6.7.
+fn date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(text.trim()).ok().map(|time| time.timestamp())
 }

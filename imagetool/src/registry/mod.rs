@@ -26,7 +26,7 @@ mod search;
 mod tags;
 mod tls;
 mod upload;
-mod url;
+pub(crate) mod url;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -44,7 +44,7 @@ use crate::trust::Trust;
 pub use blob::BlobReader;
 pub use credentials::{Credentials, Keyring};
 pub use daemon::{DAEMON_FILES, DaemonFile};
-pub use download::download;
+pub use download::{Download, download, download_with_time};
 pub use logins::{Kept, Logins, Server, is_wrong_password, verify};
 pub use places::{first_of, may_differ};
 pub use proxy::Proxy;

@@ -43,6 +43,15 @@ impl Proxy {
         Some(Self { https, http, direct: direct.map(str::to_lowercase).collect() })
     }
 
+    /// The variables that tell another program of them.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let named = [("https_proxy", &self.https), ("http_proxy", &self.http)];
+        let mut all: Vec<_> =
+            named.into_iter().filter_map(|(name, url)| Some((name, url.clone()?))).collect();
+        all.push(("no_proxy", self.direct.join(",")));
+        all
+    }
+
     /// Whether it matters by which scheme a host is asked.
     pub(super) fn differs(&self) -> bool {
         self.https != self.http

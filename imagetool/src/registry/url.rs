@@ -55,7 +55,7 @@ pub(super) fn host(url: &str) -> String {
 }
 
 /// A URL for messages: without user info and query, which may hold secrets.
-pub(super) fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     match url.split_once("://") {
         Some((scheme, rest)) => {

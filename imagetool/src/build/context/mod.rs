@@ -2,18 +2,25 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
+use tempfile::TempDir;
 
 use super::copy::{Files, Memory, Owners};
-use super::fetch::Fetch;
+use super::fetch::{Address, Fetch, Fetched};
 use super::ignore::{self, Ignore};
 use crate::error::{Error, Result};
-use crate::layer::RootDir;
 use crate::layer::at::kind;
+use crate::layer::compress::inflate;
+use crate::layer::entry::is_header;
+use crate::layer::foreign::peel;
+use crate::layer::{Entries, Journal, Limits, Owner, RootDir, extract};
 use crate::reference::Reference;
+use crate::registry::download;
+use crate::registry::url::shown;
 
 /// No Dockerfile is larger.
 const MAX_DOCKERFILE: u64 = 16 << 20;
@@ -51,6 +58,8 @@ pub struct Context {
     memory: Option<Memory>,
     title: String,
     dockerfile: Option<Text>,
+    /// Where what was fetched or unpacked lies.
+    _dir: Option<TempDir>,
 }
 
 /// What a `--build-context` names.
@@ -66,14 +75,32 @@ pub enum Named {
 
 /// Opens the context of a build.
 pub fn open(asked: Asked<'_>) -> Result<Context> {
-    if asked.place == "-" || super::fetch::is_url(asked.place) {
-        return Err(Error::unsupported(format!("context {}", asked.place), "give a directory"));
+    let place = asked.place;
+    let fetch = asked.fetch;
+    if place == "-" {
+        let Some(stdin) = asked.stdin.filter(|_| asked.file != Some("-")) else {
+            let why = "stdin can't be both the context and the Dockerfile";
+            return Err(Error::usage("--file", "-", why));
+        };
+        return stream(&fetch, stdin, "stdin", asked.file);
+    }
+    // A directory goes first, whatever it is called.
+    if Path::new(place).is_dir() {
+        return directory(asked);
+    }
+    if let Some(address) = Address::parse(place, true) {
+        let Fetched { root, dir, .. } = fetch.repository(&address?, false)?;
+        return within(root, dir, asked.file, asked.stdin);
+    }
+    if super::fetch::is_url(place) {
+        let body = download(fetch.settings, place)?;
+        return stream(&fetch, body, &shown(place), asked.file);
     }
     directory(asked)
 }
 
 /// Opens what a `--build-context NAME=WHAT` names.
-pub fn named(name: &str, what: &str, _: Fetch<'_>, memory: Option<&Path>) -> Result<Named> {
+pub fn named(name: &str, what: &str, fetch: Fetch<'_>, memory: Option<&Path>) -> Result<Named> {
     if let Some(reference) = what.strip_prefix("docker-image://") {
         return Reference::parse_normal(reference).map(Named::Image);
     }
@@ -84,16 +111,43 @@ pub fn named(name: &str, what: &str, _: Fetch<'_>, memory: Option<&Path>) -> Res
         return Ok(Named::Layout(dir.into(), of.to_owned()));
     }
     let title = format!("the context {name}");
-    if super::fetch::is_url(what) {
-        return Err(Error::unsupported(
-            format!("--build-context {name}={what}"),
-            "give a directory",
-        ));
+    let files = |root: RootDir, memory, dir| {
+        let ignore = ignored(&root, IGNORE)?.unwrap_or_default();
+        let title = title.clone();
+        Ok(Named::Files(Context { root, ignore, memory, title, dockerfile: None, _dir: dir }))
+    };
+    if Path::new(what).is_dir() {
+        let root = RootDir::open(what)?;
+        let memory = remembered(&root, memory)?;
+        return files(root, memory, None);
     }
-    let root = RootDir::open(what)?;
-    let ignore = ignored(&root, IGNORE)?.unwrap_or_default();
-    let memory = remembered(&root, memory)?;
-    Ok(Named::Files(Context { root, ignore, memory, title, dockerfile: None }))
+    if let Some(address) = Address::parse(what, true) {
+        let Fetched { root, dir, .. } = fetch.repository(&address?, false)?;
+        return files(root, None, Some(dir));
+    }
+    if super::fetch::is_url(what) {
+        let dir = fetch.dir()?;
+        let root = RootDir::open(dir.path())?;
+        let mut head =
+            Head::new(download(fetch.settings, what)?).map_err(Error::at("read", what))?;
+        if head.is_archive() {
+            unpack(&root, head, &shown(what), fetch.scratch)?;
+        } else {
+            // BuildKit's name for it.
+            let path = dir.path().join("context");
+            let fail = |e| Error::from_io("write", &path, e);
+            let mut file = std::fs::File::create_new(&path).map_err(fail)?;
+            std::io::copy(&mut head, &mut file).map_err(fail)?;
+        }
+        return files(root, None, Some(dir));
+    }
+    Err(Error::NotFound {
+        what: "directory",
+        name: what.to_owned(),
+        hint: format!(
+            "--build-context {name} takes a directory, a URL, a repository, docker-image://REF or oci-layout://DIR"
+        ),
+    })
 }
 
 impl Context {
@@ -127,36 +181,147 @@ impl Context {
 fn directory(asked: Asked<'_>) -> Result<Context> {
     let root = RootDir::open(asked.place)?;
     let memory = remembered(&root, asked.memory)?;
-    let (dockerfile, ignore) = match asked.file {
-        Some("-") => {
-            let Some(stdin) = asked.stdin else {
-                return Err(Error::usage("--file", "-", "there is no stdin to read it from"));
-            };
-            (Text { name: "-".into(), text: read(stdin, "stdin")? }, None)
-        }
-        // DIFFERS: none: as buildx has it, relative to where one is, not to the context.
-        Some(path) => {
-            let whole = Path::new(path);
-            let name = whole
-                .file_name()
-                .and_then(|n| n.to_str())
-                .ok_or_else(|| Error::usage("--file", path, "it names no file"))?;
-            let dir = whole.parent().filter(|p| !p.as_os_str().is_empty());
-            let dir = RootDir::open(dir.unwrap_or(Path::new(".")))?;
-            (text(&dir, name, path)?, ignored(&dir, &format!("{name}{IGNORE}"))?)
-        }
-        None => {
-            let found = default(&root)?;
-            let own = ignored(&root, &format!("{}{IGNORE}", found.name))?;
-            (found, own)
-        }
+    // DIFFERS: none: as buildx has it, relative to where one is, not to the context.
+    let elsewhere = asked.file.filter(|file| *file != "-");
+    let (dockerfile, own) = if let Some(path) = elsewhere {
+        let whole = Path::new(path);
+        let name = whole
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| Error::usage("--file", path, "it names no file"))?;
+        let dir = whole.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let dir = RootDir::open(dir.unwrap_or(Path::new(".")))?;
+        (text(&dir, name, path)?, ignored(&dir, &format!("{name}{IGNORE}"))?)
+    } else {
+        chosen(&root, asked.file, asked.stdin)?
     };
-    let ignore = match ignore {
-        Some(ignore) => ignore,
+    finished(root, memory, None, dockerfile, own)
+}
+
+/// A context whose files were brought here: `file` is one of them.
+fn within(
+    root: RootDir,
+    dir: TempDir,
+    file: Option<&str>,
+    stdin: Option<&mut (dyn Read + Send)>,
+) -> Result<Context> {
+    let (dockerfile, own) = chosen(&root, file, stdin)?;
+    finished(root, None, Some(dir), dockerfile, own)
+}
+
+fn finished(
+    root: RootDir,
+    memory: Option<Memory>,
+    dir: Option<TempDir>,
+    dockerfile: Text,
+    own: Option<Ignore>,
+) -> Result<Context> {
+    let ignore = match own {
+        Some(own) => own,
         None => ignored(&root, IGNORE)?.unwrap_or_default(),
     };
     let title = "the build context".to_owned();
-    Ok(Context { root, ignore, memory, title, dockerfile: Some(dockerfile) })
+    Ok(Context { root, ignore, memory, title, dockerfile: Some(dockerfile), _dir: dir })
+}
+
+/// The Dockerfile out of a context or stdin, and the patterns that are its own.
+fn chosen(
+    root: &RootDir,
+    file: Option<&str>,
+    stdin: Option<&mut (dyn Read + Send)>,
+) -> Result<(Text, Option<Ignore>)> {
+    match file {
+        Some("-") => {
+            let Some(stdin) = stdin else {
+                return Err(Error::usage("--file", "-", "there is no stdin to read it from"));
+            };
+            let text = bounded(stdin, "stdin", MAX_DOCKERFILE)?;
+            Ok((Text { name: "-".into(), text }, None))
+        }
+        Some(path) => {
+            let found = text(root, path, path)?;
+            Ok((found, ignored(root, &format!("{path}{IGNORE}"))?))
+        }
+        None => {
+            let found = default(root)?;
+            let own = ignored(root, &format!("{}{IGNORE}", found.name))?;
+            Ok((found, own))
+        }
+    }
+}
+
+/// A tar of a context, or a Dockerfile alone.
+fn stream(
+    fetch: &Fetch<'_>,
+    from: impl Read + Send,
+    shown: &str,
+    file: Option<&str>,
+) -> Result<Context> {
+    let head = Head::new(from).map_err(Error::at("read", shown))?;
+    let dir = fetch.dir()?;
+    let root = RootDir::open(dir.path())?;
+    if head.is_archive() {
+        unpack(&root, head, shown, fetch.scratch)?;
+        return within(root, dir, file, None);
+    }
+    if let Some(file) = file {
+        let why = format!("{shown} is a Dockerfile itself, not an archive that has one");
+        return Err(Error::usage("--file", file, why));
+    }
+    let name = if shown == "stdin" { "-" } else { shown };
+    let text = bounded(head, shown, MAX_DOCKERFILE)?;
+    let dockerfile = Text { name: name.to_owned(), text };
+    finished(root, None, Some(dir), dockerfile, Some(Ignore::default()))
+}
+
+/// A stream whose first bytes have been looked at.
+struct Head<R> {
+    head: std::io::Cursor<Vec<u8>>,
+    rest: R,
+}
+
+impl<R: Read> Head<R> {
+    fn new(mut rest: R) -> std::io::Result<Self> {
+        let mut head = Vec::new();
+        rest.by_ref().take(512).read_to_end(&mut head)?;
+        Ok(Self { head: std::io::Cursor::new(head), rest })
+    }
+
+    /// By magic bytes, or by a tar's first block.
+    fn is_archive(&self) -> bool {
+        let head = self.head.get_ref();
+        let magic: [&[u8]; 4] =
+            [b"BZh", &[0x1f, 0x8b, 8], b"\xfd7zXZ\0", &[0x28, 0xb5, 0x2f, 0xfd]];
+        let block: Option<&[u8; 512]> = head.as_slice().try_into().ok();
+        magic.iter().any(|magic| head.starts_with(magic)) || block.is_some_and(is_header)
+    }
+}
+
+impl<R: Read> Read for Head<R> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        match self.head.read(buf)? {
+            0 => self.rest.read(buf),
+            n => Ok(n),
+        }
+    }
+}
+
+/// Unpacks an archive into a directory of ours. Who owns what there matters to nobody: it
+/// becomes root's.
+fn unpack(root: &RootDir, from: impl Read + Send, shown: &str, scratch: &Path) -> Result<()> {
+    let work = || {
+        let (_, plain) = peel(from).and_then(inflate)?;
+        let plain = std::io::BufReader::with_capacity(256 << 10, plain);
+        let mut entries = Entries::new(plain, Limits::default()).literal();
+        extract(root, &mut entries, Owner::Maker, Journal::new(scratch)).map(drop)
+    };
+    // It needs a umask of its own.
+    let done = thread::scope(|scope| scope.spawn(work).join());
+    let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    done.map_err(|e| match e {
+        Error::Invalid { why, .. } => Error::invalid(format!("archive {shown}"), why),
+        other => other,
+    })
 }
 
 /// The context's own Dockerfile.
@@ -215,13 +380,9 @@ fn small(dir: &RootDir, name: &str, shown: &str, max: u64) -> Result<Option<Vec<
     bounded(std::fs::File::from(file), shown, max).map(Some)
 }
 
-fn read(from: impl Read, shown: &str) -> Result<Vec<u8>> {
-    bounded(from, shown, MAX_DOCKERFILE)
-}
-
 fn bounded(from: impl Read, shown: &str, max: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    from.take(max + 1).read_to_end(&mut bytes).map_err(Error::at("read", shown))?;
+    from.take(max + 1).read_to_end(&mut bytes).map_err(|e| Error::from_io("read", shown, e))?;
     if bytes.len() as u64 > max {
         return Err(Error::invalid(shown, format!("it is larger than {} MiB", max >> 20)));
     }

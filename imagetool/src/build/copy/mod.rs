@@ -8,6 +8,8 @@
 mod archive;
 mod chmod;
 mod emit;
+#[cfg(test)]
+mod hostile;
 mod layout;
 mod memory;
 mod source;
@@ -20,11 +22,12 @@ use std::io::Write;
 
 use jiff::Timestamp;
 use nix::sys::stat::{SFlag, major, minor};
+use tempfile::TempDir;
 
 pub use memory::Memory;
 
 use super::dockerfile::Copy;
-use super::fetch::Fetch;
+use super::fetch::{Fetch, Fetched};
 use super::glob;
 use super::ignore::Ignore;
 use crate::bundle::user;
@@ -91,6 +94,8 @@ pub struct Found<'a> {
     given: Vec<Given>,
     texts: Vec<Vec<u8>>,
     digest: Digest,
+    /// What was fetched lies there.
+    _fetched: Vec<TempDir>,
 }
 
 /// A source, found.
@@ -103,6 +108,8 @@ enum Given {
         /// Where it was fetched to.
         spooled: Option<RootDir>,
         owners: Owners,
+        /// Stands for its content.
+        key: Option<Digest>,
     },
     /// An archive that is unpacked.
     Archive { real: Vec<u8>, digest: [u8; 32], spooled: Option<RootDir>, title: String },
@@ -121,18 +128,20 @@ pub fn find<'a>(asked: &Asked<'a>) -> Result<Found<'a>> {
         exclude: &exclude,
         ignore: asked.from.ignore.unwrap_or(&empty),
         given: Vec::new(),
+        fetched: Vec::new(),
     };
     for source in &what.sources {
         finding.source(source)?;
     }
-    let mut given = finding.given;
+    let Finding { mut given, fetched, .. } = finding;
     let mut texts = Vec::new();
     for doc in &what.heredocs {
         let name = split(&source::rooted(&doc.name)).1.to_vec();
         given.push(Given::Text { name, text: texts.len() });
         texts.push(doc.content.as_bytes().to_vec());
     }
-    let mut found = Found { asked: *asked, chmod, given, texts, digest: Digest::of(b"") };
+    let digest = Digest::of(b"");
+    let mut found = Found { asked: *asked, chmod, given, texts, digest, _fetched: fetched };
     found.digest = found.sum();
     Ok(found)
 }
@@ -162,6 +171,7 @@ struct Finding<'a, 'b> {
     exclude: &'b Ignore,
     ignore: &'b Ignore,
     given: Vec<Given>,
+    fetched: Vec<TempDir>,
 }
 
 impl Finding<'_, '_> {
@@ -200,7 +210,7 @@ impl Finding<'_, '_> {
 
     fn tree(&mut self, spot: Spot, found: Vec<Entry>, spooled: Option<RootDir>, owners: Owners) {
         let Spot { name, real: top, .. } = spot;
-        self.given.push(Given::Tree { name, top, found, spooled, owners });
+        self.given.push(Given::Tree { name, top, found, spooled, owners, key: None });
     }
 
     /// `--parents`: directories on the way come with it, from `/./` on if there is one.
@@ -251,24 +261,23 @@ impl Finding<'_, '_> {
     }
 
     /// What came from a URL or a repository.
-    fn fetched(&mut self, fetched: super::fetch::Fetched) -> Result<()> {
-        let super::fetch::Fetched { root, name, unpack } = fetched;
+    fn fetched(&mut self, fetched: Fetched) -> Result<()> {
+        let Fetched { root, name, unpack, key: known, dir } = fetched;
+        self.fetched.push(dir);
         let none = Ignore::default();
-        let spot = Spot { name: name.clone(), real: name, directory: false };
-        if spot.real.is_empty() {
-            let found = self.walk(&root, b"", &none, self.exclude, None)?;
-            let spot = Spot { directory: true, ..spot };
-            self.tree(spot, found, Some(root), Owners::Root);
-            return Ok(());
-        }
+        let spot = Spot { name: name.clone(), directory: name.is_empty(), real: name };
         if unpack && self.archive(&spot, &root)? {
             if let Some(Given::Archive { spooled, .. }) = self.given.last_mut() {
                 *spooled = Some(root);
             }
             return Ok(());
         }
-        let found = self.walk(&root, &spot.real, &none, &none, None)?;
+        let exclude = if spot.directory { self.exclude } else { &none };
+        let found = self.walk(&root, &spot.real, &none, exclude, None)?;
         self.tree(spot, found, Some(root), Owners::Root);
+        if let Some(Given::Tree { key, .. }) = self.given.last_mut() {
+            *key = known;
+        }
         Ok(())
     }
 }
@@ -296,6 +305,10 @@ impl Found<'_> {
         let what = self.asked.what;
         for given in &self.given {
             match given {
+                Given::Tree { key: Some(key), .. } => {
+                    field(&mut sum, b"key");
+                    field(&mut sum, key.hex().as_bytes());
+                }
                 Given::Tree { name, found, owners, .. } => {
                     field(&mut sum, b"tree");
                     // A directory's own name and attributes don't matter: its contents are copied.

@@ -7,18 +7,18 @@ use crate::layer::{Entries, Journal, Limits, Owner, extract};
 use crate::registry::Settings;
 
 /// A context, a base, and what is copied.
-struct Case {
+pub(super) struct Case {
     tmp: tempfile::TempDir,
-    ignore: Ignore,
-    owners: Owners,
+    pub ignore: Ignore,
+    pub owners: Owners,
     workdir: String,
 }
 
 /// A path's mode, owner and content (`->TEXT` for a link, `/` for a directory).
-type Line = (String, u32, u32, String);
+pub(super) type Line = (String, u32, u32, String);
 
 impl Case {
-    fn new(context: &[(&str, &str)]) -> Self {
+    pub fn new(context: &[(&str, &str)]) -> Self {
         let tmp = tempfile::tempdir().unwrap();
         for part in ["context", "base", "scratch"] {
             fs::create_dir(tmp.path().join(part)).unwrap();
@@ -29,12 +29,12 @@ impl Case {
         case
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub fn at(&self, path: &str) -> PathBuf {
         self.tmp.path().join(path)
     }
 
     /// `name/` is a directory, `->text` a link.
-    fn fill(&self, part: &str, files: &[(&str, &str)]) {
+    pub fn fill(&self, part: &str, files: &[(&str, &str)]) {
         for (name, text) in files {
             let path = self.at(part).join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -48,11 +48,12 @@ impl Case {
         }
     }
 
-    fn run<T>(&self, what: &Copy, add: bool, act: impl FnOnce(&Found<'_>) -> T) -> Result<T> {
+    pub fn run<T>(&self, what: &Copy, add: bool, act: impl FnOnce(&Found<'_>) -> T) -> Result<T> {
         let root = RootDir::open(self.at("context"))?;
         let settings = Settings::default();
         let scratch = self.at("scratch");
-        let fetch = Fetch { settings: &settings, scratch: &scratch, search: &[], agent: None };
+        let search = crate::build::fetch::tests::search();
+        let fetch = Fetch { settings: &settings, scratch: &scratch, search: &search, agent: None };
         let from = Files {
             root: &root,
             ignore: Some(&self.ignore),
@@ -67,7 +68,7 @@ impl Case {
     }
 
     /// What comes of it upon the base.
-    fn write(&self, what: &Copy, add: bool) -> Result<Vec<u8>> {
+    pub fn write(&self, what: &Copy, add: bool) -> Result<Vec<u8>> {
         let base = RootDir::open(self.at("base"))?;
         self.run(what, add, |found| {
             let mut out = Vec::new();
@@ -75,20 +76,20 @@ impl Case {
         })?
     }
 
-    fn digest(&self, what: &Copy) -> Digest {
+    pub fn digest(&self, what: &Copy) -> Digest {
         self.run(what, false, |found| found.digest().clone()).unwrap()
     }
 
-    fn copied(&self, what: &Copy) -> Result<Vec<Line>> {
+    pub fn copied(&self, what: &Copy) -> Result<Vec<Line>> {
         self.write(what, false).map(|tar| listed(&tar))
     }
 
-    fn added(&self, what: &Copy) -> Result<Vec<Line>> {
+    pub fn added(&self, what: &Copy) -> Result<Vec<Line>> {
         self.write(what, true).map(|tar| listed(&tar))
     }
 }
 
-fn listed(tar: &[u8]) -> Vec<Line> {
+pub(super) fn listed(tar: &[u8]) -> Vec<Line> {
     let mut archive = tar::Archive::new(tar);
     let mut lines = Vec::new();
     for entry in archive.entries().unwrap() {
@@ -115,13 +116,13 @@ fn listed(tar: &[u8]) -> Vec<Line> {
     lines
 }
 
-fn copy(sources: &[&str], dest: &str) -> Copy {
+pub(super) fn copy(sources: &[&str], dest: &str) -> Copy {
     let sources = sources.iter().map(|s| (*s).to_owned()).collect();
     Copy { sources, dest: dest.to_owned(), ..Copy::default() }
 }
 
 /// Paths and texts alone.
-fn brief(lines: &[Line]) -> Vec<(&str, &str)> {
+pub(super) fn brief(lines: &[Line]) -> Vec<(&str, &str)> {
     lines.iter().map(|(path, _, _, text)| (path.as_str(), text.as_str())).collect()
 }
 
@@ -258,7 +259,7 @@ fn the_key_knows_what_matters_and_no_more() {
     }
 }
 
-fn packed(entries: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn packed(entries: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, text) in entries {
         let mut header = tar::Header::new_gnu();
@@ -335,4 +336,145 @@ fn an_archive_is_told_by_its_content_and_unpacked_by_add_alone() {
         case.write(&as_it_is, true).unwrap(),
         case.write(&copy(&["z"], "/"), false).unwrap()
     );
+}
+
+#[test]
+fn what_is_excluded_and_what_keeps_its_parents() {
+    let case = Case::new(&[
+        ("a/b/c/x.txt", "1"),
+        ("a/b/c/y.md", "2"),
+        ("a/b2/c/x.txt", "3"),
+        ("top.txt", "4"),
+        ("top.md", "5"),
+    ]);
+    let files = |what: &Copy| -> Vec<String> {
+        let lines = case.copied(what).unwrap();
+        lines.into_iter().filter(|l| l.3 != "/").map(|l| l.0).collect()
+    };
+    let exclude = |sources: &[&str], patterns: &[&str]| {
+        let exclude = patterns.iter().map(|p| (*p).to_owned()).collect();
+        files(&Copy { exclude, ..copy(sources, "/o/") })
+    };
+    assert_eq!(exclude(&["."], &["a", "*.md"]), ["o/top.txt"]);
+    assert_eq!(exclude(&["a"], &["**/*.txt"]), ["o/b/c/y.md"]);
+    assert_eq!(exclude(&["a"], &["*", "!b2/c"]), ["o/b2/c/x.txt"]);
+    assert_eq!(exclude(&["top*"], &["*.txt"]), ["o/top.md"]);
+    assert_eq!(exclude(&["a/b/c/x.txt"], &["*.txt"]), ["o/x.txt"], "it was named");
+    let parents = |sources: &[&str]| files(&Copy { parents: true, ..copy(sources, "/o") });
+    assert_eq!(parents(&["a/b/c/x.txt"]), ["o/a/b/c/x.txt"]);
+    assert_eq!(parents(&["./a/b/./c"]), ["o/c/x.txt", "o/c/y.md"]);
+    assert_eq!(parents(&["a/b*/./c/*.txt"]), ["o/c/x.txt"]);
+    assert_eq!(parents(&["a/./**/*.txt"]), ["o/b/c/x.txt", "o/b2/c/x.txt"]);
+    assert_eq!(
+        parents(&["a/./b", "/top.*"]),
+        ["o/b/c/x.txt", "o/b/c/y.md", "o/top.md", "o/top.txt"]
+    );
+    assert_eq!(parents(&["a/b3*/c"]), [""; 0]);
+    let gone = Copy { parents: true, ..copy(&["a/gone"], "/o") };
+    assert!(case.copied(&gone).unwrap_err().to_string().contains("a/gone"));
+}
+
+#[test]
+fn a_link_copy_depends_on_no_base() {
+    let case = Case::new(&[("a", "1"), ("lib/x", "2")]);
+    case.fill("base", &[("usr/lib/", ""), ("lib", "->usr/lib"), ("etc/passwd", "app:x:7:8::/:\n")]);
+    let link = |chown: Option<&str>| Copy {
+        link: true,
+        chown: chown.map(str::to_owned),
+        ..copy(&["lib"], "/lib/")
+    };
+    let run = |what: &Copy| {
+        case.run(what, false, |found| {
+            let mut out = Vec::new();
+            (found.needs_base(), found.write(None, &mut out).map(|_| listed(&out)))
+        })
+    };
+    let (needs, lines) = run(&link(Some("5"))).unwrap();
+    assert_eq!((needs, brief(&lines.unwrap())), (false, vec![("lib/", "/"), ("lib/x", "2")]));
+    let (needs, lines) = run(&link(Some("app"))).unwrap();
+    assert!(needs && lines.is_err());
+    assert_eq!(case.copied(&link(Some("app"))).unwrap()[1].2, 7, "with a base, names are known");
+    assert!(run(&copy(&["a"], "/")).unwrap().0);
+}
+
+#[test]
+fn heredocs_are_files() {
+    let case = Case::new(&[("a", "1")]);
+    case.fill("base", &[("d/", "")]);
+    let doc = |name: &str| super::super::dockerfile::Heredoc {
+        name: name.into(),
+        expand: true,
+        chomp: false,
+        content: format!("text of {name}\n"),
+    };
+    let what = |names: &[&str], dest: &str| Copy {
+        heredocs: names.iter().map(|name| doc(name)).collect(),
+        ..copy(&[], dest)
+    };
+    let lines = case.copied(&what(&["EOF"], "/f")).unwrap();
+    assert_eq!(lines, [("f".into(), 0o644, 0, "text of EOF\n".into())]);
+    let lines = case.copied(&what(&["x", "y"], "/d")).unwrap();
+    assert_eq!(brief(&lines)[1..], [("d/x", "text of x\n"), ("d/y", "text of y\n")]);
+    let both = Copy { sources: vec!["a".into()], ..what(&["../x"], "/n/") };
+    assert_eq!(brief(&case.copied(&both).unwrap())[1..], [("n/a", "1"), ("n/x", "text of ../x\n")]);
+    assert_ne!(case.digest(&what(&["x"], "/f")), case.digest(&what(&["y"], "/f")));
+}
+
+#[test]
+fn a_stage_s_owners_stay_and_times_are_clamped() {
+    let mut case = Case::new(&[("a", "1")]);
+    let me = fs::metadata(case.at("context/a")).unwrap().uid();
+    case.owners = Owners::Kept;
+    assert_eq!(case.copied(&copy(&["a"], "/")).unwrap()[0].2, me);
+    let root = RootDir::open(case.at("context")).unwrap();
+    let settings = Settings::default();
+    let scratch = case.at("scratch");
+    let fetch = Fetch { settings: &settings, scratch: &scratch, search: &[], agent: None };
+    let from = Files { root: &root, ignore: None, memory: None, owners: Owners::Root, title: "t" };
+    let epoch: Timestamp = "2001-01-01T00:00:00Z".parse().unwrap();
+    let what = copy(&["a"], "/new/");
+    let now = Timestamp::now();
+    let asked = Asked {
+        what: &what,
+        add: false,
+        from,
+        workdir: "/",
+        epoch: Some(epoch),
+        now,
+        fetch: &fetch,
+    };
+    let mut out = Vec::new();
+    find(&asked).unwrap().write(None, &mut out).unwrap();
+    let mut archive = tar::Archive::new(&out[..]);
+    for entry in archive.entries().unwrap() {
+        assert_eq!(entry.unwrap().header().mtime().unwrap(), 978_307_200);
+    }
+}
+
+#[test]
+fn add_fetches_and_copy_does_not() {
+    let case = Case::new(&[]);
+    let web = tempfile::tempdir().unwrap();
+    fs::write(web.path().join("t.tar"), packed(&[("in", "1")])).unwrap();
+    let server = crate::build::fetch::tests::Server::new(web.path());
+    let url = format!("{}/t.tar", server.base);
+    let add = |what: &Copy| case.added(what).map(|lines| lines.last().unwrap().0.clone());
+    assert_eq!(add(&copy(&[&url], "/")).unwrap(), "t.tar");
+    assert_eq!(add(&copy(&[&url], "/x/y")).unwrap(), "x/y");
+    assert_eq!(add(&Copy { unpack: Some(true), ..copy(&[&url], "/d/") }).unwrap(), "d/in");
+    let sum = |sum: &str| Copy { checksum: Some(sum.into()), ..copy(&[&url], "/") };
+    assert!(add(&sum(&Digest::of(b"x").to_string())).unwrap_err().to_string().contains("corrupt"));
+    assert!(add(&sum("12")).is_err());
+    assert!(case.copied(&copy(&[&url], "/")).unwrap_err().to_string().contains("ADD fetches"));
+    let odd = Copy { checksum: Some("12".into()), ..copy(&["a"], "/") };
+    assert!(add(&odd).unwrap_err().to_string().contains("--checksum"));
+    if crate::build::fetch::tests::search().is_empty() {
+        return;
+    }
+    crate::build::fetch::tests::repository(web.path());
+    let at = format!("{}/r.git#v1:sub", server.base);
+    let lines = case.added(&copy(&[&at], "/src")).unwrap();
+    let want = [("src/", "/"), ("src/deep/", "/"), ("src/deep/b", "deep")];
+    assert_eq!(brief(&lines), want);
+    assert_eq!(fs::read_dir(case.at("scratch")).unwrap().count(), 0);
 }
