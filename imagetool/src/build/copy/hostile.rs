@@ -48,11 +48,14 @@ fn fifos_sockets_and_devices_are_never_opened() {
     assert!(begun.elapsed().as_secs() < 5);
 }
 
+/// What happens, and how.
+type Change<'a> = (&'a str, &'a dyn Fn(&Case));
+
 #[test]
 fn what_changes_after_it_was_hashed_ends_the_copy() {
     let secret = tempfile::NamedTempFile::new().unwrap();
     fs::write(secret.path(), "2").unwrap();
-    let changes: [(&str, &dyn Fn(&Case)); 5] = [
+    let changes: [Change<'_>; 5] = [
         ("content", &|case| fs::write(case.at("context/d/x"), "2").unwrap()),
         ("longer", &|case| fs::write(case.at("context/d/x"), "21").unwrap()),
         ("shorter", &|case| fs::write(case.at("context/d/x"), "").unwrap()),

@@ -34,7 +34,7 @@ impl Address {
             let path = rest.split(['?', '#']).next().unwrap_or_default();
             return match scheme.to_ascii_lowercase().as_str() {
                 "git" | "ssh" => Some(Self::read(text)),
-                "http" | "https" if path.ends_with(".git") => Some(Self::read(text)),
+                "http" | "https" if path.as_bytes().ends_with(b".git") => Some(Self::read(text)),
                 _ => None,
             };
         }
@@ -125,16 +125,9 @@ pub(super) fn decoded(text: &str) -> String {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let hex = bytes.get(at + 1..at + 3).and_then(|two| std::str::from_utf8(two).ok());
-        match hex.filter(|_| byte == b'%').and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(decoded) => {
-                out.push(decoded);
-                at += 3;
-            }
-            None => {
-                out.push(byte);
-                at += 1;
-            }
-        }
+        let decoded = hex.filter(|_| byte == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
+        out.push(decoded.unwrap_or(byte));
+        at += if decoded.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&out).into_owned()
 }
