@@ -1,3 +1,4 @@
 //! Cases of `dhow build` and `dhow-image build`.
 
+mod mounts;
 mod runner;

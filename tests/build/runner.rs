@@ -18,20 +18,20 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 /// A root that can be written to, in a mount namespace of this thread's own.
-struct Bench {
-    dir: PathBuf,
-    id: String,
+pub struct Bench {
+    pub dir: PathBuf,
+    pub id: String,
     runtime: PathBuf,
     root: RootDir,
     limits: Limits,
-    cancel: Arc<Cancel>,
+    pub cancel: Arc<Cancel>,
 }
 
 /// Where a RUN's changes are.
-const UPPER: &str = "upper";
+pub const UPPER: &str = "upper";
 
 impl Bench {
-    fn new(world: &World, runtime: PathBuf) -> Self {
+    pub fn new(world: &World, runtime: PathBuf) -> Self {
         Self::at(world.path(""), world.id("run"), runtime)
     }
 
@@ -65,7 +65,7 @@ impl Bench {
         self.dir.join("run/build")
     }
 
-    fn container(&self, script: &str) -> Container<'_> {
+    pub fn container(&self, script: &str) -> Container<'_> {
         Container {
             id: &self.id,
             root: &self.root,
@@ -85,7 +85,7 @@ impl Bench {
         }
     }
 
-    fn run(&self, container: &Container<'_>) -> (dhow_image::Result<End>, String, String) {
+    pub fn run(&self, container: &Container<'_>) -> (dhow_image::Result<End>, String, String) {
         let runner = Oci::new(self.runtime.clone(), Vec::new(), self.home(), HostNetworks).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let end = runner.run(container, &mut |stream, bytes| {
@@ -98,7 +98,7 @@ impl Bench {
         (end, text(out), text(err))
     }
 
-    fn output(&self, container: &Container<'_>) -> String {
+    pub fn output(&self, container: &Container<'_>) -> String {
         let (end, out, err) = self.run(container);
         assert_eq!(end.unwrap(), End::Code(0), "{out}{err}");
         out
@@ -119,7 +119,7 @@ fn runtimes() -> Vec<PathBuf> {
 }
 
 /// Does it in a thread, whose mounts go with it.
-fn apart(does: impl FnOnce() + Send + 'static) {
+pub fn apart(does: impl FnOnce() + Send + 'static) {
     thread::spawn(does).join().unwrap();
 }
 

@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod glob;
 pub mod ignore;
 pub mod image;
+pub mod mounts;
 mod plan;
 pub mod progress;
 pub mod run;

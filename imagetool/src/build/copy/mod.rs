@@ -146,6 +146,14 @@ pub fn find<'a>(asked: &Asked<'a>) -> Result<Found<'a>> {
     Ok(found)
 }
 
+/// Where this path of the files leads, clean and without links: as a mount's source it is opened so.
+pub(super) fn locate_below(files: &Files<'_>, path: &str) -> Result<Vec<u8>> {
+    let empty = Ignore::default();
+    let ignore = files.ignore.unwrap_or(&empty);
+    let places = Places { root: files.root, ignore, title: files.title };
+    places.locate(&source::rooted(path), path).map(|(path, _)| path)
+}
+
 /// The digest of all that a mount of a path shows.
 pub fn digest_below(files: &Files<'_>, path: &str) -> Result<Digest> {
     let empty = Ignore::default();

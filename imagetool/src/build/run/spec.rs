@@ -84,7 +84,15 @@ fn build(
 /// a runtime could fill in from its own.
 fn environment(wanted: &[String], user: &User) -> Vec<String> {
     let proper = |v: &&String| v.find('=').is_some_and(|at| at > 0) && !v.contains('\0');
-    let mut env: Vec<String> = wanted.iter().filter(proper).cloned().collect();
+    let name = |v: &str| v.split('=').next().unwrap_or_default().to_owned();
+    let mut env: Vec<String> = Vec::new();
+    for variable in wanted.iter().filter(proper) {
+        // The last of a name holds: a secret's value over an ENV's.
+        match env.iter_mut().find(|old| name(old) == name(variable)) {
+            Some(old) => old.clone_from(variable),
+            None => env.push(variable.clone()),
+        }
+    }
     if !env.iter().any(|v| v.starts_with("HOME=")) && !user.home.is_empty() {
         env.push(format!("HOME={}", user.home));
     }
@@ -156,7 +164,7 @@ fn mounts(container: &Container<'_>, around: &Around) -> Result<Vec<Mount>, OciS
                 mount(to, "bind", path, words(&[&["bind", "rprivate"], more].concat()))?
             }
             Source::Memory(bytes) => {
-                let mut options = words(&["nosuid", "nodev", "mode=1777"]);
+                let mut options = words(&["nosuid", "mode=1777"]);
                 if *bytes != 0 {
                     options.push(format!("size={bytes}"));
                 }

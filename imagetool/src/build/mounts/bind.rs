@@ -1,0 +1,72 @@
+//! `type=bind`: files of the context, a stage or an image. What is written to them is lost.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::{SFlag, fstat};
+
+use super::overlay::{like, mount_at};
+use super::{Attached, mask};
+use crate::build::copy::{Files, locate_below};
+use crate::build::dockerfile::RunMount;
+use crate::error::{Error, Result};
+use crate::layer::at::kind;
+use crate::store::make_dir;
+
+/// What a mount shows, and what it stands on.
+pub(super) struct Bound {
+    pub what: Arc<OwnedFd>,
+    pub held: Option<Attached>,
+}
+
+/// Opens the source of a mount; `place` is its own.
+pub(super) fn bind(mount: &RunMount, files: &Files<'_>, place: &Path) -> Result<Bound> {
+    let (path, source) = open(mount, files)?;
+    let stat = fstat(&source).map_err(|e| files.root.error("open", &path, e))?;
+    if kind(&stat) != SFlag::S_IFDIR {
+        let what = if mount.writable { own_copy(&source, place)? } else { source };
+        return Ok(Bound { what: Arc::new(what), held: None });
+    }
+    let layer = place.join("mask");
+    let masked = mask::make(files, &source, &path, &layer)?;
+    if !masked && !mount.writable {
+        return Ok(Bound { what: Arc::new(source), held: None });
+    }
+    let hides =
+        masked.then(|| File::open(&layer)).transpose().map_err(Error::at("open", &layer))?;
+    let lower = hides.iter().map(AsFd::as_fd).chain([source.as_fd()]);
+    let lower: Vec<_> = lower.collect();
+    let (held, root) = mount_at(place, &lower, mount.writable.then_some(place))?;
+    let what = root.open_inside(b"", OFlag::O_PATH).map_err(|e| root.error("open", b"", e))?;
+    Ok(Bound { what: Arc::new(what), held: Some(held) })
+}
+
+/// The source and its path, clean and without links.
+pub(super) fn open(mount: &RunMount, files: &Files<'_>) -> Result<(Vec<u8>, OwnedFd)> {
+    let path = locate_below(files, mount.source.as_deref().unwrap_or("/"))?;
+    // Found without links a moment ago: who has put one there since is refused.
+    let source = files.root.open_plain(&path, OFlag::O_PATH);
+    let source = source.map_err(|e| files.root.error("open", &path, e))?;
+    Ok((path, source))
+}
+
+/// A file that can be written to without anybody else seeing it.
+fn own_copy(source: &OwnedFd, place: &Path) -> Result<OwnedFd> {
+    make_dir(place)?;
+    let path = place.join("file");
+    let from = format!("/proc/self/fd/{}", source.as_raw_fd());
+    let mut from = File::open(&from).map_err(Error::at("read", &from))?;
+    if !from.metadata().is_ok_and(|meta| meta.is_file()) {
+        return Err(Error::unsupported("a writable bind mount of a device", "leave out rw"));
+    }
+    let mut to = File::options();
+    let mut to = to.write(true).create_new(true).open(&path).map_err(Error::at("create", &path))?;
+    io::copy(&mut from, &mut to).map_err(Error::at("write", &path))?;
+    like(to.as_fd(), from.as_fd()).map_err(|e| Error::io("create", &path, e.into()))?;
+    drop(to);
+    fs::File::open(&path).map(OwnedFd::from).map_err(Error::at("open", &path))
+}
