@@ -2,12 +2,33 @@
 //! What isn't whole by then is nowhere visible; its files and directories go.
 
 use std::fs;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use dhow_image::build::cancel::Cancel;
 use dhow_image::leftovers;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
+
+/// A build that has to be stopped first, as its containers have.
+static BUILD: OnceLock<Arc<Cancel>> = OnceLock::new();
+/// The signal that has stopped it.
+static STOPPED: AtomicI32 = AtomicI32::new(0);
+
+/// From now on the first signal stops a build, and the program ends when that has.
+pub fn stops(build: &Arc<Cancel>) {
+    let _ = BUILD.set(Arc::clone(build));
+}
+
+/// The code to end with if a signal has stopped the build.
+pub fn code_of_signal() -> Option<u8> {
+    match STOPPED.load(Ordering::SeqCst) {
+        0 => None,
+        signal => u8::try_from(128 + signal).ok(),
+    }
+}
 
 /// Ends the program by the signal it was sent, with nothing half-made left behind.
 ///
@@ -19,6 +40,11 @@ pub fn on_signals() {
     let Ok(mut signals) = Signals::new(wanted) else { return };
     let watch = move || {
         for signal in signals.forever() {
+            if let Some(build) = BUILD.get().filter(|build| !build.is_stopped()) {
+                STOPPED.store(signal, Ordering::SeqCst);
+                build.stop();
+                continue;
+            }
             leftovers::sweep();
             let _ = emulate_default_handler(signal);
         }

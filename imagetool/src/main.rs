@@ -47,8 +47,9 @@ fn main() -> ExitCode {
         // Whoever reads us has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            tell(&e.to_string(), json);
-            ExitCode::from(code(&e))
+            let lines = matches!(e, dhow_image::Error::Dockerfile(_));
+            tell_of(&e.to_string(), json, lines);
+            ExitCode::from(ending::code_of_signal().unwrap_or_else(|| code(&e)))
         }
     }
 }
@@ -101,16 +102,22 @@ fn unknown_verb(error: &clap::Error) -> Option<String> {
 
 /// The error, as who reads it wants it.
 fn tell(error: &str, json: bool) {
+    tell_of(error, json, false);
+}
+
+fn tell_of(error: &str, json: bool, lines: bool) {
     if json {
         eprintln!("{}", serde_json::json!({ "error": error }));
     } else {
-        eprintln!("dhow-image: {}", tame(error));
+        eprintln!("dhow-image: {}", tame(error, lines));
     }
 }
 
-/// One line, without control characters: names out of hostile archives end up in errors.
-fn tame(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// One line, without control characters: names out of hostile archives end up in errors. Errors in
+/// a Dockerfile have more lines, which show the place.
+fn tame(text: &str, lines: bool) -> String {
+    let kept = |c: char| lines && matches!(c, '\n' | '\t');
+    text.chars().map(|c| if c.is_control() && !kept(c) { ' ' } else { c }).collect()
 }
 
 fn is_broken_pipe(e: &dhow_image::Error) -> bool {

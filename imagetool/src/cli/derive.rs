@@ -6,6 +6,8 @@ use crate::command;
 verbs! {
     /// Images made of others.
     Derive {
+        /// Build an image from a Dockerfile
+        Build(command::build::Build),
         /// Put tars upon an image as layers
         Append(command::append::Append),
         /// Change an image's labels, annotations, command and the like

@@ -32,6 +32,7 @@ const CHANGED: Json = Prints("`digest` `manifest` `id`");
 /// A verb, whose it is, and what `--json` makes of it.
 const ROWS: &[(&str, &str, Json)] = &[
     ("append", "crane append", CHANGED),
+    ("build", "docker build, buildah build", Prints("`id` `manifest` `names`")),
     ("compact", "", Prints("`done` `kept` `freed`")),
     ("completion", "skopeo completion", Bytes),
     ("config", "umoci config", CHANGED),

@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod ask;
+pub mod build;
 pub mod compact;
 pub mod completion;
 pub mod config;

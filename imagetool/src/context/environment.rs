@@ -12,6 +12,7 @@ use dhow_image::source::Storage;
 /// The environment, read once.
 pub struct Environment {
     pub(super) root: Option<OsString>,
+    pub(super) run: Option<OsString>,
     pub(super) data_home: Option<OsString>,
     pub(super) config_home: Option<OsString>,
     pub(super) runtime_dir: Option<OsString>,
@@ -38,6 +39,7 @@ impl Environment {
         let get = |name: &str| env::var_os(name).filter(|v| !v.is_empty());
         Self {
             root: get("DHOW_ROOT"),
+            run: get("DHOW_RUN"),
             data_home: get("XDG_DATA_HOME"),
             config_home: get("XDG_CONFIG_HOME"),
             runtime_dir: get("XDG_RUNTIME_DIR"),
@@ -137,6 +139,15 @@ impl Environment {
     /// `~/.config`, or where it is instead.
     pub(super) fn config_dir(&self) -> Option<PathBuf> {
         self.config_home.as_ref().map(PathBuf::from).or_else(|| self.home(".config"))
+    }
+
+    /// Where dhow keeps what runs.
+    pub(super) fn run(&self) -> PathBuf {
+        if let Some(run) = &self.run {
+            return run.into();
+        }
+        let own = self.runtime_dir.as_ref().filter(|_| !nix::unistd::geteuid().is_root());
+        own.map_or_else(|| "/run/dhow".into(), |dir| Path::new(dir).join("dhow"))
     }
 
     pub(super) fn root(&self) -> PathBuf {

@@ -4,9 +4,11 @@ mod environment;
 
 use std::cell::OnceCell;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dhow_image::build::view::{Colors, Look};
 use dhow_image::platform::Platform;
 use dhow_image::progress::{Progress, Silent};
 use dhow_image::reference::Reference;
@@ -38,6 +40,7 @@ pub struct Context {
     root: PathBuf,
     environment: Environment,
     registries: OnceCell<Arc<Registries>>,
+    run: Option<PathBuf>,
     /// Print JSON.
     pub json: bool,
     /// No progress.
@@ -79,6 +82,7 @@ impl Context {
         Ok(Self {
             root: global.root.unwrap_or_else(|| environment.root()),
             environment,
+            run: global.run,
             json: global.json,
             quiet,
             debug,
@@ -242,6 +246,56 @@ impl Context {
             Box::new(Bars::new())
         } else {
             Box::new(Lines)
+        }
+    }
+
+    /// A variable of the caller's, for what names it: `--build-arg NAME`, `--secret env=NAME`.
+    #[allow(clippy::unused_self)] // the environment is the context's business
+    pub fn variable(&self, name: &str) -> Option<std::ffi::OsString> {
+        std::env::var_os(name)
+    }
+
+    /// Where programs are looked for.
+    pub fn search(&self) -> Vec<PathBuf> {
+        let path = self.variable("PATH").unwrap_or_default();
+        std::env::split_paths(&path).collect()
+    }
+
+    /// RUN: what a reboot may clear.
+    pub fn run_dir(&self) -> PathBuf {
+        self.run.clone().unwrap_or_else(|| self.environment.run())
+    }
+
+    /// An OCI runtime: typed with a slash it is taken as it is, else looked for in PATH; without
+    /// one it is dhow-runtime beside this program, or in PATH.
+    pub fn runtime(&self, typed: Option<&Path>) -> Result<PathBuf> {
+        let name = typed.unwrap_or(Path::new("dhow-runtime"));
+        if name.as_os_str().as_encoded_bytes().contains(&b'/') {
+            return std::path::absolute(name).map_err(Error::at("find", name));
+        }
+        let own = std::fs::read_link("/proc/self/exe").ok().map(|exe| exe.with_file_name(name));
+        let beside = own.filter(|path| typed.is_none() && path.is_file());
+        let found = beside.or_else(|| {
+            self.search().into_iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+        });
+        found.ok_or_else(|| Error::NotFound {
+            what: "runtime",
+            name: name.display().to_string(),
+            hint: "RUN needs one: install dhow-runtime beside dhow-image, or give --runtime".into(),
+        })
+    }
+
+    /// How a build's progress looks.
+    pub fn look(&self) -> Look {
+        let word = |name: &str| self.variable(name).and_then(|v| v.into_string().ok());
+        let usual = Look::default();
+        let plain = word("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let colors = if plain { Colors::default() } else { usual.colors.clone() };
+        Look {
+            size: || dhow_kernel::tty::size(io::stderr().as_fd()).ok(),
+            colors: word("BUILDKIT_COLORS").filter(|_| !plain).map_or(colors.clone(), |v| colors.with(&v)),
+            log_lines: word("BUILDKIT_TTY_LOG_LINES").and_then(|v| v.parse().ok()).unwrap_or(usual.log_lines),
+            limit: word("PROGRESS_NO_TRUNC").filter(|v| v == "0").map(|_| 72),
         }
     }
 

@@ -161,6 +161,11 @@ fn stored<T>(
     then(&Layout::at(files, image.root.clone(), &store.index()?))
 }
 
+/// An image of the store that has no name yet; who calls holds its blobs.
+pub(crate) fn unnamed(store: &Store, root: Descriptor) -> impl Source {
+    Layout::at(Blobs(store.clone()), root, &Index::default())
+}
+
 /// An archive's files.
 fn tarball(file: &File, stdin: fn() -> Box<dyn Read + Send>, spool: &Spool) -> Result<Tarball> {
     tar_in(file, stdin, spool.dir()).map(|tar| settled(tar, spool))

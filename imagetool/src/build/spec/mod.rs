@@ -43,6 +43,13 @@ pub struct Meant {
     pub call: Option<Call>,
 }
 
+impl Meant {
+    /// Whether an output goes to stdout.
+    pub fn writes_stdout(&self) -> bool {
+        self.outputs.iter().any(Output::is_stdout)
+    }
+}
+
 impl Typed {
     /// What is meant by it; `terminal`: stdout is one.
     pub fn meant(&self, env: Env<'_>, terminal: bool) -> Result<Meant> {

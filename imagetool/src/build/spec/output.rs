@@ -86,10 +86,7 @@ pub fn outputs(typed: &[String], push: bool, load: bool, terminal: bool) -> Resu
     if (load && !found.all.iter().any(kept)) || found.all.is_empty() {
         found.all.push(Output::Image(image(false)));
     }
-    let stdout = |output: &&Output| {
-        matches!(output, Output::Tar(File::Std))
-            || matches!(output, Output::Archive(archive) if archive.to == File::Std)
-    };
+    let stdout = |output: &&Output| output.is_stdout();
     match found.all.iter().filter(stdout).count() {
         1 if terminal => {
             let what = found.all.iter().find(stdout).map_or("tar", Output::word);
@@ -113,6 +110,15 @@ impl Output {
             Self::Local(_) => "local",
             Self::Tar(_) => "tar",
             Self::CacheOnly => "cacheonly",
+        }
+    }
+
+    /// Whether it goes to stdout.
+    pub fn is_stdout(&self) -> bool {
+        match self {
+            Self::Tar(file) => *file == File::Std,
+            Self::Archive(archive) => archive.to == File::Std,
+            _ => false,
         }
     }
 

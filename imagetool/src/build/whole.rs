@@ -1,0 +1,227 @@
+//! A build from its flags to its outputs: what `dhow-image build` and `dhow build` do, each with a
+//! [`Runner`] of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
+
+use serde_json::{Value, json};
+
+use super::ask::{self, About, Answer};
+use super::cancel::Cancel;
+use super::context::{self, Context, Named};
+use super::dockerfile::{self, Dockerfile};
+use super::engine::{Build, Told, build};
+use super::fetch::Fetch;
+use super::output::{Ways, deliver};
+use super::progress::{Event, Watcher};
+use super::run::Runner;
+use super::spec::{Meant, Typed};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::manifest::Descriptor;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::registry::Settings;
+use crate::store::Store;
+
+/// What a build needs beside its flags.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// What `-` writes.
+    pub stdout: fn() -> Box<dyn Write + Send>,
+    /// Where images, layers and the cache are.
+    pub store: &'a Store,
+    /// RUN/build
+    pub run_dir: &'a Path,
+    /// How registries are spoken to.
+    pub settings: &'a Settings,
+    /// PATH, for `git`.
+    pub search: &'a [PathBuf],
+    /// SSH_AUTH_SOCK, for `git`.
+    pub agent: Option<&'a Path>,
+    /// What runs RUNs.
+    pub runner: &'a dyn Runner,
+    /// Who is told.
+    pub watcher: &'a dyn Watcher,
+    /// Ends it.
+    pub cancel: &'a Cancel,
+}
+
+/// What came of a build.
+#[derive(Clone, Debug, Default)]
+pub struct Came {
+    /// What `--call` is answered; nothing was built then.
+    pub answer: Option<Answer>,
+    /// The image's id, if one was made.
+    pub id: Option<Digest>,
+    /// Its manifest.
+    pub manifest: Option<Descriptor>,
+    /// What it runs on.
+    pub platform: Option<Platform>,
+    /// Its names.
+    pub names: Vec<Reference>,
+}
+
+/// Carries a build out, with all its outputs and files.
+pub fn whole(
+    typed: &Typed,
+    meant: &Meant,
+    stdin: &mut (dyn Read + Send),
+    means: &Means<'_>,
+) -> Result<Came> {
+    // No stale one is left beside an error.
+    if let Some(file) = &typed.iidfile
+        && let Err(e) = fs::remove_file(file)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(Error::io("remove the image ID file", file, e));
+    }
+    let lease = means.store.lease()?;
+    let fetch = Fetch {
+        settings: means.settings,
+        scratch: lease.dir(),
+        search: means.search,
+        agent: means.agent,
+    };
+    let steps = AtomicUsize::new(0);
+    let memory = means.store.root().join("build/files");
+    let asked = context::Asked {
+        place: &typed.context,
+        file: typed.file.as_deref(),
+        stdin: Some(stdin),
+        fetch,
+        memory: Some(&memory),
+    };
+    let (context, file) = definition(typed, asked, means, &steps)?;
+    let text = context.dockerfile().map(|text| text.text.as_slice()).unwrap_or_default();
+    if let Some(call) = &meant.call {
+        let about = About {
+            file: &file,
+            text,
+            name: file.source.name(),
+            target: &meant.order.target,
+            warnings: &file.warnings,
+        };
+        return Ok(Came { answer: Some(ask::ask(call, &about)?), ..Came::default() });
+    }
+    let named = (meant.contexts.iter())
+        .map(|(name, what)| Ok((name.clone(), context::named(name, what, fetch, Some(&memory))?)))
+        .collect::<Result<BTreeMap<String, Named>>>()?;
+    let what = Build {
+        store: means.store,
+        order: &meant.order,
+        file: &file,
+        context: &context,
+        named: &named,
+        runner: means.runner,
+        run_dir: means.run_dir,
+        fetch: &fetch,
+        watcher: means.watcher,
+        steps: &steps,
+        cancel: means.cancel,
+    };
+    let built = build(&what)?;
+    let ways = Ways {
+        store: means.store,
+        settings: means.settings,
+        stdout: means.stdout,
+        names: &meant.order.names,
+        watcher: means.watcher,
+        steps: &steps,
+        cancel: means.cancel,
+    };
+    let delivered = deliver(&built, &meant.outputs, &ways)?;
+    let came = Came {
+        answer: None,
+        id: built.id.clone(),
+        manifest: delivered.pushed.or_else(|| built.manifest.clone()),
+        platform: Some(built.config.platform()),
+        names: delivered.names,
+    };
+    came.write(typed)?;
+    Ok(came)
+}
+
+/// The context with its Dockerfile, read.
+fn definition(
+    typed: &Typed,
+    asked: context::Asked<'_>,
+    means: &Means<'_>,
+    steps: &AtomicUsize,
+) -> Result<(Context, Dockerfile)> {
+    let name = match typed.file.as_deref() {
+        Some("-") | None if typed.context == "-" => "Dockerfile",
+        Some("-") => "Dockerfile",
+        Some(file) => file.rsplit('/').next().unwrap_or(file),
+        None => "Dockerfile",
+    };
+    let title = format!("[internal] load build definition from {name}");
+    let told = Told::begin(means.watcher, steps, &title);
+    let read = || {
+        let context = context::open(asked)?;
+        let Some(text) = context.dockerfile() else {
+            return Err(Error::Conflict("failed to read dockerfile: there is none".into()));
+        };
+        let size = text.text.len() as u64;
+        told.tell(Event::Moved(told.id, "transferring dockerfile:", size, Some(size)));
+        let file = dockerfile::parse(&text.text, &text.name)?;
+        for warning in &file.warnings {
+            let line = *warning.lines.start();
+            told.tell(Event::Warning(warning.check, &warning.text, line));
+        }
+        Ok((context, file))
+    };
+    let done = read();
+    told.ended(&done, false);
+    let (context, file) = done?;
+    if file.check.error && !file.warnings.is_empty() {
+        let mut rules: Vec<&str> = file.warnings.iter().map(|warning| warning.check).collect();
+        rules.dedup();
+        let text = format!("lint violation found for rules: {}", rules.join(", "));
+        return Err(Error::Conflict(text));
+    }
+    Ok((context, file))
+}
+
+impl Came {
+    /// `--iidfile`, `--metadata-file`.
+    fn write(&self, typed: &Typed) -> Result<()> {
+        if let Some(file) = &typed.iidfile {
+            let Some(id) = &self.id else {
+                return Err(Error::Conflict(
+                    "local and tar exporters are incompatible with image ID file".into(),
+                ));
+            };
+            fs::write(file, id.to_string()).map_err(Error::at("write", file))?;
+        }
+        if let Some(file) = &typed.metadata_file {
+            let text = serde_json::to_string_pretty(&self.metadata()).unwrap_or_default();
+            fs::write(file, text).map_err(Error::at("write", file))?;
+        }
+        Ok(())
+    }
+
+    /// What buildx writes of an image.
+    fn metadata(&self) -> Value {
+        let mut all = serde_json::Map::new();
+        if let (Some(id), Some(manifest)) = (&self.id, &self.manifest) {
+            all.insert("containerimage.config.digest".into(), json!(id));
+            all.insert(
+                "containerimage.descriptor".into(),
+                json!({
+                    "mediaType": manifest.media_type, "digest": manifest.digest,
+                    "size": manifest.size, "platform": self.platform,
+                }),
+            );
+            all.insert("containerimage.digest".into(), json!(manifest.digest));
+        }
+        if !self.names.is_empty() {
+            let names: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+            all.insert("image.name".into(), names.join(",").into());
+        }
+        Value::Object(all)
+    }
+}
