@@ -185,7 +185,9 @@ fn outline(as_json: bool, about: &About<'_>) -> Result<String> {
     taken.visit(about.file, at, &mut vec![false; about.file.stages.len()]);
     let stage = &about.file.stages[at];
     let args: Vec<_> = (about.file.args.iter())
-        .filter(|arg| taken.args.iter().any(|(name, ..)| *name == arg.name) || used(about, &arg.name))
+        .filter(|arg| {
+            taken.args.iter().any(|(name, ..)| *name == arg.name) || used(about, &arg.name)
+        })
         .map(|arg| (arg.name.clone(), arg.value.clone().unwrap_or_default(), arg.about.clone()))
         .collect();
     let known: Vec<String> = args.iter().map(|(name, ..)| name.clone()).collect();
@@ -231,7 +233,8 @@ fn outline(as_json: bool, about: &About<'_>) -> Result<String> {
 
 /// Whether an ARG before the first FROM is used by one.
 fn used(about: &About<'_>, name: &str) -> bool {
-    let names = |text: &str| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}"));
+    let names =
+        |text: &str| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}"));
     let mut stages = about.file.stages.iter();
     stages.any(|stage| names(&stage.from) || stage.platform.as_deref().is_some_and(names))
 }
@@ -256,7 +259,9 @@ impl Taken {
         };
         let stage = &file.stages[at];
         // A number is no base's name.
-        let base = file.stages[..at].iter().rposition(|s| !s.name.is_empty() && s.name == stage.from.to_ascii_lowercase());
+        let base = file.stages[..at]
+            .iter()
+            .rposition(|s| !s.name.is_empty() && s.name == stage.from.to_ascii_lowercase());
         let mut below: Vec<usize> = base.into_iter().collect();
         for step in &stage.steps {
             match &step.what {
@@ -356,8 +361,7 @@ mod tests {
     #[test]
     fn a_check_shows_where() {
         let text = "JSON arguments recommended for CMD to prevent unintended behavior related to OS signals";
-        let warning =
-            Warning { check: "JSONArgsRecommended", text: text.into(), lines: 8..=8 };
+        let warning = Warning { check: "JSONArgsRecommended", text: text.into(), lines: 8..=8 };
         let found = answer("check", "", &[warning]);
         assert!(!found.well);
         assert_eq!(

@@ -4,6 +4,7 @@
 //! `dockerfile:1` frontend. What a `RUN` needs of a container comes in by [`run::Runner`], what is
 //! seen of it goes out by [`progress::Watcher`].
 
+pub mod ask;
 pub mod cache;
 pub mod cancel;
 pub mod context;
@@ -16,12 +17,14 @@ pub mod glob;
 pub mod ignore;
 pub mod image;
 pub mod mounts;
+pub mod output;
 mod plan;
 pub mod progress;
 pub mod run;
 pub mod spec;
 mod squash;
 pub mod view;
+pub mod whole;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

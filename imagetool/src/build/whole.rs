@@ -34,8 +34,6 @@ pub struct Means<'a> {
     pub stdout: fn() -> Box<dyn Write + Send>,
     /// Where images, layers and the cache are.
     pub store: &'a Store,
-    /// RUN/build
-    pub run_dir: &'a Path,
     /// How registries are spoken to.
     pub settings: &'a Settings,
     /// PATH, for `git`.
@@ -117,7 +115,6 @@ pub fn whole(
         context: &context,
         named: &named,
         runner: means.runner,
-        run_dir: means.run_dir,
         fetch: &fetch,
         watcher: means.watcher,
         steps: &steps,
@@ -153,30 +150,33 @@ fn definition(
     steps: &AtomicUsize,
 ) -> Result<(Context, Dockerfile)> {
     let name = match typed.file.as_deref() {
-        Some("-") | None if typed.context == "-" => "Dockerfile",
-        Some("-") => "Dockerfile",
+        None | Some("-") => "Dockerfile",
         Some(file) => file.rsplit('/').next().unwrap_or(file),
-        None => "Dockerfile",
     };
     let title = format!("[internal] load build definition from {name}");
     let told = Told::begin(means.watcher, steps, &title);
-    let read = || {
-        let context = context::open(asked)?;
-        let Some(text) = context.dockerfile() else {
-            return Err(Error::Conflict("failed to read dockerfile: there is none".into()));
-        };
-        let size = text.text.len() as u64;
-        told.tell(Event::Moved(told.id, "transferring dockerfile:", size, Some(size)));
-        let file = dockerfile::parse(&text.text, &text.name)?;
-        for warning in &file.warnings {
-            let line = *warning.lines.start();
-            told.tell(Event::Warning(warning.check, &warning.text, line));
+    let opened = context::open(asked).and_then(|context| match context.dockerfile() {
+        Some(text) => Ok((text.clone(), context)),
+        None => Err(Error::Conflict("failed to read dockerfile: there is none".into())),
+    });
+    let (text, context) = match opened {
+        Ok(opened) => opened,
+        Err(e) => {
+            let failed = Err::<(), _>(e);
+            told.ended(&failed, means.cancel.is_stopped());
+            return Err(failed.expect_err("it is one"));
         }
-        Ok((context, file))
     };
-    let done = read();
-    told.ended(&done, false);
-    let (context, file) = done?;
+    let size = text.text.len() as u64;
+    told.tell(Event::Moved(told.id, "transferring dockerfile:", size, Some(size)));
+    // What is wrong in it is told in the end, with the place.
+    let parsed = dockerfile::parse(&text.text, &text.name);
+    for warning in parsed.iter().flat_map(|file| &file.warnings) {
+        told.tell(Event::Warning(warning.check, &warning.text, *warning.lines.start()));
+    }
+    told.done();
+    let file = parsed?;
+    Told::begin(means.watcher, steps, "[internal] load .dockerignore").done();
     if file.check.error && !file.warnings.is_empty() {
         let mut rules: Vec<&str> = file.warnings.iter().map(|warning| warning.check).collect();
         rules.dedup();

@@ -44,14 +44,13 @@ impl Build {
         ending::stops(&cancel);
         let run_dir = cx.run_dir().join("build");
         let runtime = cx.runtime(self.runtime.as_deref())?;
-        let runner = Oci::new(runtime, Vec::new(), run_dir.clone(), HostNetworks)?;
+        let runner = Oci::new(runtime, Vec::new(), run_dir, HostNetworks)?;
         let view = View::new(mode, cx.look(), Box::new(io::stderr()));
         let search = cx.search();
         let agent = cx.variable("SSH_AUTH_SOCK").map(PathBuf::from);
         let means = Means {
             stdout,
             store: &store,
-            run_dir: &run_dir,
             settings: &settings,
             search: &search,
             agent: agent.as_deref(),

@@ -293,8 +293,12 @@ impl Context {
         let colors = if plain { Colors::default() } else { usual.colors.clone() };
         Look {
             size: || dhow_kernel::tty::size(io::stderr().as_fd()).ok(),
-            colors: word("BUILDKIT_COLORS").filter(|_| !plain).map_or(colors.clone(), |v| colors.with(&v)),
-            log_lines: word("BUILDKIT_TTY_LOG_LINES").and_then(|v| v.parse().ok()).unwrap_or(usual.log_lines),
+            colors: word("BUILDKIT_COLORS")
+                .filter(|_| !plain)
+                .map_or(colors.clone(), |v| colors.with(&v)),
+            log_lines: word("BUILDKIT_TTY_LOG_LINES")
+                .and_then(|v| v.parse().ok())
+                .unwrap_or(usual.log_lines),
             limit: word("PROGRESS_NO_TRUNC").filter(|v| v == "0").map(|_| 72),
         }
     }

@@ -1,5 +1,6 @@
 //! From a place to a source, for as long as a function needs it.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use crate::daemon::{Daemon, Host};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::leftovers;
-use crate::manifest::{self, Descriptor, Parsed};
+use crate::manifest::{self, Descriptor, Index, Parsed};
 use crate::reference::Reference;
 use crate::registry::Settings;
 use crate::store::{Blobs, Lease, Store, Stored};
@@ -163,7 +164,14 @@ fn stored<T>(
 
 /// An image of the store that has no name yet; who calls holds its blobs.
 pub(crate) fn unnamed(store: &Store, root: Descriptor) -> impl Source {
-    Layout::at(Blobs(store.clone()), root, &Index::default())
+    let nameless = Index {
+        schema_version: 2,
+        media_type: String::new(),
+        manifests: Vec::new(),
+        annotations: BTreeMap::default(),
+        extra: BTreeMap::default(),
+    };
+    Layout::at(Blobs(store.clone()), root, &nameless)
 }
 
 /// An archive's files.

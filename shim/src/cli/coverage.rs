@@ -34,10 +34,32 @@ pub struct Flag {
 }
 
 /// What dhow has and docker hasn't.
-pub const EXTRAS: [(&str, &str, &str); 3] = [
+const BUILDX: &str = "as buildx has it";
+
+pub const EXTRAS: [(&str, &str, &str); 23] = [
     ("container run", "--timing", "says how long each step took"),
     ("container create", "--detach-keys", "are remembered for `attach`"),
     ("container start", "--sig-proxy", "as `run` and `attach` have it"),
+    ("image build", "--allow", BUILDX),
+    ("image build", "--annotation", BUILDX),
+    ("image build", "--attest", BUILDX),
+    ("image build", "--build-context", BUILDX),
+    ("image build", "--builder", BUILDX),
+    ("image build", "--cache-to", BUILDX),
+    ("image build", "--call", BUILDX),
+    ("image build", "--check", BUILDX),
+    ("image build", "--load", BUILDX),
+    ("image build", "--metadata-file", BUILDX),
+    ("image build", "--no-cache-filter", BUILDX),
+    ("image build", "--output", BUILDX),
+    ("image build", "--progress", BUILDX),
+    ("image build", "--provenance", BUILDX),
+    ("image build", "--push", BUILDX),
+    ("image build", "--resource", BUILDX),
+    ("image build", "--sbom", BUILDX),
+    ("image build", "--secret", BUILDX),
+    ("image build", "--ssh", BUILDX),
+    ("image build", "--timestamp", "as buildah has it"),
 ];
 
 pub fn docker() -> Docker {

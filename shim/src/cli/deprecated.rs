@@ -10,12 +10,13 @@ const KERNEL: &str = "and no longer supported by the kernel";
 
 /// Verb as its group spells it, flag, whether it takes a value (nothing: the
 /// verb has it), what docker says of it.
-const FLAGS: [(&str, &str, Option<bool>, &str); 9] = [
+const FLAGS: [(&str, &str, Option<bool>, &str); 10] = [
     ("container run", "disable-content-trust", Some(false), TRUST),
     ("container run", "kernel-memory", Some(true), KERNEL),
     ("container create", "disable-content-trust", Some(false), TRUST),
     ("container create", "kernel-memory", Some(true), KERNEL),
     ("container update", "kernel-memory", Some(true), KERNEL),
+    ("image build", "disable-content-trust", Some(false), TRUST),
     ("image pull", "disable-content-trust", Some(false), TRUST),
     ("image push", "disable-content-trust", Some(false), TRUST),
     // These two are done, under another name.

@@ -1,11 +1,14 @@
 //! Verbs on images.
 
 use super::verbs::verbs;
+use crate::command::builder::build;
 use crate::command::image::{history, import, inspect, load, ls, prune, pull, push, rm, save, tag};
 
 verbs! {
     /// Verbs that stand alone and in `image`.
     ImageVerb {
+        /// Build an image from a Dockerfile
+        Build(build::Build),
         /// Get an image from a registry
         Pull(pull::Pull),
         /// Bring an image to a registry

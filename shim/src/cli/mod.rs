@@ -1,5 +1,6 @@
 //! argv → verb → exit code. A new verb is a line in its group's file.
 
+mod builder;
 mod completion;
 mod container;
 #[cfg(test)]

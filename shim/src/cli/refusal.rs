@@ -25,6 +25,13 @@ const OTHERS: &[(&str, &str, &str, &str)] = &[
     ("", "--tlsverify", "", TLS),
     ("container start", "--checkpoint", "", CHECKPOINT),
     ("container start", "--checkpoint-dir", "", CHECKPOINT),
+    ("image build", "--security-opt", "", SECURITY_OPT),
+    (
+        "image build",
+        "--policy",
+        "",
+        "policies are asked of a builder; podman's policy.json is heeded",
+    ),
     (
         "image ls",
         "--tree",
@@ -55,9 +62,11 @@ const CONFIGURED: &str = "configurations without a network are for Swarm's nodes
 const CLUSTER: &str = "cluster volumes are Swarm's, and dhow has one machine; \
      use a local volume with -o type=nfs for shared files";
 const TLS: &str = "it secures the way to a daemon, and dhow has none";
-const BUILD: &str = "building images comes later; use buildah or docker build, then 'dhow load'";
 const BUILDX: &str = "builders are services beside a daemon, and dhow has neither; \
-     build with buildah or docker build, then 'dhow load'";
+     'buildx build', 'buildx prune' and 'buildx du' are there, and 'dhow manifest' for lists";
+const BAKE: &str = "files of several builds come later; run a 'dhow build' for each target";
+const SECURITY_OPT: &str = "RUNs have docker's profile; \
+     RUN --security=insecure with --allow security.insecure has none";
 const PLUGIN: &str = "plugins are services that a daemon calls, and dhow has none; \
      mount what you need with --volume and --device";
 const CONTEXT: &str = "a context points at a daemon, and dhow has none; \
@@ -67,11 +76,9 @@ const CHECKPOINT: &str = "docker's checkpoints are kept by an experimental daemo
 
 /// Commands: name, reason. A group's reason holds for all in it.
 const COMMANDS: &[(&str, &str)] = &[
-    ("bake", BUILDX),
-    ("build", BUILD),
-    ("builder", BUILD),
+    ("bake", BAKE),
+    ("buildx bake", BAKE),
     ("buildx", BUILDX),
-    ("image build", BUILD),
     ("checkpoint", CHECKPOINT),
     ("compose", "it comes later"),
     ("config", SWARM),
@@ -132,7 +139,9 @@ pub fn canonical(verb: &str) -> String {
         "network remove" => "network rm".to_owned(),
         "volume list" => "volume ls".to_owned(),
         "volume remove" => "volume rm".to_owned(),
-        "builder build" => "image build".to_owned(),
+        "builder build" | "buildx build" => "image build".to_owned(),
+        "buildx prune" => "builder prune".to_owned(),
+        "buildx du" => "builder du".to_owned(),
         _ => match TWINS.iter().find(|(_, verbs)| verbs.contains(&verb)) {
             Some((group, _)) => format!("{group} {verb}"),
             None => verb.to_owned(),
@@ -144,7 +153,7 @@ pub fn canonical(verb: &str) -> String {
 /// come with docker, and what newer or older versions have.
 #[cfg(test)]
 pub fn is_further(name: &str) -> bool {
-    const FURTHER: &[&str] = &["buildx", "compose", "trust"];
+    const FURTHER: &[&str] = &["buildx", "buildx bake", "compose", "image build --policy", "trust"];
     FURTHER.contains(&name) || name.starts_with(" --tls")
 }
 

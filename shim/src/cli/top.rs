@@ -1,5 +1,6 @@
 //! The verbs that stand alone, and the groups.
 
+use super::builder::BuilderGroup;
 use super::container::{ContainerGroup, ContainerVerb};
 use super::image::{ImageGroup, ImageVerb};
 use super::network::NetworkGroup;
@@ -43,6 +44,12 @@ verbs! {
         /// Containers
         #[command(name = "container", subcommand)]
         Containers(ContainerGroup),
+        /// Builds
+        #[command(name = "builder", subcommand)]
+        Builder(BuilderGroup),
+        /// Builds, as buildx spells them
+        #[command(name = "buildx", subcommand, hide = true)]
+        Buildx(BuilderGroup),
         /// Images
         #[command(name = "image", subcommand)]
         ImageGroup(ImageGroup),

@@ -1,6 +1,7 @@
 //! One file a verb: its flags and its behaviour. Wording lives in `output`,
 //! exit codes in `exit`; a verb never contains another verb's logic.
 
+pub mod builder;
 pub mod container;
 pub mod image;
 pub mod inspect;

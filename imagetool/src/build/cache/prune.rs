@@ -60,16 +60,18 @@ impl Filter {
         }
     }
 
-    fn matches(&self, entry: &Entry, now: Timestamp) -> bool {
+    /// Whether a list of all there is shows it.
+    pub fn shows(&self, entry: &Entry, now: Timestamp) -> bool {
         let old = self.unused_for.is_none_or(|age| {
             let since = entry.last_used.map(|used| now.duration_since(used));
             since.is_none_or(|since| since.unsigned_abs() >= age && since.is_positive())
         });
+        old && self.fits.iter().all(|(name, want)| fits(entry, name, want))
+    }
+
+    fn matches(&self, entry: &Entry, now: Timestamp) -> bool {
         let wanted = self.all || !entry.shared && entry.kind != Kind::Local;
-        !entry.in_use
-            && old
-            && wanted
-            && self.fits.iter().all(|(name, want)| fits(entry, name, want))
+        !entry.in_use && wanted && self.shows(entry, now)
     }
 }
 

@@ -62,6 +62,13 @@ pub struct Entry {
     pub(super) place: Place,
 }
 
+impl Entry {
+    /// Whether it may still change: BuildKit's star.
+    pub fn is_mutable(&self) -> bool {
+        self.kind != Kind::Regular
+    }
+}
+
 /// Where an entry lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {

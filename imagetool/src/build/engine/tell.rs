@@ -26,6 +26,11 @@ impl<'a> Told<'a> {
         Self { watcher, since: Instant::now(), id }
     }
 
+    /// A step that was begun elsewhere goes on.
+    pub fn again(watcher: &'a dyn Watcher, id: StepId, since: Instant) -> Self {
+        Self { watcher, since, id }
+    }
+
     /// Something of it.
     pub fn tell(&self, event: Event<'_>) {
         self.watcher.tell(event);

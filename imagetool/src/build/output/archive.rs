@@ -23,11 +23,8 @@ pub fn deliver(
     told: &Told<'_>,
 ) -> Result<()> {
     let lease = ways.store.lease()?;
-    let options = Options {
-        recode: wanted.recode,
-        spool: lease.dir().to_owned(),
-        ..Choice::All.into()
-    };
+    let options =
+        Options { recode: wanted.recode, spool: lease.dir().to_owned(), ..Choice::All.into() };
     let source = source(built)?;
     if let (true, File::Path(dir)) = (wanted.directory, &wanted.to) {
         return told.part("exporting layout", || {

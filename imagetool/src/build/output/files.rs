@@ -26,12 +26,7 @@ pub fn to_tar(built: &Built<'_>, to: &File, ways: &Ways<'_>, told: &Told<'_>) ->
 }
 
 /// Files in a directory, beside what is there; as BuildKit's clients do, they become the caller's.
-pub fn to_directory(
-    built: &Built<'_>,
-    dir: &Path,
-    ways: &Ways<'_>,
-    told: &Told<'_>,
-) -> Result<()> {
+pub fn to_directory(built: &Built<'_>, dir: &Path, ways: &Ways<'_>, told: &Told<'_>) -> Result<()> {
     told.part("copying files", || {
         fs::create_dir_all(dir).map_err(Error::at("create", dir))?;
         let root = RootDir::open(dir)?;
@@ -43,16 +38,13 @@ pub fn to_directory(
                 let limits = Limits { bytes: u64::MAX >> 1, ..Limits::default() };
                 let from = BufReader::with_capacity(BUFFER, reader);
                 let mut entries = Entries::new(from, limits).literal();
-                let owner = Owner::Fixed(
-                    nix::unistd::geteuid().as_raw(),
-                    nix::unistd::getegid().as_raw(),
-                );
+                let owner =
+                    Owner::Fixed(nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
                 extract(&root, &mut entries, owner, journal).map(drop)
             });
             let mut out = BufWriter::with_capacity(BUFFER, writer);
-            let written = built
-                .export(&mut out)
-                .and_then(|_| out.flush().map_err(Error::at("write", dir)));
+            let written =
+                built.export(&mut out).and_then(|_| out.flush().map_err(Error::at("write", dir)));
             drop(out);
             (written, worker.join())
         });

@@ -43,11 +43,8 @@ fn push(
     delivered: &mut Delivered,
 ) -> Result<()> {
     let lease = ways.store.lease()?;
-    let options = Options {
-        recode: wanted.recode,
-        spool: lease.dir().to_owned(),
-        ..Choice::All.into()
-    };
+    let options =
+        Options { recode: wanted.recode, spool: lease.dir().to_owned(), ..Choice::All.into() };
     let outputs = Outputs::new(ways.store, ways.settings, ways.stdout);
     let source = source(built)?;
     let pushed = told.part(&format!("pushing layers of {name}"), || {

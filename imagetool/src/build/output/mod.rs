@@ -6,6 +6,7 @@ mod image;
 
 use std::io::Write;
 use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
 
 use super::cancel::Cancel;
 use super::engine::Told;
@@ -51,9 +52,10 @@ pub struct Delivered {
 pub fn deliver(built: &Built<'_>, outputs: &[Output], ways: &Ways<'_>) -> Result<Delivered> {
     let mut delivered = Delivered::default();
     // The step that made the image goes on if that is put somewhere as one.
-    let mut open = built.exporting.map(|id| Told::again(ways.watcher, id));
-    if !outputs.iter().any(|output| matches!(output, Output::Image(_))) {
-        open.take().map_or((), Told::done);
+    let mut open = built.exporting.map(|id| Told::again(ways.watcher, id, Instant::now()));
+    let kept = outputs.iter().any(|output| matches!(output, Output::Image(_)));
+    if let Some(told) = open.take_if(|_| !kept) {
+        told.done();
     }
     for output in outputs {
         if ways.cancel.is_stopped() {

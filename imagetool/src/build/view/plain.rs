@@ -86,6 +86,11 @@ impl Plain {
             // Told of with the step, and not before: BuildKit's clients do so.
             Event::Warning(..) => return Ok(()),
             Event::Wrote(_, _, bytes) => shown.write(bytes, at.saturating_sub(began)),
+            // Most parts are done before anybody has to know that they were begun.
+            Event::Moved(_, _, current, total) if *total != Some(*current) => {
+                shown.news = true;
+                return Ok(());
+            }
             _ => {}
         }
         shown.news = true;
@@ -309,8 +314,14 @@ mod tests {
     fn shown(events: &[(u64, Event<'_>)]) -> String {
         let (mut out, mut trace) = (Vec::new(), Trace::default());
         let mut plain = Plain::new(Some("building".into()), None);
+        let mut last = 0;
         for (ms, event) in events {
+            // The view's thread looks every now and then.
+            if ms - last > 100 {
+                plain.refresh(&mut trace, Duration::from_millis(last + 100), &mut out).unwrap();
+            }
             plain.tell(&mut trace, event, Duration::from_millis(*ms), &mut out).unwrap();
+            last = *ms;
         }
         plain.end(&trace, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -432,7 +443,7 @@ mod tests {
         ]);
         assert_eq!(
             text,
-            "#0 building\n\n#1 pull\n#1 sha256:aa 0B / 100.00kB\n\
+            "#0 building\n\n#1 pull\n\
              #1 sha256:aa 50.00kB / 100.00kB 0.0s\n#1 sha256:aa 100.00kB / 100.00kB 0.3s done\n\
              #1 exporting layers\n#1 exporting layers 0.2s done\n#1 DONE 0.5s\n"
         );

@@ -20,6 +20,7 @@ const TYPES: &[(&str, &str)] = &[
     ("ip", "ip"),
     ("ip6", "ip"),
     ("ipam-opt", "map"),
+    ("keep-storage", "bytes"),
     ("kernel-memory", "bytes"),
     ("last", "int"),
     ("limit", "int"),
@@ -58,6 +59,10 @@ pub fn type_of(arg: &Arg) -> &'static str {
     if is_bool(arg) {
         return "";
     }
+    // A build's network is one of a few words.
+    if name == "network" && !many {
+        return "string";
+    }
     if let Some((_, word)) = TYPES.iter().find(|(n, _)| *n == name) {
         return word;
     }
@@ -79,7 +84,7 @@ pub fn type_of(arg: &Arg) -> &'static str {
         ("gateway" | "link-local-ip", true) if arg.get_value_delimiter().is_some() => "ipSlice",
         ("ip-range", true) if arg.get_value_delimiter().is_some() => "ipNetSlice",
         (_, true) if arg.get_value_delimiter().is_some() => "strings",
-        ("platform" | "os-features", true) => "strings",
+        ("platform" | "os-features" | "cache-from", true) => "strings",
         (_, true) => "list",
         (_, false) => "string",
     }

@@ -109,6 +109,12 @@ pub fn spellings(root: &Command, verb: &str) -> Vec<String> {
     all.extend(
         alone.filter(|n| *n != canonical && refusal::canonical(n) == canonical).map(Into::into),
     );
+    // What stands in two groups.
+    let groups = root.get_subcommands().filter(|g| !g.is_hide_set() && g.get_name() != group);
+    let others = groups.flat_map(|g| {
+        g.get_subcommands().map(move |c| format!("{} {}", g.get_name(), c.get_name()))
+    });
+    all.extend(others.filter(|name| refusal::canonical(name) == canonical));
     all
 }
 
