@@ -9,6 +9,8 @@ mod cli;
 mod command;
 #[path = "../src/context/mod.rs"]
 mod context;
+#[path = "../src/ending.rs"]
+mod ending;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};

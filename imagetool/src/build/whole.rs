@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use super::ask::{self, About, Answer};
 use super::cancel::Cancel;
 use super::context::{self, Context, Named};
-use super::dockerfile::{self, Dockerfile};
+use super::dockerfile::{self, Dockerfile, Warning, checks};
 use super::engine::{Build, Told, build};
 use super::fetch::Fetch;
 use super::output::{Ways, deliver};
+use super::plan::platforms;
 use super::progress::{Event, Watcher};
 use super::run::Runner;
 use super::spec::{Meant, Typed};
@@ -77,6 +78,12 @@ pub fn whole(
     {
         return Err(Error::io("remove the image ID file", file, e));
     }
+    if !meant.cache_from.is_empty() || !meant.cache_to.is_empty() {
+        return Err(Error::unsupported(
+            "bringing the cache elsewhere",
+            "leave --cache-from and --cache-to away: this machine's builds share one cache anyway",
+        ));
+    }
     let lease = means.store.lease()?;
     let fetch = Fetch {
         settings: means.settings,
@@ -93,7 +100,7 @@ pub fn whole(
         fetch,
         memory: Some(&memory),
     };
-    let (context, file) = definition(typed, asked, means, &steps)?;
+    let (context, file, warnings) = definition(typed, meant, asked, means, &steps)?;
     let text = context.dockerfile().map(|text| text.text.as_slice()).unwrap_or_default();
     if let Some(call) = &meant.call {
         let about = About {
@@ -101,7 +108,7 @@ pub fn whole(
             text,
             name: file.source.name(),
             target: &meant.order.target,
-            warnings: &file.warnings,
+            warnings: &warnings,
         };
         return Ok(Came { answer: Some(ask::ask(call, &about)?), ..Came::default() });
     }
@@ -145,10 +152,11 @@ pub fn whole(
 /// The context with its Dockerfile, read.
 fn definition(
     typed: &Typed,
+    meant: &Meant,
     asked: context::Asked<'_>,
     means: &Means<'_>,
     steps: &AtomicUsize,
-) -> Result<(Context, Dockerfile)> {
+) -> Result<(Context, Dockerfile, Vec<Warning>)> {
     let name = match typed.file.as_deref() {
         None | Some("-") => "Dockerfile",
         Some(file) => file.rsplit('/').next().unwrap_or(file),
@@ -162,28 +170,50 @@ fn definition(
     let (text, context) = match opened {
         Ok(opened) => opened,
         Err(e) => {
-            let failed = Err::<(), _>(e);
-            told.ended(&failed, means.cancel.is_stopped());
-            return Err(failed.expect_err("it is one"));
+            told.tell(Event::Failed(told.id, &e.to_string()));
+            return Err(e);
         }
     };
     let size = text.text.len() as u64;
     told.tell(Event::Moved(told.id, "transferring dockerfile:", size, Some(size)));
     // What is wrong in it is told in the end, with the place.
     let parsed = dockerfile::parse(&text.text, &text.name);
-    for warning in parsed.iter().flat_map(|file| &file.warnings) {
+    let found = parsed.as_ref().map(|file| found(file, meant, &context, means));
+    let found = found.unwrap_or_default();
+    for warning in &found {
         told.tell(Event::Warning(warning.check, &warning.text, *warning.lines.start()));
     }
     told.done();
     let file = parsed?;
     Told::begin(means.watcher, steps, "[internal] load .dockerignore").done();
-    if file.check.error && !file.warnings.is_empty() {
-        let mut rules: Vec<&str> = file.warnings.iter().map(|warning| warning.check).collect();
-        rules.dedup();
-        let text = format!("lint violation found for rules: {}", rules.join(", "));
-        return Err(Error::Conflict(text));
+    if meant.call.is_none() {
+        checks::verdict(&file, &meant.order.args, &found)?;
     }
-    Ok((context, file))
+    Ok((context, file, found))
+}
+
+/// What the checks find, as far as base images are known without asking for them.
+fn found(file: &Dockerfile, meant: &Meant, context: &Context, means: &Means<'_>) -> Vec<Warning> {
+    let base = |stage: usize| {
+        let from = &file.stages.get(stage)?.from;
+        let image = means.store.find(from).ok().filter(|_| !from.contains('$'))?;
+        Some(image.config(means.store).ok()?.config)
+    };
+    let platform = meant.order.platform.clone().unwrap_or_else(Platform::host);
+    let predefined = platforms(&meant.order.args, &platform, &meant.order.target);
+    let ignored = |path: &str| {
+        let (ignore, path) = (context.ignore(), path.as_bytes());
+        ignore.matches(path) && !ignore.spares_below(path)
+    };
+    let args = &meant.order.args;
+    let asked = checks::Asked {
+        predefined: &predefined,
+        args,
+        stages: None,
+        base: &base,
+        ignored: &ignored,
+    };
+    checks::check(file, &asked)
 }
 
 impl Came {

@@ -13,6 +13,7 @@ macro_rules! verbs {
     ) => {
         $(#[$about])*
         #[derive(Debug, clap::Subcommand)]
+        #[allow(clippy::large_enum_variant)] // there is one of it
         pub(super) enum $name {
             $($(#[$help])* $verb($crate::cli::verbs::Lazy<$flags>),)*
             $($($(#[$more])* $group($inner),)*)?

@@ -16,7 +16,7 @@ use crate::transport::File;
 
 /// Writes it.
 pub fn deliver(
-    built: &Built<'_>,
+    built: &Built,
     wanted: &ArchiveOutput,
     names: &[Reference],
     ways: &Ways<'_>,

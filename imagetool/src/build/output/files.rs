@@ -16,7 +16,7 @@ use crate::transport::File;
 const BUFFER: usize = 1 << 20;
 
 /// A tar, to a file or stdout.
-pub fn to_tar(built: &Built<'_>, to: &File, ways: &Ways<'_>, told: &Told<'_>) -> Result<()> {
+pub fn to_tar(built: &Built, to: &File, ways: &Ways<'_>, told: &Told<'_>) -> Result<()> {
     told.part("sending tarball", || {
         to_file(to, ways.stdout, |mut out, title| {
             built.export(&mut out)?;
@@ -26,7 +26,7 @@ pub fn to_tar(built: &Built<'_>, to: &File, ways: &Ways<'_>, told: &Told<'_>) ->
 }
 
 /// Files in a directory, beside what is there; as BuildKit's clients do, they become the caller's.
-pub fn to_directory(built: &Built<'_>, dir: &Path, ways: &Ways<'_>, told: &Told<'_>) -> Result<()> {
+pub fn to_directory(built: &Built, dir: &Path, ways: &Ways<'_>, told: &Told<'_>) -> Result<()> {
     told.part("copying files", || {
         fs::create_dir_all(dir).map_err(Error::at("create", dir))?;
         let root = RootDir::open(dir)?;

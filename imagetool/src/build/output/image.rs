@@ -13,7 +13,7 @@ use crate::transport::Place;
 
 /// Names it in the store, and pushes it.
 pub fn deliver(
-    built: &Built<'_>,
+    built: &Built,
     wanted: &ImageOutput,
     ways: &Ways<'_>,
     told: &Told<'_>,
@@ -35,7 +35,7 @@ pub fn deliver(
 }
 
 fn push(
-    built: &Built<'_>,
+    built: &Built,
     wanted: &ImageOutput,
     name: &Reference,
     ways: &Ways<'_>,

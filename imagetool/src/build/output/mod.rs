@@ -6,7 +6,6 @@ mod image;
 
 use std::io::Write;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
 
 use super::cancel::Cancel;
 use super::engine::Told;
@@ -49,10 +48,10 @@ pub struct Delivered {
 }
 
 /// Brings a result to all places it is wanted at.
-pub fn deliver(built: &Built<'_>, outputs: &[Output], ways: &Ways<'_>) -> Result<Delivered> {
+pub fn deliver(built: &Built, outputs: &[Output], ways: &Ways<'_>) -> Result<Delivered> {
     let mut delivered = Delivered::default();
     // The step that made the image goes on if that is put somewhere as one.
-    let mut open = built.exporting.map(|id| Told::again(ways.watcher, id, Instant::now()));
+    let mut open = built.exporting.map(|(id, since)| Told::again(ways.watcher, id, since));
     let kept = outputs.iter().any(|output| matches!(output, Output::Image(_)));
     if let Some(told) = open.take_if(|_| !kept) {
         told.done();
@@ -126,7 +125,7 @@ impl Told<'_> {
 }
 
 /// The image in the store that nothing leads to yet.
-fn source(built: &Built<'_>) -> Result<impl Source> {
+fn source(built: &Built) -> Result<impl Source> {
     let Some(root) = &built.manifest else {
         return Err(Error::Conflict("no image was asked for".into()));
     };

@@ -33,6 +33,19 @@ pub(crate) fn globals(
 }
 
 fn predefined(given: &BTreeMap<String, String>, wanted: &Platform, target: &str) -> Vars {
+    let mut vars = Vars::default();
+    for (name, value) in platforms(given, wanted, target) {
+        vars.set(&name, value);
+    }
+    vars
+}
+
+/// What is there without an ARG before the first FROM.
+pub(crate) fn platforms(
+    given: &BTreeMap<String, String>,
+    wanted: &Platform,
+    target: &str,
+) -> BTreeMap<String, String> {
     let host = Platform::host();
     let target = if target.is_empty() { "default" } else { target };
     let all = [
@@ -48,11 +61,10 @@ fn predefined(given: &BTreeMap<String, String>, wanted: &Platform, target: &str)
         ("TARGETVARIANT", wanted.variant.clone()),
         ("TARGETSTAGE", target.to_owned()),
     ];
-    let mut vars = Vars::default();
-    for (name, value) in all {
-        vars.set(name, given.get(name).unwrap_or(&value).clone());
-    }
-    vars
+    let value = |(name, value): (&str, String)| {
+        (name.to_owned(), given.get(name).cloned().unwrap_or(value))
+    };
+    all.into_iter().map(value).collect()
 }
 
 const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];

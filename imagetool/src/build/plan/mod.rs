@@ -6,7 +6,7 @@ mod vars;
 
 use std::collections::BTreeSet;
 
-pub(crate) use args::proxies;
+pub(crate) use args::{platforms, proxies};
 pub(crate) use vars::Vars;
 
 use super::Order;

@@ -21,7 +21,7 @@ const SPELLED: &[(&str, &str)] = &[
 ];
 
 /// Verbs whose flags docker's line doesn't tell of.
-const SILENT: &[&str] = &["manifest create", "network rm"];
+const SILENT: &[&str] = &["builder prune", "manifest create", "network rm"];
 
 /// How `dhow VERB` is called.
 pub fn usage(command: &Command, spelled: &str) -> String {

@@ -1,5 +1,7 @@
 //! `dhow builder du`.
 
+use std::fmt::Write;
+
 use clap::Args;
 use dhow_image::build::cache::{self, Entry};
 use jiff::Timestamp;
@@ -56,7 +58,7 @@ pub(super) fn table(entries: &[Entry]) -> String {
         let size = format!("{}{shared}", human::size(entry.size));
         let used = entry.last_used.map(|then| human::ago(then, now)).unwrap_or_default();
         let id = format!("{}{mutable}", entry.id);
-        text += &format!("{id:<41}{:<12}{size:<12}{used}\n", !entry.in_use);
+        let _ = writeln!(text, "{id:<41}{:<12}{size:<12}{used}", !entry.in_use);
     }
     text
 }
@@ -67,7 +69,7 @@ fn whole(entries: &[Entry]) -> String {
     for entry in entries {
         let mut row = |key: &str, value: &str| {
             if !value.is_empty() {
-                text += &format!("{:<14}{value}\n", format!("{key}:"));
+                let _ = writeln!(text, "{:<14}{value}", format!("{key}:"));
             }
         };
         row("ID", &entry.id);
