@@ -87,7 +87,7 @@ mod tests {
             filter(&typed, false, 0)
         };
         let found = read(&["until=24h", "type=regular", "inuse"]).unwrap();
-        assert_eq!(found.unused_for, Some(Duration::from_secs(86_400)));
+        assert_eq!(found.unused_for, Some(Duration::from_hours(24)));
         let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
         assert_eq!(found.fits, [pair("type", "regular"), pair("inuse", "")]);
         for bad in [
