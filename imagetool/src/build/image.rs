@@ -6,9 +6,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::Wants;
-use super::cache::Cache;
+use super::cache::{Cache, INLINE, List, Used};
 use super::engine::{Build, Layer, State, Told};
 use super::progress::{Event, StepId};
+use super::spec::CacheTo;
 use crate::config::{History, ImageConfig};
 use crate::digest::{ChainId, Digest};
 use crate::error::{Error, Result};
@@ -16,6 +17,7 @@ use crate::layer::{Packed, RootDir};
 use crate::manifest::{Descriptor, MAX_LAYERS, Manifest, OCI_CONFIG, OCI_MANIFEST};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::sink::{LayoutDir, Push};
 use crate::snapshot::{Layers, side_by_side};
 use crate::store::{Lease, Store};
 
@@ -71,7 +73,7 @@ impl Built {
 pub(super) fn finish(
     what: &Build<'_>,
     lease: Lease,
-    (layers, cache): (Layers, Cache),
+    (layers, cache, used): (Layers, Cache, Vec<Used>),
     mut state: State,
     platform: Option<Platform>,
     epoch: Option<Timestamp>,
@@ -119,13 +121,17 @@ pub(super) fn finish(
     };
     if order.wants == Wants::Image {
         let told = Told::begin(what.watcher, what.steps, "exporting to image");
-        let done = built.pack(&cache, &state.layers, &order.annotations, &told);
+        let inline = what.export.contains(&CacheTo::Inline).then_some(used.as_slice());
+        let done = built.pack(&cache, &state.layers, (&order.annotations, inline), &told);
         if done.is_err() {
             told.ended(&done, what.cancel.is_stopped());
             done?;
         } else {
             built.exporting = Some((told.id, told.since));
         }
+    }
+    for to in what.export {
+        built.send(what, &cache, &used, to)?;
     }
     Ok(built)
 }
@@ -135,7 +141,7 @@ impl Built {
         &mut self,
         cache: &Cache,
         layers: &[Layer],
-        annotations: &std::collections::BTreeMap<String, String>,
+        (annotations, inline): (&std::collections::BTreeMap<String, String>, Option<&[Used]>),
         told: &Told<'_>,
     ) -> Result<()> {
         told.tell(Event::Moved(told.id, "exporting layers", 0, None));
@@ -144,12 +150,18 @@ impl Built {
         told.tell(Event::Moved(told.id, "exporting layers", 0, Some(0)));
         let json = |e: serde_json::Error| Error::invalid("image config", e);
         let config = serde_json::to_vec(&self.config).map_err(json)?;
+        let mut annotations = annotations.clone();
+        if let Some(used) = inline {
+            let used: Vec<Used> = used.iter().filter(|one| one.packed).cloned().collect();
+            let list = List::new(&used, |one| self.used_blob(cache, one))?;
+            annotations.insert(INLINE.to_owned(), String::from_utf8_lossy(&list.bytes()?).into());
+        }
         let manifest = Manifest {
             schema_version: 2,
             media_type: OCI_MANIFEST.to_owned(),
             config: Descriptor::of(OCI_CONFIG, &config),
             layers: blobs.clone(),
-            annotations: annotations.clone(),
+            annotations,
         };
         let bytes = serde_json::to_vec(&manifest).map_err(json)?;
         let root = Descriptor::of(OCI_MANIFEST, &bytes);
@@ -174,6 +186,51 @@ impl Built {
         }
         (self.manifest, self.id) = (Some(root), Some(id));
         Ok(())
+    }
+
+    /// As which blob a step's layer is packed.
+    fn used_blob(&self, cache: &Cache, used: &Used) -> Result<Descriptor> {
+        let (Some(layer), Some(chain)) = (&used.record.layer, &used.record.chain) else {
+            return Err(Error::invalid("step record", "it has no layer"));
+        };
+        let (chain, diff_id) = (chain.clone(), layer.diff_id.clone());
+        let blob = used.blob.clone();
+        self.blob(cache, &[Layer { chain, diff_id, blob, base: false }], 0)
+    }
+
+    /// Brings what was used of the cache elsewhere.
+    fn send(&self, what: &Build<'_>, cache: &Cache, used: &[Used], to: &CacheTo) -> Result<()> {
+        let (name, all) = match to {
+            CacheTo::Inline => return Ok(()),
+            CacheTo::Registry { reference, all } => (format!("registry {reference}"), *all),
+            CacheTo::Local { dir, all, .. } => (format!("local directory {}", dir.display()), *all),
+        };
+        let told = Told::begin(what.watcher, what.steps, &format!("exporting cache to {name}"));
+        let send = || {
+            let used: Vec<Used> = used.iter().filter(|one| all || one.packed).cloned().collect();
+            let list = List::new(&used, |one| {
+                let blob = self.used_blob(cache, one)?;
+                if let Some(layer) = &one.record.layer {
+                    cache.keep_blob(&layer.diff_id, &blob)?;
+                }
+                Ok(blob)
+            })?;
+            self.lease.bear(false)?;
+            match to {
+                CacheTo::Inline => Ok(()),
+                CacheTo::Registry { reference, .. } => {
+                    list.send(&self.store, &Push::new(what.fetch.settings, reference, None, None)?)
+                }
+                CacheTo::Local { dir, tag, .. } => {
+                    let layout = LayoutDir::open(dir)?;
+                    list.send(&self.store, &layout)?;
+                    layout.finish(Some(tag.as_deref().unwrap_or("latest")))
+                }
+            }
+        };
+        let done = send();
+        told.ended(&done, what.cancel.is_stopped());
+        done
     }
 
     /// As which blob a layer is packed: made with it, by an earlier build, or now.

@@ -78,12 +78,6 @@ pub fn whole(
     {
         return Err(Error::io("remove the image ID file", file, e));
     }
-    if !meant.cache_from.is_empty() || !meant.cache_to.is_empty() {
-        return Err(Error::unsupported(
-            "bringing the cache elsewhere",
-            "leave --cache-from and --cache-to away: this machine's builds share one cache anyway",
-        ));
-    }
     let lease = means.store.lease()?;
     let fetch = Fetch {
         settings: means.settings,
@@ -126,6 +120,8 @@ pub fn whole(
         watcher: means.watcher,
         steps: &steps,
         cancel: means.cancel,
+        import: &meant.cache_from,
+        export: &meant.cache_to,
     };
     let built = build(&what)?;
     let ways = Ways {

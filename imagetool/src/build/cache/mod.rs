@@ -11,12 +11,14 @@ mod key;
 mod lock;
 mod prune;
 mod record;
+mod travel;
 mod usage;
 
 pub(crate) use key::Key;
 pub(crate) use lock::Making;
 pub use prune::{Filter, Pruned, prune};
 pub(crate) use record::{Cache, Layer, Record};
+pub(crate) use travel::{INLINE, Imported, List, Used};
 pub use usage::{Entry, Kind, usage};
 
 use std::collections::HashSet;

@@ -28,6 +28,9 @@ pub(crate) struct Record {
     pub created: Timestamp,
     /// The instruction, for people.
     pub text: String,
+    /// All keys it was made under, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Digest>,
 }
 
 /// The layer that a step made.
@@ -50,7 +53,7 @@ impl Record {
     ) -> Self {
         // Enough to know it again.
         let text = text.chars().take(400).collect();
-        Self { version: VERSION, parent, chain, layer, created, text }
+        Self { version: VERSION, parent, chain, layer, created, text, keys: Vec::new() }
     }
 }
 

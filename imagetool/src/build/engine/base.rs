@@ -28,14 +28,15 @@ impl Work<'_> {
     }
 
     /// An image that only files are taken from.
-    pub fn other_image(&mut self, name: &str) -> Result<State> {
+    pub fn other_image(&self, name: &str) -> Result<State> {
         self.engine.image(name, None, "")
     }
 
     /// FROM a context.
     pub fn named_base(&mut self, name: &str, platform: Option<&Platform>) -> Result<State> {
         let Some(Named::Files(_)) = self.engine.what.named.get(name) else {
-            let mut state = self.named_image(name, platform)?;
+            let count = self.count();
+            let mut state = self.named_image(name, platform, &count)?;
             state.begin();
             return Ok(state);
         };
@@ -55,14 +56,17 @@ impl Work<'_> {
     }
 
     /// The image that a context names.
-    pub fn named_image(&mut self, name: &str, platform: Option<&Platform>) -> Result<State> {
+    pub fn named_image(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        count: &str,
+    ) -> Result<State> {
         match self.engine.what.named.get(name) {
             Some(Named::Image(reference)) => {
-                let count = self.count();
-                self.engine.image(&reference.to_string(), platform, &count)
+                self.engine.image(&reference.to_string(), platform, count)
             }
             Some(Named::Layout(dir, rest)) => {
-                let count = self.count();
                 let place = format!("oci-layout://{}{rest}", dir.display());
                 let told = self.engine.begin(&format!("{count}FROM {place}"));
                 let done = self.engine.layout(dir, rest, platform);

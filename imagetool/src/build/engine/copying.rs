@@ -21,10 +21,9 @@ impl Work<'_> {
             self.key("copy near").with("what", fits.to_string()).with("from", from).finish()
         });
         if let Some(near) = &near
-            && let Some(record) = self.cached(&[near])?
+            && let Some(made) = self.cached(&[near])?
         {
-            self.engine.begin(name).cached();
-            self.state.made(&record, None, text);
+            self.took(self.engine.begin(name), &[near], made, text);
             return Ok(());
         }
         let opened = origin.open(self.engine)?;

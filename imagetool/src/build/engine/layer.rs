@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::stage::Work;
 use super::tell::Told;
-use crate::build::cache::{self, Key, Making, Record};
+use crate::build::cache::{self, Key, Making, Record, Used};
 use crate::digest::{ChainId, DiffId, Digest};
 use crate::error::Result;
 use crate::layer::RootDir;
@@ -30,7 +30,7 @@ impl Work<'_> {
     }
 
     /// The record of any of these keys, if its layer is there, and is upon what lies below.
-    pub fn cached(&self, keys: &[&Digest]) -> Result<Option<Record>> {
+    pub fn cached(&self, keys: &[&Digest]) -> Result<Option<Made>> {
         if self.no_cache {
             return Ok(None);
         }
@@ -40,7 +40,45 @@ impl Work<'_> {
             for other in &keys[..at] {
                 self.engine.cache.keep(other, &record)?;
             }
-            return Ok(Some(record));
+            return Ok(Some((record, None)));
+        }
+        self.imported(keys)
+    }
+
+    /// The same out of a cache from elsewhere, which is the store's from then on.
+    fn imported(&self, keys: &[&Digest]) -> Result<Option<Made>> {
+        let imported = &self.engine.imported;
+        for (place, record) in keys.iter().flat_map(|key| imported.find(key)) {
+            if record.parent.as_ref() != self.state.top() {
+                continue;
+            }
+            let blob = match &record.layer {
+                None if record.chain == record.parent => None,
+                None => continue,
+                Some(layer) => {
+                    let chain = self.above(&layer.diff_id)?;
+                    if record.chain.as_ref() != Some(&chain) {
+                        continue;
+                    }
+                    if self.engine.layers.has(&chain) {
+                        None
+                    } else {
+                        let (layers, lease) = (&self.engine.layers, self.engine.lease);
+                        // What can't be had is made here.
+                        let Ok((unpacked, blob)) =
+                            imported.fetch(place, &layer.diff_id, layers, lease)
+                        else {
+                            continue;
+                        };
+                        layers.commit_loose(unpacked, &chain, self.state.top())?;
+                        Some(blob)
+                    }
+                }
+            };
+            for key in keys {
+                self.engine.cache.keep(key, record)?;
+            }
+            return Ok(Some((record.clone(), blob)));
         }
         Ok(None)
     }
@@ -64,20 +102,23 @@ impl Work<'_> {
         text: String,
         make: impl FnOnce(&mut Self, &Told<'_>) -> Result<Made>,
     ) -> Result<()> {
-        if let Some(record) = self.cached(keys)? {
-            self.took(told, &record, text);
+        if let Some(made) = self.cached(keys)? {
+            self.took(told, keys, made, text);
             return Ok(());
         }
         let Some(key) = keys.first() else { return Ok(()) };
         let Some(_making) = Making::begin(&self.engine.cache, key, self.engine.what.cancel)? else {
             return self.engine.go_on();
         };
-        if let Some(record) = self.cached(keys)? {
-            self.took(told, &record, text);
+        if let Some(made) = self.cached(keys)? {
+            self.took(told, keys, made, text);
             return Ok(());
         }
         let made = make(self, &told);
-        let kept = made.and_then(|(record, blob)| {
+        let kept = made.and_then(|(mut record, blob)| {
+            if keys.len() > 1 {
+                record.keys = keys.iter().map(|key| (*key).clone()).collect();
+            }
             for key in keys {
                 self.engine.cache.keep(key, &record)?;
             }
@@ -85,13 +126,32 @@ impl Work<'_> {
         });
         told.ended(&kept, self.engine.what.cancel.is_stopped());
         let (record, blob) = kept?;
+        self.note(keys, &record, blob.as_ref());
         self.state.made(&record, blob, text);
         Ok(())
     }
 
-    fn took(&mut self, told: Told<'_>, record: &Record, text: String) {
+    /// An earlier result holds.
+    pub fn took(&mut self, told: Told<'_>, keys: &[&Digest], made: Made, text: String) {
         told.cached();
-        self.state.made(record, None, text);
+        let (record, blob) = made;
+        self.note(keys, &record, blob.as_ref());
+        self.state.made(&record, blob, text);
+    }
+
+    /// Keeps in mind what was used of the cache, if it goes elsewhere.
+    fn note(&self, keys: &[&Digest], record: &Record, blob: Option<&Descriptor>) {
+        if self.engine.what.export.is_empty() {
+            return;
+        }
+        let packed = self.engine.plan.stages[self.index].packed;
+        let mut keys: Vec<Digest> = keys.iter().map(|key| (*key).clone()).collect();
+        keys.extend(
+            record.keys.iter().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>(),
+        );
+        let (record, blob) = (record.clone(), blob.cloned());
+        let mut used = self.engine.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        used.push(Used { keys, record, blob, packed });
     }
 
     /// Whether its layers are packed at once.

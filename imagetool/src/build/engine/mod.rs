@@ -31,15 +31,16 @@ pub(crate) use state::{Layer, State};
 pub(crate) use tell::Told;
 
 use super::Order;
-use super::cache::Cache;
+use super::cache::{Cache, Imported, Used};
 use super::cancel::Cancel;
 use super::context::{Context, Named};
 use super::dockerfile::Dockerfile;
 use super::fetch::Fetch;
 use super::image::Built;
 use super::plan::Plan;
-use super::progress::Watcher;
+use super::progress::{Event, Watcher};
 use super::run::Runner;
+use super::spec::{CacheFrom, CacheTo};
 use crate::error::{Error, Result};
 use crate::snapshot::Layers;
 use crate::store::{Lease, Store};
@@ -68,6 +69,10 @@ pub struct Build<'a> {
     pub steps: &'a AtomicUsize,
     /// Ends it.
     pub cancel: &'a Cancel,
+    /// `--cache-from`
+    pub import: &'a [CacheFrom],
+    /// `--cache-to`
+    pub export: &'a [CacheTo],
 }
 
 /// Builds. Whoever gives up with [`Build::cancel`] gets an error.
@@ -102,16 +107,19 @@ fn carry_out(what: &Build<'_>) -> Result<Built> {
         fault: Mutex::default(),
         next: AtomicUsize::new(0),
         loading: Mutex::default(),
+        imported: imported(what),
+        used: Mutex::default(),
     };
     let state = engine.all();
     // What was learned of the files is of use even if the build has failed.
     let remembered = what.context.remember();
     let state = state?;
     remembered?;
-    let Engine { plan, epoch, layers, cache, .. } = engine;
+    let Engine { plan, epoch, layers, cache, used, .. } = engine;
+    let used = used.into_inner().unwrap_or_else(PoisonError::into_inner);
     let platform =
         what.order.platform.clone().or_else(|| plan.stages[plan.target].platform.clone());
-    super::image::finish(what, lease, (layers, cache), state, platform, epoch)
+    super::image::finish(what, lease, (layers, cache, used), state, platform, epoch)
 }
 
 /// What a build's threads share.
@@ -131,6 +139,9 @@ pub(crate) struct Engine<'a> {
     next: AtomicUsize,
     /// The context was told of.
     loading: Mutex<bool>,
+    imported: Imported,
+    /// What steps were found in the cache, or put there.
+    used: Mutex<Vec<Used>>,
     cells: Vec<Cell>,
 }
 
@@ -237,6 +248,25 @@ impl Engine<'_> {
     pub fn named(&self, name: &str) -> Option<String> {
         named(self.what.named, name)
     }
+}
+
+/// The lists of caches from elsewhere. One that can't be read is told of, and goes without.
+fn imported(what: &Build<'_>) -> Imported {
+    let mut imported = Imported::default();
+    for from in what.import {
+        let name = match from {
+            CacheFrom::Registry(reference) => reference.to_string(),
+            CacheFrom::Local { dir, .. } => format!("local:{}", dir.display()),
+        };
+        let title = format!("importing cache manifest from {name}");
+        let told = Told::begin(what.watcher, what.steps, &title);
+        if let Err(e) = imported.add(from, what.fetch.settings) {
+            let text = format!("no cache is taken from {name}: {e}");
+            told.tell(Event::Warning("CacheImport", &text, 0));
+        }
+        told.done();
+    }
+    imported
 }
 
 /// A context by its name, or by an image's in any spelling.

@@ -32,7 +32,7 @@ pub(super) enum Found<'a> {
 
 impl<'a> Work<'a> {
     /// What `--from=` names; `None` is the context.
-    pub fn origin(&mut self, from: Option<&str>) -> Result<Found<'a>> {
+    pub fn origin(&self, from: Option<&str>) -> Result<Found<'a>> {
         let named = |name: &str| self.engine.named(name);
         let origin = self.engine.plan.origin(from, self.index, &named);
         match origin.map_err(super::stage::plain)? {
@@ -52,7 +52,7 @@ impl<'a> Work<'a> {
                 if let Some(Named::Files(context)) = self.engine.what.named.get(&name) {
                     return Ok(Found::Context(context));
                 }
-                let chain = self.named_image(&name, None)?.chain();
+                let chain = self.named_image(&name, None, "")?.chain();
                 Ok(Found::Chain { chain, title: format!("context {name}") })
             }
         }

@@ -11,7 +11,10 @@ use super::layer::Made;
 use super::overlay::Writable;
 use super::stage::{Work, plain};
 use super::tell::Told;
-use crate::build::dockerfile::{Command, Heredoc, Run, Step};
+use crate::build::copy;
+use crate::build::dockerfile::{Heredoc, MountKind, Run, RunMount};
+use crate::build::expand;
+use crate::build::mounts::{Mounter, Settled};
 use crate::build::plan::proxies;
 use crate::build::progress::Event;
 use crate::build::run::{Container, End, Mount, Mounted, places};
@@ -27,20 +30,20 @@ struct Ready<'r> {
     argv: Vec<String>,
     network: String,
     run: &'r Run,
-    step: &'r Step,
+    mounts: Vec<RunMount>,
     text: String,
 }
 
 impl Work<'_> {
     /// Does one.
-    pub fn run(&mut self, name: &str, step: &Step, run: &Run) -> Result<()> {
+    pub fn run(&mut self, name: &str, run: &Run) -> Result<()> {
         let order = self.engine.what.order;
         let default = if order.network.is_empty() { "default" } else { &order.network };
         let network = run.network.clone().unwrap_or_else(|| default.to_owned());
         self.permit(run)?;
         let argv = self.state.argv(&run.command);
         let text = self.state.run_text(&argv);
-        let ready = Ready { argv, network, run, step, text: text.clone() };
+        let ready = Ready { argv, network, run, mounts: self.mounts(run)?, text: text.clone() };
         let program = run.program.as_ref().map(|doc| doc.content.as_str());
         let hosts = order.hosts.iter().map(|(name, address)| format!("{name}={address}"));
         let key = self
@@ -53,9 +56,55 @@ impl Work<'_> {
             .with("insecure", [u8::from(run.insecure)])
             .with_all("hosts", hosts)
             .with_some("program", program)
+            .with_all("mounts", self.identities(&ready.mounts)?)
             .finish();
         let told = self.engine.begin(name);
         self.find_or_make(told, &[&key], text, |work, told| work.carry_out(&ready, told))
+    }
+
+    /// The mounts of a RUN, their variables replaced.
+    fn mounts(&self, run: &Run) -> Result<Vec<RunMount>> {
+        let escape = self.engine.plan.file.escape;
+        let expand = |text: &str| expand::word(text, escape, &|name| self.state.env.get(name));
+        run.mounts.iter().map(|mount| mount.read(&expand).map_err(plain)).collect()
+    }
+
+    /// What of the mounts a RUN's result follows from: the files that it may read, but no cache,
+    /// secret or agent.
+    fn identities(&self, mounts: &[RunMount]) -> Result<Vec<String>> {
+        let identity = |mount: &RunMount| {
+            let text = format!("{mount:?}");
+            if mount.kind != MountKind::Bind && mount.from.is_none() {
+                return Ok(text);
+            }
+            let origin = self.origin(mount.from.as_deref())?;
+            if let Some(chain) = origin.identity() {
+                return Ok(format!("{text} {chain}"));
+            }
+            let opened = origin.open(self.engine)?;
+            let source = mount.source.as_deref().unwrap_or("/");
+            let files = copy::digest_below(&opened.files(), source)?;
+            Ok(format!("{text} {files}"))
+        };
+        mounts.iter().map(identity).collect()
+    }
+
+    fn settled(&self, mounts: &[RunMount], scratch: &Path) -> Result<Settled> {
+        let order = self.engine.what.order;
+        let mounter = Mounter {
+            root: self.engine.what.store.root(),
+            secrets: &order.secrets,
+            agents: &order.agents,
+            scratch,
+            cwd: self.state.workdir(),
+            env: &self.state.env.lines(),
+            cancel: self.engine.what.cancel,
+        };
+        mounter.settle(mounts, &|from, take| {
+            let origin = self.origin(from)?;
+            let opened = origin.open(self.engine)?;
+            take(&opened.files())
+        })
     }
 
     /// What has to be allowed by whoever builds.
@@ -76,8 +125,9 @@ impl Work<'_> {
     fn carry_out(&mut self, ready: &Ready<'_>, told: &Told<'_>) -> Result<Made> {
         let chain = self.state.chain();
         let mut upper = Writable::new(&self.engine.layers, &chain, self.engine.place("run"))?;
-        let mut mounts = Vec::new();
-        let pipes = self.engine.place("pipes");
+        let (pipes, scratch) = (self.engine.place("pipes"), self.engine.place("mounts"));
+        let settled = self.settled(&ready.mounts, &scratch)?;
+        let mut mounts = settled.mounts.clone();
         if let Some(doc) = &ready.run.program {
             mounts.push(program(&pipes, doc)?);
         }
@@ -87,6 +137,7 @@ impl Work<'_> {
         for (name, value) in proxies(&order.args) {
             env.push(format!("{name}={value}"));
         }
+        env.extend(settled.env.iter().cloned());
         let id = id();
         let container = Container {
             id: &id,
@@ -111,13 +162,13 @@ impl Work<'_> {
         let _ = fs::remove_dir_all(&container.scratch);
         let _ = fs::remove_dir_all(&pipes);
         drop(container);
+        drop(settled);
+        let _ = fs::remove_dir_all(&scratch);
         match end? {
             End::Code(0) => {}
             End::Canceled => return Err(super::stopped()),
             End::Code(code) => {
-                let words = match &ready.run.command {
-                    Command::Shell(_) | Command::Exec(_) => ready.argv.join(" "),
-                };
+                let words = ready.argv.join(" ");
                 return Err(plain(format!(
                     "process {:?} did not complete successfully: exit code: {code}",
                     shortened(&words)
@@ -125,7 +176,6 @@ impl Work<'_> {
             }
         }
         upper.root = None;
-        let _ = ready.step;
         self.written(&upper.layer, &mounts, &ready.text)
     }
 }

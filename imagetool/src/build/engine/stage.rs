@@ -105,7 +105,7 @@ impl Work<'_> {
         }
         let name = self.title(step, trigger, &expand::shown(&step.text, escape, &get));
         match &what {
-            Instruction::Run(run) => self.run(&name, step, run),
+            Instruction::Run(run) => self.run(&name, run),
             Instruction::Copy(copy) => self.copy(&name, copy, false),
             Instruction::Add(copy) => self.copy(&name, copy, true),
             Instruction::Workdir(path) => self.workdir(&name, path),

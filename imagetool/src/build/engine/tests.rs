@@ -75,6 +75,16 @@ impl World {
     }
 
     fn build(&self, text: &str, order: &Order) -> Result<Got> {
+        self.build_with(text, order, &[], &[])
+    }
+
+    fn build_with(
+        &self,
+        text: &str,
+        order: &Order,
+        import: &[CacheFrom],
+        export: &[CacheTo],
+    ) -> Result<Got> {
         let settings = Settings::default();
         let spool = tempfile::tempdir().unwrap();
         let fetch = Fetch { settings: &settings, scratch: spool.path(), search: &[], agent: None };
@@ -101,6 +111,8 @@ impl World {
             watcher: &told,
             steps: &AtomicUsize::new(0),
             cancel: &Cancel::new()?,
+            import,
+            export,
         })?;
         if built.manifest.is_some() {
             built.publish(&[])?;
@@ -234,6 +246,30 @@ fn what_no_image_needs_stays_for_the_cache_until_it_is_pruned() {
     assert!(crate::build::cache::usage(&world.store).unwrap().is_empty());
     world.build(WHOLE, &Order::default()).unwrap();
     assert_eq!(world.ran(), 6);
+}
+
+#[test]
+fn a_cache_travels() {
+    let (Some(one), Some(two), Some(three)) = (World::new(), World::new(), World::new()) else {
+        return;
+    };
+    for world in [&one, &two, &three] {
+        fs::write(world.context().join("f"), "content").unwrap();
+    }
+    let order = Order::default();
+    let dir = one.dir.path().join("cache");
+    let to = |all| CacheTo::Local { dir: dir.clone(), tag: None, all };
+    let from = [CacheFrom::Local { dir: dir.clone(), which: None }];
+    let first = one.build_with(WHOLE, &order, &[], &[to(true)]).unwrap();
+    let again = two.build_with(WHOLE, &order, &from, &[]).unwrap();
+    assert_eq!((two.ran(), &again.id), (0, &first.id));
+    // Without the other stages, those are made again; nothing else is.
+    one.build_with(WHOLE, &order, &[], &[to(false)]).unwrap();
+    let again = three.build_with(WHOLE, &order, &from, &[]).unwrap();
+    assert_eq!(three.ran(), 1);
+    assert_eq!(again.files, first.files);
+    let nowhere = [CacheFrom::Local { dir: "/nonexistent".into(), which: None }];
+    assert_eq!(three.build_with(WHOLE, &order, &nowhere, &[]).unwrap().id, again.id);
 }
 
 #[test]
