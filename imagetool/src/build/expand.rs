@@ -53,6 +53,7 @@ pub fn shown(text: &str, escape: char, get: Lookup) -> String {
 pub(super) fn raw_words(text: &str) -> Result<Vec<String>> {
     let mut lexer = Lexer::new(text, '\\', &|_| None);
     (lexer.raw_quotes, lexer.raw_escapes, lexer.keep_unset) = (true, true, true);
+    lexer.forgets = true;
     lexer.whole().map(|read| read.1)
 }
 
@@ -60,7 +61,7 @@ pub(super) fn raw_words(text: &str) -> Result<Vec<String>> {
 pub(super) fn heredoc_words(text: &str) -> Result<(Vec<String>, Vec<String>)> {
     let read = |raw_quotes| {
         let mut lexer = Lexer::new(text, '\\', &|_| None);
-        (lexer.raw_quotes, lexer.keep_unset) = (raw_quotes, true);
+        (lexer.raw_quotes, lexer.keep_unset, lexer.forgets) = (raw_quotes, true, true);
         lexer.whole().map(|read| read.1)
     };
     Ok((read(false)?, read(true)?))
@@ -83,6 +84,10 @@ struct Lexer<'a> {
     skip_quotes: bool,
     /// A variable that is not set stays as it is written.
     keep_unset: bool,
+    /// What stands in a word before a `${x:-y}` is lost, as BuildKit loses it where it looks for
+    /// heredocs: so `$((1 << ${N:-2}))` has none.
+    forgets: bool,
+    forgotten: bool,
     depth: usize,
 }
 
@@ -121,6 +126,8 @@ impl<'a> Lexer<'a> {
             raw_escapes: false,
             skip_quotes: false,
             keep_unset: false,
+            forgets: false,
+            forgotten: false,
             depth: 0,
         }
     }
@@ -144,6 +151,7 @@ impl<'a> Lexer<'a> {
         let read = self.read_until(stop);
         self.depth -= 1;
         self.raw_escapes = before;
+        self.forgotten = self.depth > 0;
         read
     }
 
@@ -158,6 +166,7 @@ impl<'a> Lexer<'a> {
                 }
                 '$' => {
                     let value = self.dollar()?;
+                    self.forget(&mut words);
                     value.chars().for_each(|c| words.plain(c));
                     all += &value;
                 }
@@ -167,6 +176,7 @@ impl<'a> Lexer<'a> {
                         '"' => self.double_quoted()?,
                         _ => self.single_quoted()?,
                     };
+                    self.forget(&mut words);
                     words.now += &piece;
                     all += &piece;
                 }
@@ -193,6 +203,12 @@ impl<'a> Lexer<'a> {
                 Err(format!("unexpected end of statement while looking for matching {stop}"))
             }
             None => Ok((all, words.finish())),
+        }
+    }
+
+    fn forget(&mut self, words: &mut Words) {
+        if std::mem::take(&mut self.forgotten) && self.forgets {
+            words.now.clear();
         }
     }
 

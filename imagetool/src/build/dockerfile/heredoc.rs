@@ -73,6 +73,8 @@ mod tests {
         assert_eq!(names("RUN echo \"<<A\" '<<B' \\<<C"), [] as [&str; 0]);
         assert_eq!(names("RUN echo it's <<A"), [] as [&str; 0]);
         assert_eq!(names("RUN echo $((1 << 2))"), ["2))"]);
+        assert_eq!(names("RUN echo $((1 << ${N:-2}))"), [] as [&str; 0]);
+        assert_eq!(names("RUN cat <<A > \"${N:-2}\""), ["A"]);
         assert_eq!(chomped("\ta\n\t\t b\n\n\tc"), "a\n b\n\nc");
     }
 }

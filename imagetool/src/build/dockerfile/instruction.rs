@@ -202,7 +202,9 @@ fn trigger(node: Node, line: &Line) -> Result<String, Wrong> {
     }
     let text = line.text.trim_start();
     let own = text.get(..node.word.len()).map_or(0, str::len);
-    Ok(with_heredocs(text[own..].trim_start(), &line.heredocs))
+    // What Go's \s is.
+    let rest = text[own..].trim_start_matches(['\t', '\n', '\u{c}', '\r', ' ']);
+    Ok(with_heredocs(rest, &line.heredocs))
 }
 
 fn with_heredocs(text: &str, docs: &[Raw]) -> String {

@@ -281,8 +281,11 @@ impl Node {
             }
             "CMD" | "ENTRYPOINT" | "RUN" | "SHELL" => node.command(&node.rest.clone())?,
             "HEALTHCHECK" => {
-                let (kind, command) = match rest.split_once(char::is_whitespace) {
-                    Some((kind, command)) => (kind.to_owned(), command.trim_start().to_owned()),
+                let (kind, command) = match rest.split_once(words::is_ascii_blank) {
+                    Some((kind, command)) => (
+                        kind.to_owned(),
+                        command.trim_start_matches(words::is_ascii_blank).to_owned(),
+                    ),
                     None => (rest.to_owned(), String::new()),
                 };
                 node.command(&command)?;

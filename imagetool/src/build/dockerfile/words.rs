@@ -12,6 +12,11 @@ fn is_blank(c: char) -> bool {
     matches!(c, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ')
 }
 
+/// Where flags part: what BuildKit looks at are bytes.
+pub(super) fn is_ascii_blank(c: char) -> bool {
+    c.is_ascii_whitespace() || c == '\u{b}'
+}
+
 /// `RUN --mount=x make all`
 pub(super) fn split(line: &str, escape: char) -> Split<'_> {
     let (word, rest) = cut(line.trim());
@@ -32,7 +37,7 @@ fn flags(text: &str, escape: char) -> (Vec<String>, &str) {
     let mut found = Vec::new();
     let mut rest = text;
     loop {
-        rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\u{b}');
+        rest = rest.trim_start_matches(is_ascii_blank);
         if !rest.starts_with("--") {
             return (found, rest);
         }
@@ -51,7 +56,7 @@ fn flag(text: &str, escape: char) -> (String, &str) {
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match quote {
-            None if c.is_ascii_whitespace() || c == '\u{b}' => return (word, &text[at..]),
+            None if is_ascii_blank(c) => return (word, &text[at..]),
             None if c == '\'' || c == '"' => quote = Some(c),
             Some(open) if c == open => quote = None,
             // Nothing to escape at the end.
