@@ -100,6 +100,21 @@ impl Host {
         })
     }
 
+    /// The same once more, for somebody who needs one of their own.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            paths: self.paths.clone(),
+            containers: Containers::open(&self.paths.root),
+            volumes: Volumes::open(&self.paths.root),
+            networks: Networks::open(&self.paths),
+            settings: self.settings.again(),
+            runtime: self.runtime.clone(),
+            is_named: self.is_named,
+            images: OnceLock::new(),
+        }
+    }
+
     /// The runtime of a new container: what `--runtime` names, else DHOW_RUNTIME, else
     /// daemon.json's default, else dhow's own. A name is one of daemon.json's, or a program's.
     pub fn runtime_for(&self, named: Option<&str>) -> Result<RuntimeProgram> {

@@ -4,6 +4,7 @@
 //! stores, monitor, image library. A verb's flags and behaviour are one file
 //! under `command/`; wording lives in [`output`] and exit codes in [`exit`].
 
+pub mod build;
 pub mod bundle;
 pub mod cli;
 pub mod command;

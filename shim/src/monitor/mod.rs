@@ -63,6 +63,7 @@ pub use files::running as execs;
 pub use frozen::{Frozen, frozen};
 pub use hold::{Hold, Still, hold};
 pub use life::main;
+pub use lock::Lock;
 pub use logs::{LogOptions, logs};
 pub use process::{boot_id, namespace};
 pub use protocol::Step;

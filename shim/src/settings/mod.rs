@@ -28,6 +28,12 @@ impl Settings {
         Self { client_file: client, daemon_file: daemon, ..Self::default() }
     }
 
+    /// The same files, to be read again.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::of(self.client_file.clone(), self.daemon_file.clone())
+    }
+
     /// Where config.json is, whether it is there or not; nothing without a HOME.
     pub fn client_file(&self) -> Option<&Path> {
         self.client_file.as_deref()

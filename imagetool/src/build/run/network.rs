@@ -1,19 +1,21 @@
 //! What a RUN's container has of a network.
 
 use std::any::Any;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::Container;
 use crate::error::{Error, Result};
 
 /// Who makes a container's network.
 pub trait Networks: Sync {
-    /// Joins container `id`, called `hostname`, to the network that `mode` names.
+    /// Joins a container to the network that it names.
     ///
     /// # Errors
     ///
     /// When there is no such network here, or it can't be had; nothing of it is left then.
-    fn join(&self, id: &str, mode: &str, hostname: &str) -> Result<Joined>;
+    fn join(&self, container: &Container<'_>) -> Result<Joined>;
 }
 
 /// A container's network; given back when dropped.
@@ -25,6 +27,8 @@ pub struct Joined {
     pub resolv_conf: Vec<u8>,
     /// Its /etc/hosts, without `--add-host`'s.
     pub hosts: Vec<u8>,
+    /// What `host-gateway` means to it.
+    pub gateways: Vec<IpAddr>,
     /// What has to be held as long as the container runs.
     pub held: Option<Box<dyn Any + Send>>,
 }
@@ -45,8 +49,8 @@ pub enum Namespace {
 pub struct HostNetworks;
 
 impl Networks for HostNetworks {
-    fn join(&self, _: &str, mode: &str, hostname: &str) -> Result<Joined> {
-        let namespace = match mode {
+    fn join(&self, container: &Container<'_>) -> Result<Joined> {
+        let namespace = match container.network.as_str() {
             "" | "default" | "host" => Namespace::Host,
             "none" => Namespace::New,
             other => {
@@ -54,11 +58,13 @@ impl Networks for HostNetworks {
                 return Err(Error::unsupported(format!("network {other}"), hint));
             }
         };
-        let resolv_conf = match namespace {
-            Namespace::Host => std::fs::read("/etc/resolv.conf").unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        Ok(Joined { namespace, resolv_conf, hosts: hosts_file(hostname), held: None })
+        let (mut resolv_conf, mut gateways) = (Vec::new(), Vec::new());
+        if matches!(namespace, Namespace::Host) {
+            resolv_conf = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+            gateways.push(Ipv4Addr::LOCALHOST.into());
+        }
+        let hosts = hosts_file(&container.hostname);
+        Ok(Joined { namespace, resolv_conf, hosts, gateways, held: None })
     }
 }
 

@@ -60,7 +60,7 @@ impl<N: Networks> Runner for Oci<N> {
             cgroup: cgroup.clone(),
         };
         let mut place = Place::make(&self.home, container.id, &called)?;
-        let joined = self.networks.join(container.id, &container.network, &container.hostname)?;
+        let joined = self.networks.join(container)?;
         let around = around(container, &mut place, cgroup, &joined)?;
         let config = place.path("config.json");
         let spec = spec::spec(container, &around)?;
@@ -107,11 +107,7 @@ fn around(
 ) -> Result<Around> {
     let user = user::resolve(container.root, &container.user)?;
     make_cwd(container)?;
-    let mut hosts = joined.hosts.clone();
-    for (name, address) in container.hosts {
-        hosts.extend(format!("{address}\t{name}\n").bytes());
-    }
-    let mut files = vec![(place.write("hosts", &hosts)?, "/etc/hosts")];
+    let mut files = vec![(place.write("hosts", &hosts(container, joined)?)?, "/etc/hosts")];
     if !joined.resolv_conf.is_empty() {
         let path = place.write("resolv.conf", &joined.resolv_conf)?;
         files.push((path, "/etc/resolv.conf"));
@@ -124,6 +120,29 @@ fn around(
         });
     }
     Ok(Around { user, namespace: joined.namespace.clone(), cgroup, files, sources })
+}
+
+/// Its /etc/hosts, with what `--add-host` says.
+fn hosts(container: &Container<'_>, joined: &Joined) -> Result<Vec<u8>> {
+    let mut hosts = joined.hosts.clone();
+    for (name, address) in container.hosts {
+        if address != "host-gateway" {
+            hosts.extend(format!("{address}\t{name}\n").bytes());
+            continue;
+        }
+        if joined.gateways.is_empty() {
+            let typed = format!("{name}:{address}");
+            return Err(Error::usage(
+                "add-host",
+                typed,
+                "from this network the host isn't reached",
+            ));
+        }
+        for address in &joined.gateways {
+            hosts.extend(format!("{address}\t{name}\n").bytes());
+        }
+    }
+    Ok(hosts)
 }
 
 /// The call that runs it.

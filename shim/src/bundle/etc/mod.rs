@@ -148,7 +148,7 @@ fn extra_lines(host: &Host, record: &Record) -> Result<Vec<hosts::Line>> {
 }
 
 /// The host's addresses as containers see them: daemon.json's, else the default bridge's.
-fn gateways(host: &Host, record: &Record) -> Result<Vec<IpAddr>> {
+pub fn gateways(host: &Host, record: &Record) -> Result<Vec<IpAddr>> {
     let mut found = record.resolver.gateways.clone();
     if found.is_empty() {
         let bridge = host.networks.get(Network::BRIDGE)?;
@@ -225,14 +225,19 @@ fn conf(record: &Record) -> ResolvConf {
     conf
 }
 
-fn put_conf(path: &Path, record: &Record, endpoints: &[Endpoint]) -> Result<()> {
+/// The text of a resolv.conf for a life with these endpoints.
+pub fn resolv_conf(record: &Record, endpoints: &[Endpoint]) -> String {
     let mut conf = conf(record);
     if has_names(endpoints) {
         conf.with_own_server();
     } else if record.host_config.network_mode != "host" {
         conf.without_loopback(endpoints.iter().any(|endpoint| endpoint.ipv6.is_some()));
     }
-    put(path, conf.to_string().as_bytes())?;
+    conf.to_string()
+}
+
+fn put_conf(path: &Path, record: &Record, endpoints: &[Endpoint]) -> Result<()> {
+    put(path, resolv_conf(record, endpoints).as_bytes())?;
     // The mark of a file that nobody has written to since.
     let times = FileTimes::new().set_modified(mark(record));
     let marked = File::options().write(true).open(path).and_then(|file| file.set_times(times));

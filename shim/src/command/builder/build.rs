@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use clap::Args;
 use dhow_image::build::cancel::Cancel;
-use dhow_image::build::run::{HostNetworks, Oci};
+use dhow_image::build::run::Oci;
 use dhow_image::build::spec::{Meant, Typed};
 use dhow_image::build::view::{Colors, Look, Mode, View};
 use dhow_image::build::whole::{Came, Means, whole};
 
 use super::ending::Ending;
+use crate::build::Wired;
 use crate::error::{Error, Result};
 use crate::events;
 use crate::exit::Exit;
@@ -82,7 +83,7 @@ impl Build {
         let settings = host.registry()?;
         let runtime = host.runtime_for(None)?;
         let home = host.paths.run.join("build");
-        let runner = Oci::new(runtime.path, runtime.arguments, home, HostNetworks)?;
+        let runner = Oci::new(runtime.path, runtime.arguments, home, Wired::new(host))?;
         let search: Vec<PathBuf> =
             std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
         let agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
