@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         let none = BTreeMap::new();
         let base = |_: usize| Some(RunConfig::default());
         let (predefined, args, ignored) = (&none, &none, &|_: &str| true);
-        for found in check(&file, &Asked { predefined, args, stages: None, base: &base, ignored }) {
+        for found in check(&file, &Asked { predefined, args, target: None, base: &base, ignored }) {
             assert!(!found.description().is_empty());
             assert!(!file.source.error(&found.lines, &found.text).to_string().is_empty());
         }

@@ -198,14 +198,17 @@ fn found(file: &Dockerfile, meant: &Meant, context: &Context, means: &Means<'_>)
     let platform = meant.order.platform.clone().unwrap_or_else(Platform::host);
     let predefined = platforms(&meant.order.args, &platform, &meant.order.target);
     let ignored = |path: &str| {
-        let (ignore, path) = (context.ignore(), path.as_bytes());
-        ignore.matches(path) && !ignore.spares_below(path)
+        // All of the context is left out by what leaves out any name.
+        let (ignore, path) = (context.ignore(), if path == "." { "any" } else { path });
+        ignore.matches(path.as_bytes()) && !ignore.has_exceptions()
     };
+    // Who asks for no target asks about all stages; a build is of one.
+    let asks = meant.call.is_some();
     let args = &meant.order.args;
     let asked = checks::Asked {
         predefined: &predefined,
         args,
-        stages: None,
+        target: Some(meant.order.target.as_str()).filter(|name| !asks || !name.is_empty()),
         base: &base,
         ignored: &ignored,
     };

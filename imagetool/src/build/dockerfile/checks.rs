@@ -18,8 +18,9 @@ pub struct Asked<'a> {
     pub predefined: &'a BTreeMap<String, String>,
     /// `--build-arg`
     pub args: &'a BTreeMap<String, String>,
-    /// The stages that are built, by index, with those they need; `None`: all.
-    pub stages: Option<&'a [usize]>,
+    /// The stage that is built (empty: the last one): with those it needs, it is what is told of.
+    /// `None`: all are.
+    pub target: Option<&'a str>,
     /// The config of the image that a stage begins from; `None` if it isn't known.
     pub base: &'a dyn Fn(usize) -> Option<RunConfig>,
     /// Whether .dockerignore leaves out a path of the context (`.`: all of it), and does so without
@@ -32,8 +33,12 @@ pub fn check(file: &Dockerfile, asked: &Asked) -> Vec<Warning> {
     let given = given(asked.args);
     let mut lint = Lint { all: given.as_ref().unwrap_or(&file.check), found: Vec::new() };
     written::check(file, &mut lint);
-    let stages = from::check(file, asked, &mut lint);
-    stage::check(file, asked, &stages, &mut lint);
+    let globals = from::check(file, asked, &mut lint);
+    let reached = match asked.target {
+        Some(target) => from::reached(file, asked, target),
+        None => (0..file.stages.len()).collect(),
+    };
+    stage::check(file, asked, &globals, &reached, &mut lint);
     let mut found = lint.found;
     found.sort_by(|a, b| (a.lines.start(), &a.text).cmp(&(b.lines.start(), &b.text)));
     found

@@ -86,6 +86,11 @@ impl Ignore {
         self.patterns.is_empty()
     }
 
+    /// Whether it has lines with a `!`.
+    pub fn has_exceptions(&self) -> bool {
+        self.exceptions
+    }
+
     /// Whether a path is ignored, itself or with a directory it is in.
     pub fn matches(&self, path: &[u8]) -> bool {
         let mut matched = false;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::suggest::suggest_exact;
-use super::super::{Dockerfile, Stage};
+use super::super::{Dockerfile, Instruction, Stage};
 use super::{Asked, Lint};
 use crate::build::expand;
 use crate::platform::Platform;
@@ -43,6 +43,44 @@ pub(super) fn check(file: &Dockerfile, asked: &Asked, lint: &mut Lint) -> Global
         bases.push(base.text);
     }
     Globals { values, bases }
+}
+
+/// The stages that `target` needs, itself with them; empty: the last one. None if there is none of
+/// that name.
+pub(super) fn reached(file: &Dockerfile, asked: &Asked, target: &str) -> Vec<usize> {
+    let values = values(file, asked, asked.args).unwrap_or_else(|| asked.predefined.clone());
+    let named = |name: &str, before: usize| {
+        let fits = |at: &usize| file.stages[*at].name.eq_ignore_ascii_case(name);
+        (0..before).rev().find(fits).filter(|_| !name.is_empty())
+    };
+    let numbered = |name: &str, before: usize| name.parse().ok().filter(|at| *at < before);
+    let all = file.stages.len();
+    let target = match target {
+        "" => all.checked_sub(1),
+        name => named(name, all).or_else(|| numbered(name, all)),
+    };
+    let mut todo: Vec<usize> = target.into_iter().collect();
+    let mut reached = BTreeSet::new();
+    while let Some(index) = todo.pop() {
+        if !reached.insert(index) {
+            continue;
+        }
+        let stage = &file.stages[index];
+        todo.extend(named(&looked_up(&stage.from, file.escape, &values).text, index));
+        for step in &stage.steps {
+            let froms: Vec<&str> = match &step.what {
+                Instruction::Copy(copy) => copy.from.as_deref().into_iter().collect(),
+                Instruction::Run(run) => {
+                    run.mounts.iter().filter_map(|mount| mount.from.as_deref()).collect()
+                }
+                _ => Vec::new(),
+            };
+            let stages =
+                froms.iter().filter_map(|f| named(f, index).or_else(|| numbered(f, index)));
+            todo.extend(stages);
+        }
+    }
+    reached.into_iter().collect()
 }
 
 /// An expanded word, and the names in it.

@@ -12,10 +12,16 @@ use super::from::Globals;
 use super::{Asked, Lint};
 use crate::build::expand;
 
-pub(super) fn check(file: &Dockerfile, asked: &Asked, globals: &Globals, lint: &mut Lint) {
+pub(super) fn check(
+    file: &Dockerfile,
+    asked: &Asked,
+    globals: &Globals,
+    reached: &[usize],
+    lint: &mut Lint,
+) {
     let mut states: Vec<Option<State>> = Vec::new();
     for (index, stage) in file.stages.iter().enumerate() {
-        if asked.stages.is_some_and(|wanted| !wanted.contains(&index)) {
+        if !reached.contains(&index) {
             states.push(None);
             continue;
         }

@@ -3,12 +3,12 @@ use crate::build::dockerfile::parse;
 
 struct With<'a> {
     args: &'a [(&'a str, &'a str)],
-    stages: Option<&'a [usize]>,
+    target: Option<&'a str>,
     base: Option<RunConfig>,
     ignored: &'a [&'a str],
 }
 
-const PLAIN: With = With { args: &[], stages: None, base: None, ignored: &[] };
+const PLAIN: With = With { args: &[], target: None, base: None, ignored: &[] };
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
@@ -20,7 +20,7 @@ fn found(text: &str, with: &With) -> Vec<String> {
     let asked = Asked {
         predefined: &map(&[("BUILDPLATFORM", "linux/amd64"), ("TARGETPLATFORM", "linux/arm64")]),
         args: &map(with.args),
-        stages: with.stages,
+        target: with.target,
         base: &|_| with.base.clone(),
         ignored: &|path| with.ignored.contains(&path),
     };
@@ -138,8 +138,11 @@ fn variables() {
             "4 UndefinedVar: Usage of undefined variable '$bar'",
         ],
     );
-    let last = With { stages: Some(&[1]), ..PLAIN };
+    let last = With { target: Some(""), ..PLAIN };
     assert_eq!(found("FROM scratch AS a\nCOPY $foo /\nFROM scratch\nCOPY $bar /", &last).len(), 1);
+    let text = "FROM scratch AS a\nUSER $a\nFROM scratch AS b\nUSER $b\nFROM scratch AS c\nUSER $c\nFROM b\nCOPY --from=0 x y\nFROM x";
+    let of = |target| found(text, &With { target: Some(target), ..PLAIN }).len();
+    assert_eq!([of("A"), of("3"), of(""), of("nope")], [1, 2, 0, 0]);
     let triggers = RunConfig { on_build: vec!["ENV foo=1".into()], ..RunConfig::default() };
     let with = With { base: Some(triggers), ..PLAIN };
     assert_eq!(found("FROM x\nUSER $foo", &with), [""; 0]);
