@@ -28,8 +28,27 @@ fn what_is_not_published_is_not_reached_by_a_neighbour_who_knows_the_way() {
 /// policy DROP of `FORWARD`.
 #[test]
 fn the_host_forwards_for_nobody_else() {
+    for bridged in [false, true] {
+        forwards_for_nobody_else(bridged);
+    }
+}
+
+fn forwards_for_nobody_else(bridged: bool) {
     let w = World::wired();
     let wires = w.wires();
+    if bridged {
+        // The way out is a bridge, as on machines of virtual ones.
+        wires.server.ip("link add br0 type bridge
+            link set br0 up
+            link set eth0 down
+            addr flush dev eth0
+            link set eth0 master br0
+            link set eth0 up
+            addr add 203.0.113.2/24 dev br0
+            addr add 2001:db8:5::2/64 dev br0 nodad
+            route add default via 203.0.113.1
+            route add default via 2001:db8:5::1");
+    }
     let behind = Space::new();
     wires.server.ip(&format!(
         "link add lan type veth peer name eth0 netns {}
@@ -59,6 +78,9 @@ fn the_host_forwards_for_nobody_else() {
     w.remove_all();
     w.dhow(["network", "rm", "six"]).ok();
     wires.server.ip("link del lan");
+    if bridged {
+        wires.server.ip("link del br0");
+    }
 }
 
 /// A machine that forwarded before goes on.

@@ -97,6 +97,7 @@ fn daemon_json_settles_the_default_network_and_follows_when_nobody_is_in_it() {
     w.dhow(["network", "rm", "next"]).ok();
     for (text, word) in [
         (r#"{"iptables": false}"#, "nftables"),
+        (r#"{"ip-forward-no-drop": true}"#, "ip-forward-no-drop"),
         (r#"{"bip": "nonsense"}"#, "bip"),
         (
             r#"{"default-address-pools": [{"base": "10.0.0.0/8", "size": 4}]}"#,

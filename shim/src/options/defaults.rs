@@ -28,7 +28,8 @@ pub fn fill(flags: &mut Flags, client: &Client, daemon: &Daemon) {
     }
 }
 
-/// Where daemon.json has no default network, who would be in it is alone.
+/// Where daemon.json has no default network, who would be in it is alone; who asks for it by name is
+/// told when it is looked for.
 fn networks(typed: &mut Vec<String>, daemon: &Daemon) {
     if daemon.has_bridge() {
         return;
@@ -36,7 +37,7 @@ fn networks(typed: &mut Vec<String>, daemon: &Daemon) {
     if typed.is_empty() {
         typed.push("none".to_owned());
     }
-    for name in typed.iter_mut().filter(|name| matches!(name.as_str(), "default" | "bridge")) {
+    for name in typed.iter_mut().filter(|name| *name == "default") {
         "none".clone_into(name);
     }
 }

@@ -73,6 +73,10 @@ pub struct Daemon {
     pub iptables: Option<bool>,
     /// The same of IPv6.
     pub ip6tables: Option<bool>,
+    /// Packets are forwarded for everybody; dhow never does that, and says so.
+    pub ip_forward_no_drop: bool,
+    /// Containers are reached by their own addresses from outside; the same.
+    pub allow_direct_routing: bool,
     /// Whether processes carry connections of the loopback; here that is the monitor's work, always.
     pub userland_proxy: Option<bool>,
     /// Where networks without `--subnet` get theirs.

@@ -10,7 +10,7 @@
 use std::path::Path;
 
 use super::Table;
-use super::layout::{BESIDE, MARK, UPLINKS};
+use super::layout::{BESIDE, GUARDED, MARK, UPLINKS};
 use super::object::{Element, Place, comment_of};
 use super::rule::{Rule, Verdict, name};
 use super::socket::Fault;
@@ -239,14 +239,15 @@ fn advice(chain: &Chain, fault: Fault) -> String {
     )
 }
 
-/// The table marks packets for those that need it, and knows which bridges lead outside.
+/// The table marks packets for those that need it, and knows which bridges lead outside: they need
+/// the mark, and pass no guard.
 fn note(table: &Table, families: &[Family]) -> Result<()> {
     let mut want: Vec<Element> = [Family::Ip, Family::Ip6]
         .into_iter()
         .filter(|family| families.contains(family))
         .map(|family| Element::new(BESIDE, &[&[family as u8]]))
         .collect();
-    if !want.is_empty() {
+    if !want.is_empty() || !table.all_of(&[GUARDED])?.is_empty() {
         let uplinks = uplink::bridges()?;
         want.extend(uplinks.iter().map(|device| Element::new(UPLINKS, &[&name(device)])));
     }

@@ -12,7 +12,8 @@
 //!            what a routed network opens → pass; all else dropped
 //! out        known → pass; sealed → dropped; else → pass
 //! pass       accepted, and marked where another firewall must see that (beside.rs)
-//! guard      what neither comes from nor goes to a virtual device is dropped
+//! guard      what neither comes from nor goes to a virtual device is dropped; a bridge that leads
+//!            outside is none
 //! postrouting (nat, srcnat)   redirected back into its own network, or leaving one → masqueraded
 //! ```
 //!
@@ -24,7 +25,7 @@ use super::rule::{End, Meta, Rule, Tracked, Verdict::*};
 use super::wire::Requests;
 
 /// Of the rules below; when they change, so does this, and the next command puts them anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The bit of a packet's mark that other firewalls' one rule looks for.
 pub const MARK: u32 = 0x4000_0000;
@@ -187,9 +188,12 @@ fn filter() -> Vec<(&'static str, Rule)> {
         rules.push(("tag", theirs.device_not(device, UPLINKS).then(Return)));
     }
     rules.push(("tag", rule().mark(MARK)));
-    for kind in ["bridge", "tun", "wireguard"] {
-        rules.push(("guard", rule().kind(Meta::InputKind, kind).then(Accept)));
-        rules.push(("guard", rule().kind(Meta::OutputKind, kind).then(Accept)));
+    for (by, device) in [(Meta::InputKind, Meta::Input), (Meta::OutputKind, Meta::Output)] {
+        // A bridge that leads outside is what others' physical devices are.
+        let engines = rule().kind(by, "bridge").device_not(device, UPLINKS);
+        rules.push(("guard", engines.then(Accept)));
+        rules
+            .extend(["tun", "wireguard"].map(|kind| ("guard", rule().kind(by, kind).then(Accept))));
     }
     rules.push(("guard", rule().then(Drop)));
     rules

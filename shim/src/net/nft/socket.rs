@@ -15,8 +15,9 @@ use crate::net::link::enter;
 /// An answer is at most a page or what a dump fills its buffer with, 32 kB.
 const ANSWER: usize = 64 * 1024;
 /// A dump that somebody changes all the time is begun again so often.
-const TRIES: usize = 8;
-const INTERRUPTED: u16 = 0x10;
+pub(super) const TRIES: usize = 8;
+/// `NLM_F_DUMP_INTR`
+pub(super) const INTERRUPTED: u16 = 0x10;
 const MULTI: u16 = 2;
 const OWN: &str = "/proc/thread-self/ns/net";
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 
-use super::socket::Fault;
+use super::socket::{Fault, INTERRUPTED, TRIES};
 use super::wire::{self, DONE, ERROR, Values};
 
 const GET_LINK: u16 = 18;
@@ -65,6 +65,7 @@ fn way_out(message: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(all.first(4)?.try_into().ok()?))
 }
 
+/// All of a list; taken again when it was changed meanwhile.
 fn dump(kind: u16, body: usize) -> Result<Vec<Vec<u8>>, Fault> {
     let failed = |e: std::io::Error| {
         Fault::new(Errno::from_raw(e.raw_os_error().unwrap_or(0)), "list links and routes")
@@ -75,14 +76,26 @@ fn dump(kind: u16, body: usize) -> Result<Vec<Vec<u8>>, Fault> {
     ask.extend(kind.to_ne_bytes());
     ask.extend((wire::REQUEST | wire::DUMP).to_ne_bytes());
     ask.resize(16 + body, 0);
-    socket.send_to(&ask, &SocketAddr::new(0, 0), 0).map_err(failed)?;
+    for _ in 0..TRIES {
+        socket.send_to(&ask, &SocketAddr::new(0, 0), 0).map_err(failed)?;
+        if let Some(all) = whole(&socket).map_err(failed)? {
+            return Ok(all);
+        }
+    }
+    Err(Fault::new(Errno::EINTR, "list links and routes"))
+}
+
+/// What a dump tells, unless something changed meanwhile: then one may be missing.
+fn whole(socket: &Socket) -> std::io::Result<Option<Vec<Vec<u8>>>> {
     let mut all = Vec::new();
     let mut buffer = vec![0u8; 64 * 1024];
+    let mut torn = false;
     loop {
-        let got = socket.recv(&mut buffer.as_mut_slice(), libc::MSG_DONTWAIT).map_err(failed)?;
+        let got = socket.recv(&mut buffer.as_mut_slice(), libc::MSG_DONTWAIT)?;
         for message in wire::messages(&buffer[..got.min(buffer.len())]) {
+            torn |= message.flags & INTERRUPTED != 0;
             match message.kind {
-                DONE | ERROR => return Ok(all),
+                DONE | ERROR => return Ok((!torn).then_some(all)),
                 _ => all.push(message.payload.to_vec()),
             }
         }

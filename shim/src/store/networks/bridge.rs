@@ -84,6 +84,19 @@ impl Networks {
 
 /// daemon.json may forbid rules, and without them a bridge leads nowhere.
 pub fn allows_rules(daemon: &Daemon, ipv6: bool) -> Result<()> {
+    let opens = [
+        (daemon.ip_forward_no_drop, "ip-forward-no-drop", "turn net.ipv4.ip_forward on yourself"),
+        (
+            daemon.allow_direct_routing,
+            "allow-direct-routing",
+            "make networks with -o com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected",
+        ),
+    ];
+    if let Some((_, key, instead)) = opens.iter().find(|(wanted, ..)| *wanted) {
+        return Err(Error::usage(format!(
+            "daemon.json says \"{key}\": true, which dhow doesn't do; take the line away and {instead}"
+        )));
+    }
     let forbidden = if daemon.iptables == Some(false) {
         "iptables"
     } else if daemon.ip6tables == Some(false) && ipv6 {

@@ -332,6 +332,8 @@ mod tests {
             (Daemon { bridge: "none".into(), ..Daemon::default() }, "network bridge not found"),
             (Daemon { bridge: "nobridge0".into(), ..Daemon::default() }, "no bridge of this"),
             (Daemon { iptables: Some(false), ..Daemon::default() }, "nftables"),
+            (Daemon { ip_forward_no_drop: true, ..Daemon::default() }, "ip-forward-no-drop"),
+            (Daemon { allow_direct_routing: true, ..Daemon::default() }, "nat-unprotected"),
         ] {
             let said = networks.default_bridge(&wrong).unwrap_err().message;
             assert!(said.contains(word), "{said}");

@@ -41,7 +41,7 @@ fn a_network_is_there_once_and_goes() {
     table.ensure(&networks).unwrap();
     assert!(table.is_there().unwrap() && table.stale(&networks).unwrap().is_empty());
     let before = said("nft list ruleset");
-    let head = "v1 masquerade icc nat nat 172.17.0.1/16 fd00:1::1/64";
+    let head = "v2 masquerade icc nat nat 172.17.0.1/16 fd00:1::1/64";
     assert!(before.contains(&format!("elements = {{ \"dhow0\" comment \"{head}\" }}")), "{before}");
     assert!(before.contains("elements = { \"dhow0\" . 172.17.0.0/16 }"), "{before}");
     table.mend(&networks).unwrap();
