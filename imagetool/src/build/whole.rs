@@ -14,7 +14,7 @@ use super::cancel::Cancel;
 use super::context::{self, Context, Named};
 use super::dockerfile::{self, Dockerfile, Warning, checks};
 use super::engine::{Build, Told, build};
-use super::fetch::Fetch;
+use super::fetch::{Address, Fetch, is_url};
 use super::output::{Ways, deliver};
 use super::plan::platforms;
 use super::progress::{Event, Watcher};
@@ -71,6 +71,12 @@ pub fn whole(
     stdin: &mut (dyn Read + Send),
     means: &Means<'_>,
 ) -> Result<Came> {
+    let place = &typed.context;
+    let far = is_url(place) || Address::parse(place, true).is_some();
+    if place != "-" && !far && !Path::new(place).exists() {
+        let text = format!("unable to prepare context: path {place:?} not found");
+        return Err(Error::Conflict(text));
+    }
     // No stale one is left beside an error.
     if let Some(file) = &typed.iidfile
         && let Err(e) = fs::remove_file(file)

@@ -1,16 +1,19 @@
 //! Removing what nothing uses: the work of every prune, which words it its own way.
 
+mod cache;
 mod containers;
 mod images;
 mod networks;
 mod volumes;
 
+pub use cache::{cache, layers_in_use};
 pub use containers::containers;
 pub use images::images;
 pub use networks::networks;
 pub use volumes::volumes;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -79,6 +82,11 @@ impl Wanted {
         self.until.is_none_or(|until| created <= until)
             && self.filters.labels("label", labels)
             && self.filters.lacks_labels("label!", labels)
+    }
+
+    /// How old something has to be.
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+        self.until.map(|until| now.duration_since(until).unsigned_abs())
     }
 
     /// Whether a time is asked for.

@@ -140,7 +140,6 @@ fn one(text: &str, annotations: &mut BTreeMap<String, String>) -> Result<Output>
         if text == "-" {
             return Ok(Output::Tar(File::Std));
         }
-        // DIFFERS: docker makes a directory `type:local` of a typing error.
         return local(text);
     }
     let mut attrs = BTreeMap::new();

@@ -5,30 +5,26 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use dhow_image::build::cancel::Cancel;
 use dhow_image::leftovers;
-use nix::sys::signal::{SigSet, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-/// Waits for signals.
+/// Waits for signals. They are caught and not blocked: what is blocked here would be in RUNs, too.
 pub struct Ending(Arc<AtomicI32>);
 
 impl Ending {
-    /// From now on the first signal stops the build, the second ends the program as it is. To be
-    /// called before there is another thread.
+    /// From now on the first signal stops the build, the second ends the program as it is.
     pub fn new(cancel: &Arc<Cancel>) -> Self {
         let caught = Arc::new(AtomicI32::new(0));
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            // `nohup` has it ignored: so it stays.
-            if !is_ignored(signal) {
-                set.add(signal);
-            }
-        }
-        if set.thread_block().is_ok() {
+        // `nohup` has one ignored: so it stays.
+        let ignored = ignored();
+        let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|s| ignored >> (s - 1) & 1 == 0);
+        if let Ok(mut signals) = Signals::new(wanted) {
             let (seen, cancel) = (Arc::clone(&caught), Arc::clone(cancel));
             let wait = move || {
-                while let Ok(signal) = set.wait() {
-                    if seen.swap(signal as i32, Ordering::SeqCst) != 0 {
+                for signal in signals.forever() {
+                    if seen.swap(signal, Ordering::SeqCst) != 0 {
                         leftovers::sweep();
-                        std::process::exit(128 + signal as i32);
+                        std::process::exit(128 + signal);
                     }
                     cancel.stop();
                 }
@@ -45,10 +41,9 @@ impl Ending {
     }
 }
 
-/// KERNEL: proc_pid_status(5), `SigIgn`.
-fn is_ignored(signal: Signal) -> bool {
+/// The signals that are ignored, a bit each. KERNEL: proc_pid_status(5), `SigIgn`.
+fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask >> (signal as i32 - 1) & 1 == 1
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }

@@ -5,14 +5,11 @@ pub mod du;
 mod ending;
 pub mod prune;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use dhow_image::build::cache::Filter;
-use dhow_image::digest::{ChainId, Digest};
 
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::options::filters::Filters;
 
 /// Keys of `--filter` that a cache knows beside its times.
@@ -64,16 +61,6 @@ fn duration(key: &str, text: &str) -> Result<Duration> {
     dhow_image::moment::duration(text).ok_or_else(|| {
         Error::usage(format!("\"{key}\" filter expects a duration (e.g., '24h'), not {text}"))
     })
-}
-
-/// Layers that containers stand on.
-pub(crate) fn layers_in_use(host: &Host) -> Result<HashSet<ChainId>> {
-    let mut layers = HashSet::new();
-    for found in host.containers.list()? {
-        let chains = found.record.chains();
-        layers.extend(chains.filter_map(|chain| chain.parse::<Digest>().ok()));
-    }
-    Ok(layers)
 }
 
 #[cfg(test)]

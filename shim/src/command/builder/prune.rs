@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::making::of_image;
 use crate::options::size;
 use crate::output::{Output, confirm, human};
+use crate::pruning::layers_in_use;
 
 /// Remove what earlier builds have left
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ impl Prune {
         if !self.force && !confirm(out, warning) {
             return Ok(());
         }
-        let layers = super::layers_in_use(host)?;
+        let layers = layers_in_use(host)?;
         let pruned = cache::prune(host.images()?, &filter, &layers).map_err(of_image)?;
         out.text(&super::du::table(&pruned.entries));
         out.line(&format!("Total:\t{}", human::size(pruned.freed)));

@@ -1,6 +1,7 @@
 //! `dhow system df`.
 
 use clap::Args;
+use dhow_image::build::cache::Entry;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -86,7 +87,7 @@ impl Df {
     }
 }
 
-/// docker's four kinds. There is no cache of builds in this version, so it is empty.
+/// docker's four kinds.
 fn rows(usage: &Usage) -> Vec<Row> {
     let active = |used: &dyn Fn(&usage::Item) -> bool, items: &[usage::Item]| {
         items.iter().filter(|item| used(item)).count()
@@ -96,6 +97,10 @@ fn rows(usage: &Usage) -> Vec<Row> {
     };
     let used = |item: &usage::Item| item.used;
     let (containers, volumes) = (&usage.containers, &usage.volumes);
+    // What images share is counted with them.
+    let own = |fits: &dyn Fn(&Entry) -> bool| -> u64 {
+        usage.cache.iter().filter(|e| !e.shared && fits(e)).map(|e| e.size).sum()
+    };
     let kinds = [
         (
             "Images",
@@ -118,7 +123,13 @@ fn rows(usage: &Usage) -> Vec<Row> {
             sum(volumes, false),
             sum(volumes, true),
         ),
-        ("Build Cache", 0, 0, 0, 0),
+        (
+            "Build Cache",
+            usage.cache.len(),
+            usage.cache.iter().filter(|entry| entry.in_use).count(),
+            own(&|_| true),
+            own(&|entry| !entry.in_use),
+        ),
     ];
     let row = |(kind, total, active, size, idle): (&str, usize, usize, u64, u64)| -> Row {
         let percent =
@@ -142,6 +153,9 @@ fn rows_of(items: &[usage::Item]) -> Vec<Row> {
 fn whole(usage: &Usage, typed: Option<&str>) -> Result<String> {
     let (images, containers) = (rows_of(&usage.images), rows_of(&usage.containers));
     let volumes = rows_of(&usage.volumes);
+    let now = Timestamp::now();
+    let cache: Vec<Row> = usage.cache.iter().map(|entry| of_entry(entry, now)).collect();
+    let own: u64 = usage.cache.iter().filter(|e| !e.shared).map(|e| e.size).sum();
     if let Some(typed) = typed.filter(|typed| *typed != "table") {
         let shown = |rows: Vec<Row>| -> Value {
             let plain = |row: Row| row.into_iter().filter(|(k, _)| !k.starts_with("__")).collect();
@@ -149,7 +163,7 @@ fn whole(usage: &Usage, typed: Option<&str>) -> Result<String> {
         };
         let value = serde_json::json!({
             "Images": shown(images), "Containers": shown(containers), "Volumes": shown(volumes),
-            "BuildCache": [],
+            "BuildCache": shown(cache),
         });
         return match typed {
             "json" => Ok(in_order(&value)),
@@ -160,12 +174,32 @@ fn whole(usage: &Usage, typed: Option<&str>) -> Result<String> {
         |rows: &[Row], columns: &[Column]| listing(rows, &Format::Table, columns, columns, "");
     Ok(format!(
         "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\n\
-         Build cache usage: 0B\n\n{}",
+         Build cache usage: {}\n\n{}",
         table(&images, &IMAGES)?,
         table(&containers, &CONTAINERS)?,
         table(&volumes, &VOLUMES)?,
-        table(&[], &CACHE)?,
+        human::size(own),
+        table(&cache, &CACHE)?,
     ))
+}
+
+/// How often something was used isn't counted.
+fn of_entry(entry: &Entry, now: Timestamp) -> Row {
+    let since =
+        |then: Option<Timestamp>| then.map(|then| human::ago(then, now)).unwrap_or_default();
+    let fields = [
+        ("CacheType", entry.kind.word().to_owned()),
+        ("CreatedSince", since(entry.created)),
+        ("Description", entry.text.clone()),
+        ("ID", entry.id.clone()),
+        ("InUse", entry.in_use.to_string()),
+        ("LastUsedSince", since(entry.last_used)),
+        ("Parent", entry.parents.join(",")),
+        ("Shared", entry.shared.to_string()),
+        ("Size", human::size(entry.size)),
+        ("UsageCount", String::new()),
+    ];
+    fields.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect()
 }
 
 /// The four kinds as docker has them, not by name.

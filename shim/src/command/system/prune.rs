@@ -26,7 +26,7 @@ pub struct Prune {
 }
 
 impl Prune {
-    /// Stopped containers, then networks, then volumes if asked for, then images.
+    /// Stopped containers, then networks, then volumes if asked for, then images, then the builds' cache.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
         let result = self.perform(host, out);
         out.end(result)
@@ -51,7 +51,10 @@ impl Prune {
         }
         let images = pruning::images(host, self.all, &wanted)?;
         out.text(&images.report("Deleted Images"));
-        out.line(&format!("Total reclaimed space: {}", human::size(bytes + images.bytes)));
+        let cache = pruning::cache(host, self.all, &wanted)?;
+        out.text(&cache.report("Deleted build cache objects"));
+        bytes += images.bytes + cache.bytes;
+        out.line(&format!("Total reclaimed space: {}", human::size(bytes)));
         Ok(())
     }
 
@@ -70,6 +73,7 @@ impl Prune {
         } else {
             "  - all dangling images"
         });
+        lines.push(if self.all { "  - all build cache" } else { "  - unused build cache" });
         let mut text = lines.join("\n");
         let filters = wanted.told();
         if !filters.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use dhow_image::build::cache::{self, Entry};
 use dhow_image::digest::ChainId;
 use dhow_image::store::{Store, Stored};
 use jiff::Timestamp;
@@ -36,6 +37,8 @@ pub struct Usage {
     pub layers: u64,
     /// Bytes of layers that no container's image has.
     pub layers_idle: u64,
+    /// What earlier builds have left, used last first.
+    pub cache: Vec<Entry>,
 }
 
 /// Measures; `whole`: ids aren't cut.
@@ -72,6 +75,7 @@ pub fn measure(host: &Host, now: Timestamp, whole: bool) -> Result<Usage> {
         images: shown.collect::<Result<_>>()?,
         containers,
         volumes: volumes.collect(),
+        cache: cache::usage(store).map_err(of_image)?,
         layers: layers.sizes.values().sum(),
         layers_idle: layers
             .sizes
