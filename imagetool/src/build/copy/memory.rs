@@ -4,10 +4,12 @@
 //! the same. What was changed as lately as the build began is not remembered: a later change
 //! within the clock's tick would show no difference (git calls such an entry racy).
 
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::stat::FileStat;
@@ -33,7 +35,7 @@ pub struct Memory {
     /// Sorted records.
     known: Vec<u8>,
     /// New ones.
-    fresh: Mutex<Vec<[u8; RECORD]>>,
+    fresh: RwLock<HashMap<[u8; KEY], [u8; 32]>>,
     /// Nanoseconds since 1970: what changed later is not remembered.
     before: i64,
     /// Inodes alone tell files apart: they are of one file system, whose number differs.
@@ -68,7 +70,7 @@ impl Memory {
         Self {
             path: Some(path),
             known: known.unwrap_or_default(),
-            fresh: Mutex::default(),
+            fresh: RwLock::default(),
             before: i64::try_from(before).unwrap_or(i64::MAX),
             one_device,
         }
@@ -77,31 +79,31 @@ impl Memory {
     pub(super) fn get(&self, stat: &FileStat) -> Option<Known> {
         [false, true].into_iter().find_map(|attributes| {
             let key = self.key(stat, attributes);
-            let (mut low, mut high) = (0, self.known.len() / RECORD);
-            while low < high {
-                let mid = low + (high - low) / 2;
-                let record = &self.known[mid * RECORD..][..RECORD];
-                match record[..KEY].cmp(&key) {
-                    std::cmp::Ordering::Less => low = mid + 1,
-                    std::cmp::Ordering::Greater => high = mid,
-                    std::cmp::Ordering::Equal => {
-                        let content = record[KEY..].try_into().ok()?;
-                        return Some(Known { content, attributes });
-                    }
-                }
-            }
-            None
+            let content = self.find(&key)?;
+            Some(Known { content, attributes })
         })
+    }
+
+    fn find(&self, key: &[u8; KEY]) -> Option<[u8; 32]> {
+        let (mut low, mut high) = (0, self.known.len() / RECORD);
+        while low < high {
+            let mid = low + (high - low) / 2;
+            let record = &self.known[mid * RECORD..][..RECORD];
+            match record[..KEY].cmp(key) {
+                Ordering::Less => low = mid + 1,
+                Ordering::Greater => high = mid,
+                Ordering::Equal => return record[KEY..].try_into().ok(),
+            }
+        }
+        self.fresh.read().unwrap_or_else(PoisonError::into_inner).get(key).copied()
     }
 
     pub(super) fn put(&self, stat: &FileStat, known: Known) {
         if self.path.is_none() || modified(stat).max(changed(stat)) >= self.before {
             return;
         }
-        let mut record = [0; RECORD];
-        record[..KEY].copy_from_slice(&self.key(stat, known.attributes));
-        record[KEY..].copy_from_slice(&known.content);
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        let key = self.key(stat, known.attributes);
+        self.fresh.write().unwrap_or_else(PoisonError::into_inner).insert(key, known.content);
     }
 
     fn key(&self, stat: &FileStat, attributes: bool) -> [u8; KEY] {
@@ -118,14 +120,15 @@ impl Memory {
 
     /// Writes what is new, if anything is. Of builds that do so at once the last one's stays.
     pub fn save(&self) -> Result<()> {
-        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = self.fresh.read().unwrap_or_else(PoisonError::into_inner);
         let Some(path) = &self.path else { return Ok(()) };
         if fresh.is_empty() {
             return Ok(());
         }
-        let mut records: Vec<&[u8]> = fresh.iter().map(<[u8; RECORD]>::as_slice).collect();
+        let new = fresh.iter().map(|(key, content)| [key.as_slice(), content].concat());
+        let mut records: Vec<Vec<u8>> = new.collect();
         if records.len() + self.known.len() / RECORD <= MANY {
-            records.extend(self.known.chunks_exact(RECORD));
+            records.extend(self.known.chunks_exact(RECORD).map(<[u8]>::to_vec));
         }
         // Stable: of two for one file the new one comes first, and stays.
         records.sort_by(|a, b| a[..KEY].cmp(&b[..KEY]));
@@ -139,7 +142,6 @@ impl Memory {
         file.write_all(&crc32fast::hash(&body).to_be_bytes()).map_err(fail)?;
         file.write_all(&body).map_err(fail)?;
         file.persist(path).map_err(|e| fail(e.error))?;
-        fresh.clear();
         Ok(())
     }
 }
