@@ -1,13 +1,16 @@
 //! ADD of an archive: told by its content, never its name, and laid out as a layer's files.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::layout::{About, Body, Layout, Node, What};
 use crate::error::{Error, Result};
 use crate::layer::compress::inflate;
-use crate::layer::entry::{Entries, Entry, Kind, Limits, is_header};
+use crate::layer::entry::{Body as Shape, Entries, Entry, Kind, Limits, is_header};
 use crate::layer::foreign::peel;
 use crate::layer::name::join;
 
@@ -32,12 +35,45 @@ pub(super) fn open(file: OwnedFd) -> Result<Stream> {
     Ok(Entries::new(BufReader::with_capacity(BUFFER, plain), Limits::default()).literal())
 }
 
+/// An archive's files, side by side in a file that nobody else sees: a layer has them in another
+/// order.
+pub(super) struct Spool {
+    file: File,
+    /// Where the so-manieth entry's bytes begin, and how many they are.
+    places: HashMap<u64, (u64, u64)>,
+    end: u64,
+}
+
+impl Spool {
+    /// An empty one, in a directory.
+    pub fn new(dir: &Path) -> Result<Self> {
+        let file = tempfile::tempfile_in(dir).map_err(Error::at("create a file in", dir))?;
+        Ok(Self { file, places: HashMap::new(), end: 0 })
+    }
+
+    fn keep(&mut self, number: u64, body: &Shape, archive: &mut Stream) -> Result<()> {
+        let fail = |e| Error::io("write", "an archive's files", e);
+        let (file, begin) = (&self.file, self.end);
+        archive.body(body, |at, piece| file.write_all_at(piece, begin + at).map_err(fail))?;
+        self.places.insert(number, (begin, body.size));
+        self.end += body.size;
+        // Holes stay holes.
+        file.set_len(self.end).map_err(fail)
+    }
+
+    /// An entry's bytes, from its place to its end.
+    pub fn read(&self, number: u64) -> Option<(&File, u64, u64)> {
+        self.places.get(&number).map(|(begin, size)| (&self.file, *begin, *size))
+    }
+}
+
 /// Puts an archive's entries below `dest`, a resolved directory. Links that the archive or the
 /// base has are followed inside the image, but for an entry's last part, which is replaced.
 pub(super) fn lay_out(
     layout: &mut Layout<'_>,
     source: usize,
     archive: &mut Stream,
+    spool: &mut Spool,
     dest: &[u8],
     owner: Option<(u32, u32)>,
 ) -> Result<()> {
@@ -52,7 +88,10 @@ pub(super) fn lay_out(
                 continue; // docker leaves the directory that it unpacks into as it is
             }
             Kind::Dir => What::Dir,
-            Kind::File(_) => What::File(Body::Packed { source, entry: number }),
+            Kind::File(body) => {
+                spool.keep(number, &body, archive)?;
+                What::File(Body::Packed { source, entry: number })
+            }
             Kind::Symlink(text) => What::Link(text),
             Kind::Hardlink(target) => {
                 let target = place(layout, dest, target.as_bytes())?;

@@ -1,27 +1,29 @@
-//! A layout becomes a tar, straight from the sources: directories before what is in them, files of
-//! archives last, in their order.
+//! A layout becomes a tar, straight from the sources: in the order and with the bytes that
+//! [`crate::layer::diff`] gives for the unpacked layer, so that it can be packed from there, too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use jiff::Timestamp;
 use nix::fcntl::OFlag;
 use sha2::Digest as _;
 
+use super::Given;
+use super::archive::Spool;
 use super::layout::{Body, Node, Nodes, What};
 use super::walk::{join_below, open, unsteady};
-use super::{Given, archive};
 use crate::error::{Error, Result};
 use crate::layer::at::{RootDir, io_at};
-use crate::layer::entry::Kind;
 use crate::layer::header::{Item, Writer};
-use crate::layer::holes;
-use crate::layer::name::split;
+use crate::layer::name::{show, split};
 use crate::layer::pack::Packed;
 use crate::layer::pax::Time;
 use crate::layer::settle::errno;
+use crate::layer::whiteout::PREFIX;
 
 const BUFFER: usize = 256 << 10;
 
@@ -32,6 +34,7 @@ pub(super) struct Emit<'a, W: Write> {
     pub given: &'a [Given],
     pub texts: &'a [Vec<u8>],
     pub old: Vec<Vec<u8>>,
+    pub spools: HashMap<usize, Spool>,
     pub epoch: Option<Timestamp>,
     pub out: Writer<W>,
     pub done: Packed,
@@ -44,16 +47,17 @@ impl<W: Write> Emit<'_, W> {
     /// Writes it all.
     pub fn run(mut self, nodes: &Nodes) -> Result<Packed> {
         self.buffer.resize(BUFFER, 0);
-        let mut packed: BTreeMap<usize, HashMap<u64, Vec<&Vec<u8>>>> = BTreeMap::new();
-        for (path, node) in nodes {
-            if let What::File(Body::Packed { source, entry }) = node.what {
-                packed.entry(source).or_default().entry(entry).or_default().push(path);
-            } else {
-                self.node(path, node)?;
+        let mut sorted: Vec<(&Vec<u8>, &Node)> = nodes.iter().collect();
+        // What is in a directory comes before its next sibling, whatever that is called.
+        let parts = |path: &Vec<u8>| path.iter().map(|&b| if b == b'/' { 0 } else { b }).collect();
+        sorted.sort_by_cached_key(|(path, _)| -> Vec<u8> { parts(path) });
+        for (path, node) in sorted {
+            let (_, base) = split(path);
+            if base.starts_with(PREFIX) {
+                let what = format!("a file called {}", show(path));
+                return Err(Error::unsupported(what, "layers say so what they remove; rename it"));
             }
-        }
-        for (source, wanted) in packed {
-            self.unpack(source, &wanted, nodes)?;
+            self.node(path, node)?;
         }
         self.out.finish()?;
         self.done.plain += 1024;
@@ -87,7 +91,8 @@ impl<W: Write> Emit<'_, W> {
         match &node.what {
             What::Dir => self.write(&self.item(path, node, b'5')),
             What::Link(text) => {
-                let item = Item { link: Some(text), ..self.item(path, node, b'2') };
+                // KERNEL: symlink(7): they have no other.
+                let item = Item { link: Some(text), mode: 0o777, ..self.item(path, node, b'2') };
                 self.write(&item)
             }
             What::Node(flag, major, minor) => {
@@ -142,7 +147,13 @@ impl<W: Write> Emit<'_, W> {
                     nix::sys::stat::fstat(&file).map_err(|e| base.error("read", &real, e))?;
                 self.copy(path, node, file, size.st_size.cast_unsigned(), None)
             }
-            Body::Packed { .. } => Err(unsteady(path)),
+            Body::Packed { source, entry } => {
+                let (path, node) = (path.to_vec(), node);
+                let spool = self.spools.remove(&source).ok_or_else(|| unsteady(&path))?;
+                let done = self.packed(&path, node, &spool, entry);
+                self.spools.insert(source, spool);
+                done
+            }
         }
     }
 
@@ -187,49 +198,22 @@ impl<W: Write> Emit<'_, W> {
         self.out.pad(size)
     }
 
-    /// An archive's files that have a place.
-    fn unpack(
-        &mut self,
-        source: usize,
-        wanted: &HashMap<u64, Vec<&Vec<u8>>>,
-        nodes: &Nodes,
-    ) -> Result<()> {
-        let Given::Archive { real, spooled, title, .. } = &self.given[source] else {
-            return Err(unsteady(b""));
-        };
-        let file = open_file(spooled.as_ref().unwrap_or(self.root), real)?;
-        let mut stream = archive::open(file).map_err(|e| within(title, e))?;
-        let mut number = 0;
-        while let Some(entry) = stream.advance().map_err(|e| within(title, e))? {
-            let here = number;
-            number += 1;
-            let Some((first, others)) = wanted.get(&here).and_then(|paths| paths.split_first())
-            else {
-                continue;
-            };
-            let Kind::File(body) = &entry.kind else { return Err(unsteady(real)) };
-            let node = &nodes[*first];
-            let item = self.item(first, node, b'0');
-            self.done.size += body.size;
-            self.done.plain += body.size.next_multiple_of(512);
-            let stored = if let Some(map) = &body.segments {
-                let table = holes::table(map);
-                let stored = table.len() as u64 + map.iter().map(|s| s.length).sum::<u64>();
-                self.write(&Item { size: stored, whole: Some(body.size), ..item })?;
-                self.out.data(&table)?;
-                stored
-            } else {
-                self.write(&Item { size: body.size, ..item })?;
-                body.size
-            };
-            let out = &mut self.out;
-            stream.body(body, |_, piece| out.data(piece)).map_err(|e| within(title, e))?;
-            self.out.pad(stored)?;
-            for other in others {
-                self.hard_link(other, &nodes[*other], first)?;
+    /// A file of an archive.
+    fn packed(&mut self, path: &[u8], node: &Node, spool: &Spool, entry: u64) -> Result<()> {
+        let (file, mut at, size) = spool.read(entry).ok_or_else(|| unsteady(path))?;
+        self.head(path, node, size)?;
+        let end = at + size;
+        while at < end {
+            let want = (end - at).min(BUFFER as u64) as usize;
+            let n = file.read_at(&mut self.buffer[..want], at);
+            let n = n.map_err(|e| io_at("read", Path::new("an archive's files"), errno(&e)))?;
+            if n == 0 {
+                return Err(unsteady(path));
             }
+            self.out.data(&self.buffer[..n])?;
+            at += n as u64;
         }
-        Ok(())
+        self.out.pad(size)
     }
 }
 
@@ -252,11 +236,4 @@ pub(super) fn at(time: Timestamp) -> Time {
     let nanos = time.as_nanosecond();
     let secs = nanos.div_euclid(1_000_000_000) as i64;
     Time { secs, nanos: nanos.rem_euclid(1_000_000_000) as u32 }
-}
-
-fn within(title: &str, error: Error) -> Error {
-    match error {
-        Error::Invalid { why, .. } => Error::invalid(format!("archive {title}"), why),
-        other => other,
-    }
 }

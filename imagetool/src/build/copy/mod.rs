@@ -39,6 +39,7 @@ use crate::layer::header::Writer;
 use crate::layer::name::{join, split};
 use crate::layer::pack::Packed;
 use crate::layer::settle::mtime;
+use archive::Spool;
 use chmod::Chmod;
 use layout::{About, Body, Layout, Node, What};
 use source::{Places, Spot};
@@ -349,8 +350,8 @@ impl Found<'_> {
         let mode = self.chmod.as_ref().map_or(0o755, Chmod::of_parents);
         let made = About { mode, uid, gid, mtime: now, xattrs: Vec::new() };
         let below = if what.link { None } else { base };
-        let mut laying =
-            Laying { found: self, layout: Layout::new(below, made.clone()), owner, made };
+        let layout = Layout::new(below, made.clone());
+        let mut laying = Laying { found: self, layout, owner, made, spools: HashMap::new() };
         for source in 0..self.given.len() {
             laying.source(source)?;
         }
@@ -361,6 +362,7 @@ impl Found<'_> {
             given: &self.given,
             texts: &self.texts,
             old,
+            spools: laying.spools,
             epoch: self.asked.epoch,
             out: Writer::new(out),
             done: Packed::default(),
@@ -419,6 +421,8 @@ struct Laying<'a> {
     layout: Layout<'a>,
     owner: Option<(u32, u32)>,
     made: About,
+    /// What archives brought.
+    spools: HashMap<usize, Spool>,
 }
 
 impl Laying<'_> {
@@ -439,13 +443,23 @@ impl Laying<'_> {
                 }
                 Ok(())
             }
-            Given::Archive { real, spooled, .. } => {
+            Given::Archive { real, spooled, title, .. } => {
                 let (dest, _) = found.dest();
                 let dest = self.layout.resolve(&dest, true)?;
                 self.layout.make_dirs(&dest)?;
                 let root = spooled.as_ref().unwrap_or(found.asked.from.root);
                 let mut stream = archive::open(emit::open_file(root, real)?)?;
-                archive::lay_out(&mut self.layout, source, &mut stream, &dest, self.owner)
+                let mut spool = Spool::new(found.asked.fetch.scratch)?;
+                let layout = &mut self.layout;
+                archive::lay_out(layout, source, &mut stream, &mut spool, &dest, self.owner)
+                    .map_err(|e| match e {
+                        Error::Invalid { why, .. } => {
+                            Error::invalid(format!("archive {title}"), why)
+                        }
+                        other => other,
+                    })?;
+                self.spools.insert(source, spool);
+                Ok(())
             }
             Given::Text { name, text } => {
                 let dest = self.dest(name, false)?;

@@ -1,9 +1,10 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::*;
-use crate::layer::{Entries, Journal, Limits, Owner, extract};
+use crate::layer::{Entries, Journal, Limits, Owner, Sink, apply, extract, seal};
 use crate::registry::Settings;
 
 /// A context, a base, and what is copied.
@@ -299,7 +300,6 @@ fn an_archive_is_told_by_its_content_and_unpacked_by_add_alone() {
         ("twice", "3"),
         ("twice", "4"),
         ("old", "=etc/old"),
-        (".wh.name", "5"),
     ]);
     fs::write(case.at("context/x"), &tar).unwrap();
     fs::write(case.at("context/z"), zstd::encode_all(&tar[..], 1).unwrap()).unwrap();
@@ -308,15 +308,14 @@ fn an_archive_is_told_by_its_content_and_unpacked_by_add_alone() {
         ("etc/old", "kept"),
         ("old", "=etc/old"),
         ("run/", "/"),
-        ("usr/", "/"),
-        ("usr/lib/", "/"),
-        ("var/", "/"),
-        ("var/run", "->/run"),
-        ("usr/lib/x", "1"),
         ("run/also", "2"),
         ("run/pid", "=run/also"),
         ("twice", "4"),
-        (".wh.name", "5"),
+        ("usr/", "/"),
+        ("usr/lib/", "/"),
+        ("usr/lib/x", "1"),
+        ("var/", "/"),
+        ("var/run", "->/run"),
     ];
     for name in ["x", "z"] {
         let lines = case.added(&copy(&[name], "/")).unwrap();
@@ -477,4 +476,53 @@ fn add_fetches_and_copy_does_not() {
     let want = [("src/", "/"), ("src/deep/", "/"), ("src/deep/b", "deep")];
     assert_eq!(brief(&lines), want);
     assert_eq!(fs::read_dir(case.at("scratch")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_layer_is_packed_from_its_files_as_it_was_written() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // owners would be others
+    }
+    let case = Case::new(&[("a/b", "1"), ("a-b", "2"), ("a/é/x", "3"), ("l", "->a"), ("a.b", "4")]);
+    case.fill("base", &[("etc/w", "old"), ("lib", "->etc")]);
+    fs::hard_link(case.at("context/a/b"), case.at("context/a-c")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(case.at("context/sock")).unwrap();
+    nix::unistd::mkfifo(&case.at("context/fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let long = "y".repeat(150);
+    let tar =
+        [("x/y", "1"), ("x-y", "2"), ("x/z", "=x/y"), ("k", "->x"), ("x.z", "3"), (&long, "4")];
+    fs::write(case.at("context/t"), packed(&tar)).unwrap();
+    let chmod =
+        Copy { chmod: Some("6755".into()), chown: Some("5:6".into()), ..copy(&["."], "/n/m") };
+    for (what, add) in [
+        (copy(&["."], "/"), false),
+        (copy(&["a", "a-b", "l"], "/lib/"), false),
+        (copy(&["t"], "/etc"), true),
+        (copy(&["a", "t"], "/both/"), true),
+        (chmod, false),
+    ] {
+        let tar = case.write(&what, add).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let root = RootDir::open(dir.path()).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut journal = Journal::new(dir.path().parent().unwrap());
+                let mut entries = Entries::new(&tar[..], Limits::default());
+                apply(&root, &mut entries, Sink::Overlay, &mut journal).unwrap();
+                seal(&root, &journal, Sink::Overlay).unwrap();
+            });
+        });
+        let mut again = Vec::new();
+        crate::layer::diff(&[root], &[], &mut again).unwrap();
+        assert_eq!(listed(&again), listed(&tar), "{what:?}");
+        assert!(again == tar, "{what:?}");
+    }
+}
+
+#[test]
+fn names_that_mean_whiteouts_are_refused() {
+    let case = Case::new(&[("d/.wh.x", "1")]);
+    let error = case.copied(&copy(&["d"], "/")).unwrap_err().to_string();
+    assert!(error.contains("a file called \".wh.x\" is not supported"), "{error}");
+    assert!(case.copied(&copy(&["d/.wh.x"], "/y")).is_ok());
 }
