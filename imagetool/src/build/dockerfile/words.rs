@@ -114,12 +114,40 @@ pub(super) fn json(text: &str) -> Result<Option<Vec<String>>, String> {
     if !text.starts_with('[') {
         return Ok(None);
     }
-    let Ok(values) = serde_json::from_str::<Vec<serde_json::Value>>(text) else { return Ok(None) };
+    let read = |text: &str| serde_json::from_str::<Vec<serde_json::Value>>(text);
+    let Ok(values) = read(text).or_else(|_| read(&whole_escapes(text))) else { return Ok(None) };
     let strings = values.into_iter().map(|value| match value {
         serde_json::Value::String(text) => Ok(text),
         _ => Err("when using JSON array syntax, arrays must be comprised of strings only".into()),
     });
     strings.collect::<Result<_, _>>().map(Some)
+}
+
+/// A half of a surrogate pair alone is U+FFFD to Go, and no JSON at all elsewhere.
+fn whole_escapes(text: &str) -> String {
+    let unit = |text: &str| {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        u32::from_str_radix(digits, 16).ok().filter(|unit| (0xd800..0xe000).contains(unit))
+    };
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let after = rest.get(6..).unwrap_or_default();
+        let length = match (unit(rest), unit(after)) {
+            (Some(..0xdc00), Some(0xdc00..)) => 12,
+            (Some(_), _) => {
+                out += "\\ufffd";
+                rest = after;
+                continue;
+            }
+            // What is escaped begins no escape itself.
+            (None, _) if c == '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            (None, _) => c.len_utf8(),
+        };
+        out += &rest[..length];
+        rest = &rest[length..];
+    }
+    out
 }
 
 #[cfg(test)]
@@ -152,6 +180,14 @@ mod tests {
     fn json_is_a_list_of_strings_or_nothing() {
         assert_eq!(json(r#"["a", "b c"]"#), Ok(Some(vec!["a".to_owned(), "b c".to_owned()])));
         assert_eq!(json("[]"), Ok(Some(Vec::new())));
+        for (text, want) in [
+            (r#"["\ud83d\ude00"]"#, "\u{1f600}"),
+            (r#"["\ud83dx\udc00"]"#, "\u{fffd}x\u{fffd}"),
+            (r#"["\\ud83d\ud83d"]"#, "\\ud83d\u{fffd}"),
+            (r#"["\ud83d\ud83d\ude00é"]"#, "\u{fffd}\u{1f600}é"),
+        ] {
+            assert_eq!(json(text), Ok(Some(vec![want.to_owned()])), "{text}");
+        }
         for no in ["['a']", "[\"a\"", "[\"a\"] x", "x", "[a]", "{}", "[\"a\",]"] {
             assert_eq!(json(no), Ok(None), "{no}");
         }
