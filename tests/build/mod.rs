@@ -4,3 +4,4 @@ mod face;
 mod mounts;
 mod networks;
 mod runner;
+mod secrets;

@@ -235,6 +235,23 @@ fn mounts_are_there_and_no_part_of_the_root() {
     }
 }
 
+/// CVE-2024-23652: mount points are taken away where they were made, wherever a RUN's links lead.
+#[test]
+fn mount_points_are_removed_where_they_were_made() {
+    apart(|| {
+        let world = World::new();
+        let b = Bench::new(&world, program("dhow-runtime"));
+        b.output(&b.container("mkdir /keep /a; touch /keep/c"));
+        let mut c = b.container("mv /a/b /a/z; ln -s ../keep /a/b");
+        let what = Mounted::Tmpfs(0);
+        c.mounts = vec![Mount { target: "/a/b/c/d".into(), what, readonly: false }];
+        b.output(&c);
+        let upper = b.dir.join(UPPER);
+        assert!(upper.join("keep/c").exists() && upper.join("a/b").is_symlink());
+        assert!(upper.join("a/z").is_dir(), "what the RUN itself has moved stays");
+    });
+}
+
 #[test]
 fn a_cancelled_one_leaves_nothing() {
     for runtime in runtimes() {

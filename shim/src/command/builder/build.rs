@@ -116,6 +116,9 @@ impl Build {
             )));
         }
         let mut typed = self.typed.clone();
+        if typed.limits.cgroup_parent.is_none() {
+            typed.limits.cgroup_parent.clone_from(&host.settings.daemon()?.cgroup_parent);
+        }
         for (name, value) in host.settings.client()?.proxy_env() {
             let known = |arg: &String| {
                 let name_of = arg.split('=').next().unwrap_or(arg);
