@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::record::Cache;
 use super::usage::{Entry, Kind, Place, usage};
+use crate::build::mounts::remove_cache;
 use crate::digest::{ChainId, DiffId};
 use crate::error::{Error, Result};
 use crate::snapshot::Layers;
@@ -116,6 +117,12 @@ pub fn prune(store: &Store, filter: &Filter, in_use: &HashSet<ChainId>) -> Resul
         match &entry.place {
             Place::Step(key) => cache.forget(key)?,
             Place::Path(path) => forget(store, path)?,
+            Place::Mount(mount) => {
+                // Someone may have taken it meanwhile.
+                if !remove_cache(store.root(), mount)? {
+                    continue;
+                }
+            }
         }
         if !entry.shared {
             done.freed += entry.size;

@@ -2,17 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::record::Cache;
+use crate::build::mounts::{Cache as CacheMount, caches};
 use crate::digest::{ChainId, Digest};
-use crate::error::{Error, Result};
-use crate::layer::RootDir;
-use crate::layer::at::{is_dir, names, open_dir, stat_at};
+use crate::error::Result;
 use crate::store::Store;
 
 /// What something in the cache is, in BuildKit's words.
@@ -74,13 +72,14 @@ impl Entry {
 pub(super) enum Place {
     Step(Digest),
     Path(PathBuf),
+    Mount(CacheMount),
 }
 
 /// Everything in the cache, used last first.
 pub fn usage(store: &Store) -> Result<Vec<Entry>> {
     let cache = Cache::of(store);
     let mut all = steps(store, &cache)?;
-    all.extend(mounts(&cache.dir().join("caches")));
+    all.extend(mounts(store)?);
     all.extend(files(&cache.dir().join("files")));
     all.sort_by(|a, b| (b.last_used, &a.id).cmp(&(a.last_used, &b.id)));
     Ok(all)
@@ -112,30 +111,24 @@ fn steps(store: &Store, cache: &Cache) -> Result<Vec<Entry>> {
     Ok(records.iter().map(entry).collect())
 }
 
-/// The directories of cache mounts; a build that has one locks a file `lock` beside its content.
-fn mounts(dir: &Path) -> Vec<Entry> {
-    let entry = |path: PathBuf| {
-        let name = path.file_name()?.to_str()?.to_owned();
-        let meta = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_dir)?;
-        let text = fs::read_to_string(path.join("id")).unwrap_or_else(|_| name.clone());
-        let used = fs::metadata(path.join("lock")).and_then(|m| m.modified()).ok();
-        let in_use = fs::File::open(path.join("lock")).is_ok_and(|f| f.try_lock().is_err());
-        let root = RootDir::open(&path).ok()?;
-        Some(Entry {
+/// The directories of cache mounts.
+fn mounts(store: &Store) -> Result<Vec<Entry>> {
+    let entry = |cache: CacheMount| {
+        let name = cache.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Entry {
             id: name.chars().take(25).collect(),
             kind: Kind::CacheMount,
-            text: format!("cached mount {}", text.trim()),
-            size: size_of(&root).unwrap_or_default(),
-            created: meta.created().ok().and_then(|t| Timestamp::try_from(t).ok()),
-            last_used: used.or_else(|| meta.modified().ok()).and_then(|t| t.try_into().ok()),
+            text: format!("cached mount {}", cache.id),
+            size: cache.size,
+            created: None,
+            last_used: Timestamp::try_from(cache.used).ok(),
             shared: false,
-            in_use,
+            in_use: cache.in_use,
             parents: Vec::new(),
-            place: Place::Path(path),
-        })
+            place: Place::Mount(cache),
+        }
     };
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|e| entry(e.path())).collect()
+    Ok(caches(store.root())?.into_iter().map(entry).collect())
 }
 
 /// What is remembered of contexts.
@@ -163,24 +156,4 @@ fn files(dir: &Path) -> Vec<Entry> {
 
 fn id(key: &Digest) -> String {
     key.hex().chars().take(25).collect()
-}
-
-/// The bytes of a tree, each file once. What is in it is others' doing: no link is followed.
-fn size_of(root: &RootDir) -> Result<u64> {
-    let fail = |e: nix::errno::Errno| Error::io("read", root.path(), e.into());
-    let mut seen = HashSet::new();
-    let mut total = 0u64;
-    let mut todo = vec![open_dir(root.as_fd(), b"").map_err(fail)?];
-    while let Some(dir) = todo.pop() {
-        for base in names(open_dir(&dir, b"").map_err(fail)?).map_err(fail)? {
-            let Ok(stat) = stat_at(&dir, &base) else { continue };
-            if is_dir(&stat) {
-                todo.extend(open_dir(&dir, &base).ok());
-            } else if stat.st_nlink > 1 && !seen.insert((stat.st_dev, stat.st_ino)) {
-                continue;
-            }
-            total += stat.st_blocks.cast_unsigned() * 512;
-        }
-    }
-    Ok(total)
 }

@@ -55,14 +55,15 @@ impl State {
             Instruction::Cmd(command) => {
                 let argv = self.argv(command);
                 self.noted(format!("CMD {}", list(&argv)));
-                self.image.config.cmd = Some(argv);
+                // Go leaves an empty list out.
+                self.image.config.cmd = Some(argv).filter(|argv| !argv.is_empty());
                 self.image.config.args_escaped = true;
                 *given.commanded = true;
             }
             Instruction::Entrypoint(command) => {
                 let argv = self.argv(command);
                 self.noted(format!("ENTRYPOINT {}", list(&argv)));
-                self.image.config.entrypoint = Some(argv);
+                self.image.config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
                 if !*given.commanded {
                     self.image.config.cmd = None;
                 }

@@ -36,11 +36,11 @@ impl Work<'_> {
         }
         for (at, key) in keys.iter().enumerate() {
             let Some(record) = self.engine.cache.find(key) else { continue };
-            let Some(record) = self.sound(record)? else { continue };
+            let Some((record, blob)) = self.sound(record)? else { continue };
             for other in &keys[..at] {
                 self.engine.cache.keep(other, &record)?;
             }
-            return Ok(Some((record, None)));
+            return Ok(Some((record, blob)));
         }
         self.imported(keys)
     }
@@ -83,14 +83,38 @@ impl Work<'_> {
         Ok(None)
     }
 
-    fn sound(&self, record: Record) -> Result<Option<Record>> {
+    fn sound(&self, record: Record) -> Result<Option<Made>> {
         if record.parent.as_ref() != self.state.top() {
             return Ok(None);
         }
-        let Some(chain) = &record.chain else { return Ok(Some(record)) };
+        let Some(chain) = &record.chain else { return Ok(Some((record, None))) };
         // Only what is held is sure to stay.
         self.engine.lease.hold([chain])?;
-        Ok(self.engine.layers.has(chain).then_some(record))
+        if !self.engine.layers.has(chain) {
+            return Ok(None);
+        }
+        let Some(layer) = record.layer.as_ref().filter(|_| self.is_packed()) else {
+            return Ok(Some((record, None)));
+        };
+        let blob = self.blob(chain, &layer.diff_id)?;
+        Ok(blob.map(|blob| (record, Some(blob))))
+    }
+
+    /// As which blob a cached layer is packed: by an earlier build, or now. One that can't be packed
+    /// as it was is of no use.
+    fn blob(&self, chain: &ChainId, diff_id: &DiffId) -> Result<Option<Descriptor>> {
+        let lease = self.engine.lease;
+        if let Some(blob) = self.engine.cache.blob(diff_id) {
+            lease.hold([&blob.digest])?;
+            if lease.store().has_blob(&blob.digest) {
+                return Ok(Some(blob));
+            }
+        }
+        let own = RootDir::open(self.engine.layers.files(chain))?;
+        let one = std::slice::from_ref(&own);
+        let fill = |out: &mut dyn std::io::Write| crate::layer::diff(one, &[], out);
+        let (packed, blob, _) = Layers::pack(lease, true, fill)?;
+        Ok(blob.filter(|_| packed == *diff_id))
     }
 
     /// Finds the result of a step by one of its keys, or makes it. Of builds that want the same one

@@ -39,7 +39,8 @@ impl Work<'_> {
     pub fn run(&mut self, name: &str, run: &Run) -> Result<()> {
         let order = self.engine.what.order;
         let default = if order.network.is_empty() { "default" } else { &order.network };
-        let network = run.network.clone().unwrap_or_else(|| default.to_owned());
+        let own = run.network.clone().filter(|network| network != "default");
+        let network = own.unwrap_or_else(|| default.to_owned());
         self.permit(run)?;
         let argv = self.state.argv(&run.command);
         let text = self.state.run_text(&argv);

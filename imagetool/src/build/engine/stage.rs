@@ -103,7 +103,11 @@ impl Work<'_> {
         if self.state.configure(&what, &mut given).map_err(plain)? {
             return Ok(());
         }
-        let name = self.title(step, trigger, &expand::shown(&step.text, escape, &get));
+        let text = match &what {
+            Instruction::Run(_) => expand::shown(&step.text, escape, &get),
+            _ => expand::word(&step.text, escape, &get).unwrap_or_else(|_| step.text.clone()),
+        };
+        let name = self.title(step, trigger, &text);
         match &what {
             Instruction::Run(run) => self.run(&name, run),
             Instruction::Copy(copy) => self.copy(&name, copy, false),
