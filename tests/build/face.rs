@@ -48,7 +48,8 @@ fn plain_progress_is_buildkits() {
         assert!(err.contains(line), "{line}\n{err}");
     }
     let numbered = |end: &str| {
-        let line = err.lines().find(|line| line.ends_with(end));
+        let fits = |line: &&str| line.ends_with(end) && line.split(' ').count() == 3;
+        let line = err.lines().find(fits);
         let words: Vec<&str> = line.unwrap_or_else(|| panic!("{err}")).split(' ').collect();
         (words[0].starts_with('#'), words[1].parse::<f64>().is_ok())
     };
