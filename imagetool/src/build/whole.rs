@@ -71,19 +71,7 @@ pub fn whole(
     stdin: &mut (dyn Read + Send),
     means: &Means<'_>,
 ) -> Result<Came> {
-    let place = &typed.context;
-    let far = is_url(place) || Address::parse(place, true).is_some();
-    if place != "-" && !far && !Path::new(place).exists() {
-        let text = format!("unable to prepare context: path {place:?} not found");
-        return Err(Error::Conflict(text));
-    }
-    // No stale one is left beside an error.
-    if let Some(file) = &typed.iidfile
-        && let Err(e) = fs::remove_file(file)
-        && e.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(Error::io("remove the image ID file", file, e));
-    }
+    prepare(typed)?;
     let lease = means.store.lease()?;
     let fetch = Fetch {
         settings: means.settings,
@@ -149,6 +137,24 @@ pub fn whole(
     };
     came.write(typed)?;
     Ok(came)
+}
+
+/// What can be said before anything is done.
+fn prepare(typed: &Typed) -> Result<()> {
+    let place = &typed.context;
+    let far = is_url(place) || Address::parse(place, true).is_some();
+    if place != "-" && !far && !Path::new(place).exists() {
+        let text = format!("unable to prepare context: path {place:?} not found");
+        return Err(Error::Conflict(text));
+    }
+    // No stale one is left beside an error.
+    if let Some(file) = &typed.iidfile
+        && let Err(e) = fs::remove_file(file)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(Error::io("remove the image ID file", file, e));
+    }
+    Ok(())
 }
 
 /// The context with its Dockerfile, read.
