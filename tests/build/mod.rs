@@ -1,5 +1,6 @@
 //! Cases of `dhow build` and `dhow-image build`.
 
+mod contexts;
 mod face;
 mod mounts;
 mod networks;
