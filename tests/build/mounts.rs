@@ -321,3 +321,37 @@ fn an_agents_socket_is_forwarded() {
         assert!(why.contains("no such ssh agent: default"), "{why}");
     });
 }
+
+#[test]
+fn a_builds_own_mounts_are_of_its_context_and_stages() {
+    let w = World::new();
+    w.add(&e2e::fixtures::layout(), "busybox");
+    for file in ["context/sub/file", "context/left-out", "named/file"] {
+        fs::create_dir_all(w.path(file).parent().unwrap()).unwrap();
+        fs::write(w.path(file), format!("{file}\n")).unwrap();
+    }
+    fs::write(w.path("context/.dockerignore"), "left-out\n").unwrap();
+    fs::write(
+        w.path("context/Dockerfile"),
+        "FROM busybox AS one\nRUN echo of-one > /file\n\
+         FROM busybox\nARG WHERE=sub\n\
+         RUN --mount=target=/c cat /c/sub/file; ls /c; touch /c/x || echo kept\n\
+         RUN --mount=source=$WHERE,target=/c,rw echo new > /c/file; cat /c/file\n\
+         RUN --mount=from=one,target=/c --mount=type=bind,from=more,target=/d cat /c/file /d/file\n\
+         RUN --mount=type=cache,target=/cache date > /cache/x; wc -l /cache/x\n\
+         RUN --mount=type=tmpfs,target=/t,size=1m df -k /t | tail -1\n\
+         RUN ls /c /d /cache /t || echo nothing left\n",
+    )
+    .unwrap();
+    let more = format!("more={}", w.path("named").display());
+    let build = ["build", "--progress", "plain", "--no-cache", "--build-context", &more];
+    let done = w.dhow_cmd(build).arg(".").cwd(w.path("context")).run().ok();
+    let said = done.err();
+    let has =
+        ["context/sub/file", " kept", " new", " of-one", " named/file", "1 /cache/x", " 1024 "];
+    for part in has.iter().chain(&[" nothing left"]) {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert!(!said.contains(" left-out"), "{said}");
+    assert_eq!(fs::read_to_string(w.path("context/sub/file")).unwrap(), "context/sub/file\n");
+}

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use dhow_kernel::mount::{Tree, open_tree};
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
 
@@ -14,6 +16,7 @@ use super::{Attached, mask};
 use crate::build::copy::{Files, locate_below};
 use crate::build::dockerfile::RunMount;
 use crate::error::{Error, Result};
+use crate::layer::RootDir;
 use crate::layer::at::kind;
 use crate::store::make_dir;
 
@@ -47,11 +50,35 @@ pub(super) fn bind(mount: &RunMount, files: &Files<'_>, place: &Path) -> Result<
 
 /// The source and its path, clean and without links.
 pub(super) fn open(mount: &RunMount, files: &Files<'_>) -> Result<(Vec<u8>, OwnedFd)> {
+    let found = open_below(mount, files)?;
+    match open_tree(found.1.as_fd(), c"", Tree::Clone) {
+        // KERNEL: mount(2): only what is of one's own mount namespace can be mounted elsewhere, and
+        // a context was opened before the build had one.
+        Err(Errno::EINVAL) => {
+            let root = again(files.root)?;
+            open_below(mount, &Files { root: &root, ..*files })
+        }
+        _ => Ok(found),
+    }
+}
+
+fn open_below(mount: &RunMount, files: &Files<'_>) -> Result<(Vec<u8>, OwnedFd)> {
     let path = locate_below(files, mount.source.as_deref().unwrap_or("/"))?;
     // Found without links a moment ago: who has put one there since is refused.
     let source = files.root.open_plain(&path, OFlag::O_PATH);
     let source = source.map_err(|e| files.root.error("open", &path, e))?;
     Ok((path, source))
+}
+
+/// The same directory by its path, as it is in this mount namespace.
+fn again(root: &RootDir) -> Result<RootDir> {
+    let same = RootDir::open(root.path())?;
+    let id = |dir: &RootDir| fstat(dir).map(|stat| (stat.st_dev, stat.st_ino));
+    if id(root).is_ok_and(|known| id(&same) == Ok(known)) {
+        return Ok(same);
+    }
+    let what = format!("directory {}", root.path().display());
+    Err(Error::invalid(what, "it was exchanged for another one while it was built from"))
 }
 
 /// A file that can be written to without anybody else seeing it.
