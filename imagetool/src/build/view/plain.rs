@@ -20,6 +20,10 @@ const MIN_TIME: Duration = Duration::from_secs(5);
 const MIN_SHARE: f64 = 0.05;
 /// So many of a step's last lines are told again when it failed.
 const LAST_LINES: usize = 10;
+/// So many bytes of a step wait until it is shown: BuildKit's limit of a log.
+const WAITING: usize = 2 << 20;
+/// A longer line is broken.
+const LINE: usize = 64 << 10;
 
 /// The view.
 pub struct Plain {
@@ -47,6 +51,10 @@ struct Shown {
     partial: bool,
     /// So much of the first of them is printed.
     offset: usize,
+    /// Bytes taken since lines were last printed.
+    waiting: usize,
+    /// What came since then is too much to be kept.
+    clipped: bool,
     last: VecDeque<Vec<u8>>,
     /// What was last said of its parts: bytes, when.
     parts: BTreeMap<String, (u64, Duration)>,
@@ -258,15 +266,30 @@ impl Plain {
 }
 
 impl Shown {
-    /// Takes what a RUN wrote, in lines that begin with its time.
+    /// Takes what a RUN wrote, in lines that begin with its time. It may write without an end, and
+    /// while another step is shown: what is kept has bounds.
     fn write(&mut self, bytes: &[u8], since: Duration) {
         for piece in bytes.split_inclusive(|b| *b == b'\n') {
             let (text, whole) = piece.strip_suffix(b"\n").map_or((piece, false), |t| (t, true));
+            if self.waiting + text.len() > WAITING {
+                self.clip(since);
+                return;
+            }
+            self.waiting += text.len() + 1;
             match self.lines.last_mut().filter(|_| self.partial) {
                 Some(line) => line.extend_from_slice(text),
                 None => self.lines.push([time(since).as_bytes(), b" ", text].concat()),
             }
-            self.partial = !whole;
+            let long = self.lines.last().is_some_and(|line| line.len() >= LINE);
+            self.partial = !whole && !long;
+        }
+    }
+
+    fn clip(&mut self, since: Duration) {
+        if !std::mem::replace(&mut self.clipped, true) {
+            let words = format!("{} [output clipped, log limit 2MiB reached]", time(since));
+            self.lines.push(words.into_bytes());
+            self.partial = false;
         }
     }
 
@@ -285,6 +308,7 @@ impl Shown {
                 self.last.push_back(line.clone());
             }
         }
+        (self.waiting, self.clipped) = (0, false);
         let kept = if self.partial { self.lines.pop() } else { None };
         self.offset = kept.as_ref().map_or(0, Vec::len);
         self.lines = kept.into_iter().collect();
@@ -325,6 +349,27 @@ mod tests {
         }
         plain.end(&trace, &mut out).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn output_without_an_end_is_not_kept_without_one() {
+        let (mut out, mut trace) = (Vec::new(), Trace::default());
+        let mut plain = Plain::new(None, None);
+        let at = Duration::ZERO;
+        let endless = [b'x'; 32 << 10];
+        let mut events = vec![Event::Began(1, "shown"), Event::Began(2, "waits")];
+        events.extend((0..1000).map(|_| Event::Wrote(2, Stdout, &endless)));
+        for event in &events {
+            plain.tell(&mut trace, event, at, &mut out).unwrap();
+        }
+        let kept: usize = plain.steps.iter().flat_map(|step| &step.lines).map(Vec::len).sum();
+        assert!(kept < WAITING + LINE, "{kept}");
+        for id in [1, 2] {
+            plain.tell(&mut trace, &Event::Done(id, at), at, &mut out).unwrap();
+        }
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("[output clipped, log limit 2MiB reached]"));
+        assert!(text.lines().all(|line| line.len() < 2 * LINE));
     }
 
     #[test]

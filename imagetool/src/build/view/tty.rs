@@ -13,6 +13,8 @@ use crate::build::progress::{Event, StepId};
 const MARGIN: usize = 10;
 /// So many of a step's last lines are told again when it failed.
 const KEPT: usize = 200;
+/// A longer line is broken.
+const LINE: usize = 64 << 10;
 
 /// Colours by SGR parameters; empty: none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -256,10 +258,11 @@ impl Log {
                     None => *line += &tame(text),
                 }
             }
-            self.open = !whole;
-        }
-        while self.lines.len() > KEPT {
-            self.lines.pop_front();
+            // One without an end is broken: what is kept has bounds.
+            self.open = !whole && self.lines.back().is_some_and(|line| line.len() < LINE);
+            while self.lines.len() > KEPT {
+                self.lines.pop_front();
+            }
         }
     }
 
