@@ -21,6 +21,10 @@ use crate::error::{Error, Result};
 use crate::layer::RootDir;
 use crate::snapshot::Layers;
 
+/// An upper directory becomes a layer, so it has plain entries only, whatever the module does where
+/// nothing is said: no marks of its own instead of a directory's or a file's content.
+const PLAIN: [&std::ffi::CStr; 3] = [c"index", c"metacopy", c"redirect_dir"];
+
 /// Takes this thread, and those it begins, into a mount namespace of their own. Without the right
 /// to, all stays: what then has to be mounted can't be, and says so.
 pub(crate) fn enter() -> Result<()> {
@@ -161,11 +165,10 @@ fn by_descriptor(lower: &[PathBuf], own: Option<(&Path, &Path)>, target: &Path) 
         Some((upper, work)) => {
             set(c"upperdir", &text(upper)?)?;
             set(c"workdir", &text(work)?)?;
-            // The upper directory becomes a layer: plain entries only. It is brought to disk with
-            // all other layers, when the image is.
-            for key in [c"index", c"metacopy", c"redirect_dir"] {
+            for key in PLAIN {
                 set(key, c"off")?;
             }
+            // It is brought to disk with all other layers, when the image is.
             kernel::fsconfig_flag(context.as_fd(), c"volatile")?;
         }
         // KERNEL: an overlay that can't be written to has two lower directories or more.
@@ -188,7 +191,10 @@ fn by_text(lower: &[PathBuf], own: Option<(&Path, &Path)>, target: &Path) -> nix
     let mut options = format!("lowerdir={}", lower.join(":"));
     let mut flags = MsFlags::MS_RDONLY;
     if let [upper, work] = own {
-        let _ = write!(options, ",index=off,upperdir={upper},workdir={work},volatile");
+        let _ = write!(options, ",upperdir={upper},workdir={work},volatile");
+        for key in PLAIN {
+            let _ = write!(options, ",{}=off", key.to_string_lossy());
+        }
         flags = MsFlags::empty();
     }
     mount(Some("dhow-build"), target, Some("overlay"), flags, Some(options.as_str()))
@@ -198,4 +204,38 @@ fn opened(path: &Path) -> nix::Result<File> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     let file = File::options().read(true).custom_flags(flags).open(path);
     file.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upper_directory_has_no_marks_of_overlayfs() {
+        if !nix::unistd::geteuid().is_root() {
+            return; // mounting is root's
+        }
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        for dir in ["lower", "lower/d", "upper", "work", "root"] {
+            fs::create_dir(at(dir)).unwrap();
+        }
+        // Mounts of a thread's own go with it.
+        let test = || {
+            enter().unwrap();
+            for how in [by_descriptor, by_text] {
+                match how(&[at("lower")], Some((&at("upper"), &at("work"))), &at("root")) {
+                    Err(Errno::EINVAL | Errno::ENOSYS) => continue,
+                    done => done.unwrap(),
+                }
+                // A lower directory that is renamed would be a mark: it has to be copied instead.
+                let said = fs::rename(at("root/d"), at("root/e")).unwrap_err();
+                assert_eq!(said.raw_os_error(), Some(libc::EXDEV));
+                umount2(&at("root"), MntFlags::MNT_DETACH).unwrap();
+                fs::remove_dir_all(at("work")).unwrap();
+                fs::create_dir(at("work")).unwrap();
+            }
+        };
+        std::thread::scope(|scope| scope.spawn(test).join().unwrap());
+    }
 }
