@@ -12,6 +12,10 @@ use crate::manifest::Descriptor;
 use crate::store::{Store, make_dir};
 
 const VERSION: u32 = 1;
+/// Characters of the instruction.
+const MAX_TEXT: usize = 400;
+/// Keys of one record: a copy out of a stage has two.
+const MAX_KEYS: usize = 2;
 
 /// The result of one step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +56,24 @@ impl Record {
         text: &str,
     ) -> Self {
         // Enough to know it again.
-        let text = text.chars().take(400).collect();
+        let text = text.chars().take(MAX_TEXT).collect();
         Self { version: VERSION, parent, chain, layer, created, text, keys: Vec::new() }
+    }
+
+    /// The same, made under these keys.
+    pub fn under(mut self, keys: &[&Digest]) -> Self {
+        self.keys.clear();
+        if keys.len() > 1 {
+            self.keys.extend(keys.iter().map(|key| (*key).clone()));
+        }
+        self
+    }
+
+    /// Whether a record from elsewhere is one that is written here.
+    pub fn is_ours(&self) -> bool {
+        self.version == VERSION
+            && self.keys.len() <= MAX_KEYS
+            && self.text.chars().nth(MAX_TEXT).is_none()
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,8 @@ pub(crate) const LIST: &str = "application/vnd.dhow.build.cache.v1+json";
 /// The annotation of an image that has its own cache within.
 pub(crate) const INLINE: &str = "io.dhow.build.cache";
 const VERSION: u32 = 1;
+/// A step's keys, and those its record was made under.
+const MAX_KEYS: usize = 4;
 
 /// What was used of the cache, or put there, by one step.
 #[derive(Clone, Debug)]
@@ -111,7 +114,7 @@ pub(crate) struct Imported {
 
 struct Place {
     source: Box<dyn Source>,
-    records: HashMap<Digest, Record>,
+    records: HashMap<Digest, Arc<Record>>,
     blobs: BTreeMap<String, Descriptor>,
 }
 
@@ -154,10 +157,7 @@ impl Imported {
             let what = format!("{what}, version {}", list.version);
             return Err(Error::unsupported(what, "it was written by another dhow"));
         }
-        let mut records = HashMap::new();
-        for step in list.steps {
-            records.extend(step.keys.into_iter().map(|key| (key, step.record.clone())));
-        }
+        let records = by_key(list.steps, &what)?;
         self.places.push(Place { source, records, blobs: list.blobs });
         Ok(())
     }
@@ -165,7 +165,7 @@ impl Imported {
     /// The records of a key, each with the number of the place that has it.
     pub fn find(&self, key: &Digest) -> impl Iterator<Item = (usize, &Record)> {
         let places = self.places.iter().enumerate();
-        places.filter_map(|(n, place)| Some((n, place.records.get(key)?)))
+        places.filter_map(|(n, place)| Some((n, &**place.records.get(key)?)))
     }
 
     /// Fetches a layer: unpacked, and kept as the blob it is.
@@ -193,6 +193,19 @@ impl Imported {
     }
 }
 
+/// The records of a list, each once. Foreign ones may be of any size, under any number of keys.
+fn by_key(steps: Vec<Step>, what: &str) -> Result<HashMap<Digest, Arc<Record>>> {
+    let mut records = HashMap::new();
+    for Step { keys, record } in steps {
+        if keys.len() > MAX_KEYS || !record.is_ours() {
+            return Err(Error::invalid(what, "a step's text or its keys are too many"));
+        }
+        let record = Arc::new(record);
+        records.extend(keys.into_iter().map(|key| (key, record.clone())));
+    }
+    Ok(records)
+}
+
 /// Keeps what is read.
 struct Both<R, W> {
     from: R,
@@ -204,5 +217,25 @@ impl<R: Read, W: Write> Read for Both<R, W> {
         let n = self.from.read(buf)?;
         self.to.write_all(&buf[..n])?;
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_list_has_small_steps() {
+        let key = |n: usize| Digest::of(n.to_string().as_bytes());
+        let step = |keys: usize, held: usize, text: usize| {
+            let mut record = Record::new(None, None, None, jiff::Timestamp::UNIX_EPOCH, "");
+            record.text = "é".repeat(text);
+            record.keys = (0..held).map(key).collect();
+            vec![Step { keys: (0..keys).map(key).collect(), record }]
+        };
+        assert_eq!(by_key(step(4, 2, 400), "x").unwrap().len(), 4);
+        for (keys, held, text) in [(5, 0, 1), (1, 3, 1), (1, 0, 401)] {
+            assert!(by_key(step(keys, held, text), "x").is_err(), "{keys} {held} {text}");
+        }
     }
 }

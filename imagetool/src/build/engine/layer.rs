@@ -75,10 +75,12 @@ impl Work<'_> {
                     }
                 }
             };
+            // It is of the keys that were asked for, whatever else the list has it under.
+            let record = record.clone().under(keys);
             for key in keys {
-                self.engine.cache.keep(key, record)?;
+                self.engine.cache.keep(key, &record)?;
             }
-            return Ok(Some((record.clone(), blob)));
+            return Ok(Some((record, blob)));
         }
         Ok(None)
     }
@@ -139,10 +141,10 @@ impl Work<'_> {
             return Ok(());
         }
         let made = make(self, &told);
-        let kept = made.and_then(|(mut record, blob)| {
-            if keys.len() > 1 {
-                record.keys = keys.iter().map(|key| (*key).clone()).collect();
-            }
+        let unsteady = std::mem::take(&mut self.unsteady);
+        let keys = if unsteady { &[] } else { keys };
+        let kept = made.and_then(|(record, blob)| {
+            let record = record.under(keys);
             for key in keys {
                 self.engine.cache.keep(key, &record)?;
             }
@@ -150,7 +152,9 @@ impl Work<'_> {
         });
         told.ended(&kept, self.engine.what.cancel.is_stopped());
         let (record, blob) = kept?;
-        self.note(keys, &record, blob.as_ref());
+        if !unsteady {
+            self.note(keys, &record, blob.as_ref());
+        }
         self.state.made(&record, blob, text);
         Ok(())
     }

@@ -47,6 +47,7 @@ impl Work<'_> {
         let ready = Ready { argv, network, run, mounts: self.mounts(run)?, text: text.clone() };
         let program = run.program.as_ref().map(|doc| doc.content.as_str());
         let hosts = order.hosts.iter().map(|(name, address)| format!("{name}={address}"));
+        let files = self.identities(&ready.mounts)?;
         let key = self
             .key("run")
             .with_all("argv", &ready.argv)
@@ -57,10 +58,21 @@ impl Work<'_> {
             .with("insecure", [u8::from(run.insecure)])
             .with_all("hosts", hosts)
             .with_some("program", program)
-            .with_all("mounts", self.identities(&ready.mounts)?)
+            .with_all("mounts", &files)
             .finish();
         let told = self.engine.begin(name);
-        self.find_or_make(told, &[&key], text, |work, told| work.carry_out(&ready, told))
+        let make = |work: &mut Self, told: &Told<'_>| {
+            let made = work.carry_out(&ready, told)?;
+            // A context is mounted as it is: what was changed meanwhile may have been read.
+            if work.identities(&ready.mounts).ok().as_ref() != Some(&files) {
+                let text =
+                    format!("files changed while {} ran: its result isn't kept", shortened(name));
+                told.tell(Event::Warning("ContextChanged", &text, 0));
+                work.unsteady = true;
+            }
+            Ok(made)
+        };
+        self.find_or_make(told, &[&key], text, make)
     }
 
     /// The mounts of a RUN, their variables replaced.

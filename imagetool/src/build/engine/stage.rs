@@ -19,6 +19,8 @@ pub(super) struct Work<'a> {
     pub total: usize,
     /// Whether earlier results are of no use.
     pub no_cache: bool,
+    /// The step being made read files that changed: its result is nobody else's.
+    pub unsteady: bool,
     /// It has had a CMD.
     commanded: bool,
 }
@@ -40,6 +42,7 @@ impl Engine<'_> {
             begun: 0,
             total: staged.total,
             no_cache,
+            unsteady: false,
             commanded: false,
         };
         let at = |e: Error| located(self.plan.file, &staged.stage.lines, e);
@@ -47,7 +50,11 @@ impl Engine<'_> {
             From::Scratch => {
                 State::scratch(staged.platform.as_ref().unwrap_or(&self.plan.platform))
             }
-            From::Stage(below) => self.stage(*below)?,
+            From::Stage(below) => {
+                let mut state = self.stage(*below)?;
+                state.begin();
+                state
+            }
             From::Image(name) => work.image(name, staged.platform.as_ref()).map_err(at)?,
             From::Named(name) => work.named_base(name, staged.platform.as_ref()).map_err(at)?,
         };

@@ -25,6 +25,10 @@ impl Runner for Scribe {
                 fs::remove_file(c.root.path().join(name)).unwrap();
                 Ok(End::Code(0))
             }
+            ["edit", path, text] => {
+                fs::write(path, text).unwrap();
+                Ok(End::Code(0))
+            }
             ["true"] => Ok(End::Code(0)),
             _ => Ok(End::Code(3)),
         }
@@ -305,4 +309,28 @@ fn the_first_failure_ends_all_stages() {
         FROM scratch\nCOPY --from=a /x /x\nCOPY --from=b /y /y\n";
     let said = world.build(text, &Order::default()).err().unwrap().to_string();
     assert!(said.contains("exit code: 3"), "{said}");
+}
+
+#[test]
+fn what_read_files_that_changed_meanwhile_is_not_kept() {
+    let Some(world) = World::new() else { return };
+    let file = world.context().join("f");
+    let text = format!(
+        "FROM scratch\nRUN --mount=type=bind,target=/src [\"edit\", {:?}, \"new\"]\n",
+        file.display().to_string()
+    );
+    // Changed by each of the first two, then it is as it was.
+    for (content, ran) in [("old", 1), ("old", 2), ("new", 3), ("new", 3)] {
+        fs::write(&file, content).unwrap();
+        world.build(&text, &Order::default()).unwrap();
+        assert_eq!(world.ran(), ran, "{content}");
+    }
+}
+
+#[test]
+fn a_stage_upon_another_begins_with_its_image_s_variables() {
+    let Some(world) = World::new() else { return };
+    let text = "FROM scratch AS a\nENV V=1\nARG V=2\nARG X=3\nFROM a\nENV W=$V$X\n";
+    let built = world.build(text, &Order::default()).unwrap();
+    assert!(built.config.config.env.contains(&"W=13".to_owned()), "{:?}", built.config.config.env);
 }
