@@ -8,12 +8,12 @@ packages="
     mmdebstrap procps skopeo strace umoci util-linux zstd
     buildah conmon crun podman runc
     e2fsprogs xz-utils
-    bats dpkg-dev gawk python3
+    bats dpkg-dev gawk python3 python3-pip
     curl iperf3 iptables nftables wrk
     gpg gpg-agent gpgconf
     golang-github-opencontainers-image-spec-dev python3-jsonschema
 "
-[ "${1:-}" = ci ] && packages="$packages python3-pip git"
+[ "${1:-}" = ci ] && packages="$packages git"
 missing=$(for p in $packages; do
     dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || echo "$p"
 done)

@@ -144,7 +144,7 @@ fn program(w: &World, name: &str) -> PathBuf {
     fs::create_dir(&dir).unwrap();
     let file = "FROM gcc AS build
 WORKDIR /src
-COPY Makefile lib.c .
+COPY Makefile lib.c ./
 RUN make lib.o
 COPY main.c .
 RUN make prog

@@ -35,11 +35,10 @@ impl World {
         self.build_cmd(dir, flags).run()
     }
 
-    /// Builds a Dockerfile without a context, as `name`.
+    /// Builds a Dockerfile that has nothing beside it, as `name`.
     #[track_caller]
     pub fn build_text(&self, name: &str, text: &str) -> Done {
-        let args = ["build", "--progress", "plain", "-t", name, "-"];
-        self.dhow_cmd(args).stdin(text).run()
+        self.build(&self.context("alone", &[("Dockerfile", text)]), &["-t", name])
     }
 
     /// What a script says in a container of an image, whatever its entrypoint is.

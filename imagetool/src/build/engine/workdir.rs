@@ -1,11 +1,13 @@
 //! WORKDIR: the directory of what follows, made if it isn't there.
 
 use nix::fcntl::OFlag;
+use nix::sys::stat::FileStat;
 
 use super::layer::Made;
 use super::stage::Work;
 use crate::bundle::user;
 use crate::error::{Error, Result};
+use crate::layer::RootDir;
 use crate::layer::header::{Item, Writer};
 use crate::layer::pax::Time;
 
@@ -41,6 +43,9 @@ impl Work<'_> {
         }
         let owner = user::resolve(&root.dir, user)?;
         let time = Time { secs: self.created().as_second(), nanos: 0 };
+        // What is there already comes along as it is: unpacked it has to be in the layer, and
+        // a layer that is packed again has to be the same tar.
+        let mut old: Vec<(Vec<u8>, FileStat)> = Vec::new();
         // The first directories may be links.
         let mut real = Vec::new();
         let mut new: Vec<Vec<u8>> = Vec::new();
@@ -50,6 +55,7 @@ impl Work<'_> {
             let there = new.is_empty().then(|| root.real(&here)).transpose()?;
             if let Some(found) = there.flatten() {
                 real = found;
+                old = attributes(&root.dir, &real)?;
             } else {
                 new.push(here.clone());
                 real = here;
@@ -62,6 +68,16 @@ impl Work<'_> {
         let packed = self.is_packed();
         let fill = |out: &mut (dyn std::io::Write + Send)| {
             let mut out = Writer::new(out);
+            for (path, stat) in &old {
+                let item = Item {
+                    flag: b'5',
+                    uid: stat.st_uid,
+                    gid: stat.st_gid,
+                    mtime: Time { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 },
+                    ..Item::file(&[path, b"/".as_slice()].concat(), stat.st_mode & 0o7777, 0)
+                };
+                out.item(&item)?;
+            }
             for path in &new {
                 let item = Item {
                     flag: b'5',
@@ -79,6 +95,18 @@ impl Work<'_> {
         let (unpacked, blob, ()) = self.engine.layers.make_some(lease, packed, fill)?;
         self.unpacked(unpacked, blob, text)
     }
+}
+
+/// What the directories on the way to a path, and it itself, are like.
+fn attributes(root: &RootDir, path: &[u8]) -> Result<Vec<(Vec<u8>, FileStat)>> {
+    let ends = (0..path.len()).filter(|&at| path[at] == b'/').chain([path.len()]);
+    let each = ends.filter(|&end| end > 0).map(|end| {
+        let path = &path[..end];
+        let fd = root.open_inside(path, OFlag::O_PATH).map_err(|e| root.error("open", path, e))?;
+        let stat = nix::sys::stat::fstat(&fd).map_err(|e| root.error("stat", path, e))?;
+        Ok((path.to_vec(), stat))
+    });
+    each.collect()
 }
 
 /// A path upon another, without `.` and `..`.
