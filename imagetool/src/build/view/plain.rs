@@ -356,7 +356,7 @@ mod tests {
         let (mut out, mut trace) = (Vec::new(), Trace::default());
         let mut plain = Plain::new(None, None);
         let at = Duration::ZERO;
-        let endless = [b'x'; 32 << 10];
+        let endless = vec![b'x'; 32 << 10];
         let mut events = vec![Event::Began(1, "shown"), Event::Began(2, "waits")];
         events.extend((0..1000).map(|_| Event::Wrote(2, Stdout, &endless)));
         for event in &events {
