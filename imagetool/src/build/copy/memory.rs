@@ -2,7 +2,8 @@
 //!
 //! A record stands for a file as long as device, inode, size, modification and change time are
 //! the same. What was changed as lately as the build began is not remembered: a later change
-//! within the clock's tick would show no difference (git calls such an entry racy).
+//! within the clock's tick would show no difference (git calls such an entry racy). Some file
+//! systems keep whole seconds, or every second one: what has such times must be older.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -23,6 +24,8 @@ const KEY: usize = 40;
 const RECORD: usize = KEY + 32;
 /// How far the kernel's file times may lie behind the clock, and more.
 const SLACK: Duration = Duration::from_millis(100);
+/// The coarsest times of a file system: FAT's.
+const COARSE: i64 = 2_000_000_000;
 /// A memory that has more than this keeps only what was asked for.
 const MANY: usize = 1 << 20;
 /// Set in the size: the file has attributes, which must be read.
@@ -99,7 +102,7 @@ impl Memory {
     }
 
     pub(super) fn put(&self, stat: &FileStat, known: Known) {
-        if self.path.is_none() || modified(stat).max(changed(stat)) >= self.before {
+        if self.path.is_none() || newest(stat) >= self.before {
             return;
         }
         let key = self.key(stat, known.attributes);
@@ -164,6 +167,14 @@ fn changed(stat: &FileStat) -> i64 {
     nanos(stat.st_ctime, stat.st_ctime_nsec)
 }
 
+/// The last moment at which it may have got its times.
+fn newest(stat: &FileStat) -> i64 {
+    let newest = modified(stat).max(changed(stat));
+    // ext4 with small inodes, ext3, FAT, some of the network: nothing below the second.
+    let coarse = stat.st_mtime_nsec == 0 || stat.st_ctime_nsec == 0;
+    if coarse { newest.saturating_add(COARSE) } else { newest }
+}
+
 fn nanos(secs: i64, nanos: i64) -> i64 {
     secs.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
@@ -211,6 +222,27 @@ mod tests {
         again.save().unwrap();
         assert_eq!(at(0).get(&stats[3]), Some(known(101)), "the newer one holds");
         assert_eq!(at(0).get(&stats[4]), Some(known(4)), "the others stay");
+    }
+
+    #[test]
+    fn times_of_whole_seconds_must_be_older() {
+        let tmp = tempfile::tempdir().unwrap();
+        let place = tmp.path().join("kept");
+        let mut file = stat(tmp.path()).unwrap();
+        (file.st_mtime, file.st_mtime_nsec) = (10, 0);
+        (file.st_ctime, file.st_ctime_nsec) = (10, 0);
+        let mut fine = file;
+        (fine.st_mtime_nsec, fine.st_ctime_nsec) = (1, 1);
+        let at = |before: i64| Memory { before, ..Memory::open(place.clone(), false) };
+        let kept = |memory: &Memory, stat: &FileStat| {
+            memory.put(stat, known(1));
+            memory.get(stat).is_some()
+        };
+        // Begun at 10.4 s; it may be written again at 10.8 s and have the same times.
+        let memory = at(10_300_000_000);
+        assert!(!kept(&memory, &file) && kept(&memory, &fine));
+        assert!(!kept(&at(12_000_000_000), &file), "FAT's times are even");
+        assert!(kept(&at(12_000_000_001), &file));
     }
 
     #[test]
