@@ -1,6 +1,7 @@
 //! Where a build's files come from, and its Dockerfile with them.
 
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -362,8 +363,8 @@ fn ignored(dir: &RootDir, name: &str) -> Result<Option<Ignore>> {
 
 /// A small file of a directory; links in it must stay in it.
 fn small(dir: &RootDir, name: &str, shown: &str, max: u64) -> Result<Option<Vec<u8>>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = match dir.open_beneath(name.as_bytes(), flags) {
+    // What it is is known before it is opened: opening alone can start a device.
+    let file = match dir.open_beneath(name.as_bytes(), OFlag::O_PATH) {
         Ok(file) => file,
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
         // KERNEL: openat2(2): RESOLVE_BENEATH.
@@ -377,7 +378,9 @@ fn small(dir: &RootDir, name: &str, shown: &str, max: u64) -> Result<Option<Vec<
     if kind(&stat) != SFlag::S_IFREG {
         return Err(Error::invalid(shown, "it is no regular file"));
     }
-    bounded(std::fs::File::from(file), shown, max).map(Some)
+    let file = std::fs::File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        .map_err(Error::at("open", shown))?;
+    bounded(file, shown, max).map(Some)
 }
 
 fn bounded(from: impl Read, shown: &str, max: u64) -> Result<Vec<u8>> {

@@ -98,7 +98,16 @@ fn a_dockerfile_is_a_file_of_its_directory() {
     }
     fs::remove_file(&link).unwrap();
     nix::unistd::mkfifo(link.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let fifo = link.clone();
+    let waiting = thread::spawn(move || fs::File::create(fifo).map(drop));
     assert!(open().unwrap_err().to_string().contains("no regular file"), "and nobody waits");
+    thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!waiting.is_finished(), "it was opened");
+    while !waiting.is_finished() {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+        drop(RootDir::open(place.at("c")).unwrap().open_plain(b"Dockerfile", flags).unwrap());
+        thread::yield_now();
+    }
     symlink("../secret", place.at("i/.dockerignore")).unwrap();
     assert!(place.open(&place.at("i"), None, b"").is_err());
 }

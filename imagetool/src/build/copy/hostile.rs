@@ -42,9 +42,19 @@ fn fifos_sockets_and_devices_are_never_opened() {
     mkfifo(&case.at("context/fifo"), Mode::S_IRWXU).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(case.at("context/sock")).unwrap();
     let begun = Instant::now();
+    let fifo = case.at("context/fifo");
+    // It waits until somebody opens the other end, which the device would notice as well.
+    let waiting = thread::spawn(move || fs::File::create(fifo).map(drop));
     let lines = case.copied(&copy(&["."], "/")).unwrap();
     assert_eq!(brief(&lines), [("a", "1"), ("fifo", "|"), ("sock", "")]);
     assert_eq!(brief(&case.added(&copy(&["fifo"], "/")).unwrap()), [("fifo", "|")]);
+    thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!waiting.is_finished(), "it was opened");
+    let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK;
+    while !waiting.is_finished() {
+        drop(RootDir::open(case.at("context")).unwrap().open_plain(b"fifo", flags).unwrap());
+        thread::yield_now();
+    }
     assert!(begun.elapsed().as_secs() < 5);
 }
 

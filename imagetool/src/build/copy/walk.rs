@@ -328,10 +328,16 @@ impl Walk<'_> {
     }
 }
 
-/// Opens a file; `None` if it is one no more. A fifo or a device is never waited for.
+/// Opens a file; `None` if it is none. A device isn't even opened: that alone can start it. What
+/// becomes a fifo meanwhile is not waited for.
 pub(super) fn open(dir: impl AsFd, base: &[u8]) -> nix::Result<Option<OwnedFd>> {
+    match stat_at(&dir, base) {
+        Ok(stat) if kind(&stat) == SFlag::S_IFREG => {}
+        Ok(_) | Err(Errno::ENOENT) => return Ok(None),
+        Err(e) => return Err(e),
+    }
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    match openat(dir, base, flags, Mode::empty()) {
+    match openat(dir, base, flags | OFlag::O_NOCTTY, Mode::empty()) {
         Ok(file) if kind(&fstat(&file)?) == SFlag::S_IFREG => Ok(Some(file)),
         Ok(_) | Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => Ok(None),
         Err(e) => Err(e),
