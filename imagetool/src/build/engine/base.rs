@@ -9,6 +9,7 @@ use super::tell::Pulling;
 use super::{Engine, Told};
 use crate::build::context::Named;
 use crate::build::dockerfile::Copy;
+use crate::build::progress::Event;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::platform::Platform;
@@ -82,6 +83,14 @@ impl Work<'_> {
     }
 }
 
+/// Whether an image of the store is the one to build upon. If no platform was asked for, one for
+/// another than this machine's is, unless its name leads to several: then there may be a better one.
+fn will_do(stored: &Stored, wanted: Option<&Platform>, fits: &Platform) -> bool {
+    let only = |name: &Reference| name.digest() == Some(&stored.manifest.digest);
+    stored.platform.fits(fits).is_some()
+        || (wanted.is_none() && stored.repo_digests.iter().all(only))
+}
+
 impl Engine<'_> {
     /// An image by its name, found once in a build.
     fn image(&self, name: &str, platform: Option<&Platform>, count: &str) -> Result<State> {
@@ -100,9 +109,13 @@ impl Engine<'_> {
             .map_err(|e| Error::Conflict(format!("failed to parse stage name {name:?}: {e}")))?;
         let reference = reference.tagged();
         let told = self.begin(&format!("[internal] load metadata for {reference}"));
-        let found = self.find_image(name, &reference, wanted);
+        let fits = wanted.unwrap_or(&self.plan.platform);
+        let found = self.find_image(name, &reference);
         told.ended(&found, self.what.cancel.is_stopped());
-        let found = found?;
+        let (found, other) = match found? {
+            Some(stored) if will_do(&stored, wanted, fits) => (Some(stored), None),
+            other => (None, other.filter(|_| wanted.is_none())),
+        };
         let title = match &found {
             Some(stored) => {
                 let known = stored.repo_digests.iter().find_map(|r| r.digest()).cloned();
@@ -115,8 +128,21 @@ impl Engine<'_> {
             None => reference.to_string(),
         };
         let told = self.begin(&format!("{count}FROM {title}"));
-        let stored = found.map_or_else(|| self.pull(&reference, wanted, &told), Ok);
-        let state = stored.and_then(|stored| self.base(&stored));
+        let stored = found.map_or_else(
+            // Where no other can be had, what is there is better than nothing.
+            || self.pull(&reference, wanted, &told).or_else(|e| other.ok_or(e)),
+            Ok,
+        );
+        let state = stored.and_then(|stored| {
+            if stored.platform.fits(fits).is_none() {
+                let text = format!(
+                    "Base image {name} was pulled with platform \"{}\", expected \"{fits}\" for current build",
+                    stored.platform
+                );
+                told.tell(Event::Warning("InvalidBaseImagePlatform", &text, 0));
+            }
+            self.base(&stored)
+        });
         told.ended(&state, self.what.cancel.is_stopped());
         let state = state?;
         *cell = Some(state.clone());
@@ -124,12 +150,7 @@ impl Engine<'_> {
     }
 
     /// The image, if it is in the store and nobody asks for a newer one.
-    fn find_image(
-        &self,
-        name: &str,
-        reference: &Reference,
-        wanted: Option<&Platform>,
-    ) -> Result<Option<Stored>> {
+    fn find_image(&self, name: &str, reference: &Reference) -> Result<Option<Stored>> {
         let store = self.what.store;
         let whole =
             name.len() >= 64 && name.parse::<Digest>().or_else(|_| Digest::from_hex(name)).is_ok();
@@ -139,11 +160,10 @@ impl Engine<'_> {
         if self.what.order.pull {
             return Ok(None);
         }
-        let found = match reference.digest() {
-            Some(_) => store.find(&reference.to_string()).ok(),
-            None => store.find_name(reference)?,
-        };
-        Ok(found.filter(|s| wanted.is_none_or(|wanted| s.platform.fits(wanted).is_some())))
+        match reference.digest() {
+            Some(_) => Ok(store.find(&reference.to_string()).ok()),
+            None => store.find_name(reference),
+        }
     }
 
     fn pull(
@@ -182,5 +202,40 @@ impl Engine<'_> {
         let wanted = platform.or(self.what.order.platform.as_ref());
         let stored = super::layout::bring(self.what.store, dir, rest, wanted)?;
         self.base(&stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{Descriptor, OCI_MANIFEST};
+
+    #[test]
+    fn another_platform_s_image_is_taken_only_if_its_name_leads_to_no_other() {
+        let manifest = Descriptor::of(OCI_MANIFEST, b"m");
+        let name: Reference = Reference::parse_normal("x").unwrap();
+        let stored = |platform: &str, of: Option<&Digest>| Stored {
+            root: manifest.clone(),
+            manifest: manifest.clone(),
+            config_digest: Digest::of(b"c"),
+            names: Vec::new(),
+            repo_digests: of.map(|digest| name.with_digest(digest)).into_iter().collect(),
+            size: 0,
+            created: None,
+            platform: platform.parse().unwrap(),
+            diff_ids: Vec::new(),
+        };
+        let here: Platform = "linux/amd64".parse().unwrap();
+        let (list, own) = (Digest::of(b"list"), manifest.digest.clone());
+        for (platform, of, asked, free) in [
+            ("linux/amd64", Some(&list), true, true),
+            ("linux/arm64", Some(&list), false, false),
+            ("linux/arm64", Some(&own), false, true),
+            ("linux/arm64", None, false, true),
+        ] {
+            let stored = stored(platform, of);
+            assert_eq!(will_do(&stored, Some(&here), &here), asked, "{platform}");
+            assert_eq!(will_do(&stored, None, &here), free, "{platform}");
+        }
     }
 }
