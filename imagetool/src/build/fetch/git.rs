@@ -64,15 +64,17 @@ pub(super) fn checkout(
 ) -> Result<Checkout> {
     let git = Git::new(fetch, address, dir)?;
     git.run(&["init", "--quiet"])?;
-    git.run(&["remote", "add", "origin", "--", &address.remote])?;
-    let got = git.fetch()?;
+    git.run(&["remote", "add", "origin", "--", &git.remote()])?;
+    let got = git.fetch(keep)?;
     git.run(&["checkout", "--quiet", "--force", "--detach", &got])?;
     let commit = git.run(&["rev-parse", "HEAD"])?;
     git.verify(&commit, &got)?;
     let submodules = address.submodules.unwrap_or(true);
     let root = RootDir::open(dir)?;
     if submodules && stat_at(&root, b".gitmodules").is_ok() {
-        git.run(&["submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"])?;
+        let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
+        // As with the repository: a plain http server has no shallow ones.
+        git.run(&[&update[..], &["--depth=1"]].concat()).or_else(|_| git.run(&update))?;
     }
     let time = git.run(&["log", "-1", "--format=%ct", "HEAD"])?;
     let time: i64 = time.parse().map_err(|_| git.refused("its commit has no time"))?;
@@ -94,6 +96,8 @@ struct Git<'a> {
     fetch: &'a Fetch<'a>,
     address: &'a Address,
     dir: &'a Path,
+    /// The beginning of the address, with and without who asks, if it says who.
+    user: Option<(String, String)>,
 }
 
 impl<'a> Git<'a> {
@@ -106,7 +110,15 @@ impl<'a> Git<'a> {
             let what = format!("fetching {}", shown(&address.remote));
             Error::unsupported(what, "the program git is not installed")
         })?;
-        Ok(Self { program, fetch, address, dir })
+        Ok(Self { program, fetch, address, dir, user: user(&address.remote) })
+    }
+
+    /// What git writes down, of submodules as well: an address without user and password.
+    fn remote(&self) -> String {
+        match &self.user {
+            Some((with, without)) => self.address.remote.replacen(with, without, 1),
+            None => self.address.remote.clone(),
+        }
     }
 
     fn refused(&self, why: &str) -> Error {
@@ -140,6 +152,11 @@ impl<'a> Git<'a> {
         let fixed =
             fixed.into_iter().filter(|(name, _)| *name != "GIT_DIR" || args[0] != "submodule");
         command.envs(fixed);
+        // So it comes into no file of `.git`, submodules' neither. Needs git 2.31.
+        if let Some((with, without)) = &self.user {
+            command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_VALUE_0", without);
+            command.env("GIT_CONFIG_KEY_0", format!("url.{with}.insteadOf"));
+        }
         if let Some(proxy) = &self.fetch.settings.proxy {
             command.envs(proxy.variables());
         }
@@ -156,15 +173,18 @@ impl<'a> Git<'a> {
         let fatal = lines.clone().find(|line| line.starts_with("fatal:"));
         let last = fatal.or_else(|| lines.next_back()).unwrap_or("it says nothing");
         // An address may hold a password.
-        let last = last.replace(&self.address.remote, &shown(&self.address.remote));
+        let mut last = last.replace(&self.address.remote, &shown(&self.address.remote));
+        if let Some((with, without)) = &self.user {
+            last = last.replace(with, without);
+        }
         let clean = |c: char| if c.is_control() { ' ' } else { c };
         let last: String = last.chars().map(clean).take(300).collect();
         Err(self.refused(&format!("git {}: {last}", args[0])))
     }
 
     /// Brings what is wanted, and says what it is now called: one commit if the server gives that,
-    /// else all.
-    fn fetch(&self) -> Result<String> {
+    /// else all. Where `.git` stays, a branch or tag has its name in it, for `git describe`.
+    fn fetch(&self, keep: bool) -> Result<String> {
         let got = || "FETCH_HEAD".to_owned();
         let wanted = match self.address.reference.as_str() {
             "" => "HEAD".to_owned(),
@@ -175,12 +195,17 @@ impl<'a> Git<'a> {
                 None => return Err(self.refused(&format!("it has no branch or tag {name}"))),
             },
         };
-        let shallow = ["fetch", "--quiet", "--no-tags", "--depth=1", "--", "origin", &wanted];
+        let named = keep && wanted.starts_with("refs/");
+        let refspec = if named { format!("+{wanted}:{wanted}") } else { wanted.clone() };
+        // The branch may be the one that HEAD names; there are no files yet.
+        let begin = ["fetch", "--quiet", "--no-tags", "--update-head-ok"];
+        let end = ["--", "origin", refspec.as_str()];
+        let shallow = [&begin[..], &["--depth=1"], &end].concat();
         if self.run(&shallow).is_ok() {
             return Ok(got());
         }
         // A plain http server has no shallow ones.
-        let deep = ["fetch", "--quiet", "--no-tags", "--", "origin", &wanted];
+        let deep = [&begin[..], &end].concat();
         match self.run(&deep) {
             Ok(_) => Ok(got()),
             Err(_) if is_commit(&wanted) => self.everything(&wanted),
@@ -234,6 +259,15 @@ impl<'a> Git<'a> {
             Err(e) => Err(root.error("open", subdir.as_bytes(), e)),
         }
     }
+}
+
+/// The beginning of an address by HTTP with who asks, and without.
+fn user(remote: &str) -> Option<(String, String)> {
+    let (scheme, rest) = remote.split_once("://")?;
+    let by_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let authority = rest.split('/').next().filter(|_| by_http)?;
+    let (_, host) = authority.rsplit_once('@')?;
+    Some((format!("{scheme}://{authority}/"), format!("{scheme}://{host}/")))
 }
 
 fn is_hex(text: &str) -> bool {

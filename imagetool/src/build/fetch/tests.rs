@@ -4,7 +4,8 @@ use std::process::Command;
 
 use super::*;
 
-/// A server of plain files: all that `git` needs to fetch.
+/// A server of plain files: all that `git` needs to fetch. What is in `locked` is for `u` with
+/// the password `secret`.
 pub(crate) struct Server {
     pub base: String,
 }
@@ -29,9 +30,16 @@ fn serve(mut stream: std::net::TcpStream, root: &Path) {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     let path = line.split(' ').nth(1).unwrap_or("/").split('?').next().unwrap_or("/").to_owned();
+    let mut known = !path.starts_with("/locked/");
     while line.trim() != "" {
+        known |= line.trim() == "Authorization: Basic dTpzZWNyZXQ=";
         line.clear();
         reader.read_line(&mut line).unwrap();
+    }
+    if !known {
+        let head = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\n";
+        let _ = write!(stream, "{head}Content-Length: 0\r\nConnection: close\r\n\r\n");
+        return;
     }
     let bytes = fs::read(root.join(path.trim_start_matches('/')));
     let (status, bytes) = bytes.map_or(("404 Not Found", Vec::new()), |bytes| ("200 OK", bytes));
@@ -140,6 +148,64 @@ fn a_repository_is_fetched_and_nothing_of_it_is_run() {
     // Above the root there is only the root.
     assert!(get("#:../..", false).unwrap().root.path().join("a").exists());
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "all goes with its value");
+}
+
+/// Which files below a directory have a word in them.
+fn telling(dir: &Path, word: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            found.extend(telling(&path, word));
+        } else if fs::read(&path).unwrap().windows(word.len()).any(|at| at == word.as_bytes()) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_password_stays_nowhere() {
+    let search = search();
+    if search.is_empty() {
+        return;
+    }
+    let tmp = tempfile::tempdir().unwrap();
+    let locked = tmp.path().join("locked");
+    fs::create_dir(&locked).unwrap();
+    let last = repository(&locked);
+    let whole = locked.join("whole");
+    fs::create_dir(&whole).unwrap();
+    git(&whole, &["init", "--quiet"]);
+    let modules = "[submodule \"part\"]\n\tpath = part\n\turl = ../../r.git\n";
+    fs::write(whole.join(".gitmodules"), modules).unwrap();
+    git(&whole, &["add", "."]);
+    git(&whole, &["update-index", "--add", "--cacheinfo", &format!("160000,{last},part")]);
+    git(&whole, &["commit", "--quiet", "-m", "1"]);
+    git(&whole, &["tag", "v7"]);
+    git(&whole, &["update-server-info"]);
+    let server = Server::new(tmp.path());
+    let settings = Settings::default();
+    let scratch = tempfile::tempdir().unwrap();
+    let fetch =
+        Fetch { settings: &settings, scratch: scratch.path(), search: &search, agent: None };
+    let base = server.base.replace("://", "://u:secret@");
+    let get = |rest: &str| {
+        let address = Address::parse(&format!("{base}/locked/{rest}"), true).unwrap()?;
+        fetch.repository(&address, true)
+    };
+    let fetched = get("whole/.git#v7").unwrap();
+    let root = fetched.root.path();
+    assert_eq!(fs::read_to_string(root.join("part/a")).unwrap(), "two");
+    assert_eq!(git(root, &["describe", "--tags"]), "v7");
+    let origin = git(root, &["config", "remote.origin.url"]);
+    assert_eq!(origin, format!("{}/locked/whole/.git", server.base));
+    assert_eq!(telling(root, "secret"), Vec::<PathBuf>::new());
+    let error = get("gone.git").unwrap_err().to_string();
+    assert!(error.contains("gone.git") && !error.contains("secret"), "{error}");
 }
 
 #[test]
