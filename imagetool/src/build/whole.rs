@@ -86,6 +86,7 @@ pub fn whole(
         file: typed.file.as_deref(),
         stdin: Some(stdin),
         fetch,
+        keep_git_dir: keeps_git_dir(&meant.order.args),
         memory: Some(&memory),
     };
     let (context, file, warnings) = definition(typed, meant, asked, means, &steps)?;
@@ -137,6 +138,12 @@ pub fn whole(
     };
     came.write(typed)?;
     Ok(came)
+}
+
+/// Whether an argument of the build's asks for the `.git` of its context, as docker has it.
+fn keeps_git_dir(args: &BTreeMap<String, String>) -> bool {
+    let value = args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR").map(String::as_str);
+    matches!(value, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
 }
 
 /// What can be said before anything is done.

@@ -38,6 +38,8 @@ pub struct Asked<'a> {
     pub stdin: Option<&'a mut (dyn Read + Send)>,
     /// How what is elsewhere is fetched.
     pub fetch: Fetch<'a>,
+    /// Whether a repository's `.git` stays, whatever its address says.
+    pub keep_git_dir: bool,
     /// Where files' digests are remembered.
     pub memory: Option<&'a Path>,
 }
@@ -90,7 +92,9 @@ pub fn open(asked: Asked<'_>) -> Result<Context> {
         return directory(asked);
     }
     if let Some(address) = Address::parse(place, true) {
-        let Fetched { root, dir, .. } = fetch.repository(&address?, false)?;
+        let address = address?;
+        let keep = asked.keep_git_dir || address.keep == Some(true);
+        let Fetched { root, dir, .. } = fetch.repository(&address, keep)?;
         return within(root, dir, asked.file, asked.stdin);
     }
     if super::fetch::is_url(place) {
@@ -123,7 +127,9 @@ pub fn named(name: &str, what: &str, fetch: Fetch<'_>, memory: Option<&Path>) ->
         return files(root, memory, None);
     }
     if let Some(address) = Address::parse(what, true) {
-        let Fetched { root, dir, .. } = fetch.repository(&address?, false)?;
+        let address = address?;
+        let keep = address.keep == Some(true);
+        let Fetched { root, dir, .. } = fetch.repository(&address, keep)?;
         return files(root, None, Some(dir));
     }
     if super::fetch::is_url(what) {

@@ -31,7 +31,8 @@ impl Place {
     fn open(&self, place: &str, file: Option<&str>, stdin: &[u8]) -> Result<Context> {
         let mut stdin = stdin;
         let fetch = self.fetch();
-        open(Asked { place, file, stdin: Some(&mut stdin), fetch, memory: None })
+        let stdin: Option<&mut (dyn Read + Send)> = Some(&mut stdin);
+        open(Asked { place, file, stdin, fetch, keep_git_dir: false, memory: None })
     }
 
     fn fetch(&self) -> Fetch<'_> {
@@ -164,6 +165,30 @@ fn urls_and_repositories() {
     assert_eq!(text(&place.open(&at("r.git#v1:sub"), Some("deep/b"), b"").unwrap()), "deep");
     let error = place.open(&at("r.git#v1"), Some("out/passwd"), b"").unwrap_err().to_string();
     assert!(error.contains("leads out"), "{error}");
+}
+
+#[test]
+fn a_repository_s_own_directory_stays_where_it_is_asked_for() {
+    let place = Place::new(&[]);
+    if place.search.is_empty() {
+        return;
+    }
+    repository(place.tmp.path());
+    let server = Server::new(place.tmp.path());
+    let at = |query: &str| format!("{}/r.git{query}", server.base);
+    let has = |context: &Context| context.files().root.path().join(".git/HEAD").exists();
+    let asked = |query: &str, keep_git_dir: bool| {
+        let (place, fetch) = (&at(query), place.fetch());
+        let asked = Asked { place, file: None, stdin: None, fetch, keep_git_dir, memory: None };
+        has(&open(asked).unwrap())
+    };
+    assert!(!asked("", false) && asked("", true) && asked("?keep-git-dir=1", false));
+    assert!(!asked("?keep-git-dir=0", false) && asked("?keep-git-dir=false", true));
+    let of_name = |query: &str| match named("n", &at(query), place.fetch(), None).unwrap() {
+        Named::Files(files) => has(&files),
+        _ => panic!(),
+    };
+    assert!(!of_name("") && of_name("?keep-git-dir=true"));
 }
 
 #[test]

@@ -99,6 +99,7 @@ impl World {
             file: None,
             stdin: None,
             fetch,
+            keep_git_dir: false,
             memory: None,
         };
         let context = context::open(asked)?;
