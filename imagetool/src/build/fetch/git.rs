@@ -81,6 +81,8 @@ pub(super) fn checkout(
     if keep {
         git.run(&["remote", "set-url", "origin", "--", &shown(&address.remote)])?;
         git.run(&["reflog", "expire", "--all", "--expire=now"])?;
+        // The index without this checkout's inodes and times: who copies it has the same each time.
+        git.run(&["read-tree", "HEAD"])?;
         let _ = fs::remove_file(dir.join(".git/FETCH_HEAD"));
     } else {
         let own = dir.join(".git");

@@ -133,7 +133,12 @@ fn a_repository_is_fetched_and_nothing_of_it_is_run() {
     drop(deep);
     assert_eq!(get("", false).unwrap().key, get("#main", false).unwrap().key);
     assert_ne!(get("", false).unwrap().key, get("#v1", false).unwrap().key);
-    assert!(get("", true).unwrap().root.path().join(".git/HEAD").exists());
+    let (one, other) = (get("", true).unwrap(), get("", true).unwrap());
+    assert!(one.root.path().join(".git/HEAD").exists());
+    assert_eq!(git(one.root.path(), &["--no-optional-locks", "status", "--porcelain"]), "");
+    let index = |of: &Fetched| fs::read(of.root.path().join(".git/index")).unwrap();
+    assert_eq!(index(&one), index(&other), "it is a layer's, perhaps");
+    drop((one, other));
     for (bad, why) in [
         ("#nothing", "no branch or tag nothing"),
         ("#:out", "behind a link"),
