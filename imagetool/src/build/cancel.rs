@@ -2,8 +2,8 @@
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// all.
 #[derive(Debug)]
 pub struct Cancel {
-    stopped: AtomicBool,
+    stopped: Arc<AtomicBool>,
     read: PipeReader,
     write: Mutex<Option<PipeWriter>>,
 }
@@ -21,7 +21,7 @@ impl Cancel {
     pub fn new() -> Result<Self> {
         let pipe = |e| Error::io("make a pipe for", "build", e);
         let (read, write) = io::pipe().map_err(pipe)?;
-        Ok(Self { stopped: AtomicBool::new(false), read, write: Mutex::new(Some(write)) })
+        Ok(Self { stopped: Arc::default(), read, write: Mutex::new(Some(write)) })
     }
 
     /// Ends it. Nothing is waited for.
@@ -29,6 +29,11 @@ impl Cancel {
         self.stopped.store(true, Ordering::SeqCst);
         // Without its writer the pipe's end can be read: by all, and for ever.
         drop(self.write.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
+    }
+
+    /// True once it is ended, for whoever can't hold on to it.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.stopped.clone()
     }
 
     /// Whether it was ended.
@@ -56,9 +61,10 @@ mod tests {
             let mut fds = [PollFd::new(cancel.as_fd(), PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
         };
-        assert!(!cancel.is_stopped() && !heard());
+        let flag = cancel.flag();
+        assert!(!cancel.is_stopped() && !heard() && !flag.load(Ordering::SeqCst));
         cancel.stop();
         cancel.stop();
-        assert!(cancel.is_stopped() && heard() && heard());
+        assert!(cancel.is_stopped() && heard() && heard() && flag.load(Ordering::SeqCst));
     }
 }

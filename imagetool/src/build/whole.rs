@@ -73,8 +73,10 @@ pub fn whole(
 ) -> Result<Came> {
     prepare(typed)?;
     let lease = means.store.lease()?;
+    // What is fetched ends with the build.
+    let settings = Settings { stopped: Some(means.cancel.flag()), ..means.settings.clone() };
     let fetch = Fetch {
-        settings: means.settings,
+        settings: &settings,
         scratch: lease.dir(),
         search: means.search,
         agent: means.agent,

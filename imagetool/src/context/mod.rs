@@ -176,6 +176,7 @@ impl Context {
             retries: flags.retry_times,
             retry_delay: flags.retry_delay,
             idle: flags.idle_timeout,
+            stopped: None,
             notice: (!self.quiet).then_some(|text| eprintln!("dhow-image: {text}")),
             registries,
             user_agent_prefix: self.user_agent_prefix.clone(),

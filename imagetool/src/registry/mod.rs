@@ -29,6 +29,7 @@ mod upload;
 pub(crate) mod url;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -94,6 +95,8 @@ pub struct Settings {
     pub retry_delay: Option<Duration>,
     /// A connection on which next to nothing comes for so long is given up; [`IDLE`] if `None`.
     pub idle: Option<Duration>,
+    /// Once it is true, nothing more is read or tried again.
+    pub stopped: Option<Arc<AtomicBool>>,
     /// Is told when a registry has us wait.
     pub notice: Option<fn(&str)>,
     /// The docker daemon that `docker-daemon:` means.
@@ -110,8 +113,12 @@ pub const IDLE: Duration = Duration::from_mins(1);
 impl Settings {
     /// How long to wait before trying again after so many failures; `None` if there were enough.
     fn pause(&self, failures: u32) -> Option<Duration> {
-        let more = failures <= self.retries.unwrap_or(RETRIES);
+        let more = failures <= self.retries.unwrap_or(RETRIES) && !self.is_stopped();
         more.then(|| self.retry_delay.unwrap_or_else(|| request::backoff(failures)))
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.as_ref().is_some_and(|stopped| stopped.load(Ordering::SeqCst))
     }
 
     fn idle(&self) -> Duration {

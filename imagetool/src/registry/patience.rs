@@ -1,6 +1,8 @@
 //! A stream that has to get on: one that brings a byte now and then would keep us for ever.
 
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::Body;
@@ -13,23 +15,29 @@ use crate::error::{Error, Result};
 /// So much has to come in the time that a connection may be silent.
 pub(super) const LEAST: u64 = 16 << 10;
 
-/// A reader that ends with an error when it is too slow. Each single read is bounded by the
+/// A reader that ends with an error when it is too slow, or is stopped. Each single read is bounded by the
 /// connection's own time limit.
 pub(super) struct Patient<R> {
     inner: R,
     idle: Duration,
+    stopped: Option<Arc<AtomicBool>>,
     since: Instant,
     got: u64,
 }
 
 impl<R: Read> Patient<R> {
     pub(super) fn new(inner: R, settings: &Settings) -> Self {
-        Self { inner, idle: settings.idle(), since: Instant::now(), got: 0 }
+        let (idle, stopped) = (settings.idle(), settings.stopped.clone());
+        Self { inner, idle, stopped, since: Instant::now(), got: 0 }
     }
 }
 
 impl<R: Read> Read for Patient<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.stopped.as_ref().is_some_and(|stopped| stopped.load(Ordering::SeqCst)) {
+            // Not as interrupted: that would be tried again.
+            return Err(io::Error::other("canceled"));
+        }
         let n = self.inner.read(buf)?;
         self.got += n as u64;
         let passed = self.since.elapsed();
@@ -89,5 +97,19 @@ mod tests {
         let stream = io::repeat(1).take(10 << 20);
         Patient::new(stream, &settings).read_to_end(&mut all).unwrap();
         assert_eq!(all.len(), 10 << 20);
+    }
+
+    #[test]
+    fn what_is_stopped_ends_and_is_not_tried_again() {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let settings = Settings { stopped: Some(stopped.clone()), ..Settings::default() };
+        let mut stream = Patient::new(io::repeat(1), &settings);
+        let mut some = [0; 8];
+        stream.read_exact(&mut some).unwrap();
+        assert!(settings.pause(1).is_some());
+        stopped.store(true, Ordering::SeqCst);
+        let e = stream.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(e.to_string(), "canceled");
+        assert!(settings.pause(1).is_none());
     }
 }
