@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -145,6 +146,8 @@ pub fn named(name: &str, what: &str, fetch: Fetch<'_>, memory: Option<&Path>) ->
             let fail = |e| Error::from_io("write", &path, e);
             let mut file = std::fs::File::create_new(&path).map_err(fail)?;
             std::io::copy(&mut head, &mut file).map_err(fail)?;
+            // As docker has what comes by URL, and whatever the umask is.
+            file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
         }
         return files(root, None, Some(dir));
     }

@@ -13,10 +13,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, UtimensatFlags, umask, utimensat};
 use nix::sys::time::TimeSpec;
 
 use super::Fetch;
@@ -165,8 +167,8 @@ impl<'a> Git<'a> {
         if let Some(agent) = self.fetch.agent {
             command.env("SSH_AUTH_SOCK", agent);
         }
-        let done = command.stdin(Stdio::null()).output();
-        let done = done.map_err(Error::at("run", &self.program))?;
+        command.stdin(Stdio::null());
+        let done = with_umask(|| command.output()).map_err(Error::at("run", &self.program))?;
         if done.status.success() {
             return Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned());
         }
@@ -261,6 +263,20 @@ impl<'a> Git<'a> {
             Err(e) => Err(root.error("open", subdir.as_bytes(), e)),
         }
     }
+}
+
+/// Runs something under the usual umask, whatever the caller's is: a commit's files have the same
+/// modes everywhere.
+fn with_umask<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let work = || {
+        // KERNEL: unshare(2): CLONE_FS needs no privilege; threads share the umask otherwise.
+        if unshare(CloneFlags::CLONE_FS).is_ok() {
+            umask(Mode::S_IWGRP | Mode::S_IWOTH);
+        }
+        work()
+    };
+    let done = thread::scope(|scope| scope.spawn(work).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The beginning of an address by HTTP with who asks, and without.

@@ -155,6 +155,34 @@ fn a_repository_is_fetched_and_nothing_of_it_is_run() {
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "all goes with its value");
 }
 
+#[test]
+fn modes_are_the_commit_s_whatever_the_umask() {
+    let search = search();
+    if search.is_empty() {
+        return;
+    }
+    let tmp = tempfile::tempdir().unwrap();
+    repository(tmp.path());
+    let server = Server::new(tmp.path());
+    let settings = Settings::default();
+    let scratch = tempfile::tempdir().unwrap();
+    let fetch =
+        Fetch { settings: &settings, scratch: scratch.path(), search: &search, agent: None };
+    let address = Address::parse(&format!("{}/r.git", server.base), true).unwrap().unwrap();
+    let work = || {
+        // The umask of this thread alone.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+        fetch.repository(&address, false).unwrap()
+    };
+    let fetched = std::thread::scope(|scope| scope.spawn(work).join()).unwrap();
+    let mode = |name: &str| {
+        let about = fetched.root.path().join(name).metadata().unwrap();
+        about.permissions().mode() & 0o777
+    };
+    assert_eq!((mode("a"), mode("sub"), mode("sub/deep/b")), (0o644, 0o755, 0o644));
+}
+
 /// Which files below a directory have a word in them.
 fn telling(dir: &Path, word: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
