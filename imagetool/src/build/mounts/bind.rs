@@ -30,9 +30,16 @@ pub(super) struct Bound {
 pub(super) fn bind(mount: &RunMount, files: &Files<'_>, place: &Path) -> Result<Bound> {
     let (path, source) = open(mount, files)?;
     let stat = fstat(&source).map_err(|e| files.root.error("open", &path, e))?;
-    if kind(&stat) != SFlag::S_IFDIR {
-        let what = if mount.writable { own_copy(&source, place)? } else { source };
-        return Ok(Bound { what: Arc::new(what), held: None });
+    let whole = |what| Ok(Bound { what: Arc::new(what), held: None });
+    match kind(&stat) {
+        SFlag::S_IFDIR => {}
+        _ if !mount.writable => return whole(source),
+        SFlag::S_IFREG => return whole(own_copy(&source, place)?),
+        // Not even opened: a pipe would never be, and some devices do something then.
+        _ => {
+            let what = "a writable bind mount of what is neither file nor directory";
+            return Err(Error::unsupported(what, "leave out rw"));
+        }
     }
     let layer = place.join("mask");
     let masked = mask::make(files, &source, &path, &layer)?;
@@ -81,19 +88,40 @@ fn again(root: &RootDir) -> Result<RootDir> {
     Err(Error::invalid(what, "it was exchanged for another one while it was built from"))
 }
 
-/// A file that can be written to without anybody else seeing it.
+/// A file that can be written to without anybody else seeing it; the source is a regular file.
 fn own_copy(source: &OwnedFd, place: &Path) -> Result<OwnedFd> {
     make_dir(place)?;
     let path = place.join("file");
     let from = format!("/proc/self/fd/{}", source.as_raw_fd());
     let mut from = File::open(&from).map_err(Error::at("read", &from))?;
-    if !from.metadata().is_ok_and(|meta| meta.is_file()) {
-        return Err(Error::unsupported("a writable bind mount of a device", "leave out rw"));
-    }
     let mut to = File::options();
     let mut to = to.write(true).create_new(true).open(&path).map_err(Error::at("create", &path))?;
     io::copy(&mut from, &mut to).map_err(Error::at("write", &path))?;
     like(to.as_fd(), from.as_fd()).map_err(|e| Error::io("create", &path, e.into()))?;
     drop(to);
     fs::File::open(&path).map(OwnedFd::from).map_err(Error::at("open", &path))
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::Mode;
+
+    use super::*;
+    use crate::build::copy::Owners;
+
+    /// Opening a pipe that nobody writes to takes for ever.
+    #[test]
+    fn what_is_no_file_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("from")).unwrap();
+        nix::unistd::mkfifo(&dir.path().join("from/pipe"), Mode::S_IRWXU).unwrap();
+        let root = RootDir::open(dir.path().join("from")).unwrap();
+        let title = "the build context";
+        let files = Files { root: &root, ignore: None, memory: None, owners: Owners::Kept, title };
+        let mount =
+            |writable| RunMount { source: Some("pipe".into()), writable, ..RunMount::default() };
+        let why = bind(&mount(true), &files, &dir.path().join("m")).err().unwrap().to_string();
+        assert!(why.contains("neither file nor directory"), "{why}");
+        assert!(bind(&mount(false), &files, &dir.path().join("m")).is_ok());
+    }
 }
