@@ -107,9 +107,9 @@ fn around(
 ) -> Result<Around> {
     let user = user::resolve(container.root, &container.user)?;
     make_cwd(container)?;
-    let mut files = vec![(place.write("hosts", &hosts(container, joined)?)?, "/etc/hosts")];
+    let mut files = vec![(place.show("hosts", &hosts(container, joined)?)?, "/etc/hosts")];
     if !joined.resolv_conf.is_empty() {
-        let path = place.write("resolv.conf", &joined.resolv_conf)?;
+        let path = place.show("resolv.conf", &joined.resolv_conf)?;
         files.push((path, "/etc/resolv.conf"));
     }
     let mut sources = Vec::new();

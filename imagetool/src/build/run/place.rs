@@ -11,6 +11,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use dhow_kernel::mount::{Tree, move_mount, open_tree};
@@ -66,10 +67,19 @@ impl Place {
         self.dir.join(name)
     }
 
-    /// Writes a file that containers may read.
+    /// Writes a file of the build's own.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.path(name);
         fs::write(&path, bytes).map_err(Error::at("write", &path))?;
+        Ok(path)
+    }
+
+    /// Writes a file that containers may read, whoever their user is.
+    pub fn show(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.write(name, bytes)?;
+        // The umask has no say in it.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
+            .map_err(Error::at("set the mode of", &path))?;
         Ok(path)
     }
 
@@ -194,4 +204,24 @@ fn lock(home: &Path) -> Result<File> {
     let file = file.map_err(Error::at("open", &path))?;
     file.lock().map_err(Error::at("lock", &path))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_may_read_what_is_shown_to_them() {
+        let home = tempfile::tempdir().unwrap();
+        let called =
+            Called { program: PathBuf::new(), arguments: Vec::new(), cgroup: String::new() };
+        let place = Place::make(home.path(), "id", &called).unwrap();
+        // As a strict umask leaves it, which is one for all threads.
+        let path = place.write("hosts", b"").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(place.show("hosts", b"::1 localhost\n").unwrap(), path);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o644);
+        drop(place);
+        assert!(!home.path().join("id").exists());
+    }
 }
