@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 use nix::fcntl::{OFlag, open};
@@ -26,6 +26,10 @@ use crate::store::make_dir;
 const VARIABLE: &str = "SSH_AUTH_SOCK=";
 /// No message is larger, as OpenSSH has it.
 const MAX: usize = 256 << 10;
+/// So many connections are served at once: each is two descriptors of the builder's and a thread.
+const MANY: usize = 64;
+/// The wait, in milliseconds, until one may have ended or descriptors are there again.
+const AGAIN: u8 = 50;
 /// SSH_AGENTC_REQUEST_IDENTITIES, SSH_AGENTC_SIGN_REQUEST
 const ALLOWED: [u8; 2] = [11, 13];
 /// A whole SSH_AGENT_FAILURE.
@@ -36,8 +40,13 @@ const FAILURE: [u8; 5] = [0, 0, 0, 1, 5];
 struct Forwarded {
     stop: Option<io::PipeWriter>,
     acceptor: Option<JoinHandle<()>>,
-    open: Arc<Mutex<Vec<UnixStream>>>,
 }
+
+/// Both ends of a connection: who asks, and the agent.
+type Ends = [UnixStream; 2];
+
+/// A connection that is served by a thread of its own, which alone keeps it open.
+type Served = (JoinHandle<()>, Weak<Ends>);
 
 impl Mounter<'_> {
     pub(super) fn agent(&self, mount: &RunMount, place: &Path, all: &mut Settled) -> Result<()> {
@@ -92,33 +101,10 @@ impl Forwarded {
     fn start(listener: UnixListener, agent: PathBuf) -> io::Result<Self> {
         let (stopped, stop) = io::pipe()?;
         listener.set_nonblocking(true)?;
-        let open = Arc::new(Mutex::new(Vec::new()));
-        let list = Arc::clone(&open);
-        let acceptor = thread::Builder::new().name("ssh".into()).spawn(move || {
-            let mut served: Vec<JoinHandle<()>> = Vec::new();
-            loop {
-                let mut fds = [
-                    PollFd::new(listener.as_fd(), PollFlags::POLLIN),
-                    PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-                ];
-                let _ = poll(&mut fds, PollTimeout::NONE);
-                if fds[1].any() == Some(true) {
-                    break;
-                }
-                if let Some(thread) = accept(&listener, &agent, &list) {
-                    served.push(thread);
-                }
-                served.retain(|thread| !thread.is_finished());
-            }
-            drop(listener);
-            for one in list.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-                let _ = one.shutdown(Shutdown::Both);
-            }
-            for thread in served {
-                let _ = thread.join();
-            }
-        })?;
-        Ok(Self { stop: Some(stop), acceptor: Some(acceptor), open })
+        let acceptor = thread::Builder::new()
+            .name("ssh".into())
+            .spawn(move || serve(&listener, &stopped, &agent))?;
+        Ok(Self { stop: Some(stop), acceptor: Some(acceptor) })
     }
 }
 
@@ -128,25 +114,62 @@ impl Drop for Forwarded {
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-fn accept(
-    listener: &UnixListener,
-    agent: &Path,
-    list: &Mutex<Vec<UnixStream>>,
-) -> Option<JoinHandle<()>> {
-    let (client, _) = listener.accept().ok()?;
-    client.set_nonblocking(false).ok()?;
-    let server = UnixStream::connect(agent).ok()?;
-    let ends = [client.try_clone().ok()?, server.try_clone().ok()?];
-    list.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
-    thread::Builder::new().name("ssh".into()).spawn(move || forward(client, server)).ok()
+/// Takes connections until nobody holds the other end of `stopped`.
+fn serve(listener: &UnixListener, stopped: &io::PipeReader, agent: &Path) {
+    let mut served: Vec<Served> = Vec::new();
+    let mut failed = false;
+    loop {
+        served.retain(|(thread, _)| !thread.is_finished());
+        let stop = PollFd::new(stopped.as_fd(), PollFlags::POLLIN);
+        let more = PollFd::new(listener.as_fd(), PollFlags::POLLIN);
+        // Others wait for their turn in the socket's queue; so they do while descriptors are short.
+        let mut fds = [stop, more];
+        let (fds, long) = if failed || served.len() >= MANY {
+            (&mut fds[..1], PollTimeout::from(AGAIN))
+        } else {
+            (&mut fds[..], PollTimeout::NONE)
+        };
+        let _ = poll(fds, long);
+        if fds[0].any() == Some(true) {
+            break;
+        }
+        failed = false;
+        if fds.get(1).and_then(PollFd::any) == Some(true) {
+            match accept(listener, agent) {
+                Ok(one) => served.push(one),
+                Err(_) => failed = true,
+            }
+        }
+    }
+    for ends in served.iter().filter_map(|(_, ends)| ends.upgrade()) {
+        close(&ends);
+    }
+    for (thread, _) in served {
+        let _ = thread.join();
+    }
+}
+
+fn accept(listener: &UnixListener, agent: &Path) -> io::Result<Served> {
+    let (client, _) = listener.accept()?;
+    client.set_nonblocking(false)?;
+    let ends = Arc::new([client, UnixStream::connect(agent)?]);
+    let known = Arc::downgrade(&ends);
+    let thread = thread::Builder::new().name("ssh".into()).spawn(move || forward(&ends))?;
+    Ok((thread, known))
+}
+
+fn close(ends: &Ends) {
+    for end in ends {
+        let _ = end.shutdown(Shutdown::Both);
+    }
 }
 
 /// Questions one way, answers the other, until one of both has enough.
-fn forward(mut client: UnixStream, mut server: UnixStream) {
+fn forward(ends: &Ends) {
+    let [mut client, mut server] = ends.each_ref();
     while let Ok(Some(question)) = message(&mut client) {
         let allowed = question.get(4).is_some_and(|kind| ALLOWED.contains(kind));
         let answered = if allowed {
@@ -159,8 +182,7 @@ fn forward(mut client: UnixStream, mut server: UnixStream) {
             _ => break,
         }
     }
-    let _ = client.shutdown(Shutdown::Both);
-    let _ = server.shutdown(Shutdown::Both);
+    close(ends);
 }
 
 /// One message with its length; nothing at the end.
@@ -211,6 +233,57 @@ mod tests {
         assert_eq!(ask(13), [0, 0, 0, 2, 12, 13]);
         drop(forwarded); // with a client that still is there
         assert_eq!(theirs.join().unwrap(), [11, 13]);
+    }
+
+    /// How many connections the socket at `path` has taken and keeps.
+    fn connected(path: &Path) -> usize {
+        let all = std::fs::read_to_string("/proc/net/unix").unwrap();
+        // A stream (1) that is connected (3).
+        let of = |line: &&str| line.ends_with(path.to_str().unwrap()) && line.contains(" 0001 03 ");
+        all.lines().filter(of).count()
+    }
+
+    #[test]
+    fn connections_are_bounded_and_go_at_their_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (agent, inside) = (dir.path().join("agent"), dir.path().join("inside"));
+        let listener = UnixListener::bind(&agent).unwrap();
+        thread::spawn(move || {
+            for one in listener.incoming() {
+                let mut one = one.unwrap();
+                thread::spawn(move || {
+                    while let Ok(Some(_)) = message(&mut one) {
+                        one.write_all(&[0, 0, 0, 1, 12]).unwrap();
+                    }
+                });
+            }
+        });
+        let forwarded = Forwarded::start(UnixListener::bind(&inside).unwrap(), agent).unwrap();
+        let connect = || {
+            let mut one = UnixStream::connect(&inside).unwrap();
+            one.write_all(&[0, 0, 0, 1, 11]).unwrap();
+            one
+        };
+        let mut first: Vec<_> = (0..MANY).map(|_| connect()).collect();
+        for one in &mut first {
+            assert_eq!(message(one).unwrap().unwrap()[4], 12);
+        }
+        let mut late = connect();
+        late.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+        assert!(message(&mut late).is_err(), "one more than there may be");
+        drop(first);
+        late.set_read_timeout(None).unwrap();
+        assert_eq!(message(&mut late).unwrap().unwrap()[4], 12);
+        // Only the last is left, without another one coming.
+        for _ in 0..200 {
+            if connected(&inside) == 1 {
+                break;
+            }
+            thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert_eq!(connected(&inside), 1);
+        drop(forwarded);
+        assert_eq!(connected(&inside), 0);
     }
 
     #[test]
