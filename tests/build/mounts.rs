@@ -82,7 +82,7 @@ fn bind(source: &str, target: &str, writable: bool) -> RunMount {
 }
 
 fn cache(id: &str, target: &str) -> RunMount {
-    RunMount { id: Some(id.into()), ..mount(MountKind::Cache, target) }
+    RunMount { id: Some(id.into()), writable: true, ..mount(MountKind::Cache, target) }
 }
 
 #[test]

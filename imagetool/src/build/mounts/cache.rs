@@ -8,7 +8,11 @@
 //! locked    slot 0, alone: others wait
 //! private   the first slot that nobody has
 //! ```
+//!
+//! Mounts of one cache in one RUN share one slot; if their sharing differs, it is locked.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Attached, Find, Mounter, bind, overlay};
 use crate::build::copy::digest_below;
-use crate::build::dockerfile::{RunMount, Sharing};
+use crate::build::dockerfile::{MountKind, RunMount, Sharing};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::layer::RootDir;
@@ -32,12 +36,6 @@ use crate::store::make_dir;
 /// A cache is asked for again after so many milliseconds, or at once when the build is ended.
 const AGAIN: u8 = 20;
 const SLOTS: usize = 1000;
-
-/// What a mount shows of a cache, and the right to it.
-pub(super) struct Taken {
-    pub what: Arc<OwnedFd>,
-    pub held: (Option<Attached>, File),
-}
 
 /// What a cache is, in its `about.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -60,50 +58,96 @@ pub struct Cache {
     pub in_use: bool,
 }
 
+/// A cache that a RUN has, by all mounts of it: with the root of its files.
+#[derive(Debug)]
+pub(super) struct Taken {
+    root: RootDir,
+    _attached: Option<Attached>,
+    _lock: File,
+}
+
+/// What the cache of a mount is.
+struct Wanted<'a> {
+    at: usize,
+    mount: &'a RunMount,
+    id: String,
+    /// What it begins with.
+    first: Option<OwnedFd>,
+    sharing: Sharing,
+}
+
+/// The caches of one RUN.
+#[derive(Debug, Default)]
+pub(super) struct Caches {
+    taken: BTreeMap<String, Taken>,
+    /// By the mounts' numbers.
+    names: BTreeMap<usize, String>,
+}
+
+impl Caches {
+    /// What a mount of one shows.
+    pub fn show(&self, at: usize, mount: &RunMount) -> Result<Arc<OwnedFd>> {
+        let taken = self.names.get(&at).and_then(|name| self.taken.get(name));
+        let root = &taken.ok_or_else(|| Error::invalid("cache", "it was not taken"))?.root;
+        // What is asked for of a cache that begins empty is made in it; a link leads no further.
+        let below = mount.source.as_deref().filter(|_| mount.from.is_none()).unwrap_or_default();
+        root.make_dirs(below.as_bytes()).map_err(|e| root.error("create", below.as_bytes(), e))?;
+        let what = root.open_inside(below.as_bytes(), OFlag::O_PATH | OFlag::O_DIRECTORY);
+        let what = what.map_err(|e| root.error("open", below.as_bytes(), e))?;
+        Ok(Arc::new(what))
+    }
+}
+
 impl Mounter<'_> {
-    pub(super) fn cache(&self, mount: &RunMount, find: Find<'_>, place: &Path) -> Result<Taken> {
-        let target = mount.target.as_deref().unwrap_or_default();
-        let id = match mount.id.as_deref().filter(|id| !id.is_empty()) {
-            Some(id) => id.to_owned(),
-            None => String::from_utf8_lossy(&crate::build::glob::clean(target.as_bytes())).into(),
-        };
-        let mut first = None;
-        if let Some(from) = mount.from.as_deref() {
-            let source = mount.source.as_deref().unwrap_or("/");
-            find(Some(from), &mut |files| {
-                first = Some((digest_below(files, source)?, bind::open(mount, files)?.1));
-                Ok(())
-            })?;
+    /// Takes all caches of a RUN: each once, however often it is mounted, as a second lock would wait
+    /// for the first; and in the order of their names, so that RUNs side by side don't wait for each other.
+    pub(super) fn caches(&self, mounts: &[RunMount], find: Find<'_>) -> Result<Caches> {
+        let mut wanted: BTreeMap<String, Wanted<'_>> = BTreeMap::new();
+        let mut all = Caches::default();
+        for (at, mount) in mounts.iter().enumerate().filter(|(_, m)| m.kind == MountKind::Cache) {
+            let (name, one) = identify(at, mount, find)?;
+            all.names.insert(at, name.clone());
+            match wanted.entry(name) {
+                Entry::Vacant(free) => drop(free.insert(one)),
+                Entry::Occupied(mut known) => {
+                    let known = known.get_mut();
+                    if known.sharing != one.sharing {
+                        known.sharing = Sharing::Locked;
+                    }
+                }
+            }
         }
-        let dir = home(self.root).join(name(&id, mount, first.as_ref().map(|(sum, _)| sum)));
+        for (name, one) in wanted {
+            let taken = self.take(&name, one)?;
+            all.taken.insert(name, taken);
+        }
+        Ok(all)
+    }
+
+    fn take(&self, name: &str, wanted: Wanted<'_>) -> Result<Taken> {
+        let Wanted { at, mount, id, first, sharing } = wanted;
+        let dir = home(self.root).join(name);
         make_dir(&dir)?;
         let about = dir.join("about.json");
         if !about.exists() {
             let json = serde_json::to_vec(&About { id }).map_err(|e| Error::invalid("cache", e))?;
             fs::write(&about, json).map_err(Error::at("write", &about))?;
         }
-        // One upper directory can't be in two overlays.
-        let alone = first.is_some() && mount.sharing == Sharing::Shared;
-        let sharing = if alone { Sharing::Locked } else { mount.sharing };
         let (slot, lock) = self.slot(&dir, sharing)?;
         let data = slot.join("data");
         if !data.exists() {
             make(&slot, &data, mount)?;
         }
-        let (held, root) = match first {
+        let (attached, root) = match first {
             None => (None, RootDir::open(&data)?),
-            Some((_, below)) => {
+            Some(below) => {
                 overlay::forgive(&data);
-                let (held, root) = overlay::mount_at(place, &[below.as_fd()], Some(&data))?;
+                let place = self.scratch.join(at.to_string());
+                let (held, root) = overlay::mount_at(&place, &[below.as_fd()], Some(&data))?;
                 (Some(held), root)
             }
         };
-        // What is asked for of a cache that begins empty is made in it; a link leads no further.
-        let below = mount.source.as_deref().filter(|_| mount.from.is_none()).unwrap_or_default();
-        root.make_dirs(below.as_bytes()).map_err(|e| root.error("create", below.as_bytes(), e))?;
-        let what = root.open_inside(below.as_bytes(), OFlag::O_PATH | OFlag::O_DIRECTORY);
-        let what = what.map_err(|e| root.error("open", below.as_bytes(), e))?;
-        Ok(Taken { what: Arc::new(what), held: (held, lock) })
+        Ok(Taken { root, _attached: attached, _lock: lock })
     }
 
     /// A slot of a cache, and its lock.
@@ -138,6 +182,28 @@ impl Mounter<'_> {
             }
         }
     }
+}
+
+/// The name of a mount's cache, and what it is.
+fn identify<'a>(at: usize, mount: &'a RunMount, find: Find<'_>) -> Result<(String, Wanted<'a>)> {
+    let target = mount.target.as_deref().unwrap_or_default();
+    let id = match mount.id.as_deref().filter(|id| !id.is_empty()) {
+        Some(id) => id.to_owned(),
+        None => String::from_utf8_lossy(&crate::build::glob::clean(target.as_bytes())).into(),
+    };
+    let mut first = None;
+    if let Some(from) = mount.from.as_deref() {
+        let source = mount.source.as_deref().unwrap_or("/");
+        find(Some(from), &mut |files| {
+            first = Some((digest_below(files, source)?, bind::open(mount, files)?.1));
+            Ok(())
+        })?;
+    }
+    let name = name(&id, mount, first.as_ref().map(|(sum, _)| sum));
+    // One upper directory can't be in two overlays.
+    let alone = first.is_some() && mount.sharing == Sharing::Shared;
+    let sharing = if alone { Sharing::Locked } else { mount.sharing };
+    Ok((name, Wanted { at, mount, id, first: first.map(|(_, below)| below), sharing }))
 }
 
 fn home(root: &Path) -> PathBuf {
@@ -243,6 +309,8 @@ fn size(dir: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::cancel::Cancel;
+    use crate::build::mounts::Settled;
 
     #[test]
     fn ids_are_no_paths() {
@@ -256,33 +324,101 @@ mod tests {
         assert_ne!(name("a", &mount, None), name("a", &owned, None));
     }
 
+    fn of(id: &str, sharing: Sharing) -> RunMount {
+        RunMount {
+            kind: MountKind::Cache,
+            target: Some("/cache".into()),
+            id: Some(id.into()),
+            writable: true,
+            sharing,
+            ..RunMount::default()
+        }
+    }
+
+    fn settle(root: &Path, cancel: &Cancel, mounts: &[RunMount]) -> Result<Settled> {
+        let mounter = Mounter {
+            root,
+            secrets: &[],
+            agents: &[],
+            scratch: &root.join("scratch"),
+            cwd: "/",
+            env: &[],
+            cancel,
+        };
+        mounter.settle(mounts, &|_, _| unreachable!("the context"))
+    }
+
+    /// Does it in time, or panics.
+    fn in_time(act: impl FnOnce() + Send + 'static) {
+        let (done, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            act();
+            let _ = done.send(());
+        });
+        end.recv_timeout(std::time::Duration::from_mins(1)).expect("it waits for itself");
+    }
+
+    #[test]
+    fn a_cache_is_taken_once_by_one_run() {
+        in_time(|| {
+            let root = tempfile::tempdir().unwrap();
+            let cancel = Cancel::new().unwrap();
+            let all = [Sharing::Shared, Sharing::Private, Sharing::Locked];
+            for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (one, other)))
+            {
+                let below = RunMount { source: Some("git".into()), ..of("cargo", *other) };
+                let mounts = [of("cargo", *one), below];
+                let settled = settle(root.path(), &cancel, &mounts).unwrap();
+                assert_eq!(settled.mounts.len(), 2);
+                let known = caches(root.path()).unwrap();
+                assert!(known.len() == 1 && known[0].in_use);
+                drop(settled);
+                let known = caches(root.path()).unwrap();
+                assert!(!known[0].in_use);
+                assert!(known[0].dir.join("0/data/git").is_dir());
+                assert!(!known[0].dir.join("1").exists(), "one slot is enough");
+            }
+        });
+    }
+
+    #[test]
+    fn runs_that_take_caches_in_other_orders_do_not_wait_for_each_other() {
+        in_time(|| {
+            let root = tempfile::tempdir().unwrap();
+            let cancel = Cancel::new().unwrap();
+            std::thread::scope(|scope| {
+                for ids in [["a", "b"], ["b", "a"]] {
+                    let mounts = ids.map(|id| of(id, Sharing::Locked));
+                    let (root, cancel) = (root.path(), &cancel);
+                    scope.spawn(move || {
+                        for _ in 0..50 {
+                            drop(settle(root, cancel, &mounts).unwrap());
+                        }
+                    });
+                }
+            });
+        });
+    }
+
+    #[test]
+    fn a_cache_may_be_for_reading_only() {
+        let root = tempfile::tempdir().unwrap();
+        let cancel = Cancel::new().unwrap();
+        for writable in [true, false] {
+            let mount = RunMount { writable, ..of("x", Sharing::Shared) };
+            let settled = settle(root.path(), &cancel, &[mount]).unwrap();
+            assert_eq!(settled.mounts[0].readonly, !writable);
+        }
+    }
+
     #[test]
     fn caches_are_told_and_removed_unless_somebody_has_them() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("tmp")).unwrap();
-        let cancel = crate::build::cancel::Cancel::new().unwrap();
-        let scratch = root.path().join("scratch");
-        let mounter = Mounter {
-            root: root.path(),
-            secrets: &[],
-            agents: &[],
-            scratch: &scratch,
-            cwd: "/",
-            env: &[],
-            cancel: &cancel,
-        };
-        let mount = |id: &str, sharing| RunMount {
-            kind: crate::build::dockerfile::MountKind::Cache,
-            target: Some("/cache".into()),
-            id: Some(id.into()),
-            sharing,
-            ..RunMount::default()
-        };
-        let take = |mount: &RunMount| {
-            mounter.settle(std::slice::from_ref(mount), &|_, _| unreachable!("the context"))
-        };
-        let one = take(&mount("../x", Sharing::Private)).unwrap();
-        let other = take(&mount("../x", Sharing::Private)).unwrap();
+        let cancel = Cancel::new().unwrap();
+        let take = |id: &str, sharing| settle(root.path(), &cancel, &[of(id, sharing)]);
+        let one = take("../x", Sharing::Private).unwrap();
+        let other = take("../x", Sharing::Private).unwrap();
         let all = caches(root.path()).unwrap();
         assert!(all.len() == 1 && all[0].id == "../x" && all[0].in_use, "{all:?}");
         assert!(!remove_cache(root.path(), &all[0]).unwrap());
@@ -291,10 +427,10 @@ mod tests {
         assert!(fs::read_dir(&all[0].dir).unwrap().count() == 3 && !all[0].in_use);
         assert!(remove_cache(root.path(), &all[0]).unwrap());
         assert_eq!(caches(root.path()).unwrap(), []);
-        let _shared = take(&mount("s", Sharing::Shared)).unwrap();
-        let _again = take(&mount("s", Sharing::Shared)).unwrap();
+        let _shared = take("s", Sharing::Shared).unwrap();
+        let _again = take("s", Sharing::Shared).unwrap();
         cancel.stop();
-        let why = take(&mount("s", Sharing::Locked)).unwrap_err().to_string();
+        let why = take("s", Sharing::Locked).unwrap_err().to_string();
         assert!(why.contains("canceled"), "{why}");
     }
 }

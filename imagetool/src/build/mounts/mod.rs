@@ -82,6 +82,8 @@ impl Mounter<'_> {
             return Ok(all);
         }
         make_dir(self.scratch)?;
+        // Before anything else is had: it may be a long wait for others who have them.
+        let caches = self.caches(mounts, find)?;
         let mut vault = None;
         for (at, mount) in mounts.iter().enumerate() {
             let place = self.scratch.join(at.to_string());
@@ -98,9 +100,8 @@ impl Mounter<'_> {
                     })?;
                 }
                 MountKind::Cache => {
-                    let (target, what) = (self.target(mount)?, self.cache(mount, find, &place)?);
-                    all.held.push(Box::new(what.held));
-                    let (what, readonly) = (Mounted::Bind(what.what), false);
+                    let (target, readonly) = (self.target(mount)?, !mount.writable);
+                    let what = Mounted::Bind(caches.show(at, mount)?);
                     all.mounts.push(Mount { target, what, readonly });
                 }
                 MountKind::Tmpfs => {
@@ -111,6 +112,7 @@ impl Mounter<'_> {
                 MountKind::Ssh => self.agent(mount, &place, &mut all)?,
             }
         }
+        all.held.insert(0, Box::new(caches));
         if let Some(vault) = vault {
             all.held.insert(0, Box::new(vault)); // it goes last
         }
