@@ -52,6 +52,7 @@ const LINES: &[&str] = &[
     "raw add-layer b:3 t.tar --tag b:7",
     "flatten b:3 -t b:8",
     "convert --compress zstd b:3 oci:lay:z",
+    "build -t b:9 context",
     "diff b:1 b:3",
     "new --image lay:new",
     "unpack --mtree --image lay:a bundle",
@@ -142,6 +143,8 @@ fn prepare(w: &World) {
     fs::write(w.path("signature"), "x").unwrap();
     fs::write(w.path("pub"), "x").unwrap();
     fs::write(w.path("hello"), "hello").unwrap();
+    fs::create_dir(w.path("context")).unwrap();
+    fs::write(w.path("context/Dockerfile"), "FROM b:1\nLABEL a=b\n").unwrap();
     w.cmd("tar").args(["cf", "t.tar", "hello"]).run().ok();
 }
 
