@@ -287,15 +287,11 @@ fn an_agents_socket_is_forwarded() {
         let mut y = Yard::new(&world);
         let socket = world.path("agent.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                let mut client: UnixStream = client.unwrap();
-                let mut question = [0; 5];
-                if client.read_exact(&mut question).is_ok() {
-                    // SSH_AGENT_IDENTITIES_ANSWER: none.
-                    client.write_all(&[0, 0, 0, 5, 12, 0, 0, 0, 0]).unwrap();
-                }
-            }
+        let agent = thread::spawn(move || {
+            let (mut client, _): (UnixStream, _) = listener.accept().unwrap();
+            client.read_exact(&mut [0; 5]).unwrap();
+            // SSH_AGENT_IDENTITIES_ANSWER: none.
+            client.write_all(&[0, 0, 0, 5, 12, 0, 0, 0, 0]).unwrap();
         });
         y.agents = vec![Agent { id: "default".into(), paths: vec![socket] }];
         let ssh = mount(MountKind::Ssh, "");
@@ -311,6 +307,7 @@ fn an_agents_socket_is_forwarded() {
         client.read_exact(&mut answer).unwrap();
         assert_eq!(answer[4], 12);
         drop(settled);
+        agent.join().unwrap();
         y.agents[0].paths = vec![world.path("key")];
         fs::write(world.path("key"), "-----BEGIN").unwrap();
         let why = y.refused(ssh.clone());
