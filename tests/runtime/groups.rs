@@ -121,8 +121,12 @@ fn ps_shows_groups_below_and_nothing_of_a_stopped_container() {
     let b = w.bundle("b", &["sh", "-c", "sleep 1002 & sleep 1003; true"]);
     create(&w, &b);
     w.runtime(["start", b.id()]).ok();
-    e2e::until("both sleep", || pids(&w, b.id()).len() == 3);
-    let all = pids(&w, b.id());
+    let said = || w.runtime(["ps", b.id()]).ok().out();
+    e2e::until("both sleep", || said().contains("sleep 1002") && said().contains("sleep 1003"));
+    // Numbers begin anew after the highest.
+    let mut all = pids(&w, b.id());
+    all.sort_unstable();
+    assert_eq!(all.len(), 3, "{all:?}");
     // Into a group below, in the hierarchies that are asked.
     let tops =
         ["freezer", "pids", "devices", "unified", "."].map(|h| format!("/sys/fs/cgroup/{h}"));
