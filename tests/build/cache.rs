@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use e2e::World;
+use e2e::{Registry, World};
 
 fn world() -> World {
     let w = World::new();
@@ -149,4 +149,30 @@ FROM busybox\nCOPY --from=one /usr/x /x\n";
         "/a/b/c/d\na\nx\n2770 5:6\n755 0:0"
     );
     w.image(["verify"]).ok();
+}
+
+#[test]
+fn a_cache_is_taken_along() {
+    let w = world();
+    let dir = cargo(&w, "c");
+    let folder = w.path("exported");
+    let name = format!("{}/build-cache:kept", Registry::open().host());
+    let local = format!("type=local,dest={},mode=max", folder.display());
+    let remote = format!("type=registry,ref={name},mode=max");
+    let inline = format!("{}/build-cache:inline", Registry::open().host());
+    hits(&w, &dir, &["--cache-to", &local, "--cache-to", &remote]);
+    w.build(&dir, &["-t", &inline, "--cache-to", "type=inline", "--push"]).ok();
+    let local = format!("type=local,src={}", folder.display());
+    let remote = format!("type=registry,ref={name}");
+    let inline = format!("type=registry,ref={inline}");
+    for from in [&local, &remote, &inline] {
+        let other = World::new();
+        other.pull("busybox");
+        assert_eq!(hits(&other, &dir, &["--cache-from", from]), 4, "{from}");
+        assert_eq!(other.says("cached", "cat /b.txt /v"), "a\n1");
+    }
+    let other = World::new();
+    other.pull("busybox");
+    // One that isn't there is no reason to fail.
+    assert_eq!(hits(&other, &dir, &["--cache-from", "type=local,src=/not/there"]), 0);
 }
