@@ -49,8 +49,12 @@ impl Births {
             // Whoever failed at the same time takes back what he has made.
             match make().and_then(|()| held(&path)) {
                 Ok(Some(lock)) => break lock,
+                // KERNEL: mkdir(2) may find a directory that is gone when it is looked at.
                 Err(Error::Io { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
+                    if matches!(
+                        source.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+                    ) && tries < TRIES => {}
                 Ok(None) if tries < TRIES => {}
                 Ok(None) => {
                     return Err(Error::invalid(path.display().to_string(), "it never stays"));
