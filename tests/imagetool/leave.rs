@@ -158,7 +158,8 @@ fn answer(mut stream: UnixStream, archive: &[u8]) -> (String, Vec<u8>) {
             stream.write_all(piece).unwrap();
             stream.write_all(b"\r\n").unwrap();
         }
-        stream.write_all(b"0\r\n\r\n").unwrap();
+        // Who has seen the archive's end may be gone.
+        let _ = stream.write_all(b"0\r\n\r\n");
     } else {
         let body = r#"{"message":"No such image"}"#;
         let length = body.len();

@@ -139,7 +139,8 @@ fn ps_shows_groups_below_and_nothing_of_a_stopped_container() {
     let mut again = pids(&w, b.id());
     again.sort_unstable();
     assert_eq!(again, all);
-    let table = w.runtime(["ps", b.id(), "-o", "pid,cmd"]).ok();
+    // Without -e, ps leaves out what is not of its own terminal.
+    let table = w.runtime(["ps", b.id(), "-e", "-o", "pid,cmd"]).ok();
     assert!(table.lines().len() == 4 && table.out().contains("sleep 1003"), "{table}");
     w.runtime(["ps", b.id(), "-o", "cmd"])
         .refused()
