@@ -107,7 +107,10 @@ fn help_is_laid_out_as_dockers() {
     let fits = |line: &str| line.chars().count() <= 80 || line.contains("--mount mount"); // one long word
     assert!(run.lines().all(fits), "{run}");
     let whole = w.dhow(["--help"]).ok().out();
-    assert!(whole.contains("\nManagement Commands:\n  container "), "{whole}");
+    assert!(
+        whole.contains("\nManagement Commands:\n  builder     Builds\n  container "),
+        "{whole}"
+    );
     assert_eq!(w.dhow([""; 0]).ok().err(), whole, "nobody asked for it");
     let group = w.dhow(["volume"]).ok().err();
     assert!(group.ends_with("Run 'dhow volume COMMAND --help' for more information on a command."));
