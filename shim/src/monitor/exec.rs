@@ -72,7 +72,11 @@ fn perform(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
     may_run(record, &state)?;
     let id = crate::making::new_id()?;
     let files = Files::of_exec(host.paths.monitor(&record.id), &id)?;
-    command::of_exec(host, record, exec, state.pid, &files.path("json"))?;
+    if let Err(error) = command::of_exec(host, record, exec, state.pid, &files.path("json")) {
+        // Ended just now, it has no root to look into.
+        may_run(record, &state)?;
+        return Err(error);
+    }
     let told = |action: &str, code| tell(host, record, action, &id, &exec.args, code);
     told("exec_create", None);
     if exec.detach {
