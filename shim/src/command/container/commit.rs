@@ -55,27 +55,33 @@ impl Commit {
     fn perform(&self, host: &Host) -> Result<String> {
         let name = self.name.as_deref().map(name).transpose()?;
         let record = host.containers.find(&self.container)?.record;
+        let made = self.of(host, &record, name.as_ref());
+        // One that is removed just then is told of as one that isn't there.
+        made.or_else(|error| host.containers.find(&self.container).and(Err(error)))
+    }
+
+    fn of(&self, host: &Host, record: &Record, name: Option<&Reference>) -> Result<String> {
         let config = config_of(&record.config);
         changed(&config, &self.change).map_err(of_image)?; // before anything stands still
         let store = host.images()?;
         let base = store.find(&record.image.id).map_err(of_image)?;
-        let layers = reach::layers(host, &record)?;
+        let layers = reach::layers(host, record)?;
         let making = Making {
             base: &base,
             layers: &layers,
             mounts: &reach::MOUNT_POINTS,
             config,
             changes: &self.change,
-            name: name.as_ref(),
+            name,
             author: self.author.clone(),
             message: self.message.clone(),
             command: record.config.cmd.clone().unwrap_or_default().join(" "),
         };
         let frozen =
-            if self.pause && !self.no_pause { monitor::frozen(host, &record)? } else { None };
+            if self.pause && !self.no_pause { monitor::frozen(host, record)? } else { None };
         let tell = |action| {
             if frozen.is_some() {
-                events::of_container(&host.paths, &record, action, &[]);
+                events::of_container(&host.paths, record, action, &[]);
             }
         };
         tell("pause");
@@ -83,7 +89,7 @@ impl Commit {
         tell("unpause");
         drop(frozen);
         let id = made?.to_string();
-        self.announce(host, &record, &id, name.as_ref());
+        self.announce(host, record, &id, name);
         Ok(id)
     }
 
