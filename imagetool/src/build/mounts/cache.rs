@@ -63,7 +63,17 @@ pub struct Cache {
 pub(super) struct Taken {
     root: RootDir,
     _attached: Option<Attached>,
-    _lock: File,
+    _lock: Locked,
+}
+
+/// A lock that ends with this, though a program that is just being started has a copy of the file.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 /// What the cache of a mount is.
@@ -151,7 +161,7 @@ impl Mounter<'_> {
     }
 
     /// A slot of a cache, and its lock.
-    fn slot(&self, dir: &Path, sharing: Sharing) -> Result<(PathBuf, File)> {
+    fn slot(&self, dir: &Path, sharing: Sharing) -> Result<(PathBuf, Locked)> {
         let slots = if sharing == Sharing::Private { SLOTS } else { 1 };
         loop {
             for number in 0..slots {
@@ -171,7 +181,7 @@ impl Mounter<'_> {
                 let here = path.metadata().ok().zip(lock.metadata().ok());
                 if taken.is_ok() && here.is_some_and(|(a, b)| a.ino() == b.ino()) {
                     let _ = lock.set_modified(SystemTime::now());
-                    return Ok((slot, lock));
+                    return Ok((slot, Locked(lock)));
                 }
             }
             // Whoever has it may have it for long: a wait for its end would not hear of ours.
@@ -254,7 +264,10 @@ pub fn caches(root: &Path) -> Result<Vec<Cache>> {
         let about: About = serde_json::from_slice(&about).unwrap_or_default();
         let locks: Vec<PathBuf> = locks(&dir);
         let used = locks.iter().filter_map(|lock| lock.metadata().ok()?.modified().ok()).max();
-        let has = |lock: &PathBuf| File::open(lock).is_ok_and(|file| file.try_lock().is_err());
+        let has = |lock: &PathBuf| {
+            let lock = File::open(lock).map(Locked);
+            lock.is_ok_and(|lock| lock.0.try_lock().is_err())
+        };
         let in_use = locks.iter().any(has);
         let (size, used) = (size(&dir), used.unwrap_or(SystemTime::UNIX_EPOCH));
         all.push(Cache { id: about.id, dir, size, used, in_use });
@@ -275,7 +288,7 @@ pub fn remove_cache(root: &Path, cache: &Cache) -> Result<bool> {
         if file.try_lock().is_err() {
             return Ok(false);
         }
-        held.push(file);
+        held.push(Locked(file));
     }
     let tomb = tempfile::Builder::new().prefix("gone-").tempdir_in(root.join("tmp"));
     let tomb = tomb.map_err(Error::at("create a directory in", root.join("tmp")))?;
