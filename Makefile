@@ -6,6 +6,8 @@ export DHOW_COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 BUILT   := $(or $(CARGO_TARGET_DIR),target)/$(shell rustc --print host-tuple)
 PARTS   := -p dhow-runtime -p dhow-image -p dhow
 THREADS ?= 2
+# A shell's job in the background ignores Ctrl-C, and what it starts would, too.
+CASES   := env --default-signal=INT,QUIT RUST_BACKTRACE=0
 
 .PHONY: all ci-build test unit e2e bench guest pages clauses mutants oracle conformance-full fmt lint deny fresh clean
 
@@ -20,14 +22,14 @@ ci-build:
 
 # What CI runs. `sh tests/setup.sh` installs what it needs.
 test: ci-build
-	RUST_BACKTRACE=0 $(CARGO) test --workspace --locked -- --test-threads=$(THREADS)
+	$(CASES) $(CARGO) test --workspace --locked -- --test-threads=$(THREADS)
 
 unit:
 	$(CARGO) test --workspace --exclude e2e --locked
 
 # The end-to-end cases alone, on what is in target/dhow; CASE=shim:: picks some.
 e2e:
-	RUST_BACKTRACE=0 $(CARGO) test -p e2e --locked -- --test-threads=$(THREADS) $(CASE)
+	$(CASES) $(CARGO) test -p e2e --locked -- --test-threads=$(THREADS) $(CASE)
 
 bench: all
 	$(CARGO) run --release --locked -p e2e --bin bench
