@@ -20,6 +20,7 @@ pub mod leftovers;
 pub mod lists;
 pub mod manifest;
 pub mod moment;
+pub mod overlay;
 pub mod platform;
 pub mod progress;
 pub mod pull;

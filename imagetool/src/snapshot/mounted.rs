@@ -4,21 +4,18 @@
 //! as long as that is this one, `collect` leaves the layers alone. It is written before the
 //! mount and removed after it, so a kill at any time leaves a record too many, never one too few.
 
-use std::ffi::CString;
-use std::fs::{self, File};
-use std::os::fd::{AsFd, AsRawFd};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use dhow_kernel::mount as kernel;
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, umount2};
 use serde::{Deserialize, Serialize};
 
 use super::Layers;
 use crate::digest::{ChainId, Digest};
 use crate::error::{Error, Result};
+use crate::overlay::Overlay;
 use crate::store::{Store, Stored, make_dir};
 
 const FILE: &str = "mount.json";
@@ -188,11 +185,9 @@ impl Mounted {
         if lower.len() == 1 {
             lower.push(fs);
         }
-        let attached = match by_descriptor(&lower, &self.dir) {
-            Err(Errno::EINVAL | Errno::ENOSYS) => by_text(&lower, &self.dir),
-            done => done,
-        };
-        attached.map_err(|e| match e {
+        let overlay =
+            Overlay { source: c"dhow-image", lower: &lower, upper: None, volatile: false };
+        overlay.mount(&self.dir).map_err(|e| match e {
             Errno::EPERM | Errno::EACCES => Error::unsupported(
                 format!("mounting on {} without being root", self.dir.display()),
                 "use `dhow-image unpack` for a copy of the files, or run as root",
@@ -200,36 +195,6 @@ impl Mounted {
             e => Error::io("mount the image on", &self.dir, e.into()),
         })
     }
-}
-
-/// KERNEL: `lowerdir+` came with Linux 6.8; before that the answer is EINVAL.
-fn by_descriptor(lower: &[PathBuf], target: &Path) -> nix::Result<()> {
-    let context = kernel::fsopen(c"overlay")?;
-    let set = |key, value: &_| kernel::fsconfig_string(context.as_fd(), key, value);
-    set(c"source", c"dhow-image")?;
-    for dir in lower {
-        let text = CString::new(dir.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-        set(c"lowerdir+", &text)?;
-    }
-    kernel::fsconfig_create(context.as_fd())?;
-    let mounted = kernel::fsmount(context.as_fd(), libc::MOUNT_ATTR_RDONLY)?;
-    kernel::move_mount(mounted.as_fd(), opened(target)?.as_fd())
-}
-
-/// Kernels before 6.8: one string of a page, so the layers go in by descriptor.
-fn by_text(lower: &[PathBuf], target: &Path) -> nix::Result<()> {
-    let files = lower.iter().map(|dir| opened(dir)).collect::<nix::Result<Vec<File>>>()?;
-    let names: Vec<String> =
-        files.iter().map(|f| format!("/proc/self/fd/{}", f.as_raw_fd())).collect();
-    let options = format!("lowerdir={}", names.join(":"));
-    let flags = MsFlags::MS_RDONLY;
-    mount(Some("dhow-image"), target, Some("overlay"), flags, Some(options.as_str()))
-}
-
-fn opened(path: &Path) -> nix::Result<File> {
-    let flags = libc::O_PATH | libc::O_DIRECTORY;
-    let file = File::options().read(true).custom_flags(flags).open(path);
-    file.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 #[cfg(test)]

@@ -2,16 +2,10 @@
 //! kernel unmounts.
 
 use std::collections::HashMap;
-use std::ffi::CString;
-use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dhow_kernel::mount as kernel;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -19,11 +13,8 @@ use nix::sched::{CloneFlags, unshare};
 use crate::digest::ChainId;
 use crate::error::{Error, Result};
 use crate::layer::RootDir;
+use crate::overlay::Overlay;
 use crate::snapshot::Layers;
-
-/// An upper directory becomes a layer, so it has plain entries only, whatever the module does where
-/// nothing is said: no marks of its own instead of a directory's or a file's content.
-const PLAIN: [&std::ffi::CStr; 3] = [c"index", c"metacopy", c"redirect_dir"];
 
 /// Takes this thread, and those it begins, into a mount namespace of their own. Without the right
 /// to, all stays: what then has to be mounted can't be, and says so.
@@ -139,103 +130,13 @@ impl Drop for Writable {
 
 /// Mounts `lower`, topmost first, at `target`; with upper and work directory to be written to.
 fn attach(lower: &[PathBuf], own: Option<(&Path, &Path)>, target: &Path) -> Result<()> {
-    let done = match by_descriptor(lower, own, target) {
-        Err(Errno::EINVAL | Errno::ENOSYS) => by_text(lower, own, target),
-        done => done,
-    };
-    done.map_err(|e| match e {
+    // What is written is brought to disk with all other layers, when the image is.
+    let overlay = Overlay { source: c"dhow-build", lower, upper: own, volatile: own.is_some() };
+    overlay.mount(target).map_err(|e| match e {
         Errno::EPERM | Errno::EACCES => Error::unsupported(
             "building without being root",
             "overlayfs must be mounted: run as root, or in a container that may mount",
         ),
         e => Error::io("mount layers on", target, e.into()),
     })
-}
-
-/// KERNEL: `lowerdir+` came with Linux 6.8; before that the answer is EINVAL and nothing is mounted.
-fn by_descriptor(lower: &[PathBuf], own: Option<(&Path, &Path)>, target: &Path) -> nix::Result<()> {
-    let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL);
-    let context = kernel::fsopen(c"overlay")?;
-    let set = |key, value: &_| kernel::fsconfig_string(context.as_fd(), key, value);
-    set(c"source", c"dhow-build")?;
-    for dir in lower {
-        set(c"lowerdir+", &text(dir)?)?;
-    }
-    match own {
-        Some((upper, work)) => {
-            set(c"upperdir", &text(upper)?)?;
-            set(c"workdir", &text(work)?)?;
-            for key in PLAIN {
-                set(key, c"off")?;
-            }
-            // It is brought to disk with all other layers, when the image is.
-            kernel::fsconfig_flag(context.as_fd(), c"volatile")?;
-        }
-        // KERNEL: an overlay that can't be written to has two lower directories or more.
-        None if lower.len() < 2 => return Err(Errno::EINVAL),
-        None => {}
-    }
-    kernel::fsconfig_create(context.as_fd())?;
-    let flags = if own.is_none() { libc::MOUNT_ATTR_RDONLY } else { 0 };
-    let mounted = kernel::fsmount(context.as_fd(), flags)?;
-    kernel::move_mount(mounted.as_fd(), opened(target)?.as_fd())
-}
-
-/// Kernels before 6.8: one string of a page, so the layers go in by descriptor.
-fn by_text(lower: &[PathBuf], own: Option<(&Path, &Path)>, target: &Path) -> nix::Result<()> {
-    let all = lower.iter().map(PathBuf::as_path).chain(own.into_iter().flat_map(|(u, w)| [u, w]));
-    let files = all.map(opened).collect::<nix::Result<Vec<File>>>()?;
-    let names: Vec<String> =
-        files.iter().map(|f| format!("/proc/thread-self/fd/{}", f.as_raw_fd())).collect();
-    let (lower, own) = names.split_at(lower.len());
-    let mut options = format!("lowerdir={}", lower.join(":"));
-    let mut flags = MsFlags::MS_RDONLY;
-    if let [upper, work] = own {
-        let _ = write!(options, ",upperdir={upper},workdir={work},volatile");
-        for key in PLAIN {
-            let _ = write!(options, ",{}=off", key.to_string_lossy());
-        }
-        flags = MsFlags::empty();
-    }
-    mount(Some("dhow-build"), target, Some("overlay"), flags, Some(options.as_str()))
-}
-
-fn opened(path: &Path) -> nix::Result<File> {
-    let flags = libc::O_PATH | libc::O_DIRECTORY;
-    let file = File::options().read(true).custom_flags(flags).open(path);
-    file.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upper_directory_has_no_marks_of_overlayfs() {
-        if !nix::unistd::geteuid().is_root() {
-            return; // mounting is root's
-        }
-        let home = tempfile::tempdir().unwrap();
-        let at = |name: &str| home.path().join(name);
-        for dir in ["lower", "lower/d", "upper", "work", "root"] {
-            fs::create_dir(at(dir)).unwrap();
-        }
-        // Mounts of a thread's own go with it.
-        let test = || {
-            enter().unwrap();
-            for how in [by_descriptor, by_text] {
-                match how(&[at("lower")], Some((&at("upper"), &at("work"))), &at("root")) {
-                    Err(Errno::EINVAL | Errno::ENOSYS) => continue,
-                    done => done.unwrap(),
-                }
-                // A lower directory that is renamed would be a mark: it has to be copied instead.
-                let said = fs::rename(at("root/d"), at("root/e")).unwrap_err();
-                assert_eq!(said.raw_os_error(), Some(libc::EXDEV));
-                umount2(&at("root"), MntFlags::MNT_DETACH).unwrap();
-                fs::remove_dir_all(at("work")).unwrap();
-                fs::create_dir(at("work")).unwrap();
-            }
-        };
-        std::thread::scope(|scope| scope.spawn(test).join().unwrap());
-    }
 }
