@@ -98,6 +98,7 @@ fn daemon_json_settles_the_default_network_and_follows_when_nobody_is_in_it() {
     for (text, word) in [
         (r#"{"iptables": false}"#, "nftables"),
         (r#"{"ip-forward-no-drop": true}"#, "ip-forward-no-drop"),
+        (r#"{"userland-proxy-path": "/usr/bin/docker-proxy"}"#, "userland-proxy-path"),
         (r#"{"bip": "nonsense"}"#, "bip"),
         (
             r#"{"default-address-pools": [{"base": "10.0.0.0/8", "size": 4}]}"#,

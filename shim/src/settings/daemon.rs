@@ -79,6 +79,8 @@ pub struct Daemon {
     pub allow_direct_routing: bool,
     /// Whether processes carry connections of the loopback; here that is the monitor's work, always.
     pub userland_proxy: Option<bool>,
+    /// The program of docker's that carries them; a monitor isn't another's.
+    pub userland_proxy_path: String,
     /// Where networks without `--subnet` get theirs.
     pub default_address_pools: Vec<AddressPool>,
     /// Options of new networks, by driver.

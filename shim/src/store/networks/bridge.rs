@@ -84,6 +84,12 @@ impl Networks {
 
 /// daemon.json may forbid rules, and without them a bridge leads nowhere.
 pub fn allows_rules(daemon: &Daemon, ipv6: bool) -> Result<()> {
+    if !daemon.userland_proxy_path.is_empty() {
+        return Err(Error::usage(format!(
+            "daemon.json says \"userland-proxy-path\": {:?}, but a container's monitor is its proxy; take the line away",
+            daemon.userland_proxy_path
+        )));
+    }
     let opens = [
         (daemon.ip_forward_no_drop, "ip-forward-no-drop", "turn net.ipv4.ip_forward on yourself"),
         (

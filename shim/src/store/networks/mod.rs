@@ -333,6 +333,10 @@ mod tests {
             (Daemon { bridge: "nobridge0".into(), ..Daemon::default() }, "no bridge of this"),
             (Daemon { iptables: Some(false), ..Daemon::default() }, "nftables"),
             (Daemon { ip_forward_no_drop: true, ..Daemon::default() }, "ip-forward-no-drop"),
+            (
+                Daemon { userland_proxy_path: "/p".into(), ..Daemon::default() },
+                "monitor is its proxy",
+            ),
             (Daemon { allow_direct_routing: true, ..Daemon::default() }, "nat-unprotected"),
         ] {
             let said = networks.default_bridge(&wrong).unwrap_err().message;
