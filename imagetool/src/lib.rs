@@ -1,6 +1,7 @@
 //! OCI images made for pipes: references, registries, archives and streams in; images,
 //! bundles and streams out. The library never prints, exits, or reads the environment.
 
+pub mod amount;
 pub mod build;
 pub mod bundle;
 pub mod changes;

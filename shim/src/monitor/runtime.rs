@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use dhow_image::build::run::last_error;
+
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::Record;
@@ -177,42 +179,7 @@ fn silent(status: ExitStatus) -> String {
     format!("it failed without a word ({status})")
 }
 
-/// The last error of a runtime's `--log-format json` log.
-fn last_error(log: &Path) -> Option<String> {
-    let text = std::fs::read(log).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    text.lines().rev().find_map(error_of_line)
-}
-
-fn error_of_line(line: &str) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_str(line).ok()?;
-    let level = value.get("level")?.as_str()?;
-    let grave = matches!(level, "error" | "fatal" | "panic");
-    let message = value.get("msg")?.as_str()?.trim_end();
-    grave.then(|| message.replace('\n', ": "))
-}
-
 fn read_pid(path: &Path) -> Result<i32> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
     text.trim().parse().map_err(|_| Error::io("read", path, "the runtime wrote no pid there"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_error_of_a_log_is_the_reason() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        let lines = [
-            r#"{"level":"error","msg":"first","time":"x"}"#,
-            r#"{"level":"error","msg":"second\nline","time":"x"}"#,
-            r#"{"level":"warning","msg":"third","time":"x"}"#,
-            "not json",
-        ];
-        std::fs::write(&path, lines.join("\n")).unwrap();
-        assert_eq!(last_error(&path).as_deref(), Some("second: line"));
-        assert_eq!(last_error(&dir.path().join("none")), None);
-    }
 }

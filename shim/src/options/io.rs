@@ -1,8 +1,9 @@
 //! Limits of single block devices, `PATH:NUMBER`.
 
+use dhow_image::amount;
+
 use crate::error::{Error, Result};
 use crate::model::{ThrottleDevice, WeightDevice};
-use crate::options::size;
 
 /// `PATH:WEIGHT`
 pub fn weight(text: &str) -> Result<WeightDevice> {
@@ -19,7 +20,7 @@ pub fn weight(text: &str) -> Result<WeightDevice> {
 pub fn bytes(flag: &str, text: &str) -> Result<ThrottleDevice> {
     let bad = |why: String| Error::argument(flag, text, &why);
     let (path, number) = split(text).map_err(bad)?;
-    let rate = size::parse_bytes(number).and_then(|rate| u64::try_from(rate).ok());
+    let rate = amount::bytes(number).ok().and_then(|rate| u64::try_from(rate).ok());
     let rate = rate.ok_or_else(|| {
         bad(format!(
             "invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. \

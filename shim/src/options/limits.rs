@@ -1,5 +1,7 @@
 //! Limits, restart policy, log options.
 
+use dhow_image::amount;
+
 use crate::error::{Error, Result};
 use crate::model::{HostConfig, LogConfig, RestartPolicy, Ulimit};
 use crate::options::{Limits, io, size};
@@ -180,54 +182,10 @@ fn list(text: &str) -> Option<Vec<(u16, u16)>> {
     text.split(',').map(range).collect()
 }
 
-const ULIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-    "locks",
-];
-
 /// `NAME=SOFT[:HARD]`, -1 for unlimited.
 pub fn ulimit(text: &str) -> Result<Ulimit> {
-    let bad = |why: String| Error::argument("--ulimit", text, &why);
-    let (name, values) =
-        text.split_once('=').ok_or_else(|| bad(format!("invalid ulimit argument: {text}")))?;
-    if !ULIMITS.contains(&name) {
-        return Err(bad(format!("invalid ulimit type: {name}; nofile, nproc, core are usual")));
-    }
-    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-    let number = |s: &str| {
-        let n = s.parse::<i64>().ok().filter(|n| *n >= -1);
-        n.ok_or_else(|| bad(format!("parsing \"{s}\": a limit is a number, or -1 for none")))
-    };
-    if hard.contains(':') {
-        return Err(bad(format!(
-            "too many limit value arguments - {values}, can only have up to two, `soft[:hard]`"
-        )));
-    }
-    let (soft, hard) = (number(soft)?, number(hard)?);
-    if hard != -1 && (soft == -1 || soft > hard) {
-        let soft = if soft == -1 {
-            format!("soft: -1 (unlimited), hard: {hard}")
-        } else {
-            format!("{soft} > {hard}")
-        };
-        return Err(bad(format!(
-            "ulimit soft limit must be less than or equal to hard limit: {soft}"
-        )));
-    }
-    Ok(Ulimit { name: name.to_owned(), hard, soft })
+    let limit = amount::ulimit(text).map_err(|why| Error::argument("--ulimit", text, &why))?;
+    Ok(Ulimit { name: limit.name, hard: limit.hard, soft: limit.soft })
 }
 
 /// `no`, `on-failure[:N]`, `always`, `unless-stopped`.
@@ -316,15 +274,6 @@ mod tests {
         .unwrap();
         assert_eq!((host.memory, host.memory_swap), (64 << 20, -1));
         assert_eq!(host.nano_cpus, 500_000_000);
-    }
-
-    #[test]
-    fn ulimits() {
-        let limit = ulimit("nofile=10:20").unwrap();
-        assert_eq!((limit.soft, limit.hard), (10, 20));
-        for bad in ["nofile", "what=1", "nofile=2:1", "nofile=-1:1", "nofile=-2"] {
-            assert!(ulimit(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

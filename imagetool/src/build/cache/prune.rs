@@ -23,8 +23,7 @@ pub struct Filter {
     pub unused_for: Option<Duration>,
     /// The ones used last stay, as many as fit into so many bytes.
     pub keep: u64,
-    /// `--filter`: `id`, `type`, `parent`, `description`, `inuse`, `shared`, `private`,
-    /// `mutable`, `immutable`, with a value or without; all must fit.
+    /// `--filter`: [`Filter::KEYS`], with a value or without; all must fit.
     pub fits: Vec<(String, String)>,
 }
 
@@ -38,23 +37,25 @@ pub struct Pruned {
 }
 
 impl Filter {
+    /// Keys that `fits` knows.
+    pub const KEYS: [&str; 9] = [
+        "id",
+        "type",
+        "parent",
+        "description",
+        "inuse",
+        "shared",
+        "private",
+        "mutable",
+        "immutable",
+    ];
+
     /// Whether it is one that is known; before anything is removed.
     pub fn check(&self) -> Result<()> {
-        const KNOWN: [&str; 9] = [
-            "id",
-            "type",
-            "parent",
-            "description",
-            "inuse",
-            "shared",
-            "private",
-            "mutable",
-            "immutable",
-        ];
-        let unknown = self.fits.iter().find(|(name, _)| !KNOWN.contains(&name.as_str()));
+        let unknown = self.fits.iter().find(|(name, _)| !Self::KEYS.contains(&name.as_str()));
         match unknown {
             Some((name, _)) => {
-                let why = format!("known are until, unused-for, {}", KNOWN.join(", "));
+                let why = format!("known are until, unused-for, {}", Self::KEYS.join(", "));
                 Err(Error::usage("filter", name, why))
             }
             None => Ok(()),

@@ -4,6 +4,7 @@
 //! [`Networks`]. What a killed build left is known by a lock that nobody holds, and [`sweep`]ed.
 
 mod cgroup;
+mod log;
 mod network;
 mod oci;
 mod place;
@@ -16,6 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use log::last_error;
 pub use network::{HostNetworks, Joined, Namespace, Networks, hosts_file};
 pub use oci::Oci;
 pub use place::sweep;

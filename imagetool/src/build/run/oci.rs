@@ -8,7 +8,7 @@ use super::place::{self, Called, Place};
 use super::pump::{Pump, code};
 use super::spec::{self, Around, Source};
 use super::stubs::Stubs;
-use super::{Container, End, Joined, Mounted, Networks, Runner, cgroup, places, sweep};
+use super::{Container, End, Joined, Mounted, Networks, Runner, cgroup, last_error, places, sweep};
 use crate::build::progress::Stream;
 use crate::bundle::user;
 use crate::error::{Error, Result};
@@ -209,33 +209,5 @@ impl Call<'_> {
             None => Ok(End::Code(code)),
             Some(why) => Err(Error::Conflict(format!("{name}: {why}"))),
         }
-    }
-}
-
-/// The last error of a runtime's `--log-format json` log.
-fn last_error(log: &Path) -> Option<String> {
-    let text = fs::read(log).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    text.lines().rev().find_map(error_of_line)
-}
-
-fn error_of_line(line: &str) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_str(line).ok()?;
-    let level = value.get("level")?.as_str()?;
-    let grave = matches!(level, "error" | "fatal" | "panic");
-    let message = value.get("msg")?.as_str()?.trim_end();
-    grave.then(|| message.replace('\n', ": "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_grave_lines_are_reasons() {
-        let line = |level: &str| format!(r#"{{"level":"{level}","msg":"a\nb\n","time":"x"}}"#);
-        assert_eq!(error_of_line(&line("error")).as_deref(), Some("a: b"));
-        assert_eq!(error_of_line(&line("warning")), None);
-        assert_eq!(error_of_line("no json"), None);
     }
 }

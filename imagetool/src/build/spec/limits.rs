@@ -1,33 +1,35 @@
 //! `--memory`, `--ulimit` and their like, for RUNs.
 
 use super::{LimitFlags, refuse};
+use crate::amount;
 use crate::build::run::Limits;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What is meant.
 pub fn limits(typed: &LimitFlags) -> Result<Limits> {
     let typed = with_resources(typed.clone())?;
-    let amount = |flag: &str, text: &Option<String>| match text {
-        Some(text) => bytes(flag, text),
+    let bytes = |flag: &str, text: &Option<String>| match text {
+        Some(text) => self::bytes(flag, text),
         None => Ok(0),
     };
     let mut limits = Limits {
-        memory: amount("-m, --memory", &typed.memory)?,
+        memory: bytes("-m, --memory", &typed.memory)?,
         memory_swap: match typed.memory_swap.as_deref() {
             Some("-1") => -1,
-            _ => amount("--memory-swap", &typed.memory_swap)?,
+            _ => bytes("--memory-swap", &typed.memory_swap)?,
         },
         cpu_shares: typed.cpu_shares.unwrap_or_default(),
         cpu_period: typed.cpu_period.unwrap_or_default(),
         cpu_quota: typed.cpu_quota.unwrap_or_default(),
         cpuset_cpus: typed.cpuset_cpus.unwrap_or_default(),
         cpuset_mems: typed.cpuset_mems.unwrap_or_default(),
-        shm_size: amount("--shm-size", &typed.shm_size)?,
+        shm_size: bytes("--shm-size", &typed.shm_size)?,
         ulimits: Vec::new(),
         cgroup_parent: typed.cgroup_parent.unwrap_or_default(),
     };
     for text in &typed.ulimit {
-        let new = ulimit(text)?;
+        let new = amount::ulimit(text).map_err(|why| argument("--ulimit", text, &why))?;
+        let new = (new.name, new.soft, new.hard);
         limits.ulimits.retain(|known| known.0 != new.0); // the last word counts
         limits.ulimits.push(new);
     }
@@ -85,75 +87,14 @@ fn check(limits: &Limits) -> Result<()> {
     }
 }
 
-/// `512m`, `1.5g`, `64MiB`, `100`: docker's amounts, units are powers of 1024.
+/// An amount of bytes.
 pub fn bytes(flag: &str, text: &str) -> Result<i64> {
-    let read = || {
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(end);
-        let shift = match unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase().as_str() {
-            "" | "b" => 0,
-            "k" | "kb" | "kib" => 10,
-            "m" | "mb" | "mib" => 20,
-            "g" | "gb" | "gib" => 30,
-            "t" | "tb" | "tib" => 40,
-            "p" | "pb" | "pib" => 50,
-            _ => return None,
-        };
-        if !number.starts_with(|c: char| c.is_ascii_digit()) {
-            return None;
-        }
-        #[allow(clippy::cast_precision_loss)] // a power of two
-        let scaled = number.parse::<f64>().ok()? * (1_i64 << shift) as f64;
-        #[allow(clippy::cast_possible_truncation)] // it fits
-        (scaled < 9.0e18).then_some(scaled as i64)
-    };
-    read().ok_or_else(|| {
-        refuse(format!(
-            "invalid argument {text:?} for \"{flag}\" flag: invalid size: '{text}'; write a number and b, k, m or g, as 512m"
-        ))
-    })
+    amount::bytes(text).map_err(|why| argument(flag, text, &why))
 }
 
-const ULIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-
-/// `NAME=SOFT[:HARD]`, -1 for no limit.
-fn ulimit(text: &str) -> Result<(String, i64, i64)> {
-    let bad =
-        |why: String| refuse(format!("invalid argument {text:?} for \"--ulimit\" flag: {why}"));
-    let Some((name, values)) = text.split_once('=') else {
-        return Err(bad(format!("invalid ulimit argument: {text}")));
-    };
-    if !ULIMITS.contains(&name) {
-        return Err(bad(format!("invalid ulimit type: {name}")));
-    }
-    let number = |s: &str| {
-        let n = s.parse::<i64>().ok().filter(|n| *n >= -1);
-        n.ok_or_else(|| bad(format!("parsing \"{s}\": a limit is a number, or -1 for none")))
-    };
-    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-    let (soft, hard) = (number(soft)?, number(hard)?);
-    if hard != -1 && (soft == -1 || soft > hard) {
-        return Err(bad(format!(
-            "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-        )));
-    }
-    Ok((name.to_owned(), soft, hard))
+/// What a flag was given can't be read.
+fn argument(flag: &str, text: &str, why: &str) -> Error {
+    refuse(format!("invalid argument {text:?} for \"{flag}\" flag: {why}"))
 }
 
 #[cfg(test)]

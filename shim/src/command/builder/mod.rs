@@ -12,20 +12,8 @@ use dhow_image::build::cache::Filter;
 use crate::error::{Error, Result};
 use crate::options::filters::Filters;
 
-/// Keys of `--filter` that a cache knows beside its times.
-const KEYS: [&str; 11] = [
-    "until",
-    "unused-for",
-    "id",
-    "type",
-    "parent",
-    "description",
-    "inuse",
-    "shared",
-    "private",
-    "mutable",
-    "immutable",
-];
+/// Keys of `--filter` that are times.
+const TIMES: [&str; 2] = ["until", "unused-for"];
 
 /// `--filter` as the cache reads it.
 fn filter(typed: &[String], all: bool, keep: u64) -> Result<Filter> {
@@ -34,7 +22,7 @@ fn filter(typed: &[String], all: bool, keep: u64) -> Result<Filter> {
         if text.contains('=') { text.clone() } else { format!("{text}=") }
     };
     let typed: Vec<String> = typed.iter().map(whole).collect();
-    let filters = Filters::parse(&typed, &KEYS)?;
+    let filters = Filters::parse(&typed, &[&TIMES[..], &Filter::KEYS].concat())?;
     let (until, unused) = (filters.values("until"), filters.values("unused-for"));
     let (key, times) = match (until, unused) {
         ([], times) => ("unused-for", times),
@@ -47,10 +35,10 @@ fn filter(typed: &[String], all: bool, keep: u64) -> Result<Filter> {
         _ => return Err(Error::usage(format!("\"{key}\" filter expects only one value"))),
     };
     let mut fits = Vec::new();
-    for key in KEYS.iter().skip(2) {
+    for key in Filter::KEYS {
         match filters.values(key) {
             [] => {}
-            [value] => fits.push(((*key).to_owned(), value.clone())),
+            [value] => fits.push((key.to_owned(), value.clone())),
             _ => return Err(Error::usage(format!("\"{key}\" filter expects only one value"))),
         }
     }

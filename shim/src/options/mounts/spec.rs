@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dhow_image::amount;
+
 use super::{PROPAGATION, clean, csv, is_local, target};
 use crate::error::{Error, Result};
 use crate::model::{BindOptions, Driver, ImageOptions, Mount, TmpfsOptions, VolumeOptions};
-use crate::options::size;
 
 /// `type=bind|volume|tmpfs|image,src=…,dst=…[,…]`, fields in CSV as docker has them.
 pub fn mount(text: &str, cwd: &Path) -> Result<Mount> {
@@ -63,8 +64,8 @@ fn set(
             mount.image_options = Some(ImageOptions { subpath: value.to_owned() });
         }
         "tmpfs-size" => {
-            let bytes = size::parse_bytes(value);
-            let bytes = bytes.ok_or_else(|| format!("invalid value for {key}: {value}"))?;
+            let bytes =
+                amount::bytes(value).map_err(|_| format!("invalid value for {key}: {value}"))?;
             mount.tmpfs_options.get_or_insert_with(TmpfsOptions::default).size_bytes = bytes;
         }
         "tmpfs-mode" => {
