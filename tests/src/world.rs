@@ -231,9 +231,10 @@ impl World {
     }
 
     fn remove_cgroup_parent(&self) {
-        // The deepest first. conmon's own group is podman's to leave; a container's isn't.
+        // The deepest first. conmon's own group is podman's to leave, BuildKit's parent is
+        // dockerd's; a container's isn't.
         let parent = format!("{}peer", self.name);
-        let ends = |c: &PathBuf| c.ends_with(&parent) || c.ends_with("conmon");
+        let ends = |c: &PathBuf| ["conmon", "buildkit", &parent].iter().any(|end| c.ends_with(end));
         for cgroup in leaks::cgroups_of(&parent, &BTreeSet::new()).into_iter().rev().filter(ends) {
             let _ = fs::remove_dir(cgroup);
         }

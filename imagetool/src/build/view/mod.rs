@@ -6,7 +6,7 @@ mod trace;
 mod tty;
 
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -105,7 +105,8 @@ struct Shared {
 struct State {
     face: Face,
     trace: Trace,
-    out: Box<dyn Write + Send>,
+    /// What is told at once goes out at once, in one write.
+    out: BufWriter<Box<dyn Write + Send>>,
     over: bool,
 }
 
@@ -125,7 +126,7 @@ impl View {
             Mode::RawJson => Face::Raw(Raw::new(Timestamp::now())),
             Mode::Quiet => Face::Quiet,
         };
-        let state = State { face, trace: Trace::default(), out, over: false };
+        let state = State { face, trace: Trace::default(), out: BufWriter::new(out), over: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             wake: Condvar::new(),
@@ -157,7 +158,8 @@ impl View {
                 tty.draw(trace, now, size, true, out).and_then(|()| tty.end(trace, out))
             }
             Face::Raw(_) | Face::Quiet => Ok(()),
-        };
+        }
+        .and_then(|()| out.flush());
         if matches!(face, Face::Plain(_) | Face::Tty(_)) {
             let text = warned(&trace.warnings) + &slow(trace, now);
             let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -196,7 +198,8 @@ impl Watcher for View {
                 trace.tell(&event, at);
                 Ok(())
             }
-        };
+        }
+        .and_then(|()| out.flush());
     }
 }
 
@@ -222,7 +225,8 @@ impl Shared {
                 Face::Plain(plain) => plain.refresh(trace, now, out),
                 Face::Tty(tty) => tty.draw(trace, now, self.size(), false, out),
                 Face::Raw(_) | Face::Quiet => Ok(()),
-            };
+            }
+            .and_then(|()| out.flush());
         }
     }
 }
