@@ -20,7 +20,20 @@ struct Builder<'a> {
     spare: bool,
 }
 
+/// All but the context of many files, of which a peer's build takes half a minute.
 pub fn bench(rounds: usize) {
+    among(|w, all| {
+        cached(w, rounds, all);
+        steps(w, rounds, all);
+        compiled(w, rounds, all);
+    });
+}
+
+pub fn many_files(rounds: usize) {
+    among(|w, all| files(w, rounds, all));
+}
+
+fn among(races: impl FnOnce(&World, &[Builder<'_>])) {
     let w = World::new();
     let docker = Docker::start(&w);
     for (layout, name) in [(fixtures::layout(), "busybox"), (fixtures::gcc_layout(), "gcc")] {
@@ -33,10 +46,7 @@ pub fn bench(rounds: usize) {
         }
     }
     let all = builders(&w, docker.as_ref());
-    cached(&w, rounds, &all);
-    steps(&w, rounds, &all);
-    compiled(&w, rounds, &all);
-    files(&w, rounds, &all);
+    races(&w, &all);
     buildah(&w).args(["rmi", "-a", "-f"]).run().ok();
     w.cmd("umount").arg(w.path("buildah/root/overlay")).run();
 }

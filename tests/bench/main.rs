@@ -1,7 +1,8 @@
 //! The benchmark: dhow beside the programs it has to beat, on the same machine, in turn.
 //!
-//! `bench [runtime|run|pull|daily|many|memory|image|scale|net|build]… [--rounds N] [--count N]` (the first four by default). Every round runs each contender once, in an order that
-//! moves on by one, so that what else the machine does hits all alike. Wall time is the command's
+//! `bench [runtime|run|pull|daily|many|memory|image|scale|net|build|files]… [--rounds N] [--count N]`
+//! (the first four by default). Every round runs each contender once, in an order that moves on by
+//! one, so that what else the machine does hits all alike. Wall time is the command's
 //! own; CPU time is that of everything it started, also what it left behind (the benchmark is the
 //! subreaper and waits for it). Before anything is measured, each contender's output and what it
 //! leaves on disk are checked to be the same.
@@ -62,6 +63,7 @@ fn main() {
             "scale" => scale::bench(count.unwrap_or(100_000).into()),
             "net" => net::bench(rounds.unwrap_or(20)),
             "build" => build::bench(rounds.unwrap_or(7)),
+            "files" => build::many_files(rounds.unwrap_or(3)),
             "memory" => memory::bench(count.unwrap_or(200) as usize),
             _ => pull::bench(rounds.unwrap_or(5)),
         }
