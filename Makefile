@@ -9,7 +9,7 @@ THREADS ?= 2
 # A shell's job in the background ignores Ctrl-C, and what it starts would, too.
 CASES   := env --default-signal=INT,QUIT RUST_BACKTRACE=0
 
-.PHONY: all ci-build test unit e2e bench guest pages clauses mutants oracle conformance-full fmt lint deny fresh clean
+.PHONY: all ci-build test unit e2e bench guest pages clauses mutants oracle security conformance-full fmt lint deny fresh clean
 
 all:
 	$(CARGO) build --release --locked $(PARTS)
@@ -49,6 +49,10 @@ mutants:
 # Asks a dockerd ($DHOW_ORACLE, an empty one's socket) again what dhow is compared with.
 oracle:
 	$(CARGO) run -q --locked -p e2e --bin docker record $(GROUP)
+
+# Known flaws of runtimes on ours, crun and runc; writes docs/security.md.
+security: ci-build
+	$(CARGO) run -q --locked -p e2e --bin security -- --write
 
 conformance-full: all
 	conformance/run.sh

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 make clauses
 make e2e
 make mutants
+make security
 
 worst=0
 for suite in runc crun; do

@@ -39,6 +39,7 @@ mod refused;
 mod rootless;
 mod schedule;
 mod seccomp;
+mod security;
 mod suites;
 mod trace;
 mod verbs;
