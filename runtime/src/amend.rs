@@ -89,10 +89,10 @@ fn enter(
     keep: impl FnOnce(&[u64]) -> Result<()>,
 ) -> Result<()> {
     let gone = || Error::rule("container not running");
-    let target = record.process.open().ok_or_else(gone)?;
+    let target = record.process.open()?.ok_or_else(gone)?;
     let spaces = differ(record.process.pid)? & (ns::MOUNT | ns::USER);
     // As in join: what was compared was its own only if it is still there.
-    record.process.open().ok_or_else(gone)?;
+    record.process.open()?.ok_or_else(gone)?;
     if spaces & ns::MOUNT == 0 {
         return Err(Error::rule("the container has no mounts of its own: they are the caller's"));
     }

@@ -62,11 +62,11 @@ pub struct Entry<'a> {
 /// Adds it, up to where only the start is missing. On failure it is gone.
 pub fn join(entry: Entry<'_>) -> Result<Init> {
     let gone = || Error::rule("cannot exec in a stopped container");
-    let target = entry.record.process.open().ok_or_else(gone)?;
+    let target = entry.record.process.open()?.ok_or_else(gone)?;
     let spaces = Spaces::of(entry.record.process.pid)?;
     // A process on its way out has lost its namespaces, and its number may be another's:
     // then we'd have compared ours with the wrong ones, and stay outside.
-    entry.record.process.open().ok_or_else(gone)?;
+    entry.record.process.open()?.ok_or_else(gone)?;
     let (process, cgroup, rdt) = (entry.process, entry.cgroup, &entry.record.rdt);
     let (record, filter, log) = (entry.record, entry.filter, entry.log);
     // `--cgroup` means that group or none.

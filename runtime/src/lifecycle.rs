@@ -235,8 +235,11 @@ fn make(
     wanted
         .log
         .debug(|| format!("child process in init(): {} is where its program starts", init.pid));
-    record.process = Identity::of(init.pid).unwrap_or_default();
-    let recorded = trace.step("record", || dir.record(record)).and_then(|()| {
+    let recorded = trace.step("record", || {
+        record.process = Identity::of(init.pid)?;
+        dir.record(record)
+    });
+    let recorded = recorded.and_then(|()| {
         // Only now may init outlive this process, for only now can it be found again.
         if wanted.waits { init.say(&Message::Go) } else { Ok(()) }
     });
@@ -353,7 +356,7 @@ const SOON: u16 = 500;
 
 /// Kills a container's process and waits until it is gone.
 pub fn kill_and_wait(record: &Record) -> Result<()> {
-    let Some(process) = record.process.open() else { return Ok(()) };
+    let Some(process) = record.process.open()? else { return Ok(()) };
     let _ = record.cgroup.thaw();
     kill(&process, &record.id)?;
     if !gone(&process, &record.id, SOON)? {
@@ -365,7 +368,10 @@ pub fn kill_and_wait(record: &Record) -> Result<()> {
 
 /// Whether a container's first process ends by itself in the time given.
 pub fn ends_within(record: &Record, milliseconds: u16) -> bool {
-    let Some(process) = record.process.open() else { return true };
+    let process = match record.process.open() {
+        Ok(Some(process)) => process,
+        gone => return gone.is_ok(),
+    };
     let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
     matches!(poll(&mut fds, PollTimeout::from(milliseconds)), Ok(1))
 }

@@ -48,9 +48,9 @@ fn main() -> ExitCode {
             // As runc: it may be installed under another's name.
             let called = std::env::args_os().next().unwrap_or_default();
             let name = Path::new(&called).file_name().unwrap_or_default().to_string_lossy();
-            return print(&argv::help(&name, verb));
+            return print(&argv::help(&name, verb), &Log::default());
         }
-        Err(Stop::Version) => return print(&version()),
+        Err(Stop::Version) => return print(&version(), &Log::default()),
         Err(Stop::Wrong { global, why }) => {
             let log = open_log(&global, "").unwrap_or_default();
             return fail(&log, &Error::rule(why), 1);
@@ -71,10 +71,10 @@ fn main() -> ExitCode {
     let performed = handed.and_then(|()| perform(command, &world));
     world.log.trace.note("parent", "end", Vec::new);
     match performed {
-        Ok(Output::Text(text)) => print(&text),
+        Ok(Output::Text(text)) => print(&text, &world.log),
         Ok(Output::Code(code)) => ExitCode::from(code as u8),
         Ok(Output::Report(text, code)) => {
-            let printed = print(&text);
+            let printed = print(&text, &world.log);
             if code == 0 { printed } else { ExitCode::from(code as u8) }
         }
         Err(e) => fail(&world.log, &e, failed),
@@ -292,11 +292,13 @@ fn open_log(global: &Global, id: &str) -> Result<Log> {
     Ok(log)
 }
 
-fn print(text: &str) -> ExitCode {
+fn print(text: &str, log: &Log) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        // Who has stopped reading wants to hear no more.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(e) => fail(log, &Error::io("write", "standard output", &e), 1),
     }
 }
 

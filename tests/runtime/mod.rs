@@ -40,6 +40,7 @@ mod rootless;
 mod schedule;
 mod seccomp;
 mod security;
+mod strike;
 mod suites;
 mod trace;
 mod verbs;

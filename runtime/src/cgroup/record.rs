@@ -245,14 +245,16 @@ impl Record {
     }
 
     /// Whether the container is paused.
-    pub fn is_frozen(&self) -> bool {
-        self.freezer().is_some_and(|(dir, v2)| {
-            if v2 {
-                files::read(dir, "cgroup.freeze").as_deref() == Ok("1")
-            } else {
-                files::read(dir, "freezer.state").is_ok_and(|state| state != "THAWED")
-            }
-        })
+    pub fn is_frozen(&self) -> Result<bool> {
+        let Some((dir, v2)) = self.freezer() else { return Ok(false) };
+        let file = if v2 { "cgroup.freeze" } else { "freezer.state" };
+        match files::read(dir, file) {
+            Ok(state) if v2 => Ok(state == "1"),
+            Ok(state) => Ok(state != "THAWED"),
+            // The group has gone, or never had it.
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
+            Err(e) => Err(Error::system("read", format!("{dir}/{file}"), e)),
+        }
     }
 
     /// Whether the out-of-memory killer has struck in the container.

@@ -193,9 +193,9 @@ fn real_group_is_made_limited_joined_paused_killed_and_removed() {
     assert!(holds("cpu.cfs_quota_us", "50000") || holds("cpu.max", "50000 100000"));
 
     record.freeze().unwrap();
-    assert!(record.is_frozen());
+    assert!(record.is_frozen().unwrap());
     record.thaw().unwrap();
-    assert!(!record.is_frozen());
+    assert!(!record.is_frozen().unwrap());
 
     let busy = prepare(&request(&resources, Some(&path))).unwrap().create().unwrap_err();
     assert!(

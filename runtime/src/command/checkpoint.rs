@@ -15,7 +15,7 @@ use crate::{lifecycle, plan, validate};
 pub fn checkpoint(id: &str, asked: &Dump, environment: Vec<CString>, world: &World) -> Result<()> {
     warn("checkpoint", world);
     let (held, record) = world.store.hold(id)?;
-    match held.dir.status(&record) {
+    match held.dir.status(&record)? {
         Status::Running | Status::Paused => {}
         other => {
             let why = format!("Container cannot be checkpointed in {other} state");

@@ -19,7 +19,7 @@ pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
         Err(e) if force => return forgotten(id, world, e),
         Err(e) => return Err(e),
     };
-    match held.status(&record) {
+    match held.status(&record)? {
         Status::Stopped => {}
         // SPEC: runtime.md §Delete: what isn't stopped is left alone, with an error.
         // DIFFERS: from runc and crun, which also delete what is created; engines use --force.

@@ -35,7 +35,7 @@ pub fn events(id: &str, interval: &str, once: bool, world: &World, sink: Sink<'_
     if interval <= 0 {
         return Err(Error::rule("duration interval must be greater than 0"));
     }
-    if matches!(dir.status(&record), Status::Stopped | Status::Creating) {
+    if matches!(dir.status(&record)?, Status::Stopped | Status::Creating) {
         return Err(Error::rule(format!("container with id {id} is not running")));
     }
     if once {
@@ -60,7 +60,7 @@ fn tell(record: &Record, kind: &'static str, data: Option<&Stats>, sink: Sink<'_
 /// DIFFERS: runc on cgroup v1 goes on about a container that has stopped until it is deleted.
 fn follow(record: &Record, interval: Duration, world: &World, sink: Sink<'_>) -> Result<()> {
     let mut oom = record.cgroup.watch_oom()?;
-    let Some(process) = record.process.open() else { return Ok(()) };
+    let Some(process) = record.process.open()? else { return Ok(()) };
     let mut next = Instant::now() + interval;
     loop {
         let left = next.saturating_duration_since(Instant::now());

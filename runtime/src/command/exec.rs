@@ -68,7 +68,7 @@ pub struct Flags {
 /// Executes it; the exit code is the process's, 0 when detached.
 pub fn exec(flags: &Flags, world: &World) -> Result<i32> {
     let (dir, record) = world.store.find(&flags.id)?;
-    match dir.status(&record) {
+    match dir.status(&record)? {
         Status::Stopped | Status::Creating => {
             return Err(Error::rule("cannot exec in a stopped container"));
         }

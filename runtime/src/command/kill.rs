@@ -22,7 +22,7 @@ pub fn kill(id: &str, text: Option<&str>, all: bool, world: &World) -> Result<()
         return record.cgroup.kill(number);
     }
     let gone = || Error::rule(format!("container not running: {id}"));
-    let status = dir.status(&record);
+    let status = dir.status(&record)?;
     if all && status == Status::Stopped {
         return Ok(());
     }
@@ -36,7 +36,7 @@ pub fn kill(id: &str, text: Option<&str>, all: bool, world: &World) -> Result<()
     if matches!(status, Status::Stopped | Status::Creating) {
         return Err(gone());
     }
-    let process = record.process.open().ok_or_else(gone)?;
+    let process = record.process.open()?.ok_or_else(gone)?;
     match dhow_kernel::process::pidfd_signal(process.as_fd(), number) {
         Err(nix::errno::Errno::ESRCH) => return Err(gone()),
         other => other.map_err(|e| Error::system("signal", id, e))?,

@@ -34,8 +34,8 @@ pub fn list(format: Format, quiet: bool, world: &World) -> Result<String> {
     if all.is_empty() && world.chosen {
         world.store.check()?;
     }
-    let items: Vec<Document<'_>> =
-        all.iter().map(|(dir, record)| Document::of(dir, record)).collect();
+    let items = all.iter().map(|(dir, record)| Document::of(dir, record));
+    let items: Vec<Document<'_>> = items.collect::<Result<_>>()?;
     match (quiet, format) {
         (true, _) => Ok(items.iter().flat_map(|item| [item.id, "\n"]).collect()),
         (false, Format::Table) => Ok(table(&items)),

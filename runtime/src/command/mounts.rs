@@ -43,7 +43,7 @@ pub fn mounts(change: Change, id: &str, file: &Path, world: &World) -> Result<()
     let list: Vec<spec::Mount<'_>> =
         serde_json::from_str(&text).map_err(|e| Error::rule(format!("{}: {e}", file.display())))?;
     let (held, mut record) = world.store.hold(id)?;
-    if !matches!(held.dir.status(&record), Status::Created | Status::Running | Status::Paused) {
+    if !matches!(held.dir.status(&record)?, Status::Created | Status::Running | Status::Paused) {
         return Err(Error::rule("container not running"));
     }
     let trace = &world.log.trace;

@@ -9,7 +9,7 @@ use crate::state::{Status, file};
 /// Pauses it.
 pub fn pause(id: &str, world: &World) -> Result<()> {
     let (held, record) = world.store.hold(id)?;
-    match held.dir.status(&record) {
+    match held.dir.status(&record)? {
         Status::Running => record.cgroup.freeze(),
         Status::Created => {
             record.cgroup.freeze()?;

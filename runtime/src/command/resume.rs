@@ -10,7 +10,7 @@ use crate::state::{Status, file};
 /// Resumes it; what was paused before its start is created again.
 pub fn resume(id: &str, world: &World) -> Result<()> {
     let (held, record) = world.store.hold(id)?;
-    match held.dir.status(&record) {
+    match held.dir.status(&record)? {
         Status::Paused => {
             let (fifo, parked) = (held.dir.file(file::START), held.dir.file(file::PARKED));
             match fs::rename(parked, fifo) {
@@ -21,7 +21,7 @@ pub fn resume(id: &str, world: &World) -> Result<()> {
             }
         }
         // A pause that was killed half-way.
-        Status::Created if record.cgroup.is_frozen() => record.cgroup.thaw(),
+        Status::Created if record.cgroup.is_frozen()? => record.cgroup.thaw(),
         _ => Err(Error::rule("container not paused")),
     }
 }

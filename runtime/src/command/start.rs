@@ -19,7 +19,7 @@ use crate::validate::{self, hook, spec};
 /// told by nobody and the poststart hooks run all the same. Here it is this command's error.
 pub fn start(id: &str, world: &World) -> Result<()> {
     let (held, record) = world.store.hold(id)?;
-    match held.status(&record) {
+    match held.status(&record)? {
         Status::Created => {}
         Status::Stopped => {
             return Err(Error::rule(format!("cannot start a container that has stopped: {id}")));
@@ -49,7 +49,7 @@ pub fn start(id: &str, world: &World) -> Result<()> {
             }
         })?;
     }
-    match (notify, record.process.open()) {
+    match (notify, record.process.open()?) {
         (Some(notify), Some(process)) => notify.until_ready(record.process.pid, process.as_fd()),
         _ => Ok(()),
     }

@@ -36,9 +36,9 @@ pub struct Document<'a> {
 
 impl<'a> Document<'a> {
     /// A container as it is now.
-    pub fn of(dir: &Dir, record: &'a Record) -> Self {
-        let status = dir.status(record);
-        Self {
+    pub fn of(dir: &Dir, record: &'a Record) -> Result<Self> {
+        let status = dir.status(record)?;
+        Ok(Self {
             version: &record.oci_version,
             id: &record.id,
             pid: if status == Status::Stopped { 0 } else { record.process.pid },
@@ -48,13 +48,13 @@ impl<'a> Document<'a> {
             created: &record.created,
             annotations: &record.annotations,
             owner: &record.owner,
-        }
+        })
     }
 }
 
 /// The JSON text of one container; as runc's, it ends without a line end.
 pub fn state(id: &str, world: &World) -> Result<String> {
     let (dir, record) = world.store.find(id)?;
-    let document = Document { owner: "", ..Document::of(&dir, &record) };
+    let document = Document { owner: "", ..Document::of(&dir, &record)? };
     serde_json::to_string_pretty(&document).map(html_safe).map_err(|e| Error::rule(e.to_string()))
 }

@@ -32,7 +32,7 @@ pub struct Schemas<'a> {
 /// Updates its limits; what isn't asked for stays.
 pub fn update(id: &str, source: &Source<'_>, rdt: &Schemas<'_>, world: &World) -> Result<()> {
     let (held, record) = world.store.hold(id)?;
-    if matches!(held.dir.status(&record), Status::Stopped | Status::Creating) {
+    if matches!(held.dir.status(&record)?, Status::Stopped | Status::Creating) {
         return Err(Error::rule("container not running"));
     }
     let asked = !rdt.l3.is_empty() || !rdt.bandwidth.is_empty();

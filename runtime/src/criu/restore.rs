@@ -258,7 +258,7 @@ impl Watch<'_> {
     fn judge(&self) -> Result<()> {
         let record = &self.draft.record;
         verify(&self.draft.decided.plan, record.process.pid, &self.groups).inspect_err(|_| {
-            if let Some(first) = record.process.open() {
+            if let Ok(Some(first)) = record.process.open() {
                 let _ = process::pidfd_signal(first.as_fd(), libc::SIGKILL);
             }
             let _ = record.cgroup.kill(libc::SIGKILL);
@@ -267,9 +267,8 @@ impl Watch<'_> {
 
     /// All is restored and nothing runs yet: from here on it can be found again.
     fn remember(&mut self, pid: i32) -> Result<()> {
-        let gone = || Error::rule("the restored process ended before it ran");
         let record = &mut self.draft.record;
-        record.process = Identity::of(Pid::from_raw(pid)).ok_or_else(gone)?;
+        record.process = Identity::of(Pid::from_raw(pid))?;
         record.created = state::now();
         self.dir.record(record)
     }

@@ -27,7 +27,7 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
 
 /// Shared with exec: from root to the process's own ids; the capabilities stay permitted.
 pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits: bool) -> Done {
-    stdio(p);
+    stdio(p)?;
     label(p, proc)?;
     let entered = enter(&p.cwd, may_make_cwd);
     bounding(p.capabilities.bounding)?;
@@ -52,14 +52,15 @@ pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits
 /// Standard streams that were opened for someone else become the user's, as runc has it, pipes
 /// also its group's, as crun has it: a file's or a terminal's group says who else may use it.
 /// The host's /dev/null becomes the container's, for with it goes the right to change its mode.
-fn stdio(p: &Process) {
-    let null = null();
+fn stdio(p: &Process) -> Done {
+    let null = null()?;
     // What can't change owner (a socket, a read-only mount) is used as it is.
     for stream in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
         let Ok(stat) = fstat(stream) else { continue };
         if is_null(&stat) {
             if let Some(null) = &null {
-                let _ = dhow_kernel::fd::place(null.as_fd(), stream.as_raw_fd());
+                dhow_kernel::fd::place(null.as_fd(), stream.as_raw_fd())
+                    .because("put in place of the host's", "/dev/null")?;
             }
             continue;
         }
@@ -70,15 +71,24 @@ fn stdio(p: &Process) {
             let _ = fchown(stream, uid, gid);
         }
     }
+    Ok(())
 }
 
 /// The container's own null device, if what it calls so is one.
-fn null() -> Option<OwnedFd> {
+fn null() -> Done<Option<OwnedFd>> {
     // In a container that runs, it may be anything: nothing to wait for, nothing to follow.
     let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
-    let fd = open(c"/dev/null", flags | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let fd = match open(c"/dev/null", flags | OFlag::O_CLOEXEC, Mode::empty()) {
+        // Not for what the container has there: the host's must not stay for want of something else.
+        Err(e @ (Errno::EIO | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {
+            return Err(Cause::new("open", "/dev/null", e));
+        }
+        Err(_) => return Ok(None),
+        Ok(fd) => fd,
+    };
     let plain = fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_RDWR));
-    fstat(&fd).is_ok_and(|stat| is_null(&stat) && plain.is_ok()).then_some(fd)
+    let stat = fstat(&fd).because("stat", "/dev/null")?;
+    Ok((is_null(&stat) && plain.is_ok()).then_some(fd))
 }
 
 fn label(p: &Process, proc: &Procfs) -> Done {

@@ -279,12 +279,14 @@ fn unexpected(message: &Message) -> Error {
 impl Init {
     /// Says a message. A process that is gone has left its reason in the link.
     pub fn say(&self, message: &Message) -> Result<()> {
-        if self.link.send(message).is_ok() {
-            return Ok(());
-        }
-        match self.hear() {
-            Ok(other) => Err(unexpected(&other)),
-            Err(e) => Err(e),
+        match self.link.send(message) {
+            Ok(()) => Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => match self.hear() {
+                Ok(other) => Err(unexpected(&other)),
+                Err(e) => Err(e),
+            },
+            // It is still there, and waits for this.
+            Err(e) => Err(Error::system("tell", "the container's first process", e)),
         }
     }
 

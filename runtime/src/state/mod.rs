@@ -7,7 +7,7 @@ mod process;
 mod status;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
 use crate::error::{Error, Result};
-pub use process::{Identity, boot_id};
+pub use process::Identity;
 pub use status::Status;
 
 /// What is remembered of a container.
@@ -96,8 +96,8 @@ impl Held {
     }
 
     /// What the container is doing now: nobody makes it while we hold it.
-    pub fn status(&self, record: &Record) -> Status {
-        if record.process.pid == 0 { Status::Stopped } else { self.dir.status(record) }
+    pub fn status(&self, record: &Record) -> Result<Status> {
+        if record.process.pid == 0 { Ok(Status::Stopped) } else { self.dir.status(record) }
     }
 
     /// Whether what is held is still what the path leads to.
@@ -188,7 +188,11 @@ impl Store {
             }
             _ => Error::io("mkdir", dir.shown(), &e),
         })?;
-        dir.hold()
+        let path = dir.path.clone();
+        dir.hold().inspect_err(|_| {
+            // It is empty, or else another's.
+            let _ = fs::remove_dir(&path);
+        })
     }
 
     /// The container called `id`.
@@ -214,7 +218,7 @@ impl Store {
     fn hold_when(&self, id: &str, made: bool) -> Result<(Held, Record)> {
         loop {
             let (dir, record) = self.find(id)?;
-            if made && record.process.pid == 0 && dir.is_held() {
+            if made && record.process.pid == 0 && dir.is_held()? {
                 return Err(Error::rule(format!("{MAKING}: {id}")));
             }
             let path = dir.path.clone();
@@ -284,8 +288,16 @@ impl Dir {
     }
 
     /// Whether somebody holds it.
-    pub fn is_held(&self) -> bool {
-        File::open(&self.path).is_ok_and(|file| file.try_lock_shared().is_err())
+    pub fn is_held(&self) -> Result<bool> {
+        match File::open(&self.path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("open", self.shown(), &e)),
+            Ok(file) => match file.try_lock_shared() {
+                Ok(()) => Ok(false),
+                Err(TryLockError::WouldBlock) => Ok(true),
+                Err(TryLockError::Error(e)) => Err(Error::io("lock", self.shown(), &e)),
+            },
+        }
     }
 
     /// The process that holds it.
@@ -296,7 +308,7 @@ impl Dir {
         // another: one that is held and not found is looked for again.
         let look = |_| {
             let found = self.locker();
-            let again = found.is_none() && self.is_held();
+            let again = found.is_none() && self.is_held().unwrap_or(false);
             again.then(|| std::thread::sleep(std::time::Duration::from_millis(1)));
             (!again).then_some(found)
         };
@@ -364,7 +376,7 @@ impl Dir {
     }
 
     /// What the container is doing now.
-    pub fn status(&self, record: &Record) -> Status {
+    pub fn status(&self, record: &Record) -> Result<Status> {
         status::of(self, record)
     }
 }

@@ -1,10 +1,14 @@
 //! Which process a record speaks of.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// A process beyond mistaking.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,27 +24,36 @@ pub struct Identity {
 
 impl Identity {
     /// The process `pid` as it is now.
-    pub fn of(pid: Pid) -> Option<Self> {
-        let (_, start_time) = stat(pid.as_raw())?;
-        Some(Self { pid: pid.as_raw(), start_time, boot_id: boot_id() })
+    pub fn of(pid: Pid) -> Result<Self> {
+        let gone = || Error::rule("the container's first process ended before its start");
+        let (_, start_time) = stat(pid.as_raw())?.ok_or_else(gone)?;
+        Ok(Self { pid: pid.as_raw(), start_time, boot_id: boot_id()? })
     }
 
-    /// A handle on it, unless it has ended.
-    pub fn open(&self) -> Option<OwnedFd> {
-        if self.pid <= 0 || self.boot_id != boot_id() {
-            return None;
+    /// A handle on it, unless it has ended. Not to be able to look is not to see that it has.
+    pub fn open(&self) -> Result<Option<OwnedFd>> {
+        if self.pid <= 0 || self.boot_id != boot_id()? {
+            return Ok(None);
         }
         // Open first, compare then: once we hold the handle the number can't change hands.
-        let handle = dhow_kernel::process::pidfd_open(Pid::from_raw(self.pid)).ok()?;
-        let (state, start_time) = stat(self.pid)?;
-        let same = start_time == self.start_time && !matches!(state, 'Z' | 'X');
-        same.then_some(handle)
+        let handle = match dhow_kernel::process::pidfd_open(Pid::from_raw(self.pid)) {
+            Err(Errno::ESRCH) => return Ok(None),
+            other => other.map_err(|e| Error::system("open process", self.pid.to_string(), e))?,
+        };
+        let same =
+            |(state, start_time)| start_time == self.start_time && !matches!(state, 'Z' | 'X');
+        Ok(stat(self.pid)?.is_some_and(same).then_some(handle))
     }
 }
 
-/// State letter and start time of a process.
-fn stat(pid: i32) -> Option<(char, u64)> {
-    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+/// State letter and start time of a process, unless it has gone.
+fn stat(pid: i32) -> Result<Option<(char, u64)>> {
+    let path = format!("/proc/{pid}/stat");
+    match fs::read(&path) {
+        // KERNEL: proc(5): ESRCH for one that went after its file was opened.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
+        other => Ok(parse_stat(&other.map_err(|e| Error::io("read", path, &e))?)),
+    }
 }
 
 /// The name, in parentheses, is the process's to choose: it may hold anything, parentheses too,
@@ -54,9 +67,12 @@ fn parse_stat(bytes: &[u8]) -> Option<(char, u64)> {
 }
 
 /// This boot's id; empty where the kernel doesn't say.
-pub fn boot_id() -> String {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim().to_owned()
+fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    match fs::read_to_string(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(String::new()),
+        other => Ok(other.map_err(|e| Error::io("read", path, &e))?.trim().to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -76,8 +92,8 @@ mod tests {
     #[test]
     fn another_start_time_is_another_process() {
         let me = Identity::of(nix::unistd::getpid()).unwrap();
-        assert!(me.open().is_some());
-        assert!(Identity { start_time: me.start_time + 1, ..me.clone() }.open().is_none());
-        assert!(Identity { boot_id: "other".into(), ..me }.open().is_none());
+        assert!(me.open().unwrap().is_some());
+        assert!(Identity { start_time: me.start_time + 1, ..me.clone() }.open().unwrap().is_none());
+        assert!(Identity { boot_id: "other".into(), ..me }.open().unwrap().is_none());
     }
 }

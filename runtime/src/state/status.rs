@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Dir, Record, file};
+use crate::error::{Error, Result};
 
 /// What a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +32,18 @@ impl fmt::Display for Status {
     }
 }
 
-pub(super) fn of(dir: &Dir, record: &Record) -> Status {
+pub(super) fn of(dir: &Dir, record: &Record) -> Result<Status> {
     if record.process.pid == 0 {
         // A maker that was killed holds nothing any more.
-        return if dir.is_held() { Status::Creating } else { Status::Stopped };
+        return Ok(if dir.is_held()? { Status::Creating } else { Status::Stopped });
     }
-    if record.process.open().is_none() {
-        return Status::Stopped;
+    if record.process.open()?.is_none() {
+        return Ok(Status::Stopped);
     }
     // Paused before its start, it is parked under another name.
-    if dir.file(file::START).exists() {
-        return Status::Created;
+    let start = dir.file(file::START);
+    if start.try_exists().map_err(|e| Error::io("look for", start.to_string_lossy(), &e))? {
+        return Ok(Status::Created);
     }
-    if record.cgroup.is_frozen() { Status::Paused } else { Status::Running }
+    Ok(if record.cgroup.is_frozen()? { Status::Paused } else { Status::Running })
 }

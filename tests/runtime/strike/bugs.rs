@@ -1,0 +1,63 @@
+//! What strikes have found, one case each.
+
+use e2e::World;
+use nix::libc;
+
+use super::uses::on;
+use super::{After, Case};
+
+#[test]
+fn bug_a_create_that_could_not_lock_its_directory_left_it() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let case = Case::makes("create", &w, &b, &["create", "-b", b.path(), b.id()]);
+    case.strike_at("parent reserve", libc::SYS_openat);
+    case.strike_at("parent reserve", libc::SYS_flock);
+}
+
+/// It recorded no process, and `delete` could not end the one there was.
+#[test]
+fn bug_a_create_that_could_not_tell_its_process_left_it_running() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let case = Case::makes("create", &w, &b, &["create", "-b", b.path(), b.id()]);
+    case.strike_at("parent record", libc::SYS_read);
+    case.strike_at("parent record", libc::SYS_openat);
+}
+
+/// It waited for an answer of the process that waited for it.
+#[test]
+fn bug_an_exec_that_could_not_say_go_waited_for_ever() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    on("exec", &w, &b, &["exec", b.id(), "true"], After::Same)
+        .strike_at("parent go", libc::SYS_write);
+}
+
+/// What can't be looked at just now has not ended.
+#[test]
+fn bug_a_container_was_called_stopped_when_it_could_not_be_looked_at() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let case = on("state", &w, &b, &["state", b.id()], After::Same);
+    for call in [libc::SYS_openat, libc::SYS_read, libc::SYS_pidfd_open] {
+        case.strike_at("parent end", call);
+    }
+}
+
+/// Root inside could have changed the mode of the host's null device.
+#[test]
+fn bug_the_host_s_null_device_stayed_when_the_container_s_could_not_be_opened() {
+    let w = World::new();
+    let b = w.bundle("b", &["sh", "-c", "stat -L -c %d /proc/self/fd/0 /dev/null | uniq | wc -l"]);
+    let case = Case::makes("run", &w, &b, &["run", "-b", b.path(), b.id()]);
+    case.strike_at("init credentials", libc::SYS_openat);
+    case.strike_at("init credentials", libc::SYS_dup2);
+}
+
+#[test]
+fn bug_a_state_that_could_not_be_written_said_nothing() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    on("state", &w, &b, &["state", b.id()], After::Same).strike_at("end 0", libc::SYS_write);
+}
