@@ -1,6 +1,7 @@
 //! Builds that are killed, interrupted, or without room.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -103,4 +104,45 @@ fn without_room_it_says_so_and_goes_on_when_there_is_some() {
     assert_eq!(w.says("f", "cat /done"), "done");
     clean(&w);
     Cmd::new("umount").arg("-l").arg(&root).run();
+}
+
+#[test]
+fn gc_takes_what_a_killed_build_has_left() {
+    let w = world();
+    // A number of seconds that nobody else on this machine sleeps.
+    let sleep = format!("sleep 2{}", std::process::id());
+    let dir = w.context("c", &[("Dockerfile", &format!("FROM busybox\nRUN {sleep}\n"))]);
+    let running = || w.cmd("pgrep").args(["-fx", &sleep]).run().code == 0;
+    let mut build = w.build_cmd(&dir, &[]).start();
+    until("it runs", running);
+    // A build that lives is nobody's leftover.
+    w.image(["gc"]).ok();
+    assert!(running());
+    build.kill().unwrap();
+    build.wait().unwrap();
+    w.image(["gc", "--dry-run"]).ok();
+    assert!(running());
+    w.image(["gc"]).ok();
+    assert!(!running());
+    clean(&w);
+}
+
+#[test]
+fn a_repository_that_never_comes_is_given_up_at_once() {
+    let w = World::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("git://{}/r.git", silent.local_addr().unwrap());
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let build = w.image_cmd(["build", &address]).start();
+        let (mut asking, _) = silent.accept().unwrap();
+        let began = Instant::now();
+        kill(Pid::from_raw(build.id() as i32), signal).unwrap();
+        let done = build.wait_with_output().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(128 + signal as i32), "{said}");
+        // `git` is gone with it.
+        std::io::copy(&mut asking, &mut std::io::sink()).unwrap();
+        clean(&w);
+    }
 }

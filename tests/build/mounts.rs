@@ -55,7 +55,14 @@ impl Yard {
         mounter.settle(mounts, &|_, then| {
             let ignore = Some(&self.ignore).filter(|ignore| !ignore.is_empty());
             let title = "the build context";
-            then(&Files { root: &root, ignore, memory: None, owners: Owners::Kept, title })
+            then(&Files {
+                root: &root,
+                ignore,
+                memory: None,
+                owners: Owners::Kept,
+                title,
+                cancel: None,
+            })
         })
     }
 

@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod cache;
 pub mod cancel;
+mod child;
 pub mod context;
 pub mod copy;
 pub mod dockerfile;

@@ -80,6 +80,7 @@ pub fn whole(
         scratch: lease.dir(),
         search: means.search,
         agent: means.agent,
+        cancel: means.cancel,
     };
     let steps = AtomicUsize::new(0);
     let memory = means.store.root().join("build/files");

@@ -1,11 +1,11 @@
-//! `dhow-image gc`: removes what nothing needs, from the store or a layout.
+//! `dhow-image gc`: removes what nothing needs, from the store or a layout, and the containers of killed builds.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dhow_image::store::collect_layout;
-use dhow_image::{Error, Result};
+use dhow_image::{Error, Result, build};
 use serde_json::json;
 
 use super::table::human;
@@ -30,6 +30,9 @@ impl Gc {
             (done.blobs, Vec::new(), done.freed)
         } else {
             let (store, none) = (cx.store()?, HashSet::new());
+            if !self.dry_run {
+                build::run::sweep(&cx.run_dir().join("build"))?;
+            }
             let done = if self.dry_run { store.collectable(&none) } else { store.collect(&none) };
             let done = done?.told()?;
             (done.blobs, done.layers, done.freed)

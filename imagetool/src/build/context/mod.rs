@@ -169,6 +169,7 @@ impl Context {
             memory: self.memory.as_ref(),
             owners: Owners::Root,
             title: &self.title,
+            cancel: None,
         }
     }
 

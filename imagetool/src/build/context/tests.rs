@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::build::cancel::Cancel;
 use crate::build::fetch::tests::{Server, repository, search};
 use crate::registry::Settings;
 
@@ -10,6 +11,7 @@ struct Place {
     scratch: TempDir,
     settings: Settings,
     search: Vec<PathBuf>,
+    cancel: Cancel,
 }
 
 impl Place {
@@ -21,7 +23,8 @@ impl Place {
             fs::write(path, text).unwrap();
         }
         let scratch = tempfile::tempdir().unwrap();
-        Self { tmp, scratch, settings: Settings::default(), search: search() }
+        let cancel = Cancel::new().unwrap();
+        Self { tmp, scratch, settings: Settings::default(), search: search(), cancel }
     }
 
     fn at(&self, name: &str) -> String {
@@ -37,7 +40,7 @@ impl Place {
 
     fn fetch(&self) -> Fetch<'_> {
         let (settings, search) = (&self.settings, &self.search);
-        Fetch { settings, scratch: self.scratch.path(), search, agent: None }
+        Fetch { settings, scratch: self.scratch.path(), search, agent: None, cancel: &self.cancel }
     }
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use jiff::Timestamp;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use sha2::Digest as _;
 
@@ -16,6 +17,7 @@ use super::Given;
 use super::archive::Spool;
 use super::layout::{Body, Node, Nodes, What};
 use super::walk::{join_below, open, unsteady};
+use crate::build::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::layer::at::{RootDir, io_at};
 use crate::layer::header::{Item, Writer};
@@ -30,6 +32,7 @@ const BUFFER: usize = 256 << 10;
 /// What is written, and from where.
 pub(super) struct Emit<'a, W: Write> {
     pub root: &'a RootDir,
+    pub cancel: Option<&'a Cancel>,
     pub base: Option<&'a RootDir>,
     pub given: &'a [Given],
     pub texts: &'a [Vec<u8>],
@@ -188,6 +191,9 @@ impl<W: Write> Emit<'_, W> {
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(io_at("read", self.root.path(), errno(&e))),
             };
+            if self.cancel.is_some_and(Cancel::is_stopped) {
+                return Err(io_at("read", self.root.path(), Errno::ECANCELED));
+            }
             hasher.update(&self.buffer[..n]);
             self.out.data(&self.buffer[..n])?;
             left -= n as u64;

@@ -227,7 +227,9 @@ fn fifty_thousand_files() {
     let root = RootDir::open(case.at("context")).unwrap();
     let settings = Settings::default();
     let scratch = case.at("scratch");
-    let fetch = Fetch { settings: &settings, scratch: &scratch, search: &[], agent: None };
+    let cancel = Cancel::new().unwrap();
+    let fetch =
+        Fetch { settings: &settings, scratch: &scratch, search: &[], agent: None, cancel: &cancel };
     let what = copy(&["."], "/app/");
     for round in 0..5 {
         let begun = Instant::now();
@@ -239,6 +241,7 @@ fn fifty_thousand_files() {
             memory: Some(&memory),
             owners: Owners::Root,
             title: "t",
+            cancel: None,
         };
         let now = Timestamp::UNIX_EPOCH;
         let asked =

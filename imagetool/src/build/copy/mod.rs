@@ -26,6 +26,7 @@ use tempfile::TempDir;
 
 pub use memory::Memory;
 
+use super::cancel::Cancel;
 use super::dockerfile::Copy;
 use super::fetch::{Fetch, Fetched};
 use super::glob;
@@ -67,6 +68,8 @@ pub struct Files<'a> {
     pub owners: Owners,
     /// What errors call it: `the build context`.
     pub title: &'a str,
+    /// Ends the reading.
+    pub cancel: Option<&'a Cancel>,
 }
 
 /// A COPY or ADD to be done.
@@ -168,6 +171,7 @@ pub fn digest_below(files: &Files<'_>, path: &str) -> Result<Digest> {
         exclude: &empty,
         include: None,
         memory: files.memory,
+        cancel: files.cancel,
     };
     let found = walk.run()?;
     let mut sum = Hasher::new(Algorithm::Sha256);
@@ -214,7 +218,8 @@ impl Finding<'_, '_> {
     ) -> Result<Vec<Entry>> {
         let own = std::ptr::eq(root, self.asked.from.root);
         let memory = self.asked.from.memory.filter(|_| own);
-        Walk { root, top, ignore, exclude, include, memory }.run()
+        let cancel = self.asked.from.cancel;
+        Walk { root, top, ignore, exclude, include, memory, cancel }.run()
     }
 
     fn tree(&mut self, spot: Spot, found: Vec<Entry>, spooled: Option<RootDir>, owners: Owners) {
@@ -358,6 +363,7 @@ impl Found<'_> {
         let (nodes, old) = laying.layout.finish()?;
         let emit = emit::Emit {
             root: self.asked.from.root,
+            cancel: self.asked.from.cancel,
             base: below,
             given: &self.given,
             texts: &self.texts,

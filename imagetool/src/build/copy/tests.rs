@@ -54,13 +54,21 @@ impl Case {
         let settings = Settings::default();
         let scratch = self.at("scratch");
         let search = crate::build::fetch::tests::search();
-        let fetch = Fetch { settings: &settings, scratch: &scratch, search: &search, agent: None };
+        let cancel = Cancel::new().unwrap();
+        let fetch = Fetch {
+            settings: &settings,
+            scratch: &scratch,
+            search: &search,
+            agent: None,
+            cancel: &cancel,
+        };
         let from = Files {
             root: &root,
             ignore: Some(&self.ignore),
             memory: None,
             owners: self.owners,
             title: "the build context",
+            cancel: None,
         };
         let now = "2024-05-06T07:08:09Z".parse().unwrap();
         let asked =
@@ -428,8 +436,17 @@ fn a_stage_s_owners_stay_and_times_are_clamped() {
     let root = RootDir::open(case.at("context")).unwrap();
     let settings = Settings::default();
     let scratch = case.at("scratch");
-    let fetch = Fetch { settings: &settings, scratch: &scratch, search: &[], agent: None };
-    let from = Files { root: &root, ignore: None, memory: None, owners: Owners::Root, title: "t" };
+    let cancel = Cancel::new().unwrap();
+    let fetch =
+        Fetch { settings: &settings, scratch: &scratch, search: &[], agent: None, cancel: &cancel };
+    let from = Files {
+        root: &root,
+        ignore: None,
+        memory: None,
+        owners: Owners::Root,
+        title: "t",
+        cancel: None,
+    };
     let epoch: Timestamp = "2001-01-01T00:00:00Z".parse().unwrap();
     let what = copy(&["a"], "/new/");
     let now = Timestamp::now();

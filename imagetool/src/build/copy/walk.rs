@@ -16,6 +16,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use sha2::Digest as _;
 
 use super::memory::{Known, Memory};
+use crate::build::cancel::Cancel;
 use crate::build::ignore::{Ignore, Seen};
 use crate::error::{Error, Result};
 use crate::layer::RootDir;
@@ -47,6 +48,7 @@ pub(super) struct Walk<'a> {
     /// Of paths from the top: nothing else is taken.
     pub include: Option<&'a Ignore>,
     pub memory: Option<&'a Memory>,
+    pub cancel: Option<&'a Cancel>,
 }
 
 /// One thing found.
@@ -314,7 +316,7 @@ impl Walk<'_> {
         let stat = fstat(&file)?;
         entry.stat = stat;
         entry.xattrs = kept(attributes(&file)?);
-        let (content, size) = hash(file, buffer)?;
+        let (content, size) = hash(file, buffer, self.cancel)?;
         entry.content = content;
         // Whoever appends meanwhile: as much as was read.
         let whole = stat.st_size.cast_unsigned() == size;
@@ -345,12 +347,14 @@ pub(super) fn open(dir: impl AsFd, base: &[u8]) -> nix::Result<Option<OwnedFd>> 
 }
 
 /// A file's sha256 and length.
-pub(super) fn hash(file: OwnedFd, buffer: &mut [u8]) -> nix::Result<([u8; 32], u64)> {
+fn hash(file: OwnedFd, buffer: &mut [u8], cancel: Option<&Cancel>) -> nix::Result<([u8; 32], u64)> {
     let mut file = File::from(file);
     let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
     loop {
         match file.read(buffer) {
             Ok(0) => return Ok((hasher.finalize().into(), size)),
+            // A large one takes a while.
+            Ok(_) if cancel.is_some_and(Cancel::is_stopped) => return Err(Errno::ECANCELED),
             Ok(n) => {
                 hasher.update(&buffer[..n]);
                 size += n as u64;

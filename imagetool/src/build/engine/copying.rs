@@ -31,7 +31,7 @@ impl Work<'_> {
         let asked = Asked {
             what,
             add,
-            from: opened.files(),
+            from: opened.files(self.engine.what.cancel),
             workdir: &workdir,
             epoch: self.engine.epoch,
             now: self.engine.now,

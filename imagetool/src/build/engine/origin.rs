@@ -11,6 +11,7 @@ use nix::fcntl::{OFlag, readlink};
 use super::Engine;
 use super::overlay::Root;
 use super::stage::Work;
+use crate::build::cancel::Cancel;
 use crate::build::context::{Context, Named};
 use crate::build::copy::{Files, Memory, Owners};
 use crate::build::plan::Origin;
@@ -101,16 +102,18 @@ pub(super) enum Opened<'a> {
 }
 
 impl Opened<'_> {
-    /// As copies take them.
-    pub fn files(&self) -> Files<'_> {
+    /// As copies take them; `cancel` ends the reading.
+    pub fn files<'f>(&'f self, cancel: &'f Cancel) -> Files<'f> {
+        let cancel = Some(cancel);
         match self {
-            Self::Context(context) => context.files(),
+            Self::Context(context) => Files { cancel, ..context.files() },
             Self::Chain { root, memory, title } => Files {
                 root: &root.dir,
                 ignore: None,
                 memory: memory.as_ref(),
                 owners: Owners::Kept,
                 title,
+                cancel,
             },
         }
     }

@@ -96,7 +96,7 @@ impl Work<'_> {
             }
             let opened = origin.open(self.engine)?;
             let source = mount.source.as_deref().unwrap_or("/");
-            let files = copy::digest_below(&opened.files(), source)?;
+            let files = copy::digest_below(&opened.files(self.engine.what.cancel), source)?;
             Ok(format!("{text} {files}"))
         };
         mounts.iter().map(identity).collect()
@@ -116,7 +116,7 @@ impl Work<'_> {
         mounter.settle(mounts, &|from, take| {
             let origin = self.origin(from)?;
             let opened = origin.open(self.engine)?;
-            take(&opened.files())
+            take(&opened.files(self.engine.what.cancel))
         })
     }
 

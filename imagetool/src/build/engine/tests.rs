@@ -91,7 +91,14 @@ impl World {
     ) -> Result<Got> {
         let settings = Settings::default();
         let spool = tempfile::tempdir().unwrap();
-        let fetch = Fetch { settings: &settings, scratch: spool.path(), search: &[], agent: None };
+        let cancel = Cancel::new().unwrap();
+        let fetch = Fetch {
+            settings: &settings,
+            scratch: spool.path(),
+            search: &[],
+            agent: None,
+            cancel: &cancel,
+        };
         fs::write(self.context().join("Dockerfile"), text).unwrap();
         let place = self.context();
         let asked = context::Asked {
@@ -115,7 +122,7 @@ impl World {
             fetch: &fetch,
             watcher: &told,
             steps: &AtomicUsize::new(0),
-            cancel: &Cancel::new()?,
+            cancel: &cancel,
             import,
             export,
         })?;

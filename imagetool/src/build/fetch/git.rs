@@ -11,6 +11,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -18,11 +19,15 @@ use std::thread;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, UtimensatFlags, umask, utimensat};
 use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
 
 use super::Fetch;
 use super::address::Address;
+use crate::build::child::Child;
+use crate::build::progress::Stream;
 use crate::error::{Error, Result};
 use crate::layer::RootDir;
 use crate::layer::at::{is_dir, names, open_dir, stat_at};
@@ -168,11 +173,11 @@ impl<'a> Git<'a> {
             command.env("SSH_AUTH_SOCK", agent);
         }
         command.stdin(Stdio::null());
-        let done = with_umask(|| command.output()).map_err(Error::at("run", &self.program))?;
-        if done.status.success() {
-            return Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned());
+        let (well, out, said) = self.wait(&mut command)?;
+        if well {
+            return Ok(String::from_utf8_lossy(&out).trim().to_owned());
         }
-        let said = String::from_utf8_lossy(&done.stderr);
+        let said = String::from_utf8_lossy(&said);
         let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
         let fatal = lines.clone().find(|line| line.starts_with("fatal:"));
         let last = fatal.or_else(|| lines.next_back()).unwrap_or("it says nothing");
@@ -184,6 +189,31 @@ impl<'a> Git<'a> {
         let clean = |c: char| if c.is_control() { ' ' } else { c };
         let last: String = last.chars().map(clean).take(300).collect();
         Err(self.refused(&format!("git {}: {last}", args[0])))
+    }
+
+    /// Runs it to its end: whether that is a good one, and what it wrote to its two outputs.
+    fn wait(&self, command: &mut Command) -> Result<(bool, Vec<u8>, Vec<u8>)> {
+        let canceled = || self.refused("the build was canceled");
+        if self.fetch.cancel.is_stopped() {
+            return Err(canceled());
+        }
+        // A group of its own, to end it with whom it has called: the one that speaks http, and ssh.
+        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = with_umask(|| command.spawn()).map_err(Error::at("run", &self.program))?;
+        let group = Pid::from_raw(child.id().cast_signed());
+        let mut child = Child::new(child, "git", self.fetch.cancel)?;
+        let (mut out, mut said) = (Vec::new(), Vec::new());
+        let end = child.run(&mut |stream, bytes| match stream {
+            Stream::Stdout => out.extend_from_slice(bytes),
+            Stream::Stderr => said.extend_from_slice(bytes),
+        });
+        if let Ok(Some(end)) = end {
+            return Ok((end.success(), out, said));
+        }
+        // It isn't waited for yet: the group's number is nobody else's.
+        let _ = killpg(group, Signal::SIGKILL);
+        child.kill();
+        end.and(Err(canceled()))
     }
 
     /// Brings what is wanted, and says what it is now called: one commit if the server gives that,

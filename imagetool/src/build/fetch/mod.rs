@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 pub use address::Address;
 
+use super::cancel::Cancel;
 use super::copy::Asked;
 use crate::digest::{Algorithm, Digest, Hashing};
 use crate::error::{Error, Result};
@@ -32,6 +33,8 @@ pub struct Fetch<'a> {
     pub search: &'a [PathBuf],
     /// The agent that `git` may ask, for repositories by ssh.
     pub agent: Option<&'a Path>,
+    /// Ends it.
+    pub cancel: &'a Cancel,
 }
 
 /// Something fetched.

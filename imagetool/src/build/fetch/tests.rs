@@ -105,8 +105,14 @@ fn a_repository_is_fetched_and_nothing_of_it_is_run() {
     let server = Server::new(tmp.path());
     let settings = Settings::default();
     let scratch = tempfile::tempdir().unwrap();
-    let fetch =
-        Fetch { settings: &settings, scratch: scratch.path(), search: &search, agent: None };
+    let cancel = Cancel::new().unwrap();
+    let fetch = Fetch {
+        settings: &settings,
+        scratch: scratch.path(),
+        search: &search,
+        agent: None,
+        cancel: &cancel,
+    };
     let get = |rest: &str, keep: bool| {
         let address = Address::parse(&format!("{}/r.git{rest}", server.base), true).unwrap()?;
         fetch.repository(&address, keep)
@@ -166,8 +172,14 @@ fn modes_are_the_commit_s_whatever_the_umask() {
     let server = Server::new(tmp.path());
     let settings = Settings::default();
     let scratch = tempfile::tempdir().unwrap();
-    let fetch =
-        Fetch { settings: &settings, scratch: scratch.path(), search: &search, agent: None };
+    let cancel = Cancel::new().unwrap();
+    let fetch = Fetch {
+        settings: &settings,
+        scratch: scratch.path(),
+        search: &search,
+        agent: None,
+        cancel: &cancel,
+    };
     let address = Address::parse(&format!("{}/r.git", server.base), true).unwrap().unwrap();
     let work = || {
         // The umask of this thread alone.
@@ -223,8 +235,14 @@ fn a_password_stays_nowhere() {
     let server = Server::new(tmp.path());
     let settings = Settings::default();
     let scratch = tempfile::tempdir().unwrap();
-    let fetch =
-        Fetch { settings: &settings, scratch: scratch.path(), search: &search, agent: None };
+    let cancel = Cancel::new().unwrap();
+    let fetch = Fetch {
+        settings: &settings,
+        scratch: scratch.path(),
+        search: &search,
+        agent: None,
+        cancel: &cancel,
+    };
     let base = server.base.replace("://", "://u:secret@");
     let get = |rest: &str| {
         let address = Address::parse(&format!("{base}/locked/{rest}"), true).unwrap()?;
@@ -245,7 +263,14 @@ fn a_password_stays_nowhere() {
 fn without_git_it_is_said() {
     let settings = Settings::default();
     let scratch = tempfile::tempdir().unwrap();
-    let fetch = Fetch { settings: &settings, scratch: scratch.path(), search: &[], agent: None };
+    let cancel = Cancel::new().unwrap();
+    let fetch = Fetch {
+        settings: &settings,
+        scratch: scratch.path(),
+        search: &[],
+        agent: None,
+        cancel: &cancel,
+    };
     let address = Address::parse("https://u:secret@x.io/a.git", true).unwrap().unwrap();
     let error = fetch.repository(&address, false).unwrap_err().to_string();
     assert!(error.contains("https://x.io/a.git is not supported: the program git"), "{error}");
@@ -259,7 +284,14 @@ fn a_url_s_file_has_its_name_time_and_digest() {
     let server = Server::new(tmp.path());
     let settings = Settings::default();
     let scratch = tempfile::tempdir().unwrap();
-    let fetch = Fetch { settings: &settings, scratch: scratch.path(), search: &[], agent: None };
+    let cancel = Cancel::new().unwrap();
+    let fetch = Fetch {
+        settings: &settings,
+        scratch: scratch.path(),
+        search: &[],
+        agent: None,
+        cancel: &cancel,
+    };
     let url = format!("{}/d/x?q=1", server.base);
     let fetched = fetch.file(&url, Some(&Digest::of(b"text")), false).unwrap();
     let path = fetched.root.path().join("x");
@@ -290,4 +322,38 @@ fn names_of_urls() {
     ] {
         assert_eq!(name_of(url), want, "{url}");
     }
+}
+
+#[test]
+fn a_fetch_that_hangs_ends_with_the_build() {
+    let search = search();
+    if search.is_empty() {
+        return;
+    }
+    // A server that says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/r.git", silent.local_addr().unwrap());
+    let (settings, cancel) = (Settings::default(), Cancel::new().unwrap());
+    let scratch = tempfile::tempdir().unwrap();
+    let fetch = Fetch {
+        settings: &settings,
+        scratch: scratch.path(),
+        search: &search,
+        agent: None,
+        cancel: &cancel,
+    };
+    let address = Address::parse(&address, true).unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let fetching = scope.spawn(|| fetch.repository(&address, false));
+        let (asking, _) = silent.accept().unwrap();
+        cancel.stop();
+        let why = fetching.join().unwrap().unwrap_err().to_string();
+        assert!(why.ends_with("the build was canceled"), "{why}");
+        // Whoever has called is gone, and not only its parent: the connection ends.
+        let mut rest = Vec::new();
+        (&asking).read_to_end(&mut rest).unwrap();
+    });
+    // Nor is another one begun.
+    let why = fetch.repository(&address, false).unwrap_err().to_string();
+    assert!(why.ends_with("the build was canceled"), "{why}");
 }

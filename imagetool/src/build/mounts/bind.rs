@@ -117,7 +117,14 @@ mod tests {
         nix::unistd::mkfifo(&dir.path().join("from/pipe"), Mode::S_IRWXU).unwrap();
         let root = RootDir::open(dir.path().join("from")).unwrap();
         let title = "the build context";
-        let files = Files { root: &root, ignore: None, memory: None, owners: Owners::Kept, title };
+        let files = Files {
+            root: &root,
+            ignore: None,
+            memory: None,
+            owners: Owners::Kept,
+            title,
+            cancel: None,
+        };
         let mount =
             |writable| RunMount { source: Some("pipe".into()), writable, ..RunMount::default() };
         let why = bind(&mount(true), &files, &dir.path().join("m")).err().unwrap().to_string();

@@ -9,7 +9,6 @@ mod network;
 mod oci;
 mod place;
 mod places;
-mod pump;
 mod spec;
 mod stubs;
 

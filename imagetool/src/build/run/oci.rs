@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::place::{self, Called, Place};
-use super::pump::{Pump, code};
 use super::spec::{self, Around, Source};
 use super::stubs::Stubs;
 use super::{Container, End, Joined, Mounted, Networks, Runner, cgroup, last_error, places, sweep};
+use crate::build::child::{Child, code};
 use crate::build::progress::Stream;
 use crate::bundle::user;
 use crate::error::{Error, Result};
@@ -72,21 +72,21 @@ impl<N: Networks> Runner for Oci<N> {
         let mut command = start(container, &place, &call)?;
         let child = command.spawn().map_err(|e| call.cannot(&e))?;
         drop(command); // our copies of its streams
-        let mut pump = Pump::new(child, container.cancel)
+        let mut child = Child::new(child, "the runtime", container.cancel)
             .inspect_err(|_| place::delete(&dir, container.id, &called))?;
-        let ended = pump.run(wrote);
+        let ended = child.run(wrote);
         let answer = match ended {
             Ok(Some(end)) if end.success() => Ok(End::Code(0)),
             Ok(Some(end)) => call.judge(code(end)),
             Ok(None) => {
-                if !pump.stop(&mut || call.quietly(&["kill"], &["KILL"])) {
-                    pump.kill();
+                if !child.stop(&mut || call.quietly(&["kill"], &["KILL"])) {
+                    child.kill();
                     place::delete(&dir, container.id, &called);
                 }
                 Ok(End::Canceled)
             }
             Err(error) => {
-                pump.kill();
+                child.kill();
                 Err(error)
             }
         };

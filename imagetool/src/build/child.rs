@@ -1,9 +1,9 @@
-//! A runtime at work: what the container writes is handed on, and its end is waited for.
+//! A program at work, a runtime or `git`: what it writes is handed on, and its end or the build's is waited for.
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStderr, ChildStdout, ExitStatus};
+use std::process::{ChildStderr, ChildStdout, ExitStatus};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -21,9 +21,11 @@ const PIECE: usize = 64 << 10;
 const AGAIN: u8 = 10;
 const TRIES: usize = 300;
 
-/// Who waits for a runtime's end.
-pub(super) struct Pump<'a> {
-    child: Child,
+/// Who waits for a program's end.
+pub(super) struct Child<'a> {
+    child: std::process::Child,
+    /// What errors call it.
+    name: &'static str,
     process: OwnedFd,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
@@ -31,10 +33,14 @@ pub(super) struct Pump<'a> {
     buffer: Vec<u8>,
 }
 
-impl<'a> Pump<'a> {
-    /// Of a runtime whose two outputs are pipes.
-    pub fn new(mut child: Child, cancel: &'a Cancel) -> Result<Self> {
-        let fail = |e: Errno| Error::io("follow", "the runtime", e.into());
+impl<'a> Child<'a> {
+    /// Of a program whose two outputs are pipes.
+    pub fn new(
+        mut child: std::process::Child,
+        name: &'static str,
+        cancel: &'a Cancel,
+    ) -> Result<Self> {
+        let fail = |e: Errno| Error::io("follow", name, e.into());
         let process = dhow_kernel::process::pidfd_open(Pid::from_raw(child.id() as i32));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let fds = [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)];
@@ -42,10 +48,10 @@ impl<'a> Pump<'a> {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(fail)?;
         }
         let process = process.map_err(fail)?;
-        Ok(Self { child, process, stdout, stderr, cancel, buffer: vec![0; PIECE] })
+        Ok(Self { child, name, process, stdout, stderr, cancel, buffer: vec![0; PIECE] })
     }
 
-    /// Hands on what is written until the runtime has ended, and answers with its end; with nothing
+    /// Hands on what is written until the program has ended, and answers with its end; with nothing
     /// when all are told to stop before that.
     pub fn run(&mut self, wrote: &mut dyn FnMut(Stream, &[u8])) -> Result<Option<ExitStatus>> {
         loop {
@@ -57,7 +63,7 @@ impl<'a> Pump<'a> {
                 drain(&mut self.stderr, &mut self.buffer, &mut |b| wrote(Stream::Stderr, b), false);
             }
             if ended {
-                // No process of the container is left: whatever comes is there already.
+                // What a container writes is there already; whoever else has the pipe is not waited for.
                 drain(&mut self.stdout, &mut self.buffer, &mut |b| wrote(Stream::Stdout, b), true);
                 drain(&mut self.stderr, &mut self.buffer, &mut |b| wrote(Stream::Stderr, b), true);
                 return self.end().map(Some);
@@ -69,7 +75,7 @@ impl<'a> Pump<'a> {
     }
 
     /// Has it killed by `kill`, which says whether there was something to kill, and waits for the
-    /// runtime's end; false if that doesn't come.
+    /// program's end; false if that doesn't come.
     pub fn stop(&mut self, kill: &mut dyn FnMut() -> bool) -> bool {
         let mut killed = false;
         for _ in 0..TRIES {
@@ -85,14 +91,14 @@ impl<'a> Pump<'a> {
         false
     }
 
-    /// Ends the runtime itself.
+    /// Ends the program itself.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     fn end(&mut self) -> Result<ExitStatus> {
-        self.child.wait().map_err(|e| Error::io("wait for", "the runtime", e))
+        self.child.wait().map_err(|e| Error::io("wait for", self.name, e))
     }
 
     /// Which of stdout, stderr, end and cancel there is something of.
@@ -110,7 +116,7 @@ impl<'a> Pump<'a> {
         match poll(&mut asked, PollTimeout::NONE) {
             Ok(_) => {}
             Err(Errno::EINTR) => return Ok(ready),
-            Err(e) => return Err(Error::io("wait for", "the runtime", e.into())),
+            Err(e) => return Err(Error::io("wait for", self.name, e.into())),
         }
         for (fd, n) in asked.iter().zip(known) {
             ready[n] = fd.any() == Some(true);
