@@ -6,6 +6,7 @@ mod config;
 mod contexts;
 mod copying;
 mod crash;
+mod documented;
 mod face;
 mod flags;
 mod hostile;

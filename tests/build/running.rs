@@ -1,6 +1,7 @@
 //! RUN: its forms, its mounts, its surroundings.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use e2e::World;
 
@@ -108,6 +109,46 @@ RUN --mount=type=cache,target=/srv2,from=other,source=/srv cat /srv2/file > /tmp
     .unwrap();
     w.build(&dir, &["-t", "m"]).ok();
     assert_eq!(w.says("m", "cat /notes"), "kept");
+}
+
+#[test]
+fn a_contexts_files_are_roots_where_they_are_mounted() {
+    let w = world();
+    let list = "find . ! -name '.' | sort | xargs stat -c '%n %u:%g'";
+    let text = format!(
+        "FROM busybox\nWORKDIR /c\n\
+         RUN --mount=target=. stat -c %u:%g . > /tmp/a; {list} >> /tmp/a; cat sub/private >> /tmp/a\n\
+         RUN --mount=target=.,rw {list} > /tmp/b; echo new > sub/private; cat sub/private >> /tmp/b\n\
+         RUN --mount=source=sub,target=. {list} > /tmp/c\n\
+         RUN --mount=source=a,target=/f stat -c %u:%g /f > /tmp/d\n\
+         USER 4321\nRUN --mount=target=. cat a > /tmp/e; cat sub/private || echo kept >> /tmp/e\n"
+    );
+    let files =
+        [("Dockerfile", text.as_str()), ("a", "a\n"), ("sub/private", "secret\n"), ("sub/x", "")];
+    let dir = w.context("c", &files);
+    fs::write(dir.join(".dockerignore"), "Dockerfile\n.dockerignore\nsub/x\n").unwrap();
+    for path in ["", "a", "sub", "sub/private"] {
+        std::os::unix::fs::chown(dir.join(path), Some(1234), Some(5678)).unwrap();
+    }
+    fs::set_permissions(dir.join("sub/private"), fs::Permissions::from_mode(0o600)).unwrap();
+    w.build(&dir, &["-t", "m"]).ok();
+    let all = "./a 0:0\n./sub 0:0\n./sub/private 0:0";
+    let look = |file: &str| w.says("m", &format!("cat /tmp/{file}"));
+    assert_eq!(look("a"), format!("0:0\n{all}\nsecret"));
+    assert_eq!(look("b"), format!("{all}\nnew"));
+    assert_eq!(look("c"), "./private 0:0");
+    assert_eq!(look("d"), "0:0");
+    assert_eq!(look("e"), "a\nkept");
+    // Of several owners the directory's is meant; all can be read.
+    std::os::unix::fs::chown(dir.join("a"), Some(7), Some(0)).unwrap();
+    fs::set_permissions(dir.join("a"), fs::Permissions::from_mode(0o400)).unwrap();
+    let text = "FROM busybox\nRUN --mount=target=/c cd /c; stat -c '%n %u:%g' . a sub/x > /tmp/a; cat a >> /tmp/a\n";
+    fs::write(dir.join("Dockerfile"), text).unwrap();
+    fs::write(dir.join(".dockerignore"), "").unwrap();
+    w.build(&dir, &["-t", "m"]).ok();
+    assert_eq!(look("a"), ". 0:0\na 7:5678\nsub/x 1234:5678\na");
+    let stat = dir.join("sub/private").metadata().unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&stat), 1234);
 }
 
 #[test]

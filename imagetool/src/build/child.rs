@@ -23,7 +23,7 @@ const TRIES: usize = 300;
 
 /// Who waits for a program's end.
 pub(super) struct Child<'a> {
-    child: std::process::Child,
+    started: std::process::Child,
     /// What errors call it.
     name: &'static str,
     process: OwnedFd,
@@ -36,19 +36,19 @@ pub(super) struct Child<'a> {
 impl<'a> Child<'a> {
     /// Of a program whose two outputs are pipes.
     pub fn new(
-        mut child: std::process::Child,
+        mut started: std::process::Child,
         name: &'static str,
         cancel: &'a Cancel,
     ) -> Result<Self> {
         let fail = |e: Errno| Error::io("follow", name, e.into());
-        let process = dhow_kernel::process::pidfd_open(Pid::from_raw(child.id() as i32));
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let process = dhow_kernel::process::pidfd_open(Pid::from_raw(started.id() as i32));
+        let (stdout, stderr) = (started.stdout.take(), started.stderr.take());
         let fds = [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)];
         for fd in fds.into_iter().flatten() {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(fail)?;
         }
         let process = process.map_err(fail)?;
-        Ok(Self { child, name, process, stdout, stderr, cancel, buffer: vec![0; PIECE] })
+        Ok(Self { started, name, process, stdout, stderr, cancel, buffer: vec![0; PIECE] })
     }
 
     /// Hands on what is written until the program has ended, and answers with its end; with nothing
@@ -82,7 +82,7 @@ impl<'a> Child<'a> {
             killed = killed || kill();
             let mut fds = [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
             if poll(&mut fds, PollTimeout::from(AGAIN)).is_ok_and(|ready| ready == 1) {
-                return self.child.wait().is_ok();
+                return self.started.wait().is_ok();
             }
             // Nobody who can't write any more is kept from ending.
             drain(&mut self.stdout, &mut self.buffer, &mut |_| {}, false);
@@ -93,12 +93,12 @@ impl<'a> Child<'a> {
 
     /// Ends the program itself.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.started.kill();
+        let _ = self.started.wait();
     }
 
     fn end(&mut self) -> Result<ExitStatus> {
-        self.child.wait().map_err(|e| Error::io("wait for", self.name, e))
+        self.started.wait().map_err(|e| Error::io("wait for", self.name, e))
     }
 
     /// Which of stdout, stderr, end and cancel there is something of.

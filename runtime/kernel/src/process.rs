@@ -65,6 +65,28 @@ pub fn fork(how: &Fork<'_>) -> nix::Result<Side> {
     Ok(Side::Parent(Pid::from_raw(answer as i32), handle))
 }
 
+/// A process in new namespaces that does nothing, and ends with the thread that has made it: for what
+/// is set up from outside. It may be made beside other threads, as it only calls the kernel.
+///
+/// KERNEL: clone3(2) CLONE_CLEAR_SIGHAND, 5.5: no handler of ours runs twice.
+pub fn idle(namespaces: u64) -> nix::Result<(Pid, OwnedFd)> {
+    const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+    match fork(&Fork { namespaces: namespaces | CLEAR_SIGHAND, ..Fork::default() })? {
+        Side::Parent(pid, handle) => Ok((pid, handle)),
+        Side::Child => {
+            // KERNEL: prctl(2): killed with its parent thread. Orphaned before that, it has another parent.
+            let parent = nix::unistd::getppid();
+            // SAFETY: no pointers.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            while nix::unistd::getppid() == parent {
+                // SAFETY: no pointers.
+                unsafe { libc::pause() };
+            }
+            exit_now(0)
+        }
+    }
+}
+
 /// A handle on process `pid`.
 pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     // SAFETY: no pointers; the descriptor is new.

@@ -12,8 +12,9 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
 
 use super::overlay::{like, mount_at};
+use super::owned::by_root;
 use super::{Attached, mask};
-use crate::build::copy::{Files, locate_below};
+use crate::build::copy::{Files, Owners, locate_below};
 use crate::build::dockerfile::RunMount;
 use crate::error::{Error, Result};
 use crate::layer::RootDir;
@@ -23,18 +24,22 @@ use crate::store::make_dir;
 /// What a mount shows, and what it stands on.
 pub(super) struct Bound {
     pub what: Arc<OwnedFd>,
-    pub held: Option<Attached>,
+    pub held: Vec<Attached>,
 }
 
 /// Opens the source of a mount; `place` is its own.
 pub(super) fn bind(mount: &RunMount, files: &Files<'_>, place: &Path) -> Result<Bound> {
     let (path, source) = open(mount, files)?;
     let stat = fstat(&source).map_err(|e| files.root.error("open", &path, e))?;
-    let whole = |what| Ok(Bound { what: Arc::new(what), held: None });
+    let (source, shown) = match (files.owners, kind(&stat)) {
+        (Owners::Root, SFlag::S_IFDIR | SFlag::S_IFREG) => by_root(source, place)?,
+        _ => (source, None),
+    };
+    let mut held: Vec<Attached> = shown.into_iter().collect();
     match kind(&stat) {
         SFlag::S_IFDIR => {}
-        _ if !mount.writable => return whole(source),
-        SFlag::S_IFREG => return whole(own_copy(&source, place)?),
+        _ if !mount.writable => return Ok(Bound { what: Arc::new(source), held }),
+        SFlag::S_IFREG => return Ok(Bound { what: Arc::new(own_copy(&source, place)?), held }),
         // Not even opened: a pipe would never be, and some devices do something then.
         _ => {
             let what = "a writable bind mount of what is neither file nor directory";
@@ -44,15 +49,16 @@ pub(super) fn bind(mount: &RunMount, files: &Files<'_>, place: &Path) -> Result<
     let layer = place.join("mask");
     let masked = mask::make(files, &source, &path, &layer)?;
     if !masked && !mount.writable {
-        return Ok(Bound { what: Arc::new(source), held: None });
+        return Ok(Bound { what: Arc::new(source), held });
     }
     let hides =
         masked.then(|| File::open(&layer)).transpose().map_err(Error::at("open", &layer))?;
     let lower = hides.iter().map(AsFd::as_fd).chain([source.as_fd()]);
     let lower: Vec<_> = lower.collect();
-    let (held, root) = mount_at(place, &lower, mount.writable.then_some(place))?;
+    let (merged, root) = mount_at(place, &lower, mount.writable.then_some(place))?;
     let what = root.open_inside(b"", OFlag::O_PATH).map_err(|e| root.error("open", b"", e))?;
-    Ok(Bound { what: Arc::new(what), held: Some(held) })
+    held.insert(0, merged);
+    Ok(Bound { what: Arc::new(what), held })
 }
 
 /// The source and its path, clean and without links.
@@ -107,7 +113,6 @@ mod tests {
     use nix::sys::stat::Mode;
 
     use super::*;
-    use crate::build::copy::Owners;
 
     /// Opening a pipe that nobody writes to takes for ever.
     #[test]

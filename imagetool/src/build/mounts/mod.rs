@@ -10,6 +10,7 @@ mod bind;
 mod cache;
 mod mask;
 mod overlay;
+mod owned;
 mod secret;
 
 use std::any::Any;
