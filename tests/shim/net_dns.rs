@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use e2e::{Cmd, Space, Wires, World};
 
+use super::crash::monitors;
+
 /// What every container's hosts file begins with.
 const LOCAL: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
 fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
@@ -353,4 +355,40 @@ fn a_killed_monitors_names_are_served_by_the_next() {
     w.dhow(["ps"]).ok();
     e2e::until("names are served again", || finds(&w, "db", "db") == [db.as_str()]);
     w.remove_all();
+}
+
+/// Ticks of a hundredth of a second that a process has run for.
+fn ticks(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after = stat.rsplit(')').next().unwrap();
+    after.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn a_monitor_without_descriptors_waits_for_them_and_does_not_spin() {
+    let w = World::wired();
+    w.dhow(["network", "create", "app"]).ok();
+    let few = ["prlimit", "--nofile=48:48"];
+    let run = ["run", "-d", "--name", "web", "--network", "app", "busybox", "sleep", "1000"];
+    w.dhow_cmd(run).under(few).run().ok();
+    let monitor = monitors(&w)[0];
+    let descriptors = || std::fs::read_dir(format!("/proc/{monitor}/fd")).unwrap().count();
+    let flood = "for n in $(seq 60); do (sleep 3 | nc 127.0.0.11 53) & done; wait";
+    w.dhow(["exec", "-d", "web", "sh", "-c", flood]).ok();
+    e2e::until("they are all taken", || descriptors() >= 48);
+    let mut waiting = w.dhow_cmd(["wait", "web"]).start();
+    let before = ticks(monitor);
+    std::thread::sleep(Duration::from_secs(1));
+    let ran = ticks(monitor) - before;
+    assert!(ran < 25, "the monitor ran for {ran} of 100 ticks");
+    assert!(descriptors() >= 48, "they were there all along");
+    let query = "printf '\\000\\025\\022\\064\\001\\000\\000\\001\\000\\000\\000\\000\\000\\000\\003web\\000\\000\\001\\000\\001'";
+    let ask = format!("{query} | nc -w 3 127.0.0.11 53 | wc -c");
+    e2e::until("it answers again", || {
+        w.dhow(["exec", "web", "sh", "-c", &ask]).out().parse::<u32>().is_ok_and(|n| n > 23)
+    });
+    w.dhow(["stop", "-t", "0", "web"]).ok();
+    assert!(waiting.wait().unwrap().success());
+    w.remove_all();
+    w.dhow(["network", "rm", "app"]).ok();
 }

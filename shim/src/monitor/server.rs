@@ -17,6 +17,7 @@ use super::protocol::{Exited, Failed, Frame, Freeze, Role, Stopping, VERSION, en
 use super::stdio::Streams;
 use crate::error::{Error, Result};
 use crate::logging::{Stream, Writer};
+use crate::net::ports::{Next, after_accept};
 
 /// More than this is not drained after the end: somebody else is still writing.
 const DRAIN: usize = 4 << 20;
@@ -24,6 +25,8 @@ const DRAIN: usize = 4 << 20;
 /// Everything a monitor serves.
 pub struct Server {
     listener: UnixListener,
+    /// There was no descriptor for a client: until then nobody looks whether there is one.
+    starved: Option<Instant>,
     /// Where a slow client's output waits.
     dir: PathBuf,
     peers: Vec<Peer>,
@@ -76,6 +79,7 @@ impl Server {
     ) -> Self {
         Self {
             listener,
+            starved: None,
             dir,
             next_number: 0,
             peers: Vec::new(),
@@ -114,7 +118,7 @@ impl Server {
     pub fn serve(&mut self, life: &mut Life<'_, '_>) -> Result<()> {
         life.reap();
         loop {
-            for (source, events) in self.wait(Some(life), timeout(life.idle_time()))? {
+            for (source, events) in self.wait(Some(life), life.idle_time())? {
                 match source {
                     Source::Init => return Ok(()),
                     Source::Children => life.reap(),
@@ -195,7 +199,7 @@ impl Server {
             if left.is_zero() || self.stopping.is_some() {
                 return self.stopping.is_some();
             }
-            let Ok(ready) = self.wait(None, timeout(Some(left))) else { return true };
+            let Ok(ready) = self.wait(None, Some(left)) else { return true };
             for (source, events) in ready {
                 match source {
                     Source::Listener => self.accept(),
@@ -223,10 +227,15 @@ impl Server {
             if self.peers.is_empty() {
                 return Ok(());
             }
-            for (source, events) in self.wait(None, PollTimeout::NONE)? {
+            for (source, events) in self.wait(None, None)? {
                 match source {
                     Source::Peer(at) => self.attend(at, events),
-                    _ => drop(self.listener.accept()), // too late: the disk knows by now
+                    // Too late: the disk knows by now.
+                    _ => {
+                        if let Err(e) = self.listener.accept() {
+                            self.turn_away(e);
+                        }
+                    }
                 }
             }
         }
@@ -235,7 +244,7 @@ impl Server {
     fn wait(
         &self,
         life: Option<&Life<'_, '_>>,
-        timeout: PollTimeout,
+        left: Option<Duration>,
     ) -> Result<Vec<(Source, PollFlags)>> {
         let (read, write) = (PollFlags::POLLIN, PollFlags::POLLOUT);
         let mut set: Vec<(Source, PollFd<'_>)> = Vec::with_capacity(5 + self.peers.len());
@@ -255,7 +264,13 @@ impl Server {
                 }
             }
         }
-        set.push((Source::Listener, PollFd::new(self.listener.as_fd(), read)));
+        // Without a descriptor for a client it is readable all along.
+        let starved = self.starved.map(|until| until.saturating_duration_since(Instant::now()));
+        let starved = starved.filter(|left| !left.is_zero());
+        if starved.is_none() {
+            set.push((Source::Listener, PollFd::new(self.listener.as_fd(), read)));
+        }
+        let timeout = timeout(left.into_iter().chain(starved).min());
         for (at, peer) in self.peers.iter().enumerate() {
             let wanted = if peer.waits() { read | write } else { read };
             set.push((Source::Peer(at), PollFd::new(peer.as_fd(), wanted)));
@@ -327,11 +342,30 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
-            if let Ok(peer) = Peer::stranger(stream, &self.dir) {
-                self.welcome(peer);
+        self.starved = None;
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    if let Ok(peer) = Peer::stranger(stream, &self.dir) {
+                        self.welcome(peer);
+                    }
+                }
+                Err(e) => {
+                    if self.turn_away(e) {
+                        return;
+                    }
+                }
             }
         }
+    }
+
+    /// Nobody could be let in; whether that stays so for now.
+    fn turn_away(&mut self, error: std::io::Error) -> bool {
+        let next = after_accept(Errno::try_from(error).unwrap_or(Errno::EIO));
+        if let Next::Pause(until) = next {
+            self.starved = Some(until);
+        }
+        next != Next::Again
     }
 
     fn attend(&mut self, at: usize, events: PollFlags) {

@@ -18,6 +18,7 @@ use super::wire::{self, LONGEST_QUERY, Query, Read};
 use crate::bundle::etc::INTERNAL;
 use crate::error::{Error, Result};
 use crate::net::nft;
+use crate::net::ports::{Next, PAUSE, after_accept};
 
 const DATAGRAMS: u32 = 0;
 const LISTENER: u32 = 1;
@@ -43,6 +44,8 @@ pub struct Server {
     streams: Streams,
     buffer: Vec<u8>,
     due: Option<Instant>,
+    /// There was no descriptor for a client: until then nobody looks whether there is one.
+    starved: Option<Instant>,
 }
 
 /// What becomes of a question.
@@ -85,6 +88,7 @@ impl Server {
             streams: Streams::new(Kinds { client: CLIENT, call: CALL }),
             buffer: Vec::new(),
             due: None,
+            starved: None,
         })
     }
 
@@ -155,12 +159,14 @@ impl Server {
             for client in self.streams.tick(world, self.forward.targets(), now) {
                 self.serve_client(client);
             }
+            self.recover(now);
         }
         self.look_ahead();
     }
 
     fn look_ahead(&mut self) {
-        self.due = [self.forward.due(), self.streams.due()].into_iter().flatten().min();
+        let due = [self.forward.due(), self.streams.due()];
+        self.due = due.into_iter().chain([self.starved]).flatten().min();
         if self.due.is_none() {
             // Nobody is waiting: the memory of a busy time goes back.
             self.buffer = Vec::new();
@@ -204,9 +210,26 @@ impl Server {
                         self.streams.welcome(&self.epoll, stream);
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
+                Err(e) => match after_accept(Errno::try_from(e).unwrap_or(Errno::EIO)) {
+                    Next::Again => {}
+                    Next::Wait => return,
+                    Next::Pause(until) => {
+                        // It stays readable, and the monitor would do nothing else.
+                        let _ = self.epoll.delete(&self.listener);
+                        self.starved = Some(until);
+                        return;
+                    }
+                },
             }
+        }
+    }
+
+    /// Looks for clients again when there may be descriptors for them.
+    fn recover(&mut self, now: Instant) {
+        if self.starved.is_some_and(|until| now >= until) {
+            let listens =
+                watch(&self.epoll, &self.listener, EpollFlags::EPOLLIN, token(LISTENER, 0));
+            self.starved = listens.is_err().then(|| now + PAUSE);
         }
     }
 

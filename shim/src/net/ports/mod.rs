@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::model::{Protocol, Published};
 
 pub use clash::holder;
-pub use files::original_limit;
+pub use files::{Next, PAUSE, after_accept, original_limit};
 pub use proxy::Proxy;
 pub use reserve::Reserved;
 pub use shown::{Port, column, inspected, lines, ports};

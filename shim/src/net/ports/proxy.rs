@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv};
 
+use super::files::{Next, PAUSE};
 use super::pipe::Pipes;
 use super::reserve::Held;
 use super::tcp::{Connection, Progress, Refused};
@@ -27,8 +28,6 @@ const PORTION: usize = 512 * 1024;
 const TURN: usize = 4 << 20;
 /// Clients let in, and events looked at, in one turn.
 const ROW: usize = 64;
-/// When there were no descriptors for a client: until the next try.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Carries what comes by a container's ports.
 #[derive(Debug)]
@@ -268,12 +267,11 @@ impl Proxy {
             }
             match accept(&self.doors[at].socket) {
                 Ok(client) => self.begin(client, at),
-                Err(Errno::EAGAIN) => return false,
-                Err(Errno::EMFILE) if files::raise() => {}
-                Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
-                    self.starved = Some(Instant::now() + PAUSE);
-                }
-                Err(_) => {} // this one has gone already
+                Err(e) => match files::after_accept(e) {
+                    Next::Again => {}
+                    Next::Wait => return false,
+                    Next::Pause(until) => self.starved = Some(until),
+                },
             }
         }
         true
