@@ -106,6 +106,21 @@ impl Wired {
         }
     }
 
+    /// Nobody is reached from there; its files are those of any container's, as BuildKit's are.
+    fn alone(&self, container: &Container<'_>) -> Result<Joined> {
+        let host = held(&self.0.host);
+        let mode = HostConfig { network_mode: "none".into(), ..HostConfig::default() };
+        let resolver = crate::options::dns::of_machine(host.settings.daemon()?)?;
+        let record = Record { host_config: mode, resolver, ..Record::default() };
+        Ok(Joined {
+            namespace: Namespace::New,
+            resolv_conf: crate::bundle::etc::resolv_conf(&record, &[]).into_bytes(),
+            hosts: hosts_file(&container.hostname),
+            gateways: Vec::new(),
+            held: None,
+        })
+    }
+
     /// What `default` means: the default bridge, unless there is none.
     fn usual(&self) -> Result<&'static str> {
         let host = held(&self.0.host);
@@ -116,13 +131,7 @@ impl Wired {
         let usual = matches!(container.network.as_str(), "" | "default" | "bridge");
         let mode = if usual { self.usual()? } else { container.network.as_str() };
         match mode {
-            "none" => Ok(Joined {
-                namespace: Namespace::New,
-                resolv_conf: Vec::new(),
-                hosts: hosts_file(&container.hostname),
-                gateways: Vec::new(),
-                held: None,
-            }),
+            "none" => self.alone(container),
             "host" => Ok(self.of_host(container)),
             // Without root there are no bridges: a RUN has what its build has.
             "bridge" if !nix::unistd::geteuid().is_root() => Ok(self.of_host(container)),
@@ -157,6 +166,10 @@ impl Drop for Shared {
         let host = held(&self.host);
         for space in held(&self.idle).drain(..) {
             let _ = space.release(&host);
+        }
+        // Nobody who takes an address next has to.
+        if self.swept.is_completed() {
+            let _ = crate::net::settle_flows(&host.paths);
         }
     }
 }

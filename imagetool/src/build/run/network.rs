@@ -58,9 +58,10 @@ impl Networks for HostNetworks {
                 return Err(Error::unsupported(format!("network {other}"), hint));
             }
         };
-        let (mut resolv_conf, mut gateways) = (Vec::new(), Vec::new());
+        // Without a network, too: a RUN finds the file, and doesn't leave one in its layer.
+        let resolv_conf = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+        let mut gateways = Vec::new();
         if matches!(namespace, Namespace::Host) {
-            resolv_conf = std::fs::read("/etc/resolv.conf").unwrap_or_default();
             gateways.push(Ipv4Addr::LOCALHOST.into());
         }
         let hosts = hosts_file(&container.hostname);
