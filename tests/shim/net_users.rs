@@ -30,6 +30,7 @@ fn nginx_serves_under_load_without_an_error_and_again_after_a_restart() {
     until("nginx serves", || who().code == 0);
     who().ok().out_is(Wires::CLIENT);
     let many = wrk(&w, if long() { 60 } else { 3 });
+    println!("{many} requests");
     assert!(many > 1000, "{many} requests are few");
     w.dhow(["restart", "web"]).ok();
     until("nginx serves again", || who().code == 0);

@@ -177,9 +177,9 @@ pub fn sweep(host: &Host, record: &Record, state: &State) -> Result<()> {
     let done = undo(host, record, &known.joined, &led);
     if !known.joined.is_empty() {
         remove_devices(&known.joined)?; // its namespace may be held by others
-        ipam::release_all(&host.paths, &record.id, |_| false)?; // it was killed before it noted one
     }
-    done
+    // It may have been killed before it noted one, or any.
+    done.and(ipam::release_all(&host.paths, &record.id, |_| false))
 }
 
 /// Makes devices and rules of everything that runs again: another program took them away.
