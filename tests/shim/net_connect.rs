@@ -1,5 +1,7 @@
 //! A container that runs gets networks and loses them; names, aliases and links.
 
+use std::os::unix::fs::PermissionsExt;
+
 use e2e::{Wires, World};
 
 use super::net_tools::{address, at, from_within, mirror};
@@ -203,4 +205,64 @@ fn a_container_is_connected_while_it_starts() {
         w.dhow(["rm", "-f", "mm"]).ok();
     }
     w.dhow(["network", "rm", "pier"]).ok();
+}
+
+/// A runtime that takes its time to make a container.
+fn slow_runtime(w: &World) -> String {
+    let path = w.path("slow");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *\" create \"*) sleep 0.5 ;; esac\nexec {} \"$@\"\n",
+        e2e::program("dhow-runtime").display()
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn between_two_lives_a_container_is_connected_and_disconnected_for_the_next() {
+    let w = World::wired();
+    w.dhow(["network", "create", "pier"]).ok();
+    let slow = slow_runtime(&w);
+    for (name, action, has) in [("aa", "connect", 2), ("bb", "disconnect", 1)] {
+        let script = "test -e /second && exec sleep 1000; sleep 0.2; touch /second";
+        let run = ["run", "-d", "--restart", "always", "--name", name, "--runtime", &slow];
+        w.dhow(run.iter().chain(&["busybox", "sh", "-c", script])).ok();
+        if action == "disconnect" {
+            w.dhow(["network", "connect", "pier", name]).ok();
+        }
+        let status = || w.dhow(["inspect", "-f", "{{.State.Status}}", name]).ok().out();
+        e2e::until("it restarts", || status() == "restarting");
+        // The pause is over, and the next life has read the record, but isn't there yet.
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        w.dhow(["network", action, "pier", name]).ok();
+        e2e::until("it lives", || status() == "running");
+        assert_eq!(addresses(&w, name).len(), has, "{action}");
+        let count = "{{len .NetworkSettings.Networks}}";
+        w.dhow(["inspect", "-f", count, name]).ok().out_is(&has.to_string());
+    }
+    w.remove_all();
+    w.dhow(["network", "rm", "pier"]).ok();
+}
+
+#[test]
+fn ports_of_a_container_in_internal_networks_wait_for_a_way_out() {
+    let w = World::wired();
+    let wires = w.wires();
+    w.dhow(["network", "create", "--internal", "cellar"]).ok();
+    mirror(&w, "mm", &["--network", "cellar", "-p", "8080:7"]);
+    mirror(&w, "other", &["-p", "8080:7"]);
+    // As docker: nobody has them, so they are free.
+    w.dhow(["port", "mm"]).ok().out_is("");
+    w.dhow(["network", "connect", "bridge", "mm"]).code(1).err_has("port is already allocated");
+    assert_eq!(addresses(&w, "mm").len(), 1);
+    w.dhow(["rm", "-f", "other"]).ok();
+    w.dhow(["network", "connect", "bridge", "mm"]).ok();
+    w.dhow(["port", "mm"]).ok().out_has("7/tcp -> 0.0.0.0:8080");
+    wires.client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8080));
+    assert!(wires.server.ask("tcp", "127.0.0.1:8080").is_ok());
+    w.dhow(["network", "disconnect", "bridge", "mm"]).ok();
+    wires.client.is_not_heard("tcp", &at(Wires::SERVER, 8080));
+    w.remove_all();
+    w.dhow(["network", "rm", "cellar"]).ok();
 }

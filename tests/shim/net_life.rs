@@ -65,6 +65,8 @@ fn links_follow_their_container_to_another_address() {
     assert_ne!(address(), first);
     w.dhow(["exec", "web", "cat", "/etc/hosts"]).ok().out_has(&format!("{}\tdata", address()));
     w.dhow(["rm", "--link", "web/data"]).ok();
+    let hosts = w.dhow(["exec", "web", "cat", "/etc/hosts"]).ok().out();
+    assert!(!hosts.contains("data") && hosts.contains("localhost"), "{hosts}");
     w.dhow(["inspect", "-f", "{{json .HostConfig.Links}}", "web"]).ok().out_is("null");
     w.dhow(["rm", "-f", "web", "db", "other"]).ok();
 }

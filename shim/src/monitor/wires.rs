@@ -32,21 +32,54 @@ pub fn connect(host: &Host, record: &Record, wish: Wish) -> Result<()> {
         return Ok(());
     }
     let idle = idle(host, record)?;
-    let runs = idle.is_none() && state(host, record)?.status.is_alive();
-    if runs {
-        Line::ask(host, record, &Frame::Connect(wish.clone()))?;
-    }
+    let done = idle.is_none() && done_by_life(host, record, &Frame::Connect(wish.clone()))?;
     let kept = host.containers.change(&record.id, |fresh| {
         if !fresh.networks.iter().any(|w| w.network == wish.network) {
             fresh.networks.push(wish.clone());
         }
         Ok(())
     });
+    let lives = idle.is_none();
     let_go(host, record, idle);
-    if kept.is_err() && runs {
+    if kept.is_err() && done {
         let _ = Line::ask(host, record, &Frame::Disconnect(wish.network));
+        return kept.map(drop);
     }
-    kept.map(drop)
+    kept?;
+    if done || !lives {
+        return Ok(());
+    }
+    // A life that has begun meanwhile may have read the record of before.
+    done_by_life(host, record, &Frame::Connect(wish.clone())).map(drop).inspect_err(|_| {
+        let _ = host.containers.change(&record.id, |fresh| {
+            fresh.networks.retain(|w| w.network != wish.network);
+            Ok(())
+        });
+    })
+}
+
+/// Has the life that is there do it; false between two lives, when it is the record's alone.
+fn done_by_life(host: &Host, record: &Record, wish: &Frame) -> Result<bool> {
+    let mut tries = 2;
+    loop {
+        if !is_active(&state(host, record)?) {
+            return Ok(false); // it has ended for good
+        }
+        // One that is about to live answers when it does.
+        match Line::ask(host, record, wish) {
+            Ok(()) => return Ok(true),
+            Err(error) => {
+                let lives = state(host, record)?.status.is_alive();
+                tries -= 1;
+                match lives {
+                    false => return Ok(false),
+                    // It may have been about to live when it was asked.
+                    true if tries > 0 => {}
+                    true => return Err(error),
+                }
+            }
+        }
+    }
 }
 
 /// The lock of a container that doesn't run: nobody starts it while its record changes.
@@ -102,12 +135,12 @@ pub fn disconnect(host: &Host, record: &Record, name: &str, force: bool) -> Resu
         )));
     }
     let idle = idle(host, record)?;
-    if idle.is_none() && state(host, record)?.status.is_alive() && !alone {
-        let left = Line::ask(host, record, &Frame::Disconnect(name.to_owned()));
-        if !force {
-            left?;
-        }
-    }
+    let leave = || {
+        let left = done_by_life(host, record, &Frame::Disconnect(name.to_owned()));
+        if force { Ok(left.unwrap_or(true)) } else { left }
+    };
+    let lives = idle.is_none() && !alone;
+    let done = lives && leave()?;
     let kept = host.containers.change(&record.id, |fresh| {
         fresh.networks.retain(|wish| wish.network != name);
         if alone {
@@ -117,18 +150,17 @@ pub fn disconnect(host: &Host, record: &Record, name: &str, force: bool) -> Resu
         Ok(())
     });
     let_go(host, record, idle);
-    kept.map(drop)
+    kept?;
+    // A life that has begun meanwhile may have read the record of before.
+    if lives && !done { leave().map(drop) } else { Ok(()) }
 }
 
 /// The record has changed (`rename`): whoever asks for its names hears the new ones.
 pub fn renew(host: &Host, record: &Record) -> Result<()> {
-    if record.networks.is_empty() || !state(host, record)?.status.is_alive() {
+    if record.networks.is_empty() {
         return Ok(());
     }
-    match Line::ask(host, record, &Frame::Renew) {
-        Err(_) if !is_active(&state(host, record)?) => Ok(()), // ended meanwhile
-        other => other,
-    }
+    done_by_life(host, record, &Frame::Renew).map(drop)
 }
 
 /// Takes away the link `PARENT/ALIAS`.
@@ -150,7 +182,11 @@ pub fn unlink(host: &Host, link: &str) -> Result<()> {
         }
         gone.then_some(()).ok_or_else(unknown)
     });
-    changed.map(drop)
+    changed?;
+    if state(host, &parent)?.status.is_alive() {
+        etc::unlinked(host, &parent, alias)?;
+    }
+    Ok(())
 }
 
 /// In the monitor: one more network.
@@ -174,6 +210,7 @@ pub(super) fn connected(birth: &mut Birth<'_>, wish: &Wish) -> Result<()> {
     }
     let all = birth.net.endpoints();
     birth.newest = Some(record);
+    birth.state.published = birth.net.published();
     keep(birth, all);
     tell(birth, "connect", &wish.network);
     Ok(())

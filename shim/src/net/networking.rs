@@ -400,12 +400,16 @@ impl Networking {
         provide(&world, &outside, self.joined.iter().map(|joined| &joined.network))?;
         let plug = plan::plug(&world, &record.id, joined, (false, false));
         link::plug(&outside, &inside, ns.as_fd(), &plug)?;
-        let led = self.lead(&world, record, &inside, before);
+        let had_ports = !self.published.is_empty();
+        let led = self.lead(host, record, &inside, before);
         if led.is_err()
             && let Some(joined) = self.joined.pop()
         {
+            if !had_ports {
+                (self.published, self.proxy) = (Vec::new(), None);
+            }
             let _ = pull(&inside, &joined.endpoint);
-            let _ = self.lead(&world, record, &inside, before); // back
+            let _ = self.lead(host, record, &inside, before); // back
             self.joined.push(joined);
         }
         led
@@ -433,7 +437,7 @@ impl Networking {
                         let left = self.joined.iter().map(|joined| &joined.network);
                         provide(&world, &outside, left)
                     })
-                    .and(self.lead(&world, record, &inside, before)),
+                    .and(self.lead(host, record, &inside, before)),
             }
         };
         let released = ipam::release(&host.paths, &gone.network.id, &record.id);
@@ -445,7 +449,7 @@ impl Networking {
     /// Routes and ports follow the network that leads out, which may be another one now.
     fn lead(
         &mut self,
-        world: &World,
+        host: &Host,
         record: &Record,
         inside: &link::Socket,
         before: Target,
@@ -470,8 +474,14 @@ impl Networking {
         if ports::wanted(record)?.is_empty() {
             return Ok(());
         }
-        nft::Table::of(world)?.settle(record.short_id(), &self.led(record))?;
         let now = self.target();
+        // It was in internal networks alone until now, so nobody has its ports yet.
+        if self.published.is_empty() && now != Target::default() {
+            self.bind(host, record)?;
+            trace::keep(host, record, &self.endpoints(), &self.published)?;
+            self.serve()?;
+        }
+        nft::Table::of(&World::of(&host.paths))?.settle(record.short_id(), &self.led(record))?;
         if now == before {
             return Ok(());
         }

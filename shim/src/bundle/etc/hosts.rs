@@ -40,6 +40,17 @@ pub fn without(text: &[u8], lines: &[Line]) -> Vec<u8> {
     kept.flatten().copied().collect()
 }
 
+/// The file without lines of an address and these names.
+pub fn without_names(text: &[u8], names: &str) -> Vec<u8> {
+    let kept = text.split_inclusive(|&b| b == b'\n').filter(|line| {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let rest = line.strip_suffix(names.as_bytes()).and_then(|line| line.strip_suffix(b"\t"));
+        let address = rest.and_then(|address| std::str::from_utf8(address).ok());
+        address.is_none_or(|address| address.parse::<IpAddr>().is_err())
+    });
+    kept.flatten().copied().collect()
+}
+
 /// The file with another address at each line whose first name is `name`, of the same family.
 pub fn readdressed(text: &[u8], name: &str, address: IpAddr) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
@@ -91,6 +102,14 @@ mod tests {
     }
 
     #[test]
+    fn a_links_lines_go_wherever_they_lead() {
+        let text =
+            b"10.0.0.1\tdb x\nfd00::1\tdb x\n# 10.0.0.1\tdb x\n10.0.0.1\tdb x y\n\xff\tdb x\n";
+        let left = without_names(text, "db x");
+        assert_eq!(left, b"# 10.0.0.1\tdb x\n10.0.0.1\tdb x y\n\xff\tdb x\n");
+    }
+
+    #[test]
     fn a_linked_container_that_came_back_elsewhere_is_found() {
         let text = b"10.0.0.1\tdb x\n10.0.0.9\tdbs\nfd00::1\tdb x\n# 10.0.0.1\tdb\n";
         let new = readdressed(text, "db", "10.0.0.7".parse().unwrap());
@@ -109,6 +128,7 @@ mod tests {
             with.extend(written(std::slice::from_ref(&mine), true).bytes());
             let left = without(&with, std::slice::from_ref(&mine));
             prop_assert_eq!(left, without(&before, &[mine]));
+            without_names(&text, &name);
             readdressed(&text, &name, "10.0.0.2".parse().unwrap());
         }
     }

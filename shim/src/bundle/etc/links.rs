@@ -24,15 +24,27 @@ struct Linked {
 pub fn lines(host: &Host, record: &Record, endpoints: &[Endpoint]) -> Result<Vec<hosts::Line>> {
     let mut lines = Vec::new();
     for child in linked(host, record, endpoints)? {
-        let name = &child.record.name;
-        let mut names = format!("{} {}", child.alias, child.record.config.hostname);
-        if child.alias != *name {
-            names = format!("{names} {name}");
-        }
+        let names = names_of(&child.alias, &child.record);
         lines.extend(child.addresses.iter().map(|address| (*address, names.clone())));
         note(host, &child.record.id, &record.id)?;
     }
     Ok(lines)
+}
+
+/// What a line has behind the address.
+fn names_of(alias: &str, child: &Record) -> String {
+    let (hostname, name) = (&child.config.hostname, &child.name);
+    if alias == name { format!("{alias} {hostname}") } else { format!("{alias} {hostname} {name}") }
+}
+
+/// What the lines of `record`'s links of this alias have behind their addresses.
+pub fn names(host: &Host, record: &Record, alias: &str) -> Vec<String> {
+    let typed = record.host_config.links.iter().flatten();
+    let pairs = typed.filter_map(|link| link.rsplit_once(':'));
+    let same = pairs.filter(|(_, of)| of.rsplit('/').next() == Some(alias));
+    let children =
+        same.filter_map(|(name, _)| host.containers.find(name.trim_start_matches('/')).ok());
+    children.map(|child| names_of(alias, &child.record)).collect()
 }
 
 /// docker's variables for them, `DB_PORT=tcp://…` and the like.

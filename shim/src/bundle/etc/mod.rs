@@ -88,6 +88,16 @@ pub fn left(host: &Host, record: &Record, gone: &Endpoint) -> Result<()> {
     if rest == text { Ok(()) } else { put(&path, &rest) }
 }
 
+/// A running container's link of this alias is gone, and so is its line.
+pub fn unlinked(host: &Host, record: &Record, alias: &str) -> Result<()> {
+    let path = host.paths.container(&record.id).join("hosts");
+    let Some(text) = read(&path) else { return Ok(()) };
+    let rest = links::names(host, record, alias)
+        .iter()
+        .fold(text.clone(), |text, names| hosts::without_names(&text, names));
+    if rest == text { Ok(()) } else { put(&path, &rest) }
+}
+
 /// Whether the container's name server is wanted: it is in a network with names, or was and its
 /// resolv.conf still says so.
 pub fn wants_server(host: &Host, record: &Record, endpoints: &[Endpoint]) -> bool {
