@@ -11,6 +11,7 @@ mod console;
 mod devices;
 mod environment;
 mod events;
+mod exchange;
 mod exec;
 mod groups;
 mod guest;

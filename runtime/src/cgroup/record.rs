@@ -199,6 +199,13 @@ impl Record {
         let Some((dir, v2)) = self.freezer() else {
             return Err(Error::rule("the container has no freezer cgroup to pause it with"));
         };
+        // Half frozen is worse than not at all.
+        Self::frozen(dir, v2).inspect_err(|_| {
+            let _ = self.thaw();
+        })
+    }
+
+    fn frozen(dir: &str, v2: bool) -> Result<()> {
         let file = if v2 { "cgroup.freeze" } else { "freezer.state" };
         let fault = |e| Error::system("write", format!("{dir}/{file}"), e);
         if v2 {
@@ -221,8 +228,6 @@ impl Record {
             }
             std::thread::yield_now();
         }
-        // Half frozen is worse than not at all.
-        let _ = files::write(dir, file, "THAWED");
         Err(Error::rule(format!("cgroup {dir}: did not freeze in {} s", PATIENCE.as_secs())))
     }
 

@@ -16,7 +16,8 @@ pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
             lifecycle::end_maker(&world.store.find(id)?.0)?;
             world.store.hold_unmade(id)?
         }
-        Err(e) if force => return forgotten(id, world, e),
+        // One that can't be read may be of a container that runs.
+        Err(e) if force && !matches!(e, Error::System { .. }) => return forgotten(id, world, e),
         Err(e) => return Err(e),
     };
     match held.status(&record)? {

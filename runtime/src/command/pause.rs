@@ -15,7 +15,10 @@ pub fn pause(id: &str, world: &World) -> Result<()> {
             record.cgroup.freeze()?;
             // It is paused rather than created from now on, and can't be started.
             let (fifo, parked) = (held.dir.file(file::START), held.dir.file(file::PARKED));
-            fs::rename(fifo, parked).map_err(|e| Error::io("park the start of", id, &e))
+            let parked = fs::rename(fifo, parked);
+            parked.map_err(|e| Error::io("park the start of", id, &e)).inspect_err(|_| {
+                let _ = record.cgroup.thaw();
+            })
         }
         _ => Err(Error::rule("container not running")),
     }

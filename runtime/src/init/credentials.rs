@@ -56,7 +56,10 @@ fn stdio(p: &Process) -> Done {
     let null = null()?;
     // What can't change owner (a socket, a read-only mount) is used as it is.
     for stream in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
-        let Ok(stat) = fstat(stream) else { continue };
+        let stat = match fstat(stream) {
+            Err(Errno::EBADF) => continue,
+            other => other.because("stat", "a standard stream")?,
+        };
         if is_null(&stat) {
             if let Some(null) = &null {
                 dhow_kernel::fd::place(null.as_fd(), stream.as_raw_fd())
@@ -86,9 +89,9 @@ fn null() -> Done<Option<OwnedFd>> {
         Err(_) => return Ok(None),
         Ok(fd) => fd,
     };
-    let plain = fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_RDWR));
+    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_RDWR)).because("set the flags of", "/dev/null")?;
     let stat = fstat(&fd).because("stat", "/dev/null")?;
-    Ok((is_null(&stat) && plain.is_ok()).then_some(fd))
+    Ok(is_null(&stat).then_some(fd))
 }
 
 fn label(p: &Process, proc: &Procfs) -> Done {

@@ -5,6 +5,7 @@ use nix::libc;
 
 use super::uses::on;
 use super::{After, Case};
+use crate::runtime::lifecycle::create;
 
 #[test]
 fn bug_a_create_that_could_not_lock_its_directory_left_it() {
@@ -34,6 +35,30 @@ fn bug_an_exec_that_could_not_say_go_waited_for_ever() {
         .strike_at("parent go", libc::SYS_write);
 }
 
+#[test]
+fn bug_a_pause_that_failed_left_it_frozen() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let pause = ["pause", b.id()];
+    on("pause", &w, &b, &pause, After::Same).strike_at("parent end", libc::SYS_read);
+    let ready = || {
+        create(&w, &b);
+        None
+    };
+    let created = Case { ready: Box::new(ready), ..on("pause", &w, &b, &pause, After::Same) };
+    created.strike_at("parent end", libc::SYS_rename);
+}
+
+/// The record of a container that ran on was thrown away, for it could not be read.
+#[test]
+fn bug_a_delete_that_could_not_read_the_record_lost_a_running_container() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let case = on("delete", &w, &b, &["delete", "--force", b.id()], After::Container);
+    case.strike_at("parent kill", libc::SYS_openat);
+    case.strike_at("parent kill", libc::SYS_read);
+}
+
 /// What can't be looked at just now has not ended.
 #[test]
 fn bug_a_container_was_called_stopped_when_it_could_not_be_looked_at() {
@@ -52,6 +77,7 @@ fn bug_the_host_s_null_device_stayed_when_the_container_s_could_not_be_opened() 
     let b = w.bundle("b", &["sh", "-c", "stat -L -c %d /proc/self/fd/0 /dev/null | uniq | wc -l"]);
     let case = Case::makes("run", &w, &b, &["run", "-b", b.path(), b.id()]);
     case.strike_at("init credentials", libc::SYS_openat);
+    case.strike_at("init credentials", libc::SYS_newfstatat);
     case.strike_at("init credentials", libc::SYS_dup2);
 }
 

@@ -146,6 +146,11 @@ impl<'a> Case<'a> {
     fn list(&self) -> (Vec<Call>, Ended) {
         let beside = (self.ready)();
         let ended = self.run(beside, None);
+        assert!(
+            ended.code == 0 && ended.err.is_empty(),
+            "{} fails by itself: {ended:?}",
+            self.name
+        );
         let text = fs::read_to_string(self.say("list")).unwrap();
         self.clean();
         let mut calls: Vec<Call> = Vec::new();

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use dhow_kernel::rights;
 use e2e::bundle::Bundle;
 use e2e::{World, leaks};
 use serde_json::{Value, json};
@@ -27,7 +29,11 @@ pub fn look(w: &World, b: &Bundle) -> BTreeSet<String> {
     let ids = BTreeSet::from([b.id().to_owned()]);
     let mut all = BTreeSet::new();
     for (pid, line) in leaks::processes(w.name(), &ids) {
-        all.insert(format!("process {pid} {line}"));
+        // Who looks at all groups, as other cases do, has ours open for a moment.
+        let looks = line.split(' ').next().is_some_and(|program| program.contains("/e2e"));
+        if !looks {
+            all.insert(format!("process {pid} {line}"));
+        }
     }
     all.extend(leaks::mounts(w.name()).into_iter().map(|line| format!("mount {line}")));
     for group in leaks::cgroups_of(w.name(), &ids) {
@@ -164,13 +170,15 @@ pub fn hooked(b: Bundle) -> Bundle {
     b.with("/hooks", hooks.into())
 }
 
-/// An engine that takes terminals at this socket, and lets go of each when its giver has.
+/// An engine that takes terminals at this socket, and keeps them.
 pub fn engine(w: &World) -> String {
     let socket = w.path("console");
     let listener = UnixListener::bind(&socket).unwrap();
     std::thread::spawn(move || {
+        let mut kept = Vec::new();
         for giver in listener.incoming() {
-            let _ = std::io::copy(&mut giver.unwrap(), &mut std::io::sink());
+            let mut name = [0; 4096];
+            kept.extend(rights::receive(giver.unwrap().as_fd(), &mut name).map(|(_, fds)| fds));
         }
     });
     socket.display().to_string()
