@@ -8,6 +8,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use dhow_kernel::fd::Loose;
 use dhow_kernel::mount as kernel;
 use dhow_kernel::process::{self, Fork, Side};
 use nix::fcntl::{OFlag, open};
@@ -176,14 +177,15 @@ impl Inside {
     }
 
     fn one(&self, m: &Mount, tree: Option<OwnedFd>) -> Done<OwnedFd> {
+        self.root.forget();
         match (&m.kind, tree) {
             (Kind::Bind { .. }, Some(tree)) => {
                 let handle = tree.try_clone().map_err(|e| Cause::rule(e.to_string()))?;
                 mounts::bind(&self.root, m, tree, self.users).map(|()| handle)
             }
             (Kind::New { fstype, source, options, copy_up }, _) => {
-                let made = mounts::new(&self.root, m, fstype, source, options, *copy_up)?;
-                made.ok_or_else(|| Cause::rule("an option is too long"))
+                let made = mounts::new(&self.root, m, fstype, source, options, *copy_up, true)?;
+                made.map(Loose::owned).ok_or_else(|| Cause::rule("an option is too long"))
             }
             _ => Err(Cause::rule("neither a bind nor a tmpfs")),
         }
@@ -208,7 +210,7 @@ impl Inside {
         let found = self.root.open(path, OFlag::O_PATH | links).because("open", shown(path))?;
         let id = kernel::id(found.as_fd()).because("statx", shown(path))?;
         if id.is_root && added.contains(&id.number) {
-            return Ok(found);
+            return Ok(found.owned());
         }
         let path = String::from_utf8_lossy(&shown(path)).into_owned();
         Err(Cause::rule(format!("nothing was added at {path}, so nothing is removed")))

@@ -217,7 +217,9 @@ fn drain(relay: &Relay) {
 /// Handles what signals there are; the exit code when init's end is among them.
 fn take(init: &Init, signals: &Signals, relay: Option<&Relay>) -> nix::Result<Option<i32>> {
     let mut code = None;
-    while let Some(signal) = signals.0.read_signal()? {
+    while code.is_none()
+        && let Some(signal) = signals.0.read_signal()?
+    {
         match signal.ssi_signo as i32 {
             libc::SIGCHLD => code = reap(init.pid)?.or(code),
             libc::SIGWINCH if relay.is_some() => relay.iter().for_each(|r| r.resize()),

@@ -183,7 +183,7 @@ fn become_hook(
 ) -> Errno {
     // A bundle that is gone is no reason not to clean up after its container.
     let _ = dir.map(nix::unistd::chdir);
-    dhow_kernel::signal::reset_all();
+    dhow_kernel::signal::reset_all(None);
     // Nobody would wait for it any more, nor end it.
     let placed = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
         .and_then(|()| dhow_kernel::fd::place(input.as_fd(), 0))

@@ -133,6 +133,7 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces, unseen: bool) -> Re
         preserve: entry.preserve,
         trace: entry.trace.clone(),
         unseen,
+        ignored: None,
     };
     let flags = CloneFlags::from_bits_retain(spaces.parent as i32);
     if !flags.is_empty() && !unseen {
@@ -156,10 +157,13 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces, unseen: bool) -> Re
     };
     match made {
         Side::Child => {
-            drop(ours);
+            dhow_kernel::close::all([ours.into()]);
             child.run(target.as_fd(), &spaces, entry.process, entry.schedule, entry.filter)
         }
-        Side::Parent(pid, pidfd) => Ok((Init { pid, pidfd, link: ours }, placed)),
+        Side::Parent(pid, pidfd) => {
+            child.shut();
+            Ok((Init { pid, pidfd, link: ours }, placed))
+        }
     }
 }
 
@@ -218,9 +222,17 @@ struct Child {
     preserve: u32,
     trace: Trace,
     unseen: bool,
+    /// Signals that are ignored, as far as it is known.
+    ignored: Option<u64>,
 }
 
 impl Child {
+    /// Closes what is the process's, in its maker.
+    fn shut(self) {
+        let of = [Some(self.link.into()), Some(self.proc.into()), self.console];
+        dhow_kernel::close::all(of.into_iter().flatten().chain(self.doors.into_fds()));
+    }
+
     fn run(
         mut self,
         target: BorrowedFd<'_>,
@@ -246,7 +258,7 @@ impl Child {
             }
             let done = match phase {
                 Phase::Namespaces => self.enter(target, spaces, process),
-                Phase::Session => start_session(),
+                Phase::Session => start_session(self.ignored),
                 Phase::Schedule => schedule::perform(schedule),
                 Phase::Console => self.console(process),
                 Phase::Seccomp => session::load(filter, self.preserve, &self.link),
@@ -274,6 +286,7 @@ impl Child {
         // CVE: 2016-9962: before the container can see this process, it must not look into it.
         nix::sys::prctl::set_dumpable(false).because("prctl", "PR_SET_DUMPABLE")?;
         crate::init::namespaces::enter_groups(std::mem::take(&mut self.doors))?;
+        self.ignored = session::ignored(&self.proc);
         self.link.expect(&Message::Joined).because("wait for", "the cgroups")?;
         schedule::last_affinity(&process.affinity)?;
         let outside = if self.unseen { spaces.parent } else { 0 };
@@ -333,8 +346,8 @@ impl Child {
     }
 }
 
-fn start_session() -> Done {
-    dhow_kernel::signal::reset_all();
+fn start_session(ignored: Option<u64>) -> Done {
+    dhow_kernel::signal::reset_all(ignored);
     nix::unistd::setsid().because("setsid", "").map(drop)
 }
 

@@ -26,3 +26,4 @@ pub mod signal;
 pub mod state;
 pub mod trace;
 pub mod validate;
+mod whole;

@@ -209,7 +209,7 @@ fn make(
     let dir = &held.dir;
     let trace = &wanted.log.trace;
     // Written before anything exists that would have to be found again.
-    trace.step("record", || dir.record(record).and_then(|()| dir.write(file::CONFIG, text)))?;
+    trace.step("record", || dir.record(record).and_then(|()| dir.write_new(file::CONFIG, text)))?;
     wanted.notify.as_deref().map_or(Ok(()), notify::prepare)?;
     let begun = trace.begin();
     group.create()?;
@@ -285,6 +285,10 @@ fn fifo(dir: &Dir) -> Result<OwnedFd> {
 /// The name of the user who runs this, by the host's /etc/passwd; as runc, `#UID` without one.
 fn owner() -> String {
     let uid = nix::unistd::geteuid().as_raw();
+    if uid == 0 {
+        // Whatever else that file calls it.
+        return "root".to_owned();
+    }
     let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let line = text
         .lines()
@@ -308,6 +312,17 @@ pub fn poststart(hooks: &Hooks, record: &Record) -> Result<()> {
 
 /// Removes a container whose process has ended: groups, directory, then the poststop hooks.
 pub fn destroy(held: &Held, record: &Record, log: &Log) -> Result<()> {
+    let config = held.dir.config();
+    remove(held, record, log, || poststop(config, record, log))
+}
+
+/// As [`destroy`], by who has made it and knows its hooks.
+pub fn destroy_own(born: &Born, log: &Log) -> Result<()> {
+    let poststop = || run_poststop(&born.hooks, &told(&born.record), log);
+    remove(&born.held, &born.record, log, poststop)
+}
+
+fn remove(held: &Held, record: &Record, log: &Log, poststop: impl FnOnce()) -> Result<()> {
     let trace = &log.trace;
     // What outlived the first process ends with it; in a pid namespace of its own nothing does,
     // and processes in a group below may be another container's.
@@ -315,13 +330,12 @@ pub fn destroy(held: &Held, record: &Record, log: &Log) -> Result<()> {
     if record.shared_pids && !record.cgroup.pids().is_ok_and(|left| left.is_empty()) {
         let _ = record.cgroup.kill(libc::SIGKILL);
     }
-    let config = held.dir.config();
     // As runc: what can't be removed can still be found, and its removal tried again.
     trace.step("groups", || record.cgroup.delete().and(record.rdt.remove()))?;
     let directory = trace.step("remove", || held.dir.remove());
     // The id is free, and who waits for it need not wait for the hooks.
     held.release();
-    trace.step("poststop", || poststop(config, record, log));
+    trace.step("poststop", poststop);
     directory
 }
 

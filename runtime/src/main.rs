@@ -1,12 +1,13 @@
 //! dhow-runtime: argv to exit code.
+#![cfg_attr(not(test), no_main)]
 
 mod argv;
 mod cli;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
-use std::process::ExitCode;
 
+use dhow_kernel::start::is_read_only;
 use nix::unistd::geteuid;
 
 use argv::Stop;
@@ -36,8 +37,11 @@ fn version() -> String {
 /// Commands that put a process into a container.
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
-fn main() -> ExitCode {
-    if std::env::args_os().any(|arg| ENTERING.iter().any(|verb| arg == *verb))
+dhow_kernel::program!(program);
+
+fn program() -> u8 {
+    if !is_read_only()
+        && std::env::args_os().any(|arg| ENTERING.iter().any(|verb| arg == *verb))
         && let Err(e) = sealed::ensure(std::env::args_os().collect(), std::env::vars_os().collect())
     {
         return fail(&Log::default(), &e, 1);
@@ -72,10 +76,10 @@ fn main() -> ExitCode {
     world.log.trace.note("parent", "end", Vec::new);
     match performed {
         Ok(Output::Text(text)) => print(&text, &world.log),
-        Ok(Output::Code(code)) => ExitCode::from(code as u8),
+        Ok(Output::Code(code)) => code as u8,
         Ok(Output::Report(text, code)) => {
             let printed = print(&text, &world.log);
-            if code == 0 { printed } else { ExitCode::from(code as u8) }
+            if code == 0 { printed } else { code as u8 }
         }
         Err(e) => fail(&world.log, &e, failed),
     }
@@ -249,7 +253,8 @@ fn is_somebody_elses_root() -> bool {
 /// Whether this is a user namespace that doesn't map everything.
 fn is_mapped() -> bool {
     const WHOLE: &str = "0 0 4294967295";
-    std::fs::read_to_string("/proc/self/uid_map")
+    std::fs::File::open("/proc/self/uid_map")
+        .and_then(|file| io::read_to_string(file.take(1 << 16)))
         .is_ok_and(|map| map.split_whitespace().collect::<Vec<_>>().join(" ") != WHOLE)
 }
 
@@ -292,12 +297,12 @@ fn open_log(global: &Global, id: &str) -> Result<Log> {
     Ok(log)
 }
 
-fn print(text: &str, log: &Log) -> ExitCode {
+fn print(text: &str, log: &Log) -> u8 {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         // Who has stopped reading wants to hear no more.
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => 1,
         Err(e) => fail(log, &Error::io("write", "standard output", &e), 1),
     }
 }
@@ -305,11 +310,11 @@ fn print(text: &str, log: &Log) -> ExitCode {
 /// The log has it; standard error too, once.
 ///
 /// DIFFERS: runc puts "runc create failed: ", "runc run failed: " or "exec failed: " before it.
-fn fail(log: &Log, e: &Error, code: u8) -> ExitCode {
+fn fail(log: &Log, e: &Error, code: u8) -> u8 {
     let message = e.to_string();
     log.line(Level::Error, &message);
     if !log.is_stderr() {
         let _ = writeln!(io::stderr(), "{}", one_line(&message));
     }
-    ExitCode::from(code)
+    code
 }

@@ -1,6 +1,6 @@
 //! The benchmark: dhow beside the programs it has to beat, on the same machine, in turn.
 //!
-//! `bench [runtime|run|pull|daily|many|memory|image|scale|net|build|files]… [--rounds N] [--count N]`
+//! `bench [runtime|runtimes|run|pull|daily|many|memory|image|scale|net|build|files]… [--rounds N] [--count N]`
 //! (the first four by default). Every round runs each contender once, in an order that moves on by
 //! one, so that what else the machine does hits all alike. Wall time is the command's
 //! own; CPU time is that of everything it started, also what it left behind (the benchmark is the
@@ -19,6 +19,7 @@ mod peers;
 mod pull;
 mod run;
 mod runtime;
+mod runtimes;
 mod scale;
 
 use std::env;
@@ -38,8 +39,8 @@ fn main() {
         match arg.as_str() {
             "--rounds" => rounds = args.next().and_then(|n| n.parse().ok()),
             "--count" => count = args.next().and_then(|n| n.parse().ok()),
-            "runtime" | "runtime-v1" | "run" | "pull" | "daily" | "many" | "memory" | "image"
-            | "scale" | "net" | "build" => {
+            "runtime" | "runtime-v1" | "runtimes" | "runtimes-v1" | "run" | "pull" | "daily"
+            | "many" | "memory" | "image" | "scale" | "net" | "build" => {
                 parts.push(arg);
             }
             other => {
@@ -55,6 +56,8 @@ fn main() {
     for part in parts {
         match part.as_str() {
             "runtime" => runtime::both(rounds.unwrap_or(60)),
+            "runtimes" => runtimes::bench(rounds.unwrap_or(30)),
+            "runtimes-v1" => runtimes::without_v2(rounds.unwrap_or(30)),
             "runtime-v1" => runtime::without_v2(rounds.unwrap_or(60)),
             "run" => run::bench(rounds.unwrap_or(20)),
             "daily" => daily::bench(rounds.unwrap_or(20)),

@@ -51,6 +51,17 @@ pub fn cost(cmd: &Cmd) -> (Cost, String) {
     (Cost { wall, cpu }, fs::read_to_string(&out).unwrap_or_default())
 }
 
+/// The wall time of a command whose children stay; it must end with 0.
+pub fn wall(cmd: &Cmd) -> Duration {
+    let mut command = cmd.command();
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let began = Instant::now();
+    let status = cmd.spawn(&mut command).wait().unwrap();
+    let wall = began.elapsed();
+    assert!(status.success(), "`{}` ended with {status}", cmd.line());
+    wall
+}
+
 /// Runs a command as [`cost`] does; its greatest process's peak memory, in KiB.
 pub fn peak(cmd: &Cmd) -> u64 {
     let dir = tempfile::tempdir().unwrap();
@@ -82,7 +93,7 @@ fn own_children() -> BTreeSet<Pid> {
 }
 
 /// The CPU time of all children that have ended.
-fn children() -> Duration {
+pub fn children() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
     let time = |t: TimeVal| Duration::from_micros((t.tv_sec() * 1_000_000 + t.tv_usec()) as u64);
     time(usage.user_time()) + time(usage.system_time())
@@ -107,14 +118,37 @@ impl<'a> Contender<'a> {
 
 /// Runs them all in turn and prints the table, with ratios to the first.
 pub fn race(title: &str, rounds: usize, contenders: &[Contender<'_>]) {
+    let racers: Vec<Racer<'_>> = contenders
+        .iter()
+        .map(|contender| {
+            let run = move |round| {
+                let done = cost(&(contender.cmd)(round));
+                (contender.after)(round);
+                done
+            };
+            Racer { name: contender.name, run: Box::new(run) }
+        })
+        .collect();
+    race_of(title, rounds, &racers);
+}
+
+/// Somebody in a race whose rounds are more than one command.
+pub struct Racer<'a> {
+    /// Its name in the table.
+    pub name: &'a str,
+    /// A round (a number), and what was printed in it.
+    pub run: Box<dyn Fn(usize) -> (Cost, String) + 'a>,
+}
+
+/// As [`race`].
+pub fn race_of(title: &str, rounds: usize, contenders: &[Racer<'_>]) {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); contenders.len()];
     let mut outputs = vec![String::new(); contenders.len()];
     for round in 0..rounds + 2 {
         for turn in 0..contenders.len() {
             let which = (turn + round) % contenders.len();
             thread::sleep(PAUSE);
-            let (cost, output) = cost(&(contenders[which].cmd)(round));
-            (contenders[which].after)(round);
+            let (cost, output) = (contenders[which].run)(round);
             // The first two rounds fill the caches.
             if round >= 2 {
                 costs[which].push(cost);

@@ -50,6 +50,28 @@ fn working_directory_through_a_descriptor_stays_inside_with_exec() {
     w.runtime(["delete", "--force", b.id()]).ok();
 }
 
+/// CVE-2024-21626: the directory on the host that the root is a bind of has the root's inode, which
+/// glibc's getcwd(3) takes for the root; its parent is the host's.
+#[test]
+fn bug_the_root_s_own_directory_on_the_host_passed_for_the_root() {
+    let w = World::new();
+    let sleeper = w.bundle("s", &["sleep", "100"]);
+    create(&w, &sleeper);
+    w.runtime(["start", sleeper.id()]).ok();
+    let cwd = "/proc/self/fd/7";
+    let b = w.bundle("b", &["ls", ".."]).with("/process/cwd", json!(cwd));
+    let leak = |b: &e2e::bundle::Bundle| {
+        let line = format!("exec 7<{}; exec \"$@\"", b.rootfs("").display());
+        ["sh".to_owned(), "-c".to_owned(), line, "sh".to_owned()]
+    };
+    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(leak(&b)).run();
+    let exec = w.runtime_cmd(["exec", "--cwd", cwd, sleeper.id(), "ls", ".."]);
+    for done in [run, exec.under(leak(&sleeper)).run()] {
+        assert!(!done.refused().out().contains("config.json"));
+    }
+    w.runtime(["delete", "--force", sleeper.id()]).ok();
+}
+
 /// CVE-2019-5736.
 #[test]
 fn runtime_s_own_file_is_out_of_reach() {

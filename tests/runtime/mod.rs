@@ -31,6 +31,7 @@ mod netdevices;
 mod notify;
 mod options;
 mod oracle;
+mod pace;
 mod peers;
 mod podman;
 mod process;

@@ -1,5 +1,7 @@
 //! Descriptors that a caller left open.
 
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+
 use crate::check;
 
 /// Closes every descriptor from `first` up.
@@ -25,7 +27,20 @@ pub fn close_but(first: u32, kept: &mut [u32]) -> nix::Result<()> {
     range(next, u32::MAX)
 }
 
+/// Closes these, with one call for all that are next to each other.
+pub fn all(fds: impl IntoIterator<Item = OwnedFd>) {
+    let mut numbers: Vec<u32> =
+        fds.into_iter().map(|fd| fd.into_raw_fd().cast_unsigned()).collect();
+    numbers.sort_unstable();
+    for run in numbers.chunk_by(|a, b| a + 1 == *b) {
+        if range(run[0], run[run.len() - 1]).is_err() {
+            // SAFETY: whoever owned them has given them up above.
+            run.iter().for_each(|fd| drop(unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) }));
+        }
+    }
+}
+
 fn range(first: u32, last: u32) -> nix::Result<()> {
-    // SAFETY: no pointers; the callers own no descriptor of that range that they use again.
+    // SAFETY: no pointers; the callers own no descriptor of that range, or none that they use again.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }

@@ -1,6 +1,8 @@
 //! File descriptors by number.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::check;
 
@@ -47,4 +49,58 @@ pub fn place(from: BorrowedFd<'_>, to: RawFd) -> nix::Result<()> {
     }
     // SAFETY: no pointers; the caller chose `to` as a number it gives away.
     check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into()).map(drop)
+}
+
+/// A descriptor of a process that is about to execute a program: what has served stays open until
+/// then, for each close is a call. Past a number that leaves enough for others, it is closed.
+///
+/// It must be close-on-exec.
+#[derive(Debug)]
+pub struct Loose(ManuallyDrop<OwnedFd>);
+
+/// No more than this many stay open, or a quarter of what the process may have.
+const LOOSE: i32 = 128;
+
+impl Drop for Loose {
+    fn drop(&mut self) {
+        static MOST: AtomicI32 = AtomicI32::new(0);
+        let mut most = MOST.load(Ordering::Relaxed);
+        if most == 0 {
+            let own = crate::process::rlimit(libc::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft / 4);
+            most = i32::try_from(own).map_or(LOOSE, |own| own.clamp(1, LOOSE));
+            MOST.store(most, Ordering::Relaxed);
+        }
+        if self.0.as_raw_fd() >= most {
+            // SAFETY: dropped once, here.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        }
+    }
+}
+
+impl Loose {
+    /// One that is closed when it is dropped.
+    pub fn owned(mut self) -> OwnedFd {
+        // SAFETY: taken out once, and not touched again: it is forgotten.
+        let fd = unsafe { ManuallyDrop::take(&mut self.0) };
+        std::mem::forget(self);
+        fd
+    }
+}
+
+impl From<OwnedFd> for Loose {
+    fn from(fd: OwnedFd) -> Self {
+        Self(ManuallyDrop::new(fd))
+    }
+}
+
+impl AsFd for Loose {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Loose {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
 }

@@ -23,6 +23,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod space;
+pub mod start;
 pub mod tty;
 pub mod xattr;
 

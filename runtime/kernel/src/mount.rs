@@ -133,6 +133,23 @@ pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
     .map(drop)
 }
 
+/// As [`move_mount`], onto what is called `name` in the directory `to`; a link is not followed.
+pub fn move_mount_to(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH;
+    // SAFETY: the first path is a static empty string, `name` ends in NUL and lives on.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.as_raw_fd(),
+            c"".as_ptr(),
+            to.as_raw_fd(),
+            name.as_ptr(),
+            flags,
+        )
+    })
+    .map(drop)
+}
+
 /// mount_setattr(2) on the mount `fd` (and all below it when `recursive`).
 pub fn set_attributes(fd: BorrowedFd<'_>, attr: &Attributes, recursive: bool) -> nix::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };

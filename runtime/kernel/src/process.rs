@@ -165,6 +165,17 @@ pub fn end(process: BorrowedFd<'_>) -> nix::Result<Option<End>> {
     }))
 }
 
+/// Whether the working directory lies in the root: getcwd(2)'s own answer, without the C library.
+///
+/// KERNEL: getcwd(2): outside it begins with "(unreachable)". glibc then walks up by itself, and
+/// ends at whatever has the root's inode, as the place on the host that the root is a bind of.
+pub fn cwd_is_inside() -> nix::Result<bool> {
+    let mut path = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: pointer and length are of one live, writable array.
+    check(unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) })?;
+    Ok(path[0] == b'/')
+}
+
 /// Ends the process at once, running nothing of it any more.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit never returns and touches no memory.

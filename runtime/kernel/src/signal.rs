@@ -5,24 +5,32 @@ const ASKING: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
 
 /// Gives every signal its default action and unblocks all: what a program
 /// expects of its maker. Rust ignores SIGPIPE, and engines leave others so.
-pub fn reset_all() {
-    reset(libc::SIG_DFL);
+///
+/// `ignored` says which are ignored, a bit each from the lowest on: the program handles none. Where
+/// that isn't known, all are set.
+pub fn reset_all(ignored: Option<u64>) {
+    reset(libc::SIG_DFL, ignored);
 }
 
 /// The same, but what asks to end does so also in the first process of a pid namespace; until it
 /// executes.
 ///
 /// KERNEL: pid_namespaces(7): only signals with a handler reach that one.
-pub fn reset_all_and_end() {
+pub fn reset_all_and_end(ignored: Option<u64>) {
     extern "C" fn end(number: libc::c_int) {
         // SAFETY: _exit is async-signal-safe, and never returns.
         unsafe { libc::_exit(128 + number) }
     }
-    reset(end as extern "C" fn(libc::c_int) as libc::sighandler_t);
+    reset(end as extern "C" fn(libc::c_int) as libc::sighandler_t, ignored);
 }
 
-fn reset(asking: libc::sighandler_t) {
+fn reset(asking: libc::sighandler_t, ignored: Option<u64>) {
+    let concerned = |number: libc::c_int| ignored.is_none_or(|set| set >> (number - 1) & 1 != 0);
     for number in 1..=libc::SIGRTMAX() {
+        let asks = asking != libc::SIG_DFL && ASKING.contains(&number);
+        if !asks && !concerned(number) {
+            continue;
+        }
         let action = if ASKING.contains(&number) { asking } else { libc::SIG_DFL };
         // SAFETY: the action is the default or a function that calls _exit alone; the two
         // signals that can't be set answer EINVAL.
@@ -30,7 +38,7 @@ fn reset(asking: libc::sighandler_t) {
     }
     // KERNEL: signal(7): the C library keeps 32 and 33 to itself, refuses to set them, and has its
     // posix_spawn(3) ignore them in the child, whose own child would never get them back.
-    for number in 32..34 {
+    for number in (32..34).filter(|number| concerned(*number)) {
         // SAFETY: the kernel's struct sigaction, all zero, is the default action; 8 is the size of
         // its mask.
         unsafe {

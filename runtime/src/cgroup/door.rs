@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
@@ -31,9 +32,17 @@ impl Doors {
 
     /// Moves the calling process, which must have one thread; with the file that refused.
     pub fn enter(self) -> std::result::Result<(), (Errno, String)> {
+        let mut through = Vec::with_capacity(self.0.len());
         for (path, mut file) in self.0 {
             file.write_all(b"0").map_err(|e| (files::errno(&e), path))?;
+            through.push(file.into());
         }
+        dhow_kernel::close::all(through);
         Ok(())
+    }
+
+    /// Their descriptors, in a process that doesn't go through.
+    pub fn into_fds(self) -> impl Iterator<Item = OwnedFd> {
+        self.0.into_iter().map(|(_, file)| file.into())
     }
 }

@@ -1,7 +1,7 @@
 //! Reading and writing cgroup files, and making and removing groups.
 
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -35,9 +35,7 @@ pub(super) fn write_lines<'a>(
 
 /// Reads a file without its last newline.
 pub(super) fn read(dir: &str, file: &str) -> nix::Result<String> {
-    let mut text = String::new();
-    let mut file = fs::File::open(format!("{dir}/{file}")).map_err(|e| errno(&e))?;
-    file.read_to_string(&mut text).map_err(|e| errno(&e))?;
+    let mut text = crate::whole::text(format!("{dir}/{file}")).map_err(|e| errno(&e))?;
     text.truncate(text.trim_end().len());
     Ok(text)
 }
@@ -80,7 +78,7 @@ pub(super) fn is_denied(errno: Errno) -> bool {
 
 /// The pids in a group, without its children's.
 pub(super) fn procs(dir: &Path) -> nix::Result<Vec<i32>> {
-    let read = |file: &str| fs::read_to_string(dir.join(file)).map_err(|e| errno(&e));
+    let read = |file: &str| crate::whole::text(dir.join(file)).map_err(|e| errno(&e));
     let text = match read("cgroup.procs") {
         // KERNEL: cgroup-v2.rst §Threads: a threaded group has no processes.
         Err(Errno::EOPNOTSUPP) => read("cgroup.threads")?,

@@ -1,9 +1,8 @@
 //! What this machine has: where its hierarchies are mounted, and where in
 //! them we are.
 
-use std::fs;
-
 use crate::error::{Error, Result};
+use crate::whole;
 
 /// Where cgroups are expected, and the only place looked at on v2.
 pub(super) const MOUNTPOINT: &str = "/sys/fs/cgroup";
@@ -32,7 +31,8 @@ impl Host {
     pub(super) fn read() -> Result<Self> {
         // Mounts and groups of others may have names that are no text.
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let read = |path: &str| fs::read(path).map(text).map_err(|e| Error::io("read", path, &e));
+        let read =
+            |path: &str| whole::read(path).map(text).map_err(|e| Error::io("read", path, &e));
         let own = read("/proc/self/cgroup")?;
         // The mount table of a busy machine is long: v2 needs none of it.
         let kind = nix::sys::statfs::statfs(MOUNTPOINT).map(|stat| stat.filesystem_type());

@@ -212,6 +212,7 @@ impl Inner {
             devices: None,
             lenient: false,
             owner: None,
+            limited: beside || !hierarchy.controllers.is_empty(),
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Place {
     pub lenient: bool,
     /// The user that the group is handed to.
     pub owner: Option<u32>,
+    /// Whether limits are this hierarchy's to hold.
+    pub limited: bool,
 }
 
 /// How making a group failed.
@@ -59,7 +61,10 @@ impl Place {
             self.must_be_fit()?;
         }
         if self.is_unified() {
-            self.enable_controllers()?;
+            // Beside v1 it carries no limits, and runc leaves its controllers alone, too.
+            if self.limited {
+                self.enable_controllers()?;
+            }
         } else if self.controllers.iter().any(|c| c == "cpuset") {
             self.inherit_cpuset(made, new)?;
         }

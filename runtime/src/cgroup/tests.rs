@@ -268,6 +268,7 @@ fn real_device_program_is_accepted_by_the_kernel() {
         devices: Some(Policy::new(&rules).unwrap()),
         lenient: false,
         owner: None,
+        limited: true,
     };
     place.restrict(true).unwrap();
     record::enter(&place.dir, real.child.id() as i32).unwrap();

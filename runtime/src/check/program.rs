@@ -23,7 +23,7 @@ const HEAD: u64 = 4096;
 /// Looks into the file at `path`; `None` when nothing is known to be wrong with it.
 pub fn fault(root: &Root, path: &CStr) -> Option<Fault> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = File::from(root.open(path, flags).ok()?);
+    let file = File::from(root.open(path, flags).ok()?.owned());
     // It was a plain file a moment ago; a device or pipe must not be waited for.
     if !file.metadata().ok()?.is_file() {
         return None;

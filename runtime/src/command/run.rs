@@ -74,7 +74,7 @@ pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
     match ended {
         Ok(None) => Ok(0),
         Ok(Some(code)) if extra.keep || !ours => Ok(code),
-        Ok(Some(code)) => lifecycle::destroy(&born.held, &born.record, &world.log).map(|()| code),
+        Ok(Some(code)) => lifecycle::destroy_own(&born, &world.log).map(|()| code),
         Err(e) if !ours => Err(e),
         Err(e) => {
             born.unmake(&world.log)?;

@@ -6,6 +6,7 @@
 use std::ffi::CString;
 use std::os::fd::AsFd;
 
+use dhow_kernel::fd::Loose;
 use dhow_kernel::mount as kernel;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, mkdirat};
@@ -45,6 +46,7 @@ fn separate(groups: Option<&Mounts>, root: &Root, m: &Mount) -> Done {
     let own = Attributes { set: m.attributes.set | HARD, clear: 0 };
     let writable = own.set & !attr::RDONLY;
     let tmpfs = mounts::make(c"tmpfs", c"tmpfs", &[], Some(0o755), writable)
+        .map(Loose::from)
         .map_err(|(errno, _)| Cause::new("mount", shown(&m.target), errno))?;
     for group in list {
         mkdirat(&tmpfs, group.name.as_str(), Mode::from_bits_truncate(0o755))
@@ -57,16 +59,15 @@ fn separate(groups: Option<&Mounts>, root: &Root, m: &Mount) -> Done {
         }
     }
     kernel::move_mount(tmpfs.as_fd(), target.as_fd()).because("mount", shown(&m.target))?;
-    let inside = Root::new(tmpfs);
     for group in list {
-        let tree = mounts::tree(&path(&group.dir), false)?;
-        mounts::dress(tree.as_fd(), own, false).because("mount_setattr", &group.name)?;
-        let name = path(&group.name);
-        let at = inside.directory(&name)?;
-        kernel::move_mount(tree.as_fd(), at.as_fd()).because("mount", &group.name)?;
+        let tree = Loose::from(mounts::tree(&path(&group.dir), false)?);
+        // What has that name in there was made above, and nobody else has been there.
+        kernel::move_mount_to(tree.as_fd(), tmpfs.as_fd(), &path(&group.name))
+            .because("mount", &group.name)?;
     }
-    mounts::dress(inside.as_fd(), own, false).because("mount_setattr", shown(&m.target))?;
-    mounts::spread(&m.propagation, inside.as_fd()).because("mount_setattr", shown(&m.target))
+    // All of them at once.
+    mounts::dress(tmpfs.as_fd(), own, true).because("mount_setattr", shown(&m.target))?;
+    mounts::spread(&m.propagation, tmpfs.as_fd()).because("mount_setattr", shown(&m.target))
 }
 
 fn path(text: &str) -> CString {

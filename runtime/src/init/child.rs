@@ -46,12 +46,19 @@ pub struct Context {
     /// The program, once found.
     pub program: Option<exec::Program>,
     /// A clone of the host's /dev/null, to mask files with.
-    pub null: Option<OwnedFd>,
+    pub null: Option<dhow_kernel::fd::Loose>,
     /// Where the steps go.
     pub trace: Trace,
 }
 
 impl Context {
+    /// Closes what is the child's, in its maker.
+    pub fn shut(self) {
+        let of = [Some(self.link.into()), Some(self.proc.into()), self.fifo, self.console];
+        let of = of.into_iter().flatten().chain(self.nodes.into_iter().flatten());
+        dhow_kernel::close::all(of.chain(self.doors.into_fds()));
+    }
+
     /// The root's handle.
     pub fn root(&self) -> Done<&Root> {
         self.root.as_ref().ok_or_else(|| Cause::rule("the root isn't open yet"))
@@ -90,7 +97,7 @@ pub fn run(plan: &Plan, mut context: Context) -> ! {
 fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
     match phase {
         Phase::Namespaces => namespaces::perform(plan, c),
-        Phase::Session => session::perform(plan),
+        Phase::Session => session::perform(plan, &c.proc),
         Phase::Network => dhow_kernel::net::loopback_up().because("bring up", "lo"),
         Phase::Root => pivot::open(plan, c),
         Phase::Mounts => mounts::perform(plan, c),
@@ -104,8 +111,10 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
         Phase::Schedule => schedule::perform(&plan.schedule),
         Phase::Seccomp => session::load(plan.filter.as_ref(), c.preserve, &c.link),
         Phase::Credentials => {
+            let labelled = !plan.process.apparmor.is_empty() || !plan.process.selinux.is_empty();
+            alone(c, labelled.then(|| c.proc.as_fd()))?;
             credentials::perform(plan, c)?;
-            alone(c)
+            if labelled { alone(c, None) } else { Ok(()) }
         }
         Phase::Capabilities => capabilities::perform(plan.process.capabilities, &c.link),
         Phase::Ready => c.link.send(&Message::Ready).because("report to", "the runtime"),
@@ -155,12 +164,14 @@ fn start(plan: &Plan, c: &Context) -> Done {
     scene.run(&plan.start_container).map_err(|e| Cause::rule(e.to_string()))
 }
 
-/// Closes what isn't needed any more: the wait may be long, and a process that joins the
-/// container with CAP_SYS_PTRACE could reach the host's procfs through our descriptors.
+/// Closes what isn't needed any more, before the first look at what the container calls its
+/// directory or program: nothing that [`dhow_kernel::fd::Loose`] has left, or the caller, can be
+/// reached by it. Also, the wait for the start may be long, and a process that joins the container
+/// with CAP_SYS_PTRACE could reach the host's procfs through our descriptors.
 /// Before the wait itself, since a filter may be loaded by then.
-fn alone(c: &Context) -> Done {
-    let Some(fifo) = &c.fifo else { return Ok(()) };
-    let held = [Some(fifo.as_fd()), Some(c.link.as_fd()), c.trace.file().map(AsFd::as_fd)];
+fn alone(c: &Context, proc: Option<BorrowedFd<'_>>) -> Done {
+    let fifo = c.fifo.as_ref().map(AsFd::as_fd);
+    let held = [fifo, Some(c.link.as_fd()), c.trace.file().map(AsFd::as_fd), proc];
     let held = held.into_iter().flatten();
     let mut kept: Vec<u32> =
         held.map(|fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned()).collect();

@@ -43,7 +43,7 @@ pub fn attach(
     socket: BorrowedFd<'_>,
 ) -> Done<std::os::fd::OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY;
-    let master = root.open(c"dev/pts/ptmx", flags).because("open", "/dev/pts/ptmx")?;
+    let master = root.open(c"dev/pts/ptmx", flags).because("open", "/dev/pts/ptmx")?.owned();
     // CVE: 2025-52565: only a master of a real devpts, and its peer without a path.
     let magic = fstatfs(&master).because("statfs", "/dev/pts/ptmx")?.filesystem_type().0;
     if magic != DEVPTS_MAGIC {

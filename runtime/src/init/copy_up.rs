@@ -22,7 +22,7 @@ use super::root::{Root, shown};
 pub fn perform(root: &Root, target: &CStr, to: BorrowedFd<'_>) -> Done {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     let from = root.open(target, flags).because("open", shown(target))?;
-    directory(from, to).because("copy up", shown(target))
+    directory(from.owned(), to).because("copy up", shown(target))
 }
 
 fn directory(from: OwnedFd, to: BorrowedFd<'_>) -> nix::Result<()> {

@@ -34,9 +34,14 @@ pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits
     if own_limits {
         limits(p)?;
     }
-    caps::keep(true).because("prctl", "PR_SET_KEEPCAPS")?;
-    ids(p)?;
-    caps::keep(false).because("prctl", "PR_SET_KEEPCAPS")?;
+    // KERNEL: capabilities(7): root loses none by becoming root.
+    if p.uid == 0 && nix::unistd::geteuid().is_root() {
+        ids(p)?;
+    } else {
+        caps::keep(true).because("prctl", "PR_SET_KEEPCAPS")?;
+        ids(p)?;
+        caps::keep(false).because("prctl", "PR_SET_KEEPCAPS")?;
+    }
     // A directory that only the user may enter.
     match entered {
         Err(cause) if cause.errno == libc::EACCES => enter(&p.cwd, false)?,
@@ -53,7 +58,7 @@ pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits
 /// also its group's, as crun has it: a file's or a terminal's group says who else may use it.
 /// The host's /dev/null becomes the container's, for with it goes the right to change its mode.
 fn stdio(p: &Process) -> Done {
-    let null = null()?;
+    let mut null = None;
     // What can't change owner (a socket, a read-only mount) is used as it is.
     for stream in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
         let stat = match fstat(stream) {
@@ -61,7 +66,10 @@ fn stdio(p: &Process) -> Done {
             other => other.because("stat", "a standard stream")?,
         };
         if is_null(&stat) {
-            if let Some(null) = &null {
+            if null.is_none() {
+                null = Some(self::null()?);
+            }
+            if let Some(Some(null)) = &null {
                 dhow_kernel::fd::place(null.as_fd(), stream.as_raw_fd())
                     .because("put in place of the host's", "/dev/null")?;
             }
@@ -113,15 +121,15 @@ fn label(p: &Process, proc: &Procfs) -> Done {
 }
 
 /// CVE: 2024-21626: a working directory that was reached through a leaked
-/// descriptor lies outside the root; the kernel then says "unreachable".
+/// descriptor lies outside the root, be it the root's own directory on the host.
 fn enter(cwd: &CStr, may_make: bool) -> Done {
     let entered = match chdir(cwd) {
         Err(Errno::ENOENT) if may_make => make_all(cwd).and_then(|()| chdir(cwd)),
         other => other,
     };
     entered.because("chdir to process.cwd", cwd.to_bytes())?;
-    match nix::unistd::getcwd() {
-        Ok(path) if path.is_absolute() => Ok(()),
+    match dhow_kernel::process::cwd_is_inside() {
+        Ok(true) => Ok(()),
         _ => Err(Cause::rule("process.cwd is outside of the container's root")),
     }
 }

@@ -37,20 +37,20 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
 
 fn node(root: &Root, device: &Device) -> Done {
     let (parent, name) = split(&device.path);
-    let parent = root.directory(&parent)?;
+    let parent = root.kept(&parent)?;
     let number = makedev(u64::from(device.major), u64::from(device.minor));
     let kind = SFlag::from_bits_truncate(device.kind);
     let mode = Mode::from_bits_truncate(device.mode);
-    match mknodat(&parent, name.as_c_str(), kind, mode, number) {
+    match mknodat(&*parent, name.as_c_str(), kind, mode, number) {
         Ok(()) => {}
-        Err(Errno::EEXIST) => return same(&parent, &name, device, number),
+        Err(Errno::EEXIST) => return same(&*parent, &name, device, number),
         // In a user namespace of someone else's making.
         Err(Errno::EPERM) if device.kind != libc::S_IFIFO => return bind(root, device),
         Err(errno) => return Err(errno).because("mknod", shown(&device.path)),
     }
     if device.uid != 0 || device.gid != 0 {
         let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-        fchownat(&parent, name.as_c_str(), Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+        fchownat(&*parent, name.as_c_str(), Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
             .because("chown", shown(&device.path))?;
     }
     Ok(())
@@ -92,13 +92,13 @@ fn attach(root: &Root, device: &Device, tree: &OwnedFd) -> Done {
 
 fn link(root: &Root, at: &std::ffi::CStr, to: &std::ffi::CStr) -> Done {
     let (parent, name) = split(at);
-    let parent = root.directory(&parent)?;
-    match symlinkat(to, &parent, name.as_c_str()) {
+    let parent = root.kept(&parent)?;
+    match symlinkat(to, &*parent, name.as_c_str()) {
         Err(Errno::EEXIST) if name.as_c_str() == c"ptmx" => {
             // A ptmx of the image's is not of this container's devpts.
-            unlinkat(&parent, name.as_c_str(), UnlinkatFlags::NoRemoveDir)
+            unlinkat(&*parent, name.as_c_str(), UnlinkatFlags::NoRemoveDir)
                 .because("unlink", shown(at))?;
-            symlinkat(to, &parent, name.as_c_str()).because("symlink", shown(at))
+            symlinkat(to, &*parent, name.as_c_str()).because("symlink", shown(at))
         }
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         Err(errno) => Err(errno).because("symlink", shown(at)),

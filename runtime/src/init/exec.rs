@@ -161,6 +161,7 @@ fn home(uid: u32) -> CString {
     if let Ok(file) = file
         && file.metadata().is_ok_and(|m| m.is_file())
     {
+        text.reserve(8192);
         let _ = file.take(LIMIT).read_to_end(&mut text);
     }
     let home = text.split(|b| *b == b'\n').find_map(|line| {

@@ -1,8 +1,9 @@
 //! Read-only root, read-only paths, masked paths: what the container must not see or change.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
+use dhow_kernel::fd::Loose;
 use dhow_kernel::mount::{self as kernel, Tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
@@ -45,7 +46,7 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
 }
 
 /// What isn't there needs no protection.
-fn find(root: &Root, path: &CStr) -> Done<Option<OwnedFd>> {
+fn find(root: &Root, path: &CStr) -> Done<Option<Loose>> {
     match root.open(path, OFlag::O_PATH) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
@@ -56,6 +57,7 @@ fn find(root: &Root, path: &CStr) -> Done<Option<OwnedFd>> {
 fn readonly(root: &Root, path: &CStr) -> Done {
     let Some(target) = find(root, path)? else { return Ok(()) };
     let tree = kernel::open_tree(target.as_fd(), c"", Tree::CloneRecursive)
+        .map(Loose::from)
         .because("open_tree", shown(path))?;
     mounts::dress(tree.as_fd(), READONLY, false).because("mount_setattr", shown(path))?;
     kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", shown(path))
@@ -83,12 +85,12 @@ fn mask(plan: &Plan, c: &mut Context) -> Done {
 
 /// A mount that covers many places.
 struct Cover {
-    mount: Option<OwnedFd>,
+    mount: Option<Loose>,
     used: bool,
 }
 
 impl Cover {
-    fn over(&mut self, target: &OwnedFd, path: &CStr) -> Done {
+    fn over(&mut self, target: &Loose, path: &CStr) -> Done {
         let Some(mount) = &self.mount else {
             return Err(Cause::rule("there is nothing to mask files with"));
         };
@@ -97,27 +99,30 @@ impl Cover {
             return kernel::move_mount(mount.as_fd(), target.as_fd()).because("mask", shown(path));
         }
         // KERNEL: open_tree(2) copies attached mounts; detached ones only since 6.15.
-        let copy =
-            kernel::open_tree(mount.as_fd(), c"", Tree::Clone).because("open_tree", "the mask")?;
+        let copy = kernel::open_tree(mount.as_fd(), c"", Tree::Clone)
+            .map(Loose::from)
+            .because("open_tree", "the mask")?;
         kernel::move_mount(copy.as_fd(), target.as_fd()).because("mask", shown(path))
     }
 }
 
-fn empty_tmpfs() -> Done<OwnedFd> {
+fn empty_tmpfs() -> Done<Loose> {
     let options = [
         (c"nr_blocks".to_owned(), Some(c"1".to_owned())),
         (c"nr_inodes".to_owned(), Some(c"1".to_owned())),
     ];
     mounts::make(c"tmpfs", c"tmpfs", &options, Some(0o755), attr::RDONLY)
+        .map(Loose::from)
         .map_err(|(errno, _)| Cause::new("mount", "the empty tmpfs", errno))
 }
 
 /// CVE: 2025-31133: a /dev/null from the image could be anything; this is the
 /// host's, taken before the pivot, and proved to be it. It is the host's own inode,
 /// so it is read-only: else root inside could change its mode and owner outside.
-pub fn host_null() -> Done<OwnedFd> {
-    let tree =
-        kernel::open_tree(AT_FDCWD, c"/dev/null", Tree::Clone).because("open", "/dev/null")?;
+pub fn host_null() -> Done<Loose> {
+    let tree = kernel::open_tree(AT_FDCWD, c"/dev/null", Tree::Clone)
+        .map(Loose::from)
+        .because("open", "/dev/null")?;
     let stat = fstat(&tree).because("stat", "/dev/null")?;
     if !is_null(&stat) {
         return Err(Cause::rule("/dev/null of the host is not the null device"));

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
+use dhow_kernel::fd::Loose;
 use dhow_kernel::mount::{self as kernel, Tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, readlinkat};
@@ -11,7 +12,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
-use nix::unistd::symlinkat;
+use nix::unistd::{fchdir, symlinkat};
 
 use super::child::Context;
 use super::fault::{Because, Cause, Done};
@@ -57,6 +58,9 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
 }
 
 fn one(root: &Root, m: &Mount, source: Source, link: &Link, cgroups: Option<&Mounts>) -> Done {
+    if !matches!(m.kind, Kind::New { .. }) {
+        root.forget();
+    }
     match &m.kind {
         Kind::Bind { source: path, recursive } => {
             match source {
@@ -84,7 +88,7 @@ fn one(root: &Root, m: &Mount, source: Source, link: &Link, cgroups: Option<&Mou
         }
         Kind::Remount { bind, options } => remount(root, m, *bind, options),
         Kind::New { fstype, source, options, copy_up } => {
-            new(root, m, fstype, source, options, *copy_up).map(drop)
+            new(root, m, fstype, source, options, *copy_up, false).map(drop)
         }
         Kind::Cgroup => cgroup::attach(cgroups, root, m),
     }
@@ -156,6 +160,7 @@ pub fn idmap(m: &Mount, tree: BorrowedFd<'_>, users: BorrowedFd<'_>) -> nix::Res
 
 /// Attaches a detached tree as a bind mount; `locked` says that its flags must stay.
 pub fn bind(root: &Root, m: &Mount, tree: OwnedFd, locked: bool) -> Done {
+    let tree = Loose::from(tree);
     let directory = is_directory(tree.as_fd()).because("stat", "the bind source")?;
     let target = target_of(root, m, directory)?;
     guard_proc(m, tree.as_fd())?;
@@ -166,7 +171,7 @@ pub fn bind(root: &Root, m: &Mount, tree: OwnedFd, locked: bool) -> Done {
     kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", shown(&m.target))
 }
 
-fn target_of(root: &Root, m: &Mount, directory: bool) -> Done<OwnedFd> {
+fn target_of(root: &Root, m: &Mount, directory: bool) -> Done<Loose> {
     if matches!(m.links, Links::Themselves { target: true, .. }) {
         match root.open(&m.target, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
             Err(Errno::ENOENT) => {}
@@ -223,7 +228,8 @@ fn remount(root: &Root, m: &Mount, bind: bool, options: &Options) -> Done {
     spread(&m.propagation, mount.as_fd()).because("mount_setattr", shown(&m.target))
 }
 
-/// A new instance of a file system; `None` where there is no handle on it.
+/// A new instance of a file system; `None` where there is no handle on it, which there mostly is
+/// if it is `wanted`.
 pub fn new(
     root: &Root,
     m: &Mount,
@@ -231,9 +237,14 @@ pub fn new(
     source: &CStr,
     options: &Options,
     copy_up: bool,
-) -> Done<Option<OwnedFd>> {
+    wanted: bool,
+) -> Done<Option<Loose>> {
     let (target, there) = target(root, m, fstype)?;
-    guard_link(root, m, target.as_fd())?;
+    // What was made just now is on no procfs, and leads nowhere.
+    if there {
+        guard_link(root, m, target.as_fd())?;
+        root.forget();
+    }
     let inherits = fstype == c"tmpfs" && there;
     let mode = (inherits && !options.iter().any(|(key, _)| key.as_c_str() == c"mode"))
         .then(|| fstat(&target).map(|s| s.st_mode & 0o7777))
@@ -242,11 +253,14 @@ pub fn new(
     if options.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST)) {
         return long(root, m, fstype, source, options, &target).map(|()| None);
     }
+    if !wanted && !copy_up && short(m, fstype, source, options, mode, target.as_fd()) {
+        return Ok(None);
+    }
     let made = match make(fstype, source, options, mode, m.attributes.set) {
         Err((Errno::EPERM, _)) if fstype == c"sysfs" && is_sysfs(c"/sys") => {
             return host_sysfs(m, target.as_fd()).map(|()| None);
         }
-        other => other.map_err(|(errno, why)| failed(m, fstype, errno, &why))?,
+        other => other.map(Loose::from).map_err(|(errno, why)| failed(m, fstype, errno, &why))?,
     };
     if copy_up {
         copy_up::perform(root, &m.target, made.as_fd())?;
@@ -276,6 +290,65 @@ fn host_sysfs(m: &Mount, target: BorrowedFd<'_>) -> Done {
     kernel::move_mount(tree.as_fd(), target).because("mount", shown(&m.target))
 }
 
+/// Mounts it by mount(2) alone, where that can say all there is to say: two calls for seven or
+/// more. False when it can't, or fails, for only the other way tells why.
+///
+/// The directory is where the call begins: no path is walked.
+fn short(
+    m: &Mount,
+    fstype: &CStr,
+    source: &CStr,
+    options: &Options,
+    mode: Option<u32>,
+    target: BorrowedFd<'_>,
+) -> bool {
+    let Some(flags) = words(m.attributes) else { return false };
+    if m.recursive != Attributes::default() || !m.propagation.is_empty() {
+        return false;
+    }
+    let mut data = mode.map(|mode| format!("mode={mode:o}").into_bytes()).unwrap_or_default();
+    for (key, value) in options {
+        let value = value.as_deref().map(CStr::to_bytes);
+        let text =
+            [key.to_bytes(), &b"="[..usize::from(value.is_some())], value.unwrap_or_default()];
+        // What separates them, and what quotes that.
+        if text[0].iter().chain(text[2]).any(|b| b",\"'\\".contains(b)) {
+            return false;
+        }
+        data.extend(&b","[..usize::from(!data.is_empty())]);
+        data.extend(text.concat());
+    }
+    // KERNEL: mount(2): a page of it, with its end.
+    if data.len() >= 4096 {
+        return false;
+    }
+    let data = (!data.is_empty()).then_some(data.as_slice());
+    fchdir(target).and_then(|()| mount(Some(source), c".", Some(fstype), flags, data)).is_ok()
+}
+
+/// mount(2)'s flags for attributes. Not for read-only, which there is the file system's as well.
+fn words(a: Attributes) -> Option<MsFlags> {
+    const KNOWN: [(u64, MsFlags); 3] = [
+        (attr::NOSUID, MsFlags::MS_NOSUID),
+        (attr::NODEV, MsFlags::MS_NODEV),
+        (attr::NOEXEC, MsFlags::MS_NOEXEC),
+    ];
+    let mut left = a.set;
+    let mut flags = MsFlags::empty();
+    for (bit, flag) in KNOWN {
+        if left & bit != 0 {
+            flags |= flag;
+            left &= !bit;
+        }
+    }
+    match left {
+        // KERNEL: mount(2): relatime is what it does without being told.
+        0 => Some(flags),
+        attr::STRICTATIME => Some(flags | MsFlags::MS_STRICTATIME),
+        _ => None,
+    }
+}
+
 /// KERNEL: fsconfig(2) takes no longer value; overlay's lowerdir often is.
 const LONGEST: usize = 255;
 
@@ -286,7 +359,7 @@ fn long(
     fstype: &CStr,
     source: &CStr,
     options: &Options,
-    target: &OwnedFd,
+    target: &Loose,
 ) -> Done {
     let text = |(key, value): &(CString, Option<CString>)| match value {
         Some(value) => [key.to_bytes(), b"=", value.to_bytes()].concat(),
@@ -312,11 +385,15 @@ fn failed(m: &Mount, fstype: &CStr, errno: Errno, why: &str) -> Cause {
 }
 
 /// The mount point, and whether it was there already.
-fn target(root: &Root, m: &Mount, fstype: &CStr) -> Done<(OwnedFd, bool)> {
+fn target(root: &Root, m: &Mount, fstype: &CStr) -> Done<(Loose, bool)> {
+    let real = fstype == c"proc" || fstype == c"sysfs";
+    if real && let Ok(plain) = root.open_plain(&m.target, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+        return Ok((plain, true));
+    }
     let (target, there) = root.directory_or_new(&m.target)?;
     // CVE: 2023-27561, 2019-19921: /proc and /sys are where everyone writes
     // believing them real; a link there would move them.
-    if fstype == c"proc" || fstype == c"sysfs" {
+    if real {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let plain = root.open_plain(&m.target, flags).map_err(|_| {
             let (what, path) = (fstype.to_string_lossy(), shown(&m.target));
@@ -338,7 +415,7 @@ pub fn make(
     mode: Option<u32>,
     attributes: u64,
 ) -> Result<OwnedFd, (Errno, String)> {
-    let fs = kernel::fsopen(fstype).map_err(|errno| (errno, String::new()))?;
+    let fs = kernel::fsopen(fstype).map(Loose::from).map_err(|errno| (errno, String::new()))?;
     configure(fs.as_fd(), source, options, mode)
         .and_then(|()| kernel::fsmount(fs.as_fd(), attributes))
         .map_err(|errno| (errno, complaint(fs.as_fd())))
@@ -417,8 +494,11 @@ fn guard_proc(m: &Mount, tree: BorrowedFd<'_>) -> Done {
 /// The rule about /proc goes by names (validate/mount.rs); a link of the root's is a way round it.
 fn guard_link(root: &Root, m: &Mount, target: BorrowedFd<'_>) -> Done {
     let named = m.target.to_bytes() == b"proc" || m.target.to_bytes().starts_with(b"proc/");
+    if named {
+        return Ok(());
+    }
     let kind = fstatfs(target).because("statfs", shown(&m.target))?.filesystem_type();
-    if named || kind != PROC_SUPER_MAGIC {
+    if kind != PROC_SUPER_MAGIC {
         return Ok(());
     }
     let device = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| stat.st_dev);

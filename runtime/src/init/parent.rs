@@ -10,6 +10,7 @@ mod sources;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
+use dhow_kernel::fd::Loose;
 use dhow_kernel::process::{self, Fork, Side, Vector};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -117,7 +118,7 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Res
     let group = launch.cgroup.into_fd()?;
     let context = Context {
         link: theirs,
-        proc: open_proc()?,
+        proc: proc.share().map_err(|e| Error::system("dup", "/proc", e))?,
         fifo: launch.fifo,
         console: launch.console,
         sources,
@@ -140,17 +141,17 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Res
     };
     let (pid, pidfd) = match process::fork(&fork).map_err(system)? {
         Side::Child => {
-            drop(ours);
-            drop(dhow_kernel::fd::adopt(lock));
+            let ours = OwnedFd::from(ours);
+            dhow_kernel::close::all(dhow_kernel::fd::adopt(lock).into_iter().chain([ours]));
             if plan.spaces.relay {
                 relay::run(plan, context);
             }
-            drop(group);
+            drop(group.map(Loose::from));
             child::run(plan, context)
         }
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
-    drop(context);
+    context.shut();
     aside.back()?;
     if plan.spaces.relay {
         return relay::meet(ours, (pid, pidfd), plan, proc);

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 
+use dhow_kernel::fd::Loose;
 use dhow_kernel::mount::{self as kernel, Tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
@@ -22,7 +23,7 @@ pub fn open(plan: &Plan, c: &mut Context) -> Done {
     if plan.pivot == Pivot::Chroot {
         return beside_the_host(rootfs, c);
     }
-    let slash = nix::fcntl::open(c"/", HELD, Mode::empty()).because("open", "/")?;
+    let slash = open_slash()?;
     let (propagation, recursive) = plan.propagation;
     // DIFFERS: runc makes the host's tree unbindable too, and then can bind nothing of it; here
     // that is private until the root is `/`.
@@ -38,6 +39,7 @@ pub fn open(plan: &Plan, c: &mut Context) -> Done {
     let tree = kernel::open_tree(AT_FDCWD, rootfs, Tree::CloneRecursive)
         .because("open the root", rootfs.to_bytes())?;
     let target = nix::fcntl::open(rootfs, HELD, Mode::empty())
+        .map(Loose::from)
         .because("open the root", rootfs.to_bytes())?;
     kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", rootfs.to_bytes())?;
     c.root = Some(Root::new(tree));
@@ -50,6 +52,7 @@ fn beside_the_host(rootfs: &CStr, c: &mut Context) -> Done {
     let tree = kernel::open_tree(AT_FDCWD, rootfs, Tree::CloneRecursive)
         .because("open the root", rootfs.to_bytes())?;
     let target = nix::fcntl::open(rootfs, HELD, Mode::empty())
+        .map(Loose::from)
         .because("open the root", rootfs.to_bytes())?;
     kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", rootfs.to_bytes())?;
     // Where it lies may be shared, and then so is it: what comes below is to be seen here only.
@@ -107,12 +110,12 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     Ok(())
 }
 
-fn open_slash() -> Done<std::os::fd::OwnedFd> {
+fn open_slash() -> Done<Loose> {
     open_flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
 }
 
-fn open_flags(flags: OFlag) -> Done<std::os::fd::OwnedFd> {
-    nix::fcntl::open(c"/", flags, Mode::empty()).because("open", "/")
+fn open_flags(flags: OFlag) -> Done<Loose> {
+    nix::fcntl::open(c"/", flags, Mode::empty()).map(Loose::from).because("open", "/")
 }
 
 /// KERNEL: pivot_root(2) §pivot_root(".", "."): the old root ends up over the

@@ -7,11 +7,14 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use dhow_kernel::fd::Loose;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::{Pid, write};
+
+use super::protocol::errno_of;
 
 /// procfs of the runtime's own pid namespace.
 #[derive(Debug)]
@@ -26,6 +29,12 @@ impl AsFd for Procfs {
     }
 }
 
+impl From<Procfs> for OwnedFd {
+    fn from(proc: Procfs) -> Self {
+        proc.0
+    }
+}
+
 impl Procfs {
     /// Opens `/proc` and checks that it is the root of a procfs.
     pub fn open() -> nix::Result<Self> {
@@ -35,6 +44,11 @@ impl Procfs {
             return Err(Errno::EXDEV);
         }
         Ok(Self(fd))
+    }
+
+    /// The same, for another process to have.
+    pub fn share(&self) -> nix::Result<Self> {
+        self.0.try_clone().map(Self).map_err(|e| errno_of(&e))
     }
 
     /// Opens a file of it.
@@ -57,7 +71,7 @@ impl Procfs {
 
     /// Writes one value to a file of it, in one write.
     pub fn write(&self, path: &CStr, value: &[u8]) -> nix::Result<()> {
-        let file = self.file(path, OFlag::O_WRONLY)?;
+        let file = Loose::from(self.file(path, OFlag::O_WRONLY)?);
         match write(&file, value)? {
             n if n == value.len() => Ok(()),
             _ => Err(Errno::EIO),

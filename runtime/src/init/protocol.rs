@@ -160,9 +160,12 @@ impl Link {
 
     /// Hears one message; `None` when the other side is gone (or has executed).
     pub fn receive(&self) -> nix::Result<Option<Message>> {
-        let mut buffer = [0u8; LIMIT];
+        self.receive_into(&mut [0u8; LIMIT])
+    }
+
+    fn receive_into(&self, buffer: &mut [u8]) -> nix::Result<Option<Message>> {
         let n = loop {
-            match read(&self.0, &mut buffer) {
+            match read(&self.0, buffer) {
                 // KERNEL: unix(7): ECONNRESET, said once, only means that the other side
                 // left something unread; what it said before can still be heard.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
@@ -199,9 +202,12 @@ impl Link {
 
     /// Waits for one particular message; anything else means the other side is gone.
     pub fn expect(&self, wanted: &Message) -> nix::Result<()> {
-        match self.receive()? {
-            Some(message) if message == *wanted => Ok(()),
-            _ => Err(Errno::ECONNABORTED),
+        /// Enough for any that is waited for, and no page more of what the container may have.
+        const SHORT: usize = 64;
+        match self.receive_into(&mut [0u8; SHORT]) {
+            Ok(Some(message)) if message == *wanted => Ok(()),
+            Ok(_) | Err(Errno::EPROTO) => Err(Errno::ECONNABORTED),
+            Err(errno) => Err(errno),
         }
     }
 }

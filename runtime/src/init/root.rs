@@ -4,10 +4,13 @@
 //! never outside: openat2(RESOLVE_IN_ROOT) yields a descriptor, and everything
 //! is done to that descriptor.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
+use dhow_kernel::fd::Loose;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
@@ -17,7 +20,9 @@ use super::fault::{Because, Done};
 /// A directory that paths can't leave.
 #[derive(Debug)]
 pub struct Root {
-    fd: OwnedFd,
+    fd: Loose,
+    /// A directory that was used last, and by which path: most of what is made lies in /dev.
+    last: RefCell<Option<(CString, Rc<Loose>)>>,
 }
 
 const HELD: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
@@ -28,21 +33,47 @@ const CONFINED: ResolveFlag =
 
 impl Root {
     /// Confines to the directory of `fd`.
-    pub const fn new(fd: OwnedFd) -> Self {
-        Self { fd }
+    pub fn new(fd: impl Into<Loose>) -> Self {
+        Self { fd: fd.into(), last: RefCell::default() }
+    }
+
+    /// Keeps the directory at `path` for what comes into it: nothing may be mounted over it, or
+    /// above it, before [`Self::forget`].
+    pub fn remember(&self, path: &CStr, directory: Loose) -> Rc<Loose> {
+        let directory = Rc::new(directory);
+        *self.last.borrow_mut() = Some((path.to_owned(), Rc::clone(&directory)));
+        directory
+    }
+
+    /// Something is mounted: paths may lead elsewhere now.
+    pub fn forget(&self) {
+        *self.last.borrow_mut() = None;
+    }
+
+    fn remembered(&self, path: &CStr) -> Option<Rc<Loose>> {
+        let last = self.last.borrow();
+        last.as_ref().filter(|(at, _)| at.as_c_str() == path).map(|(_, fd)| Rc::clone(fd))
+    }
+
+    /// As [`Self::directory`], kept for the next that asks for the same.
+    pub fn kept(&self, path: &CStr) -> Done<Rc<Loose>> {
+        if let Some(known) = self.remembered(path) {
+            return Ok(known);
+        }
+        self.directory(path).map(|directory| self.remember(path, directory))
     }
 
     /// Opens what is at `path` (relative, may be empty for the root itself).
-    pub fn open(&self, path: &CStr, flags: OFlag) -> nix::Result<OwnedFd> {
+    pub fn open(&self, path: &CStr, flags: OFlag) -> nix::Result<Loose> {
         self.open_with(path, flags, CONFINED)
     }
 
     /// As [`Self::open`], refusing symbolic links anywhere in `path`.
-    pub fn open_plain(&self, path: &CStr, flags: OFlag) -> nix::Result<OwnedFd> {
+    pub fn open_plain(&self, path: &CStr, flags: OFlag) -> nix::Result<Loose> {
         self.open_with(path, flags, CONFINED | ResolveFlag::RESOLVE_NO_SYMLINKS)
     }
 
-    fn open_with(&self, path: &CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
+    fn open_with(&self, path: &CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<Loose> {
         let path = if path.is_empty() { c"." } else { path };
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
         // KERNEL: openat2(2): EAGAIN when a rename raced with the walk; it is for trying again.
@@ -50,35 +81,62 @@ impl Root {
         loop {
             match openat2(&self.fd, path, how) {
                 Err(Errno::EAGAIN | Errno::EINTR) if tries < 128 => tries += 1,
-                other => return other,
+                other => return other.map(Loose::from),
             }
         }
     }
 
     /// The directory at `path`, made with all its parents where missing.
-    pub fn directory(&self, path: &CStr) -> Done<OwnedFd> {
+    pub fn directory(&self, path: &CStr) -> Done<Loose> {
         self.directory_or_new(path).map(|(directory, _)| directory)
     }
 
     /// As [`Self::directory`], saying whether it was there already.
-    pub fn directory_or_new(&self, path: &CStr) -> Done<(OwnedFd, bool)> {
+    pub fn directory_or_new(&self, path: &CStr) -> Done<(Loose, bool)> {
+        let (parent, name) = split(path);
+        if let Some(parent) = self.remembered(&parent)
+            && is_name(&name)
+            && let Some(made) = made_in(parent.as_fd(), &name, path)?
+        {
+            return Ok((made, false));
+        }
         match self.open(path, HELD) {
-            Err(Errno::ENOENT) => self.make(path, libc::S_IFDIR).map(|made| (made, false)),
+            Err(Errno::ENOENT) => {
+                let made = match self.make_last(path)? {
+                    Some(made) => made,
+                    None => self.make(path, libc::S_IFDIR)?,
+                };
+                Ok((made, false))
+            }
             other => other.because("open", shown(path)).map(|found| (found, true)),
         }
     }
 
     /// What is at `path` unless it is a directory; an empty file is made where nothing is.
-    pub fn file(&self, path: &CStr) -> Done<OwnedFd> {
+    pub fn file(&self, path: &CStr) -> Done<Loose> {
         match self.open(path, OFlag::O_PATH) {
             Err(Errno::ENOENT) => self.make(path, libc::S_IFREG),
             other => other.because("open", shown(path)),
         }
     }
 
+    /// The usual case of what is missing: a directory in one that is there. `None` when that isn't
+    /// there either, or has something of that name, as a link to nothing.
+    fn make_last(&self, path: &CStr) -> Done<Option<Loose>> {
+        let (parent, name) = split(path);
+        if !is_name(&name) {
+            return Ok(None);
+        }
+        match self.open(&parent, HELD) {
+            // More may come into it.
+            Ok(found) => made_in(self.remember(&parent, found).as_fd(), &name, path),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Walks as the kernel would inside this root, making what is missing, also
     /// behind a link that points to nothing yet. No step follows a link by itself.
-    fn make(&self, path: &CStr, wanted: libc::mode_t) -> Done<OwnedFd> {
+    fn make(&self, path: &CStr, wanted: libc::mode_t) -> Done<Loose> {
         let mut walk = Walk::new(path.to_bytes());
         while let Some(part) = walk.next_part() {
             let here = walk.joined(&part);
@@ -102,7 +160,7 @@ impl Root {
         self.open_plain(&end, HELD).because("open", shown(&end))
     }
 
-    fn make_one(&self, parent: &CStr, name: &[u8], kind: libc::mode_t) -> Done<OwnedFd> {
+    fn make_one(&self, parent: &CStr, name: &[u8], kind: libc::mode_t) -> Done<Loose> {
         let at = self.open_plain(parent, HELD).because("open", shown(parent))?;
         let slash = if parent.is_empty() { &b""[..] } else { b"/" };
         let path = CString::new([parent.to_bytes(), slash, name].concat()).unwrap_or_default();
@@ -118,8 +176,28 @@ impl Root {
             Err(errno) => return Err(errno).because(call, shown(&path)),
         }
         openat(&at, name, HELD_ITSELF | OFlag::O_CLOEXEC, Mode::empty())
+            .map(Loose::from)
             .because("open", shown(&path))
     }
+}
+
+/// Whether it names something in a directory, and not that or one above.
+fn is_name(name: &CStr) -> bool {
+    !matches!(name.to_bytes(), b"" | b"." | b"..")
+}
+
+/// A directory of that name in `parent`, made just now; `None` when there is something already.
+fn made_in(parent: BorrowedFd<'_>, name: &CStr, path: &CStr) -> Done<Option<Loose>> {
+    match mkdirat(parent, name, Mode::from_bits_truncate(0o755)) {
+        Ok(()) => {}
+        Err(Errno::EEXIST) => return Ok(None),
+        Err(errno) => return Err(errno).because("mkdir", shown(path)),
+    }
+    // Whatever somebody has put there since is no way out.
+    let itself = HELD | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(parent, name, itself, Mode::empty())
+        .map(|made| Some(made.into()))
+        .because("open", shown(path))
 }
 
 /// A path on its way through links, lexically inside the root.

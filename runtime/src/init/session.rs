@@ -2,26 +2,43 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use dhow_kernel::fd::Loose;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use super::fault::{Because, Cause, Done};
+use super::procfs::Procfs;
 use super::protocol::{Link, Message};
 use crate::plan::Plan;
 use crate::seccomp::Filter;
 
 /// A session of its own, and what goes with it.
-pub fn perform(plan: &Plan) -> Done {
+pub fn perform(plan: &Plan, proc: &Procfs) -> Done {
     // The relay's child may lead one already.
     match nix::unistd::setsid() {
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).because("setsid", ""),
     }
     // A container that waits for its start can be asked to end, as with runc.
-    dhow_kernel::signal::reset_all_and_end();
+    dhow_kernel::signal::reset_all_and_end(ignored(proc));
     if let Some(name) = &plan.keyring {
         keyring(name)?;
     }
     Ok(())
+}
+
+/// The signals that this process ignores, a bit each: asking for each of them is a call.
+pub fn ignored(proc: &Procfs) -> Option<u64> {
+    let status = Loose::from(proc.file(c"self/status", OFlag::O_RDONLY).ok()?);
+    let mut text = [0; 4096];
+    let length = nix::unistd::read(&status, &mut text).ok()?;
+    mask(&text[..length])
+}
+
+/// KERNEL: proc_pid_status(5): the mask in hexadecimal digits.
+fn mask(status: &[u8]) -> Option<u64> {
+    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
+    u64::from_str_radix(std::str::from_utf8(line).ok()?, 16).ok()
 }
 
 /// A keyring of the container's own, so that it can't search the caller's.
@@ -61,5 +78,22 @@ pub fn load(filter: Option<&Filter>, preserve: u32, link: &Link) -> Done {
             link.expect(&Message::Taken).map_err(|_| gone())
         }
         _ => Err(gone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_known() {
+        assert_eq!(
+            mask(b"Name:\tSigIgn:\nSigBlk:\t02\nSigIgn:\t0000000000001000\nSeccomp:\t0"),
+            Some(0x1000)
+        );
+        assert_eq!(mask(b"Name:\tx\nSigIgn:\tnone\n"), None);
+        // A test harness of Rust's ignores SIGPIPE alone, or what its caller does besides.
+        let own = ignored(&Procfs::open().unwrap()).unwrap();
+        assert_ne!(own & 1 << (libc::SIGPIPE - 1), 0);
     }
 }

@@ -6,6 +6,7 @@
 mod process;
 mod status;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
 use crate::error::{Error, Result};
+use crate::whole;
 pub use process::Identity;
 pub use status::Status;
 
@@ -76,6 +78,7 @@ pub struct Held {
     /// The directory.
     pub dir: Dir,
     lock: File,
+    holds: Cell<bool>,
 }
 
 impl Held {
@@ -87,12 +90,15 @@ impl Held {
     /// Lets others use the container, while this process stays with it.
     pub fn release(&self) {
         // Init has a copy of the descriptor until it executes: closing ours wouldn't do.
-        let _ = self.lock.unlock();
+        if self.holds.replace(false) {
+            let _ = self.lock.unlock();
+        }
     }
 
     /// Holds it again; false when it was removed meanwhile: then its id may be another's.
     pub fn take_back(&self) -> bool {
-        self.lock.lock().is_ok() && self.is_current()
+        self.holds.set(self.lock.lock().is_ok());
+        self.holds.get() && self.is_current()
     }
 
     /// What the container is doing now: nobody makes it while we hold it.
@@ -284,7 +290,7 @@ impl Dir {
         let io = |e| Error::io("lock", self.shown(), &e);
         let lock = File::open(&self.path).map_err(io)?;
         lock.lock().map_err(io)?;
-        Ok(Held { dir: self, lock })
+        Ok(Held { dir: self, lock, holds: Cell::new(true) })
     }
 
     /// Whether somebody holds it.
@@ -333,7 +339,7 @@ impl Dir {
     /// Its record.
     fn read(&self, id: &str) -> Result<Record> {
         let path = self.file(file::STATE);
-        let text = match fs::read_to_string(&path) {
+        let text = match whole::text(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::rule(format!("{MISSING}: {id}")));
             }
@@ -353,6 +359,15 @@ impl Dir {
         fs::rename(&temporary, &path).map_err(io)
     }
 
+    /// Writes a file that nobody looks for before there is a record with a process.
+    pub fn write_new(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.file(name);
+        let io = |e| Error::io("write", path.to_string_lossy(), &e);
+        let mut open = OpenOptions::new();
+        let mut file = open.write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
+        file.write_all(text.as_bytes()).map_err(io)
+    }
+
     /// Writes the record.
     pub fn record(&self, record: &Record) -> Result<()> {
         let text = serde_json::to_string(record).map_err(|e| Error::rule(e.to_string()))?;
@@ -362,11 +377,18 @@ impl Dir {
     /// The config as it was at `create`.
     pub fn config(&self) -> Result<String> {
         let path = self.file(file::CONFIG);
-        fs::read_to_string(&path).map_err(|e| Error::io("read", path.to_string_lossy(), &e))
+        whole::text(&path).map_err(|e| Error::io("read", path.to_string_lossy(), &e))
     }
 
     /// Removes it.
     pub fn remove(&self) -> Result<()> {
+        // What it mostly has, by name; whatever else there is takes a look.
+        for name in [file::STATE, file::CONFIG] {
+            let _ = fs::remove_file(self.file(name));
+        }
+        if fs::remove_dir(&self.path).is_ok() {
+            return Ok(());
+        }
         match fs::remove_dir_all(&self.path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("remove", self.shown(), &e))
@@ -387,8 +409,7 @@ pub fn bundle(path: &Path, config: Option<&Path>) -> Result<(String, String)> {
     let absolute = fs::canonicalize(path)
         .map_err(|e| Error::io("open the bundle", path.to_string_lossy(), &e))?;
     let config = config.map_or_else(|| absolute.join("config.json"), Path::to_owned);
-    let text =
-        fs::read_to_string(&config).map_err(|e| Error::io("open", config.to_string_lossy(), &e))?;
+    let text = whole::text(&config).map_err(|e| Error::io("open", config.to_string_lossy(), &e))?;
     let absolute = absolute.into_os_string().into_string();
     let absolute = absolute.map_err(|_| Error::rule("the bundle's path is not UTF-8"))?;
     Ok((absolute, text))

@@ -1,14 +1,15 @@
 //! Which process a record speaks of.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::whole;
 
 /// A process beyond mistaking.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +50,7 @@ impl Identity {
 /// State letter and start time of a process, unless it has gone.
 fn stat(pid: i32) -> Result<Option<(char, u64)>> {
     let path = format!("/proc/{pid}/stat");
-    match fs::read(&path) {
+    match whole::read(&path) {
         // KERNEL: proc(5): ESRCH for one that went after its file was opened.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
         other => Ok(parse_stat(&other.map_err(|e| Error::io("read", path, &e))?)),
@@ -68,11 +69,16 @@ fn parse_stat(bytes: &[u8]) -> Option<(char, u64)> {
 
 /// This boot's id; empty where the kernel doesn't say.
 fn boot_id() -> Result<String> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    match fs::read_to_string(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(String::new()),
-        other => Ok(other.map_err(|e| Error::io("read", path, &e))?.trim().to_owned()),
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(known) = ID.get() {
+        return Ok(known.clone());
     }
+    let path = "/proc/sys/kernel/random/boot_id";
+    let read = match whole::text(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+        other => other.map_err(|e| Error::io("read", path, &e))?.trim().to_owned(),
+    };
+    Ok(ID.get_or_init(|| read).clone())
 }
 
 #[cfg(test)]
