@@ -34,8 +34,10 @@ pub fn all(fds: impl IntoIterator<Item = OwnedFd>) {
     numbers.sort_unstable();
     for run in numbers.chunk_by(|a, b| a + 1 == *b) {
         if range(run[0], run[run.len() - 1]).is_err() {
-            // SAFETY: whoever owned them has given them up above.
-            run.iter().for_each(|fd| drop(unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) }));
+            for fd in run {
+                // SAFETY: whoever owned it has given it up above.
+                drop(unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) });
+            }
         }
     }
 }
