@@ -82,6 +82,22 @@ fn the_same_result_from_another_step_lets_what_follows_be_found() {
 }
 
 #[test]
+fn a_step_that_is_there_twice_is_run_twice_though_it_changes_nothing() {
+    let w = world();
+    let note = |word: &str| format!("RUN --mount=type=cache,id=n,target=/n echo {word} >> /n/f\n");
+    let steps = note("a") + &note("b") + &note("a") + &note("a");
+    let text = format!(
+        "FROM busybox AS one\n{steps}FROM one\n{}RUN --mount=type=cache,id=n,target=/n xargs < /n/f > /f\n",
+        note("a")
+    );
+    w.build_text("x", &text).ok();
+    assert_eq!(w.says("x", "cat /f"), "a b a a a");
+    // The next build has all of it.
+    let dir = w.context("again", &[("Dockerfile", &text)]);
+    assert_eq!(hits(&w, &dir, &[]), 6);
+}
+
+#[test]
 fn builds_side_by_side_share_and_agree() {
     let w = world();
     let dir = cargo(&w, "c");

@@ -226,7 +226,15 @@ fn what_is_refused_says_why() {
         (&["--security-opt", "seccomp=x"], "--security-opt is not supported"),
         (&["--provenance=true"], "attestation provenance=true is not supported"),
         (&["--builder", "remote"], "no builder \"remote\" found"),
-        (&["--platform", "linux/amd64,linux/arm64"], "several platforms at once"),
+        (
+            &["--platform", "linux/amd64,linux/arm64", "-o", "type=tar,dest=x"],
+            "the files of one platform",
+        ),
+        (&["--platform", "linux/amd64,linux/arm64", "-o", "type=docker,dest=x"], "manifest lists"),
+        (
+            &["--platform", "linux/amd64,linux/arm64", "--cache-to", "type=local,dest=x"],
+            "the cache of one platform",
+        ),
         (&["-o", "type=zip"], "exporter \"zip\" could not be found"),
         (&["--secret", "x"], "invalid field 'x' must be a key=value pair"),
         (&["--memory", "1m"], "Minimum memory limit allowed is 6MB"),

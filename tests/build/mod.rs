@@ -13,6 +13,7 @@ mod hostile;
 mod language;
 mod mounts;
 mod networks;
+mod platforms;
 mod runner;
 mod running;
 mod same;

@@ -14,7 +14,9 @@ use crate::config::{History, ImageConfig};
 use crate::digest::{ChainId, Digest};
 use crate::error::{Error, Result};
 use crate::layer::{Packed, RootDir};
-use crate::manifest::{Descriptor, MAX_LAYERS, Manifest, OCI_CONFIG, OCI_MANIFEST};
+use crate::manifest::{
+    Descriptor, Index, MAX_LAYERS, Manifest, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST,
+};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::sink::{LayoutDir, Push};
@@ -39,6 +41,8 @@ pub struct Built {
     pub epoch: Option<Timestamp>,
     /// The step that puts it into the store, which whoever publishes ends, and when it began.
     pub exporting: Option<(StepId, Instant)>,
+    /// Those for other platforms, of which it holds a list then.
+    pub beside: Vec<Built>,
 }
 
 impl Built {
@@ -50,6 +54,41 @@ impl Built {
     /// What holds it.
     pub fn lease(&self) -> &Lease {
         &self.lease
+    }
+
+    /// Of builds for several platforms, in this order, one that leads to all: the one for this machine, with
+    /// a list for its manifest.
+    pub fn gathered(mut all: Vec<Self>) -> Result<Self> {
+        let entry = |one: &Self| {
+            let platform = Some(one.config.platform());
+            one.manifest.clone().map(|manifest| Descriptor { platform, ..manifest })
+        };
+        let manifests: Vec<Descriptor> = all.iter().filter_map(entry).collect();
+        let here = all.iter().position(|one| one.config.platform().runs_here()).unwrap_or(0);
+        if all.is_empty() {
+            return Err(Error::invalid("build", "it is for no platform"));
+        }
+        let mut main = all.remove(here);
+        if main.manifest.is_some() {
+            let index = Index { manifests, ..Index::default() };
+            let json = |e: serde_json::Error| Error::invalid("image index", e);
+            let bytes = serde_json::to_vec(&index).map_err(json)?;
+            let root = Descriptor::of(OCI_INDEX, &bytes);
+            main.lease.hold([&root.digest])?;
+            if !main.store.has_blob(&root.digest) {
+                main.lease.put_as(&root.digest, &bytes)?;
+                main.lease.bear(false)?;
+            }
+            main.id = Some(root.digest.clone());
+            main.manifest = Some(root);
+        }
+        main.beside = all;
+        Ok(main)
+    }
+
+    /// What it is for: the image, and those beside it.
+    pub fn platforms(&self) -> impl Iterator<Item = (Platform, &Self)> {
+        std::iter::once(self).chain(&self.beside).map(|one| (one.config.platform(), one))
     }
 
     /// Makes it visible under these names; dangling if there are none.
@@ -118,6 +157,7 @@ pub(super) fn finish(
         chain,
         epoch,
         exporting: None,
+        beside: Vec::new(),
     };
     if order.wants == Wants::Image {
         let told = Told::begin(what.watcher, what.steps, "exporting to image");

@@ -45,6 +45,8 @@ pub struct Order {
     pub args: BTreeMap<String, String>,
     /// `--platform`; the host's if `None`.
     pub platform: Option<Platform>,
+    /// It is one of several builds, a platform each: its steps say which.
+    pub several: bool,
     /// `--label`
     pub labels: BTreeMap<String, String>,
     /// `--tag`: the image's names; without one it dangles.

@@ -9,12 +9,14 @@ use std::sync::atomic::AtomicUsize;
 
 use serde_json::{Value, json};
 
+use super::Order;
 use super::ask::{self, About, Answer};
 use super::cancel::Cancel;
 use super::context::{self, Context, Named};
 use super::dockerfile::{self, Dockerfile, Warning, checks};
 use super::engine::{Build, Told, build};
 use super::fetch::{Address, Fetch, is_url};
+use super::image::Built;
 use super::output::{Ways, deliver};
 use super::plan::platforms;
 use super::progress::{Event, Watcher};
@@ -121,7 +123,7 @@ pub fn whole(
         import: &meant.cache_from,
         export: &meant.cache_to,
     };
-    let built = build(&what)?;
+    let built = all(&what, &meant.platforms)?;
     let ways = Ways {
         store: means.store,
         settings: means.settings,
@@ -136,11 +138,34 @@ pub fn whole(
         answer: None,
         id: built.id.clone(),
         manifest: delivered.pushed.or_else(|| built.manifest.clone()),
-        platform: Some(built.config.platform()),
+        platform: built.beside.is_empty().then(|| built.config.platform()),
         names: delivered.names,
     };
     came.write(typed)?;
     Ok(came)
+}
+
+/// Builds for each of several platforms, one after the other.
+fn all(what: &Build<'_>, platforms: &[Platform]) -> Result<Built> {
+    if platforms.len() < 2 {
+        return build(what);
+    }
+    let mut built: Vec<(usize, Built)> = Vec::new();
+    let mut order: Vec<(usize, &Platform)> = platforms.iter().enumerate().collect();
+    // This machine's own comes last, so that a base's name leads to what can be run here.
+    order.sort_by_key(|(_, platform)| platform.runs_here());
+    for (at, platform) in order {
+        let order = Order { platform: Some(platform.clone()), ..what.order.clone() };
+        let one = build(&Build { order: &order, ..*what })?;
+        if let Some((id, since)) = one.exporting
+            && built.len() + 1 < platforms.len()
+        {
+            Told::again(what.watcher, id, since).done();
+        }
+        built.push((at, one));
+    }
+    built.sort_by_key(|(at, _)| *at);
+    Built::gathered(built.into_iter().map(|(_, one)| one).collect())
 }
 
 /// Whether an argument of the build's asks for the `.git` of its context, as docker has it.
@@ -260,13 +285,13 @@ impl Came {
         let mut all = serde_json::Map::new();
         if let (Some(id), Some(manifest)) = (&self.id, &self.manifest) {
             all.insert("containerimage.config.digest".into(), json!(id));
-            all.insert(
-                "containerimage.descriptor".into(),
-                json!({
-                    "mediaType": manifest.media_type, "digest": manifest.digest,
-                    "size": manifest.size, "platform": self.platform,
-                }),
-            );
+            let mut descriptor = json!({
+                "mediaType": manifest.media_type, "digest": manifest.digest, "size": manifest.size,
+            });
+            if let Some(platform) = &self.platform {
+                descriptor["platform"] = json!(platform);
+            }
+            all.insert("containerimage.descriptor".into(), descriptor);
             all.insert("containerimage.digest".into(), json!(manifest.digest));
         }
         if !self.names.is_empty() {

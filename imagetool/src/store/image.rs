@@ -155,13 +155,26 @@ impl Store {
         Ok(image)
     }
 
+    /// Of an image that is one of a list, the one for another platform, if it is here, too.
+    pub fn for_platform(&self, image: &Stored, platform: &Platform) -> Option<Stored> {
+        let Parsed::Index(list) = self.parsed(&image.root).ok()? else { return None };
+        let at = manifest::choose(&list, platform, "image").ok()?;
+        let mut layers = self.manifest(at).ok()?.layers.into_iter();
+        let there = layers.all(|layer| self.has_blob(&layer.digest));
+        let other = stored(at, &self.gather(at).ok()?);
+        let (names, repo_digests) = (image.names.clone(), image.repo_digests.clone());
+        there.then_some(Stored { root: image.root.clone(), names, repo_digests, ..other })
+    }
+
     /// Reads manifest and config of an entry of the index.
     pub(super) fn gather(&self, entry: &Descriptor) -> Result<Facts> {
         let what = format!("image {}", entry.digest);
         let (at, manifest) = match self.parsed(entry)? {
             Parsed::Manifest(m) => (entry.clone(), m),
             Parsed::Index(i) => {
-                let at = manifest::choose(&i, &Platform::host(), &what)?.clone();
+                // A list without one for this machine is shown by its first.
+                let at = manifest::choose(&i, &Platform::host(), &what);
+                let at = at.or_else(|e| i.manifests.first().ok_or(e))?.clone();
                 let m = self.manifest(&at)?;
                 (at, m)
             }

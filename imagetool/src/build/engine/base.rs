@@ -112,7 +112,11 @@ impl Engine<'_> {
         let fits = wanted.unwrap_or(&self.plan.platform);
         let found = self.find_image(name, &reference);
         told.ended(&found, self.what.cancel.is_stopped());
-        let (found, other) = match found? {
+        let found = found?.map(|stored| {
+            let other = wanted.and_then(|wanted| self.what.store.for_platform(&stored, wanted));
+            other.unwrap_or(stored)
+        });
+        let (found, other) = match found {
             Some(stored) if will_do(&stored, wanted, fits) => (Some(stored), None),
             other => (None, other.filter(|_| wanted.is_none())),
         };

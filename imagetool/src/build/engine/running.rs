@@ -11,6 +11,7 @@ use super::layer::Made;
 use super::overlay::Writable;
 use super::stage::{Work, plain};
 use super::tell::Told;
+use crate::build::cache::Key;
 use crate::build::copy;
 use crate::build::dockerfile::{Heredoc, MountKind, Run, RunMount};
 use crate::build::expand;
@@ -18,6 +19,7 @@ use crate::build::mounts::{Mounter, Settled};
 use crate::build::plan::proxies;
 use crate::build::progress::Event;
 use crate::build::run::{Container, End, Mount, Mounted, places};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 
 /// What a RUN's container calls itself, as BuildKit has it.
@@ -60,6 +62,7 @@ impl Work<'_> {
             .with_some("program", program)
             .with_all("mounts", &files)
             .finish();
+        let (own, key) = (key.clone(), self.once_more(key));
         let told = self.engine.begin(name);
         let make = |work: &mut Self, told: &Told<'_>| {
             let made = work.carry_out(&ready, told)?;
@@ -72,7 +75,24 @@ impl Work<'_> {
             }
             Ok(made)
         };
-        self.find_or_make(told, &[&key], text, make)
+        let top = self.state.top().cloned();
+        self.find_or_make(told, &[&key], text, make)?;
+        if self.state.top() == top.as_ref() {
+            self.state.idle.push(own);
+        }
+        Ok(())
+    }
+
+    /// The key of a RUN that has been there before, with nothing changed in between. What it did may
+    /// be elsewhere, in a cache or on a network: its result is no one else's in this build.
+    fn once_more(&self, key: Digest) -> Digest {
+        match self.state.idle.iter().filter(|&known| *known == key).count() {
+            0 => key,
+            times => Key::new("run again", 1)
+                .with("run", key.to_string())
+                .with("times", times.to_string())
+                .finish(),
+        }
     }
 
     /// The mounts of a RUN, their variables replaced.
@@ -177,7 +197,7 @@ impl Work<'_> {
         drop(container);
         drop(settled);
         let _ = fs::remove_dir_all(&scratch);
-        match end? {
+        match end.map_err(|e| self.foreign(e))? {
             End::Code(0) => {}
             End::Canceled => return Err(super::stopped()),
             End::Code(code) => {
@@ -190,6 +210,20 @@ impl Work<'_> {
         }
         upper.root = None;
         self.written(&upper.layer, &mounts, &ready.text)
+    }
+}
+
+impl Work<'_> {
+    /// What can't be run says what it lacks if it is for another machine.
+    fn foreign(&self, error: Error) -> Error {
+        let platform = &self.state.platform;
+        let told = error.to_string();
+        if platform.runs_here() || !told.to_ascii_lowercase().contains("exec format error") {
+            return error;
+        }
+        Error::Conflict(format!(
+            "{told}: it is for {platform}; register an emulator with binfmt_misc, or begin the stage with FROM --platform=$BUILDPLATFORM"
+        ))
     }
 }
 

@@ -148,7 +148,10 @@ impl Work<'_> {
         let title = &self.engine.plan.stages[self.index].title;
         let space = if title.is_empty() { "" } else { " " };
         let width = self.total.max(1).ilog10() as usize + 1;
-        format!("[{title}{space}{:width$}/{}] ", self.begun, self.total)
+        let order = self.engine.what.order;
+        let platform = order.platform.as_ref().filter(|_| order.several);
+        let platform = platform.map(|platform| format!("{platform} ")).unwrap_or_default();
+        format!("[{platform}{title}{space}{:width$}/{}] ", self.begun, self.total)
     }
 }
 

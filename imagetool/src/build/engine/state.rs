@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::build::cache::Record;
 use crate::build::plan::Vars;
 use crate::config::{History, ImageConfig};
-use crate::digest::{ChainId, DiffId};
+use crate::digest::{ChainId, DiffId, Digest};
 use crate::manifest::Descriptor;
 use crate::platform::Platform;
 
@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub layers: Vec<Layer>,
     /// So many entries of the history came with an image.
     pub old_history: usize,
+    /// RUNs that have changed nothing of what the topmost layer shows.
+    pub idle: Vec<Digest>,
 }
 
 impl State {
@@ -63,7 +65,8 @@ impl State {
         let platform = image.platform();
         let old_history = image.history.len();
         let (env, args) = (Vars::default(), Vec::new());
-        let mut state = Self { image, platform, env, args, layers, old_history };
+        let idle = Vec::new();
+        let mut state = Self { image, platform, env, args, layers, old_history, idle };
         state.begin();
         state
     }
@@ -108,6 +111,7 @@ impl State {
         if let (Some(layer), Some(chain)) = (&record.layer, &record.chain) {
             let (chain, diff_id) = (chain.clone(), layer.diff_id.clone());
             self.layers.push(Layer { chain, diff_id, blob, base: false });
+            self.idle.clear();
         }
         // DIFFERS: BuildKit keeps a layer of nothing; here a step that changed nothing has none.
         self.entry(text, Some(record.created), record.layer.is_none());

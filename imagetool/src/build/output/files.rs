@@ -26,7 +26,18 @@ pub fn to_tar(built: &Built, to: &File, ways: &Ways<'_>, told: &Told<'_>) -> Res
 }
 
 /// Files in a directory, beside what is there; as BuildKit's clients do, they become the caller's.
+/// Those for several platforms have a directory each, `linux_arm64`.
 pub fn to_directory(built: &Built, dir: &Path, ways: &Ways<'_>, told: &Told<'_>) -> Result<()> {
+    if built.beside.is_empty() {
+        return one_to_directory(built, dir, ways, told);
+    }
+    built.platforms().try_for_each(|(platform, one)| {
+        let name = platform.to_string().replace('/', "_");
+        one_to_directory(one, &dir.join(name), ways, told)
+    })
+}
+
+fn one_to_directory(built: &Built, dir: &Path, ways: &Ways<'_>, told: &Told<'_>) -> Result<()> {
     told.part("copying files", || {
         fs::create_dir_all(dir).map_err(Error::at("create", dir))?;
         let root = RootDir::open(dir)?;

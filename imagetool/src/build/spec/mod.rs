@@ -17,6 +17,8 @@ use jiff::Timestamp;
 
 use super::{Order, Wants};
 use crate::error::{Error, Result};
+use crate::platform::Platform;
+use crate::recode::Kind;
 
 pub use cache::{CacheFrom, CacheTo};
 pub use call::{Asked, Call};
@@ -31,6 +33,8 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 pub struct Meant {
     /// What the build is asked for.
     pub order: Order,
+    /// `--platform`: of several, the order names the one that matters most here.
+    pub platforms: Vec<Platform>,
     /// Where its result goes.
     pub outputs: Vec<Output>,
     /// Where results of earlier builds may come from.
@@ -77,6 +81,11 @@ impl Typed {
         annotations.extend(outputs.annotations);
         let tags = names::tags(&self.tag)?;
         check_names(&outputs.all, tags.is_empty())?;
+        let platforms = names::platforms(self.platform.as_slice())?;
+        if platforms.len() > 1 {
+            check_several(&outputs.all, &cache_to)?;
+        }
+        let here = platforms.iter().find(|platform| platform.runs_here());
         let wants = outputs.all.iter().map(Output::wants).min_by_key(|wants| match wants {
             Wants::Image => 0,
             Wants::Files => 1,
@@ -85,7 +94,8 @@ impl Typed {
         let order = Order {
             target: self.target.clone(),
             args,
-            platform: names::platform(self.platform.as_slice())?,
+            platform: here.or(platforms.first()).cloned(),
+            several: platforms.len() > 1,
             labels: names::labels(&self.label)?,
             names: tags,
             no_cache: self.no_cache,
@@ -104,6 +114,7 @@ impl Typed {
         };
         Ok(Meant {
             order,
+            platforms,
             outputs: outputs.all,
             cache_from: cache::from(&self.cache_from)?,
             cache_to,
@@ -176,6 +187,31 @@ fn split(typed: &[String]) -> Vec<String> {
 /// What was typed makes no sense, in these words.
 fn refuse(text: String) -> Error {
     Error::Conflict(text)
+}
+
+/// Where images of several platforms can't go together.
+fn check_several(outputs: &[Output], cache_to: &[CacheTo]) -> Result<()> {
+    for output in outputs {
+        match output {
+            Output::Archive(archive) if archive.kind == Kind::Docker => {
+                return Err(refuse(
+                    "docker exporter does not currently support exporting manifest lists; write type=oci, or build for one platform".into(),
+                ));
+            }
+            Output::Tar(_) => {
+                return Err(refuse(
+                    "type=tar holds the files of one platform; write type=local, or build for each with its --platform".into(),
+                ));
+            }
+            _ => {}
+        }
+    }
+    if cache_to.iter().any(|to| *to != CacheTo::Inline) {
+        return Err(refuse(
+            "--cache-to keeps the cache of one platform; write type=inline, or build for each with its --platform".into(),
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

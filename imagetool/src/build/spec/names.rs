@@ -113,7 +113,7 @@ pub fn hosts(typed: &[String]) -> Result<Vec<(String, String)>> {
 }
 
 /// One platform.
-pub fn platform(typed: &[String]) -> Result<Option<Platform>> {
+pub fn platforms(typed: &[String]) -> Result<Vec<Platform>> {
     let mut all: Vec<Platform> = Vec::new();
     for text in typed.iter().flat_map(|text| text.split(',')).filter(|text| !text.is_empty()) {
         let platform = match text {
@@ -124,13 +124,7 @@ pub fn platform(typed: &[String]) -> Result<Option<Platform>> {
             all.push(platform);
         }
     }
-    if all.len() > 1 {
-        return Err(refuse(
-            "building for several platforms at once is not supported; build each with its --platform and --tag, then 'dhow manifest create' makes a list of them"
-                .into(),
-        ));
-    }
-    Ok(all.pop())
+    Ok(all)
 }
 
 /// `--build-context NAME=WHERE`; names as images' are, without `:latest`.
@@ -207,16 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn one_platform_and_no_more() {
-        assert_eq!(platform(&[]).unwrap(), None);
-        assert_eq!(platform(&list(&["local"])).unwrap(), Some(Platform::host()));
-        let arm = platform(&list(&["linux/arm64", "linux/arm64/v8,linux/arm64"]));
-        assert_eq!(
-            arm.map(|p| p.map(|p| p.architecture)).unwrap_or_default(),
-            Some("arm64".into())
-        );
-        assert!(platform(&list(&["linux/amd64,linux/arm64"])).is_err());
-        assert!(platform(&list(&["nonsense"])).is_err());
+    fn platforms_are_named_once() {
+        let of = |typed: &[&str]| platforms(&list(typed)).map(|all| all.len());
+        assert_eq!(platforms(&list(&["local"])).unwrap(), [Platform::host()]);
+        assert_eq!(of(&[]).unwrap(), 0);
+        assert_eq!(of(&["linux/arm64", "linux/arm64/v8,linux/arm64"]).unwrap(), 1);
+        assert_eq!(of(&["linux/amd64,linux/arm64"]).unwrap(), 2);
+        assert!(platforms(&list(&["nonsense"])).is_err());
     }
 
     #[test]
