@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 
 const PREFIX: &str = "work-";
 
+/// Dead leases that a new one takes away.
+const MOST_SWEPT: usize = 16;
+
 /// Held digests and unborn blobs; gone when dropped, or swept if the process dies.
 #[derive(Debug)]
 pub struct Lease {
@@ -52,41 +55,44 @@ impl Store {
         Ok(Lease { store: self.clone(), dir, _alive: alive, held, pending: Mutex::new(Vec::new()) })
     }
 
-    /// The directories of dead leases, to be removed when dropped. Call with the lock held.
+    /// The directories of dead leases, to be removed when dropped; a bounded number of them, as each
+    /// has a descriptor until then. Call with the lock held.
     fn set_dead_aside(&self) -> Result<Vec<Doomed>> {
         let mut dead = Vec::new();
-        for (path, alive) in self.leases()? {
-            if let Some(alive) = alive {
-                dead.push(Doomed { path, _alive: alive });
+        for lease in self.leases()? {
+            let (path, alive) = lease?;
+            dead.extend(alive.map(|alive| Doomed { path, _alive: alive }));
+            if dead.len() == MOST_SWEPT {
+                break;
             }
         }
         Ok(dead)
     }
 
     /// Every lease directory, with its lock if its owner is dead.
-    fn leases(&self) -> Result<Vec<(PathBuf, Option<File>)>> {
+    fn leases(&self) -> Result<impl Iterator<Item = Result<(PathBuf, Option<File>)>>> {
         let tmp = self.tmp();
-        let mut all = Vec::new();
-        for entry in fs::read_dir(&tmp).map_err(Error::at("read", &tmp))? {
-            let entry = entry.map_err(Error::at("read", &tmp))?;
-            if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
-                continue;
-            }
+        let entries = fs::read_dir(&tmp).map_err(Error::at("read", &tmp))?;
+        Ok(entries.filter_map(move |entry| {
+            let path = match entry.map_err(Error::at("read", &tmp)) {
+                Ok(entry) if !entry.file_name().to_string_lossy().starts_with(PREFIX) => {
+                    return None;
+                }
+                Ok(entry) => entry.path(),
+                Err(error) => return Some(Err(error)),
+            };
             // A directory without a lock file died between its two first steps.
-            let dead =
-                match File::options().append(true).create(true).open(entry.path().join("lock")) {
-                    Ok(file) => file.try_lock().is_ok().then_some(file),
-                    Err(_) => continue,
-                };
-            all.push((entry.path(), dead));
-        }
-        Ok(all)
+            let lock = File::options().append(true).create(true).open(path.join("lock"));
+            let dead = lock.map(|file| file.try_lock().is_ok().then_some(file)).ok()?;
+            Some(Ok((path, dead)))
+        }))
     }
 
     /// What living leases hold. Call with the lock held.
     pub(super) fn leased(&self) -> Result<HashSet<Digest>> {
         let mut held = HashSet::new();
-        for (path, dead) in self.leases()? {
+        for lease in self.leases()? {
+            let (path, dead) = lease?;
             if dead.is_none() {
                 let list = fs::read_to_string(path.join("held")).unwrap_or_default();
                 held.extend(list.lines().filter_map(|l| l.parse::<Digest>().ok()));
@@ -156,5 +162,29 @@ impl Lease {
             folders.insert(folder);
         }
         folders.iter().try_for_each(|f| sync_dir(f))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_leases_go_a_few_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let count = || {
+            let all = fs::read_dir(store.tmp()).unwrap().flatten();
+            all.filter(|e| e.file_name().to_string_lossy().starts_with(PREFIX)).count()
+        };
+        for n in 0..MOST_SWEPT + 3 {
+            fs::create_dir(store.tmp().join(format!("{PREFIX}{n}"))).unwrap();
+        }
+        let first = store.lease().unwrap();
+        assert_eq!(count(), 3 + 1, "each has a descriptor while it goes");
+        drop(store.lease().unwrap());
+        assert_eq!(count(), 1, "who lives stays");
+        drop(first);
+        assert_eq!(count(), 0);
     }
 }
