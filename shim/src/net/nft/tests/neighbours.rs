@@ -239,3 +239,45 @@ fn a_bridge_that_leads_out_is_no_engines() {
     said("ip route add default via 192.0.2.9");
     assert_eq!(uplink::bridges().unwrap(), ["br0".to_owned()].into());
 }
+
+#[test]
+fn a_bridge_with_a_real_port_leads_out_whatever_else_is_in_it() {
+    super::alone();
+    said(
+        "ip link add br0 type bridge; ip link add docker0 type bridge
+         ip link add dhow0 type bridge; ip link set dhow0 alias 'dhow network x'
+         for at in br0 docker0 dhow0; do
+             ip link add $at-v type veth peer name $at-w; ip link set $at-v master $at
+         done
+         ip link add real link br0-w type macvlan mode passthru",
+    );
+    assert!(uplink::bridges().unwrap().is_empty());
+    said("ip link set real master br0");
+    assert_eq!(uplink::bridges().unwrap(), ["br0".to_owned()].into());
+}
+
+/// By hand: `cargo test -p dhow --lib -- --ignored --nocapture what_looking_for_uplinks_costs`
+#[test]
+#[ignore = "prints figures"]
+fn what_looking_for_uplinks_costs() {
+    super::alone();
+    said(
+        "ip link add dhow0 type bridge; ip link set dhow0 alias 'dhow network x' up
+         ip addr add 10.1.0.1/16 dev dhow0; ip link add br0 type bridge",
+    );
+    let mut from = 1;
+    for to in [5, 250] {
+        let one = "ip link add v$n type veth peer name w$n; ip link set v$n master dhow0 up";
+        said(&format!("for n in $(seq {from} {to}); do {one}; done"));
+        from = to + 1;
+        let mut took: Vec<u128> = (0..50)
+            .map(|_| {
+                let begun = std::time::Instant::now();
+                assert!(uplink::bridges().unwrap().is_empty());
+                begun.elapsed().as_micros()
+            })
+            .collect();
+        took.sort_unstable();
+        println!("{to} pairs: {} us", took[25]);
+    }
+}
