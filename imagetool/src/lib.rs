@@ -28,6 +28,7 @@ pub mod pull;
 pub mod recode;
 pub mod reference;
 pub mod registry;
+pub mod rootless;
 pub mod sink;
 pub mod snapshot;
 pub mod source;

@@ -31,14 +31,18 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { FAILED } else { 0 });
         }
     };
-    ending::on_signals();
     let json = cli.global.json;
-    if let Some(limit) = cli.global.command_timeout.filter(|d| !d.is_zero()) {
+    let limit = cli.global.command_timeout.filter(|d| !d.is_zero());
+    let made = Context::new(cli.global, Environment::read());
+    if let Some(cx) = made.as_ref().ok().filter(|_| cli.command.keeps_layers()) {
+        cx.enter_namespace();
+    }
+    ending::on_signals();
+    if let Some(limit) = limit {
         let why = format!("not done within --command-timeout ({limit:?}): give it more");
         ending::after(limit, FAILED, move || tell(&why, json));
     }
-    let done = Context::new(cli.global, Environment::read())
-        .and_then(|cx| cli.command.run(&cx).map_err(|e| cx.with_near_name(e)));
+    let done = made.and_then(|cx| cli.command.run(&cx).map_err(|e| cx.with_near_name(e)));
     if done.is_err() {
         ending::unless_ending();
     }

@@ -14,9 +14,17 @@ use dhow_kernel::mount as kernel;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
+use crate::rootless;
+
 /// An upper directory becomes a layer, so it has plain entries only, whatever the module does where
 /// nothing is said: no marks of its own instead of a directory's or a file's content.
 const PLAIN: [&CStr; 3] = [c"index", c"metacopy", c"redirect_dir"];
+
+/// KERNEL: overlayfs.rst §userxattr: in a user namespace attributes are `user.overlay.` ones, and
+/// directories are never redirected: it is wrong to say so.
+fn plain(confined: bool) -> impl Iterator<Item = &'static CStr> {
+    PLAIN.into_iter().take(if confined { 2 } else { 3 })
+}
 
 /// What an overlay is made of.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +62,12 @@ impl<P: AsRef<Path>> Overlay<'_, P> {
             set(c"upperdir", &text(upper)?)?;
             set(c"workdir", &text(work)?)?;
         }
-        for key in PLAIN {
+        let confined = rootless::is_confined();
+        for key in plain(confined) {
             set(key, c"off")?;
+        }
+        if confined {
+            kernel::fsconfig_flag(context.as_fd(), c"userxattr")?;
         }
         if self.volatile {
             kernel::fsconfig_flag(context.as_fd(), c"volatile")?;
@@ -75,22 +87,26 @@ impl<P: AsRef<Path>> Overlay<'_, P> {
         let flags = if own.is_none() { MsFlags::MS_RDONLY } else { MsFlags::empty() };
         let target = opened(target, libc::O_NOFOLLOW)?;
         let target = name(&target);
-        let options = self.options(&names);
+        let options = self.options(&names, rootless::is_confined());
         mount(Some(self.source), target.as_str(), Some("overlay"), flags, Some(options.as_str()))
     }
 
-    /// The options as one string: `names` of the lower directories, then of upper and work.
-    fn options(&self, names: &[String]) -> String {
+    /// The options as one string: `names` of the lower directories, then of upper and work;
+    /// `confined`, for root in a user namespace only.
+    fn options(&self, names: &[String], confined: bool) -> String {
         let (lower, own) = names.split_at(self.lower.len());
         let mut options = format!("lowerdir={}", lower.join(":"));
         if let [upper, work] = own {
             let _ = write!(options, ",upperdir={upper},workdir={work}");
         }
-        for key in PLAIN {
+        for key in plain(confined) {
             let _ = write!(options, ",{}=off", key.to_string_lossy());
         }
         if self.volatile {
             options.push_str(",volatile");
+        }
+        if confined {
+            options.push_str(",userxattr");
         }
         options
     }
@@ -191,8 +207,10 @@ mod tests {
         let overlay = Overlay { source: c"x", lower: &lower, upper, volatile: true };
         let plain = "index=off,metacopy=off,redirect_dir=off";
         let own = "upperdir=3,workdir=4";
-        assert_eq!(overlay.options(&names), format!("lowerdir=1:2,{own},{plain},volatile"));
+        assert_eq!(overlay.options(&names, false), format!("lowerdir=1:2,{own},{plain},volatile"));
         let overlay = Overlay { source: c"x", lower: &lower, upper: None, volatile: false };
-        assert_eq!(overlay.options(&names[..2]), format!("lowerdir=1:2,{plain}"));
+        assert_eq!(overlay.options(&names[..2], false), format!("lowerdir=1:2,{plain}"));
+        let confined = "lowerdir=1:2,index=off,metacopy=off,userxattr";
+        assert_eq!(overlay.options(&names[..2], true), confined);
     }
 }

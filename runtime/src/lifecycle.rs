@@ -213,6 +213,10 @@ fn make(
     wanted.notify.as_deref().map_or(Ok(()), notify::prepare)?;
     let begun = trace.begin();
     group.create()?;
+    if wanted.rootless {
+        // Groups that can't be made are done without: nobody is to look for them later.
+        record.cgroup = group.record();
+    }
     rdt.map_or(Ok(()), Group::create)?;
     trace.end("parent", "groups", begun, || group.lines());
     let fifo = wanted.waits.then(|| fifo(dir)).transpose()?;

@@ -53,6 +53,7 @@ mod net_wires;
 mod peers;
 mod registries;
 mod restart;
+mod rootless;
 mod settings;
 mod storm;
 mod streams;

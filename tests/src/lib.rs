@@ -15,6 +15,7 @@ pub mod elf;
 pub mod fixtures;
 pub mod harbour;
 pub mod leaks;
+mod ordinary;
 mod pty;
 pub mod registry;
 mod run;
@@ -23,6 +24,7 @@ pub mod tree;
 pub mod wires;
 mod world;
 
+pub use ordinary::Ordinary;
 pub use pty::Pty;
 pub use registry::Registry;
 pub use run::{Cmd, Done};

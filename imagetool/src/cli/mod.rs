@@ -110,6 +110,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it may make, read or remove unpacked layers, whose files have many owners.
+    pub fn keeps_layers(&self) -> bool {
+        !matches!(self, Self::Bundle(_) | Self::Edit(_) | Self::Registry(_) | Self::Trust(_))
+    }
+
     /// Does what was asked.
     pub fn run(self, cx: &Context) -> dhow_image::Result<()> {
         match self {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dhow_image::Result;
 use dhow_image::snapshot::{is_mounted, mount_image, mounts, sweep_mounts};
+use dhow_image::{Error, Result, rootless};
 use serde_json::json;
 
 use crate::context::Context;
@@ -35,6 +35,12 @@ impl Mount {
             }
             return all.iter().try_for_each(|m| cx.line(format!("{} {}", m.name, m.dir.display())));
         };
+        if rootless::inside().is_some() {
+            return Err(Error::unsupported(
+                "mounting an image without being root",
+                "it would be gone with this program: use `dhow-image unpack` for a copy of the files, or run as root",
+            ));
+        }
         let dir = mount_image(&store, &store.find(image)?, self.dir.as_deref())?;
         if cx.json {
             return cx.print_json(&json!({ "mountpoint": dir }));

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use dhow_image::daemon;
 use dhow_image::registry::conf::Files;
 use dhow_image::registry::{DAEMON_FILES, Proxy};
+use dhow_image::rootless::Dirs;
 use dhow_image::source::Storage;
 
 /// The environment, read once.
 pub struct Environment {
+    /// Who we were before we entered a namespace of our own.
+    uid: u32,
     pub(super) root: Option<OsString>,
     pub(super) run: Option<OsString>,
     pub(super) data_home: Option<OsString>,
@@ -38,6 +41,7 @@ impl Environment {
     pub fn read() -> Self {
         let get = |name: &str| env::var_os(name).filter(|v| !v.is_empty());
         Self {
+            uid: nix::unistd::geteuid().as_raw(),
             root: get("DHOW_ROOT"),
             run: get("DHOW_RUN"),
             data_home: get("XDG_DATA_HOME"),
@@ -73,7 +77,7 @@ impl Environment {
 
     /// Where podman keeps images, by its storage.conf.
     pub(super) fn storage(&self) -> Storage {
-        let rootless = !nix::unistd::geteuid().is_root();
+        let rootless = self.uid != 0;
         let mut storage = Storage::default();
         let home = self.home.as_ref().map(Path::new).filter(|_| rootless);
         if rootless {
@@ -113,12 +117,18 @@ impl Environment {
     /// dockerd's settings: a file that is named, else dhow's, else docker's.
     pub(super) fn daemon_files(&self) -> Vec<PathBuf> {
         let named = self.daemon_json.as_ref().map(PathBuf::from);
-        named.map_or_else(|| DAEMON_FILES.map(PathBuf::from).to_vec(), |file| vec![file])
+        if let Some(file) = named {
+            return vec![file];
+        }
+        let own = self.config_dir().filter(|_| self.uid != 0);
+        let own = own.into_iter().flat_map(|dir| ["dhow", "docker"].map(|name| dir.join(name)));
+        let own = own.map(|dir| dir.join("daemon.json"));
+        own.chain(DAEMON_FILES.map(PathBuf::from)).collect()
     }
 
     /// The files of registries.conf.
     pub(super) fn registries_files(&self, named: Option<&PathBuf>) -> Files {
-        let cache = if nix::unistd::geteuid().is_root() {
+        let cache = if self.uid == 0 {
             Some(PathBuf::from("/var/cache"))
         } else {
             self.cache_home.as_ref().map(PathBuf::from).or_else(|| self.home(".cache"))
@@ -132,7 +142,7 @@ impl Environment {
     pub(super) fn session(&self) -> PathBuf {
         match &self.runtime_dir {
             Some(dir) => Path::new(dir).join("containers"),
-            None => format!("/run/containers/{}", nix::unistd::geteuid().as_raw()).into(),
+            None => format!("/run/containers/{}", self.uid).into(),
         }
     }
 
@@ -142,23 +152,25 @@ impl Environment {
     }
 
     /// Where dhow keeps what runs.
-    pub(super) fn run(&self) -> PathBuf {
-        if let Some(run) = &self.run {
-            return run.into();
+    pub(super) fn run(&self, root: &Path) -> PathBuf {
+        match &self.run {
+            Some(run) => run.into(),
+            None if self.uid == 0 => "/run/dhow".into(),
+            None => self.dirs().run(self.uid, root),
         }
-        let own = self.runtime_dir.as_ref().filter(|_| !nix::unistd::geteuid().is_root());
-        own.map_or_else(|| "/run/dhow".into(), |dir| Path::new(dir).join("dhow"))
     }
 
     pub(super) fn root(&self) -> PathBuf {
-        if let Some(root) = &self.root {
-            return root.into();
+        let own = || self.dirs().root().filter(|_| self.uid != 0);
+        let given = self.root.as_ref().map(PathBuf::from);
+        given.or_else(own).unwrap_or_else(|| "/var/lib/dhow".into())
+    }
+
+    fn dirs(&self) -> Dirs<'_> {
+        Dirs {
+            data: self.data_home.as_deref().map(Path::new),
+            runtime: self.runtime_dir.as_deref().map(Path::new),
+            home: self.home.as_deref().map(Path::new),
         }
-        if nix::unistd::geteuid().is_root() {
-            return "/var/lib/dhow".into();
-        }
-        let data = self.data_home.as_ref().map(PathBuf::from);
-        let data = data.or_else(|| self.home(".local/share"));
-        data.map_or_else(|| "/var/lib/dhow".into(), |d| d.join("dhow"))
     }
 }

@@ -2,7 +2,7 @@
 
 mod environment;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use dhow_image::progress::{Progress, Silent};
 use dhow_image::reference::Reference;
 use dhow_image::registry::conf::Registries;
 use dhow_image::registry::{Credentials, DaemonFile, Keyring, Logins, Server, Settings};
+use dhow_image::rootless;
 use dhow_image::store::Store;
 use dhow_image::trust::Trust;
 use dhow_image::words::nearest;
@@ -38,6 +39,8 @@ pub fn stdout() -> Box<dyn Write + Send> {
 /// What every verb needs.
 pub struct Context {
     root: PathBuf,
+    /// Why an ordinary user has no namespace, and so no store.
+    shut_out: RefCell<Option<Error>>,
     environment: Environment,
     registries: OnceCell<Arc<Registries>>,
     run: Option<PathBuf>,
@@ -82,6 +85,7 @@ impl Context {
         Ok(Self {
             root: global.root.unwrap_or_else(|| environment.root()),
             environment,
+            shut_out: RefCell::default(),
             run: global.run,
             json: global.json,
             quiet,
@@ -124,7 +128,18 @@ impl Context {
 
     /// The store.
     pub fn store(&self) -> Result<Store> {
+        if let Some(why) = self.shut_out.borrow_mut().take() {
+            return Err(why);
+        }
         Store::open(&self.root)
+    }
+
+    /// Makes an ordinary user root in a namespace of the user's own. Where that can't be, the verbs
+    /// that need the store say so. There are no threads yet.
+    pub fn enter_namespace(&self) {
+        let path = self.variable("PATH");
+        let entered = rootless::enter(&self.run_dir(), path.as_deref());
+        *self.shut_out.borrow_mut() = entered.err();
     }
 
     /// The error with the image that was probably meant, if one of the store wasn't found.
@@ -264,7 +279,7 @@ impl Context {
 
     /// RUN: what a reboot may clear.
     pub fn run_dir(&self) -> PathBuf {
-        self.run.clone().unwrap_or_else(|| self.environment.run())
+        self.run.clone().unwrap_or_else(|| self.environment.run(&self.root))
     }
 
     /// An OCI runtime: typed with a slash it is taken as it is, else looked for in PATH; without

@@ -23,8 +23,9 @@ use super::name::{Name, join};
 use super::parents::{Parent, Parents};
 use super::pax::Time;
 use super::remap::Manner;
-use super::whiteout::OPAQUE_XATTR;
+use super::whiteout::opaque_xattr;
 use crate::error::{Error, Result};
+use crate::rootless;
 
 /// Where a layer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub fn apply<R: BufRead>(
     sink: Sink,
     journal: &mut Journal,
 ) -> Result<Applied> {
-    apply_as(root, entries, sink, journal, &Manner::default())
+    apply_as(root, entries, sink, journal, Manner::own())
 }
 
 /// The same, with the owners and in the way that `manner` says.
@@ -199,7 +200,7 @@ impl Apply<'_> {
             match self.node(at, meta, kind, device) {
                 // KERNEL: user_namespaces(7): its root may not, either.
                 Err(Error::Io { source, .. })
-                    if matches!(self.sink, Sink::Plain { .. })
+                    if (matches!(self.sink, Sink::Plain { .. }) || rootless::is_confined())
                         && source.raw_os_error() == Some(libc::EPERM) => {}
                 done => return done,
             }
@@ -245,7 +246,7 @@ impl Apply<'_> {
             Sink::Overlay => {
                 let dir = self.parent(name.as_bytes())?;
                 let fd = open_dir(&dir.fd, b"");
-                fd.and_then(|fd| xattr::set(&fd, OPAQUE_XATTR, b"y"))
+                fd.and_then(|fd| xattr::set(&fd, opaque_xattr(), b"y"))
                     .map_err(|e| self.root.error("mark as opaque", &dir.path, e))
             }
         }

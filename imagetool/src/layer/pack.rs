@@ -122,7 +122,7 @@ impl<'a, W: Write> Packer<'a, W> {
             across: false,
             holes: false,
             mounts: Mounts::default(),
-            adjust: Adjust::default(),
+            adjust: Adjust::own(),
             out: Writer::new(out),
             links: HashMap::new(),
             buffer: vec![0; BUFFER],

@@ -5,12 +5,14 @@
 //! message of two numbers, 1: uid, 2: gid; 2³²-1 means "as it is". umoci writes and reads it.
 
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use nix::unistd::{getegid, geteuid};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::entry::{Meta, invalid};
 use crate::error::{Error, Result};
+use crate::rootless;
 
 /// The attribute that keeps the owner of a file that couldn't be given away.
 pub(crate) const OWNER: &[u8] = b"user.rootlesscontainers";
@@ -112,6 +114,13 @@ pub struct Manner {
 }
 
 impl Manner {
+    /// How files come into this user's store, and out of it again: a user of one id can't give
+    /// them away.
+    pub(crate) fn own() -> &'static Self {
+        static OWN: OnceLock<Manner> = OnceLock::new();
+        OWN.get_or_init(|| Self { rootless: rootless::is_single(), ..Self::default() })
+    }
+
     /// An entry's metadata, as this host gets it.
     pub(super) fn outside(&self, meta: &mut Meta) -> Result<()> {
         if self.rootless {

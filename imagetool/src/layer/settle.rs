@@ -23,7 +23,7 @@ use super::journal::{Debt, Journal};
 use super::name::{Name, split};
 use super::pax::Time;
 use super::seal::{Onto, Stop, set_metadata, timespec};
-use super::whiteout::OPAQUE_XATTR;
+use super::whiteout::opaque_xattr;
 use crate::error::Result;
 
 const READ_DIR: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY);
@@ -84,7 +84,7 @@ pub(super) fn find<'a>(
 }
 
 pub(super) fn is_opaque(dir: impl AsFd) -> nix::Result<bool> {
-    Ok(xattr::get(dir, OPAQUE_XATTR)?.is_some_and(|value| value == b"y"))
+    Ok(xattr::get(dir, opaque_xattr())?.is_some_and(|value| value == b"y"))
 }
 
 /// Gives a layer's root the metadata of the one it lies upon; of a new one if there is none.

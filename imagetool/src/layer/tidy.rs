@@ -14,7 +14,7 @@ use super::at::{RootDir, is_dir, is_whiteout, kind, names, open_dir, remove_at, 
 use super::bare::Mounts;
 use super::name::join;
 use super::settle::{find, is_overlay};
-use super::whiteout::OPAQUE_XATTR;
+use super::whiteout::opaque_xattr;
 use crate::error::Result;
 
 const READ_DIR: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY);
@@ -102,7 +102,7 @@ impl Tidy<'_> {
             return Ok(());
         }
         for name in xattr::list_at(dir, base)? {
-            let opaque = name.as_c_str() == OPAQUE_XATTR && !self.is_idle(whole)?;
+            let opaque = name.as_c_str() == opaque_xattr() && !self.is_idle(whole)?;
             if is_overlay(name.as_bytes()) && !opaque {
                 xattr::remove_at(dir, base, &name)?;
             }

@@ -2,7 +2,7 @@
 //!
 //! SPEC: image-spec layer.md §whiteouts (aufs' form, in archives); KERNEL:
 //! overlayfs.rst §whiteouts and opaque directories (a 0:0 character device; the
-//! attribute trusted.overlay.opaque = "y").
+//! attribute trusted.overlay.opaque = "y", or user.overlay.opaque).
 
 use std::ffi::CStr;
 
@@ -15,7 +15,11 @@ pub(crate) const PREFIX: &[u8] = b".wh.";
 /// The name that makes a directory opaque.
 pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 /// The overlay attribute that makes a directory opaque.
-pub(crate) const OPAQUE_XATTR: &CStr = c"trusted.overlay.opaque";
+///
+/// KERNEL: overlayfs.rst §userxattr: who is root in a user namespace alone sets no `trusted.` ones.
+pub(crate) fn opaque_xattr() -> &'static CStr {
+    if crate::rootless::is_confined() { c"user.overlay.opaque" } else { c"trusted.overlay.opaque" }
+}
 
 /// What a name in an archive stands for.
 #[derive(Debug, PartialEq, Eq)]

@@ -195,7 +195,7 @@ fn belong(file: &fs::File, to: &Path) -> io::Result<()> {
     let mut near = to.parent();
     while let Some(dir) = near {
         match fs::metadata(dir) {
-            Ok(about) if nix::unistd::geteuid().is_root() => {
+            Ok(about) if crate::rootless::is_root() => {
                 return std::os::unix::fs::fchown(file, Some(about.uid()), Some(about.gid()));
             }
             Ok(_) => return Ok(()),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{ChainId, DiffId};
 use crate::error::{Error, Result};
+use crate::rootless;
 
 /// The record's name beside `fs`.
 pub(super) const FILE: &str = "layer.json";
@@ -23,12 +24,22 @@ pub struct Record {
     pub diff_id: DiffId,
     /// The layer below.
     pub parent: Option<ChainId>,
-    /// Whose ids the files have: `native` (the image's own), later also `mapped`, `xattr`.
+    /// Whose ids the files have: `native` (the image's own), `mapped` (the same, in a user
+    /// namespace) or `xattr` (all are one user's, and an attribute says whose they should be).
     pub owner: String,
-    /// Which overlay attributes it has: `trusted`, later also `user`.
+    /// Which overlay attributes it has: `trusted` or `user`.
     pub overlay: String,
     /// The lengths of its regular files together.
     pub size: u64,
+}
+
+/// Whose ids the files of our layers have, and which overlay attributes.
+fn kind() -> (&'static str, &'static str) {
+    match (rootless::is_confined(), rootless::is_single()) {
+        (false, _) => ("native", "trusted"),
+        (true, false) => ("mapped", "user"),
+        (true, true) => ("xattr", "user"),
+    }
 }
 
 impl Record {
@@ -38,7 +49,8 @@ impl Record {
         parent: Option<ChainId>,
         size: u64,
     ) -> Self {
-        let (owner, overlay) = ("native".into(), "trusted".into());
+        let (owner, overlay) = kind();
+        let (owner, overlay) = (owner.into(), overlay.into());
         Self { version: VERSION, chain_id, diff_id, parent, owner, overlay, size }
     }
 
@@ -48,8 +60,11 @@ impl Record {
         let bytes = fs::read(&path).map_err(Error::at("read", &path))?;
         let what = || path.display().to_string();
         let record: Self = serde_json::from_slice(&bytes).map_err(|e| Error::invalid(what(), e))?;
-        if record.version != VERSION || record.owner != "native" || record.overlay != "trusted" {
-            return Err(Error::unsupported(what(), "this layer was made by another kind of dhow"));
+        if record.version != VERSION || (record.owner.as_str(), record.overlay.as_str()) != kind() {
+            return Err(Error::unsupported(
+                what(),
+                "this layer was made by another kind of dhow (root's, a user's with ranges of ids, or one's without): choose another --root",
+            ));
         }
         if record.chain_id != *chain {
             return Err(Error::invalid(what(), format!("it is the record of {}", record.chain_id)));

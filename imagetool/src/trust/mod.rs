@@ -62,7 +62,7 @@ impl Trust {
             let mut places = user.into_iter().chain([Path::new("/etc/containers").join(name)]);
             places.find(|p| p.try_exists().unwrap_or(true))
         };
-        let storage = if nix::unistd::geteuid().is_root() {
+        let storage = if nix::unistd::geteuid().is_root() && crate::rootless::inside().is_none() {
             Some("/var/lib/containers/sigstore".into())
         } else {
             home.map(|h| h.join(".local/share/containers/sigstore"))

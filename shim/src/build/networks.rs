@@ -134,7 +134,7 @@ impl Wired {
             "none" => self.alone(container),
             "host" => Ok(self.of_host(container)),
             // Without root there are no bridges: a RUN has what its build has.
-            "bridge" if !nix::unistd::geteuid().is_root() => Ok(self.of_host(container)),
+            "bridge" if !dhow_image::rootless::is_root() => Ok(self.of_host(container)),
             name => match name.strip_prefix("container:") {
                 Some(other) => self.beside(container, other),
                 None => self.wired(container, name),

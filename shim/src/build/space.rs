@@ -90,8 +90,7 @@ fn plug(host: &Host, record: &Record) -> Result<(Arc<OwnedFd>, Serving, String)>
     let namespace = namespace()?;
     let ours = namespace.try_clone().map_err(|e| Error::engine(e.to_string()))?;
     let mut net = Networking::reserve(host, record, &[])?;
-    let attached =
-        net.provide(host).and_then(|()| net.attach(host, record, std::process::id() as i32, ours));
+    let attached = net.provide(host).and_then(|()| net.attach(host, record, ours));
     if let Err(error) = attached {
         let _ = net.release(host, record);
         return Err(error);

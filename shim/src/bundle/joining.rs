@@ -37,6 +37,13 @@ impl Shares {
             other.map(|other| namespace(host, other, space, refuse)).transpose()
         };
         let shm = ipc.as_ref().filter(|other| other.host_config.ipc_mode == "shareable");
+        // Mounts of an ordinary user are seen by their own monitor alone.
+        if let Some(other) = shm.filter(|_| dhow_image::rootless::inside().is_some()) {
+            return Err(Error::conflict(format!(
+                "failed to join IPC namespace: container {}: without root its /dev/shm can't be shared; bind a directory of both with --volume",
+                other.name
+            )));
+        }
         Ok(Self {
             pid: open(donor(host, &config.pid_mode)?.as_ref(), "pid", |name| {
                 format!("failed to join PID namespace: container {name} is not running")

@@ -26,6 +26,7 @@ mod sources;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use dhow_image::rootless;
 use oci_spec::runtime::{Root, Spec, User};
 
 use crate::error::{Error, Result};
@@ -102,6 +103,8 @@ fn assemble(
     let annotations: HashMap<String, String> =
         record.host_config.annotations.clone().into_iter().collect();
     spec.set_annotations((!annotations.is_empty()).then_some(annotations));
+    let own_groups = !record.host_config.cgroup_parent.is_empty();
+    rootless::adapt(&mut spec, own_groups).map_err(|e| Error::engine(e.to_string()))?;
     Ok(spec)
 }
 
@@ -110,6 +113,7 @@ pub fn user(root: &Path, spec: &str) -> Result<User> {
     let account = process::lookup(&RootDir::open(root)?, spec, &[])?;
     let mut user = User::default();
     user.set_uid(account.uid).set_gid(account.gid).set_additional_gids(Some(account.groups));
+    rootless::fit_user(&mut user).map_err(|e| Error::engine(e.to_string()))?;
     Ok(user)
 }
 

@@ -89,7 +89,7 @@ fn dispatch(cli: Cli, out: &mut Output) -> Exit {
         out.note(help::page(&definition(), &[], help::width()).trim_end());
         return out.exit();
     };
-    match cli.globals.host(out) {
+    match cli.globals.host(out, verb.enters()) {
         Ok(host) => verb.run(&host, out),
         Err(e) => {
             out.error(&e);

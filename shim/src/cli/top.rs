@@ -69,6 +69,11 @@ verbs! {
 }
 
 impl Verb {
+    /// Whether it works with what containers consist of.
+    pub(super) fn enters(&self) -> bool {
+        !matches!(self, Self::Help(_) | Self::Completion(_) | Self::Version(_) | Self::Registry(_))
+    }
+
     /// Whether this is `run` or `create`, whose own failures are 125.
     pub(super) fn makes_containers(&self) -> bool {
         let (Self::Container(verb) | Self::Containers(ContainerGroup::Verb(verb))) = self else {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
 
+use dhow_image::rootless::{self, Dirs};
+
 use crate::error::{Error, Result};
 use crate::host::{Host, Paths};
 use crate::output::Output;
@@ -27,10 +29,10 @@ pub(super) struct Globals {
     /// debug, info, warn, error or fatal: debug is --debug, the rest are alike
     #[arg(short, long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// Where images, containers and volumes are kept [/var/lib/dhow, or DHOW_ROOT]
+    /// Where images, containers and volumes are kept [/var/lib/dhow, a user's ~/.local/share/dhow, or DHOW_ROOT]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Where the state of what runs is kept [/run/dhow, or DHOW_RUN]
+    /// Where the state of what runs is kept [/run/dhow, a user's XDG_RUNTIME_DIR/dhow, or DHOW_RUN]
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// Print the version
@@ -39,23 +41,50 @@ pub(super) struct Globals {
 }
 
 impl Globals {
-    /// The host that flags and environment mean.
-    pub(super) fn host(self, out: &Output) -> Result<Host> {
-        self.local_only()?;
-        let settle = |given: &Option<PathBuf>, name: &str, default: &str| {
-            let path = given.clone().or_else(|| var(name)).unwrap_or_else(|| default.into());
+    /// The two directories: typed, in the environment, or the usual ones of this user.
+    fn paths(&self) -> Result<Paths> {
+        let given = |flag: &Option<PathBuf>, name: &str| flag.clone().or_else(|| var(name));
+        let settle = |path: PathBuf| {
             std::path::absolute(&path)
                 .map(|path| real(&path))
                 .map_err(|e| Error::io("directory", &path, e))
         };
-        let paths = Paths {
-            root: settle(&self.root, "DHOW_ROOT", "/var/lib/dhow")?,
-            run: settle(&self.run, "DHOW_RUN", "/run/dhow")?,
+        let (root, run) = (given(&self.root, "DHOW_ROOT"), given(&self.run, "DHOW_RUN"));
+        let uid = nix::unistd::geteuid();
+        if uid.is_root() {
+            let root = root.unwrap_or_else(|| "/var/lib/dhow".into());
+            return Ok(Paths {
+                root: settle(root)?,
+                run: settle(run.unwrap_or_else(|| "/run/dhow".into()))?,
+            });
+        }
+        let (data, runtime, home) = (var("XDG_DATA_HOME"), var("XDG_RUNTIME_DIR"), var("HOME"));
+        let dirs = Dirs {
+            data: data.as_deref(),
+            runtime: runtime.as_deref(),
+            home: home.as_deref().filter(|home| home.is_absolute()),
         };
+        let root = settle(root.or_else(|| dirs.root()).ok_or_else(|| {
+            Error::usage("neither HOME nor XDG_DATA_HOME says where images are to be kept; name a directory with --root")
+        })?)?;
+        let run = settle(run.unwrap_or_else(|| dirs.run(uid.as_raw(), &root)))?;
+        Ok(Paths { root, run })
+    }
+
+    /// The host that flags and environment mean. A verb that `enters` works with files and
+    /// processes of containers: an ordinary user does that in a user namespace.
+    pub(super) fn host(self, out: &Output, enters: bool) -> Result<Host> {
+        self.local_only()?;
+        let paths = self.paths()?;
+        let daemon = own_daemon_json();
+        if enters {
+            let entered = rootless::enter(&paths.run, std::env::var_os("PATH").as_deref());
+            entered.map_err(|e| Error::engine(e.to_string()))?;
+        }
         let home = || var("HOME").map(|home| home.join(".docker"));
         let config = self.config.clone().or_else(|| var("DOCKER_CONFIG")).or_else(home);
         let client = config.map(|dir| dir.join("config.json"));
-        let settings = Settings::of(client, var("DHOW_DAEMON_JSON"));
+        let settings = Settings::of(client, var("DHOW_DAEMON_JSON").or(daemon));
         let host = Host::open(paths, settings, var("DHOW_RUNTIME").as_deref())?;
         if self.is_debug()? {
             let file = host.settings.client_file().map(|p| p.display().to_string());
@@ -104,6 +133,16 @@ impl Globals {
         }
         Ok(())
     }
+}
+
+/// An ordinary user's own daemon.json, before the machine's.
+fn own_daemon_json() -> Option<PathBuf> {
+    if nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let config = var("XDG_CONFIG_HOME").or_else(|| var("HOME").map(|home| home.join(".config")))?;
+    let files = ["dhow/daemon.json", "docker/daemon.json"].map(|name| config.join(name));
+    files.into_iter().find(|file| file.is_file())
 }
 
 fn var(name: &str) -> Option<PathBuf> {

@@ -2,6 +2,7 @@
 //! `create` do the same until here.
 
 mod cidfile;
+mod groupless;
 mod image;
 mod mounts;
 mod naming;

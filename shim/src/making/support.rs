@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
+use super::groupless;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::{HostConfig, ThrottleDevice};
@@ -24,6 +25,9 @@ pub fn discard(host: &mut HostConfig) -> Result<Vec<String>> {
     }
     if host.network_mode == "host" && !host.port_bindings.is_empty() {
         told.push("Published ports are discarded when using host network mode".to_owned());
+    }
+    if dhow_image::rootless::is_confined() && host.cgroup_parent.is_empty() {
+        told.extend(groupless::discard(host)?);
     }
     if asks(host) {
         let v2 = statfs(GROUPS).is_ok_and(|s| s.filesystem_type() == CGROUP2_SUPER_MAGIC);

@@ -142,7 +142,7 @@ impl<'a> Birth<'a> {
         let ended = || Error::engine("the container ended before it had its networks");
         let ns = process::namespace(&self.state, "net")?.ok_or_else(ended)?;
         let record = self.newest.as_ref().unwrap_or(self.record);
-        self.net.attach(self.host, record, self.state.pid, ns)
+        self.net.attach(self.host, record, ns)
     }
 
     fn create_with_pipes(&self, meanwhile: &mut dyn FnMut()) -> Result<(i32, Streams)> {

@@ -11,6 +11,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use dhow_image::rootless;
+
 use super::birth::{Birth, Born};
 use super::living::Life;
 use super::lock::Lock;
@@ -46,6 +48,9 @@ fn run() -> Option<()> {
     nix::unistd::dup2_stdin(&null).ok()?;
     drop(null);
     let (task, lock, listener) = Task::receive(&mut socket)?;
+    if let Some(inside) = task.inside {
+        rootless::stay(inside, &task.run).ok()?;
+    }
     let _ = nix::sys::prctl::set_name(c"dhow-monitor"); // it was exec'ed as /proc/self/exe
     let _ = nix::unistd::setsid();
     super::cgroup::leave_v1();

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use dhow_image::rootless::{self, Inside};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Lock;
@@ -47,6 +48,9 @@ pub struct Task {
     pub id: String,
     /// What to do.
     pub purpose: Purpose,
+    /// The sender is an ordinary user in a namespace, and so is the monitor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<Inside>,
 }
 
 impl Task {
@@ -58,6 +62,7 @@ impl Task {
             runtime: host.runtime_of(record).to_owned(),
             id: record.id.clone(),
             purpose,
+            inside: rootless::inside().cloned(),
         }
     }
 

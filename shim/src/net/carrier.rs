@@ -2,11 +2,14 @@
 //! user. pasta is taken before slirp4netns; both show the container who asks a published port.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::error::{Error, Result};
 use crate::model::Published;
@@ -31,28 +34,54 @@ pub fn choose(search: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Carrier> {
     })
 }
 
-/// Where the container is, and where a carrier's files lie.
+/// Where the container's network is, and where a carrier's files lie.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// The container's first process.
-    pub pid: i32,
+    /// The container's network namespace.
+    pub space: BorrowedFd<'a>,
     /// RUN/monitors/ID
     pub dir: &'a Path,
 }
 
 impl Place<'_> {
-    fn space(&self, name: &str) -> OsString {
-        format!("/proc/{}/ns/{name}", self.pid).into()
+    /// The namespace has a name of its own for as long as it is carried. KERNEL: namespaces(7): by
+    /// /proc/PID only who may trace the process reaches it, and a carrier drops that right.
+    fn name(&self) -> Result<()> {
+        let target = self.file();
+        let fail = |e: &dyn std::fmt::Display| Error::io("name the network at", &target, e);
+        std::fs::write(&target, "").map_err(|e| fail(&e))?;
+        let source = format!("/proc/self/fd/{}", self.space.as_raw_fd());
+        let bind =
+            mount(Some(source.as_str()), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+        bind.map_err(|e| fail(&e.desc()))
     }
+
+    fn file(&self) -> PathBuf {
+        self.dir.join(SPACE)
+    }
+}
+
+/// What a namespace is called in RUN/monitors/ID.
+const SPACE: &str = "netns";
+/// What a carrier makes its device with.
+const TUN: &str = "/dev/net/tun";
+/// Where pasta writes its pid.
+const PID: &str = "pasta.pid";
+
+/// Takes the name away again.
+fn unname(dir: &Path) {
+    let file = dir.join(SPACE);
+    let _ = umount2(&file, MntFlags::MNT_DETACH);
+    let _ = std::fs::remove_file(file);
 }
 
 /// A carrier at work; its end is the container's.
 #[derive(Debug)]
 pub enum Carried {
-    /// It went to the background and wrote its pid.
+    /// It went to the background and wrote its pid into a file of this directory.
     Pasta(PathBuf),
     /// Our child; it ends when this pipe is closed.
-    Slirp(Child, #[allow(dead_code)] OwnedFd),
+    Slirp(Child, OwnedFd, PathBuf),
 }
 
 impl Carrier {
@@ -66,6 +95,7 @@ impl Carrier {
 
     /// Carries from now on, and from these ports of the host.
     pub fn start(&self, place: Place<'_>, published: &[Published]) -> Result<Carried> {
+        place.name()?;
         let arguments = self.arguments(place, published);
         match self {
             Self::Pasta(program) => start_pasta(program, &arguments, place),
@@ -95,8 +125,9 @@ fn pasta(place: Place<'_>, published: &[Published]) -> Vec<OsString> {
     }
     // Nothing of the host's loopback is the container's.
     all.extend(["-T", "none", "-U", "none", "-P"].map(Into::into));
-    all.push(place.dir.join("pasta.pid").into());
-    all.extend(["--userns".into(), place.space("user"), "--netns".into(), place.space("net")]);
+    all.push(place.dir.join(PID).into());
+    // We are in the user namespace already.
+    all.extend(["--netns-only".into(), "--netns".into(), place.file().into()]);
     all
 }
 
@@ -104,10 +135,8 @@ fn slirp(place: Place<'_>) -> Vec<OsString> {
     let mut all: Vec<OsString> =
         ["--configure", "--mtu=65520", "--disable-host-loopback"].map(Into::into).into();
     all.extend(["--api-socket".into(), place.dir.join("slirp.sock").into()]);
-    all.extend(
-        ["--ready-fd=3", "--exit-fd=4", "--netns-type=path", "--userns-path"].map(Into::into),
-    );
-    all.extend([place.space("user"), place.space("net"), "tap0".into()]);
+    all.extend(["--ready-fd=3", "--exit-fd=4", "--netns-type=path"].map(Into::into));
+    all.extend([place.file().into(), "tap0".into()]);
     all
 }
 
@@ -122,9 +151,14 @@ fn start_pasta(program: &Path, arguments: &[OsString], place: Place<'_>) -> Resu
         let said = String::from_utf8_lossy(&done.stderr);
         let last =
             said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it failed");
-        return Err(cannot(program, last));
+        let hint = if File::options().write(true).open(TUN).is_err() {
+            "; this user may not open /dev/net/tun: have its mode set to 0666, or use --network none or host"
+        } else {
+            ""
+        };
+        return Err(cannot(program, format!("{last}{hint}")));
     }
-    Ok(Carried::Pasta(place.dir.join("pasta.pid")))
+    Ok(Carried::Pasta(place.dir.to_owned()))
 }
 
 fn start_slirp(
@@ -152,7 +186,7 @@ fn start_slirp(
         let _ = child.wait();
         return Err(cannot(program, "it ended before the container had a network"));
     }
-    let carried = Carried::Slirp(child, ours.into());
+    let carried = Carried::Slirp(child, ours.into(), place.dir.to_owned());
     for one in published {
         forward(&place.dir.join("slirp.sock"), one).map_err(|why| cannot(program, why))?;
     }
@@ -190,11 +224,15 @@ impl Carried {
     /// The container has ended.
     pub fn finish(self) {
         match self {
-            Self::Pasta(file) => end_pasta(&file),
-            Self::Slirp(mut child, pipe) => {
+            Self::Pasta(dir) => {
+                end_pasta(&dir.join(PID));
+                unname(&dir);
+            }
+            Self::Slirp(mut child, pipe, dir) => {
                 drop(pipe);
                 let _ = child.kill();
                 let _ = child.wait();
+                unname(&dir);
             }
         }
     }
@@ -230,7 +268,8 @@ mod tests {
 
     #[test]
     fn pastas_line_names_ports_by_address_and_leads_nothing_else() {
-        let place = Place { pid: 7, dir: Path::new("/run/m") };
+        let stdin = std::io::stdin();
+        let place = Place { space: stdin.as_fd(), dir: Path::new("/run/m") };
         let ports = [
             published("0.0.0.0", 8080, Protocol::Tcp),
             published("::", 8080, Protocol::Tcp),
@@ -239,21 +278,22 @@ mod tests {
         assert_eq!(
             line(&pasta(place, &ports)),
             "--config-net --quiet --no-map-gw --ns-ifname eth0 -t 8080:80 -u 127.0.0.1/5353:80 \
-             -T none -U none -P /run/m/pasta.pid --userns /proc/7/ns/user --netns /proc/7/ns/net"
+             -T none -U none -P /run/m/pasta.pid --netns-only --netns /run/m/netns"
         );
         assert!(line(&pasta(place, &[])).contains("-t none -u none -T none -U none"));
     }
 
     #[test]
     fn slirps_line_and_its_orders() {
-        let place = Place { pid: 7, dir: Path::new("/run/m") };
+        let stdin = std::io::stdin();
+        let place = Place { space: stdin.as_fd(), dir: Path::new("/run/m") };
         let said = line(&slirp(place));
         assert!(
             said.starts_with(
                 "--configure --mtu=65520 --disable-host-loopback --api-socket /run/m/"
             )
         );
-        assert!(said.ends_with("--userns-path /proc/7/ns/user /proc/7/ns/net tap0"), "{said}");
+        assert!(said.ends_with("--netns-type=path /run/m/netns tap0"), "{said}");
         let order: serde_json::Value =
             serde_json::from_str(&order(&published("0.0.0.0", 8080, Protocol::Tcp))).unwrap();
         assert_eq!(order["arguments"]["host_port"], 8080);

@@ -46,7 +46,7 @@ impl Networking {
         if record.networks.is_empty() {
             return Ok(net);
         }
-        let rooted = nix::unistd::geteuid().is_root();
+        let rooted = dhow_image::rootless::is_root();
         let reserved = if rooted {
             net.lease_all(host, record, before).and_then(|()| net.bind(host, record))
         } else {
@@ -84,10 +84,10 @@ impl Networking {
     }
 
     /// The carrier binds the ports itself.
-    fn carry(&mut self, dir: &Path, pid: i32) -> Result<()> {
+    fn carry(&mut self, dir: &Path, space: BorrowedFd<'_>) -> Result<()> {
         self.reserved = None;
         if let Some(carrier) = &self.carrier {
-            self.carried = Some(carrier.start(Place { pid, dir }, &self.published)?);
+            self.carried = Some(carrier.start(Place { space, dir }, &self.published)?);
         }
         Ok(())
     }
@@ -265,9 +265,9 @@ impl Networking {
     }
 
     /// Makes in the network namespace `ns` what was reserved, after [`Networking::provide`].
-    pub fn attach(&mut self, host: &Host, record: &Record, pid: i32, ns: OwnedFd) -> Result<()> {
+    pub fn attach(&mut self, host: &Host, record: &Record, ns: OwnedFd) -> Result<()> {
         if self.carrier.is_some() {
-            return self.carry(&host.paths.monitor(&record.id), pid);
+            return self.carry(&host.paths.monitor(&record.id), ns.as_fd());
         }
         if self.is_none() {
             return Ok(());

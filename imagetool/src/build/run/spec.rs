@@ -17,6 +17,7 @@ use crate::bundle::config::{MASKED, MOUNTS, READONLY};
 use crate::bundle::user::User;
 use crate::bundle::{caps, seccomp};
 use crate::error::{Error, Result};
+use crate::rootless;
 
 /// What a container has beside what the build says of it.
 pub(super) struct Around {
@@ -45,7 +46,10 @@ pub(super) enum Source {
 /// The container's config.json.
 pub(super) fn spec(container: &Container<'_>, around: &Around) -> Result<Spec> {
     let rlimits = container.limits.ulimits.iter().map(rlimit).collect::<Result<Vec<_>>>()?;
-    build(container, around, rlimits).map_err(|e| Error::invalid("RUN's container", e))
+    let built = build(container, around, rlimits);
+    let mut spec = built.map_err(|e| Error::invalid("RUN's container", e))?;
+    rootless::adapt(&mut spec, !container.limits.cgroup_parent.is_empty())?;
+    Ok(spec)
 }
 
 fn build(

@@ -33,6 +33,12 @@ pub struct Adjust<'a> {
 }
 
 impl<'a> Adjust<'a> {
+    /// What files of this user's store need.
+    pub(super) fn own() -> Self {
+        let manner = Some(Manner::own()).filter(|manner| manner.rootless);
+        Self { manner, ..Self::default() }
+    }
+
     /// Owners as in an image, no time after `newest`, and only attributes that an image has.
     pub fn new(manner: &'a Manner, newest: Option<i64>) -> Self {
         Self { manner: Some(manner), newest, mode: None }

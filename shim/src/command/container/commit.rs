@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{of_image, reference};
 use crate::model::{Config, Record};
-use crate::monitor;
+use crate::monitor::{self, Frozen};
 use crate::output::Output;
 use crate::reach;
 
@@ -47,20 +47,26 @@ pub struct Commit {
 impl Commit {
     /// Prints the image's id.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
-        let made = self.perform(host);
+        let made = self.perform(host, out);
         let result = made.map(|id| out.line(&id));
         out.end(result)
     }
 
-    fn perform(&self, host: &Host) -> Result<String> {
+    fn perform(&self, host: &Host, out: &Output) -> Result<String> {
         let name = self.name.as_deref().map(name).transpose()?;
         let record = host.containers.find(&self.container)?.record;
-        let made = self.of(host, &record, name.as_ref());
+        let made = self.of(host, &record, name.as_ref(), out);
         // One that is removed just then is told of as one that isn't there.
         made.or_else(|error| host.containers.find(&self.container).and(Err(error)))
     }
 
-    fn of(&self, host: &Host, record: &Record, name: Option<&Reference>) -> Result<String> {
+    fn of(
+        &self,
+        host: &Host,
+        record: &Record,
+        name: Option<&Reference>,
+        out: &Output,
+    ) -> Result<String> {
         let config = config_of(&record.config);
         changed(&config, &self.change).map_err(of_image)?; // before anything stands still
         let store = host.images()?;
@@ -77,8 +83,7 @@ impl Commit {
             message: self.message.clone(),
             command: record.config.cmd.clone().unwrap_or_default().join(" "),
         };
-        let frozen =
-            if self.pause && !self.no_pause { monitor::frozen(host, record)? } else { None };
+        let frozen = self.frozen(host, record, out)?;
         let tell = |action| {
             if frozen.is_some() {
                 events::of_container(&host.paths, record, action, &[]);
@@ -91,6 +96,24 @@ impl Commit {
         let id = made?.to_string();
         self.announce(host, record, &id, name);
         Ok(id)
+    }
+
+    /// The container stands still, if it is to and there is a freezer. An ordinary user may have
+    /// none: then it goes on, which is told.
+    fn frozen(&self, host: &Host, record: &Record, out: &Output) -> Result<Option<Frozen>> {
+        if !self.pause || self.no_pause {
+            return Ok(None);
+        }
+        match monitor::frozen(host, record) {
+            Err(e) if dhow_image::rootless::is_confined() => {
+                out.note(&format!(
+                    "WARNING: container {} goes on while it is committed: {}",
+                    record.name, e.message
+                ));
+                Ok(None)
+            }
+            done => done,
+        }
     }
 
     fn announce(&self, host: &Host, record: &Record, id: &str, name: Option<&Reference>) {

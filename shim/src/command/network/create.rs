@@ -30,7 +30,7 @@ impl Create {
     fn perform(&self, host: &Host, out: &Output) -> Result<String> {
         let daemon = host.settings.daemon()?;
         crate::store::check_network_name(&self.name)?;
-        if !nix::unistd::geteuid().is_root() {
+        if !dhow_image::rootless::is_root() {
             return Err(Error::usage(format!(
                 "create network {}: without root, a container's only networks are bridge, host and none",
                 self.name

@@ -1,0 +1,197 @@
+//! dhow as an ordinary user: with ranges of ids, and with one id and no helper programs.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use e2e::{Ordinary, Registry, World};
+
+/// Images come from the registry, as anybody's.
+fn pull(user: &Ordinary<'_>, name: &str) {
+    let full = Registry::open().name(&format!("{name}:latest"));
+    user.dhow(["pull", "-q", &full]).ok();
+    user.dhow(["tag", &full, name]).ok();
+}
+
+#[test]
+fn a_user_with_ranges_pulls_runs_looks_and_removes() {
+    let w = World::new();
+    let user = Ordinary::new(&w, true);
+    pull(&user, "busybox");
+    let script = "id -u; touch /x && chown 33:34 /x && stat -c %u:%g /x; cat /proc/self/uid_map";
+    let done = user.dhow(["run", "--rm", "--network", "none", "busybox", "sh", "-c", script]).ok();
+    let words: Vec<String> = done.out().split_whitespace().map(str::to_owned).collect();
+    let (uid, first) = (user.uid().to_string(), user.first().to_string());
+    assert_eq!(words, ["0", "33:34", "0", &uid, "1", "1", &first, "65536"]);
+    // Another user inside is one of the range.
+    let run = ["run", "--rm", "--network", "none", "--user", "7:8", "busybox", "id"];
+    user.dhow(run).ok().out_has("uid=7 gid=8");
+    let run = ["run", "-d", "--name", "one", "busybox", "sh", "-c", "echo up; exec sleep 600"];
+    user.dhow(run).ok();
+    user.dhow(["ps", "--format", "{{.Names}} {{.State}}"]).ok().out_is("one running");
+    user.dhow(["exec", "one", "cat", "/proc/1/comm"]).ok().out_is("sleep");
+    user.dhow(["logs", "one"]).ok().out_is("up");
+    user.dhow(["stop", "-t", "0", "one"]).ok();
+    user.dhow(["start", "one"]).ok();
+    user.dhow(["rm", "-f", "one"]).ok();
+    user.dhow(["ps", "-aq"]).ok().out_is("");
+    // All of it is the user's, and where the XDG specification has it.
+    assert_eq!(fs::metadata(user.root().join("images")).unwrap().uid(), user.uid());
+    assert_eq!(fs::metadata(user.run_dir()).unwrap().uid(), user.uid());
+    user.dhow(["rmi", "-f", "busybox", &Registry::open().name("busybox")]).ok();
+    assert_eq!(fs::read_dir(user.root().join("layers")).unwrap().count(), 0);
+}
+
+#[test]
+fn commands_share_a_namespace_as_long_as_a_container_lives_even_without_its_monitor() {
+    let w = World::new();
+    let user = Ordinary::new(&w, true);
+    pull(&user, "busybox");
+    let space = |name: &str| user.dhow(["exec", name, "readlink", "/proc/self/ns/user"]).ok().out();
+    for name in ["one", "two"] {
+        user.dhow(["run", "-d", "--name", name, "busybox", "sleep", "600"]).ok();
+    }
+    assert_eq!(space("one"), space("two"));
+    for name in ["one", "two"] {
+        let state = user.dhow(["inspect", "-f", "{{.Id}}", name]).ok().out();
+        let state = fs::read(user.root().join("containers").join(state).join("state.json"));
+        let state: serde_json::Value = serde_json::from_slice(&state.unwrap()).unwrap();
+        let monitor = state["monitor_pid"].as_i64().unwrap().to_string();
+        w.cmd("kill").args(["-KILL", &monitor]).run().ok();
+    }
+    assert_eq!(space("one"), space("two"));
+    user.dhow(["ps", "-q"]).ok();
+    user.dhow(["rm", "-f", "one", "two"]).ok();
+}
+
+#[test]
+fn files_go_in_and_out_and_become_images() {
+    for ranges in [true, false] {
+        let w = World::new();
+        let user = Ordinary::new(&w, ranges);
+        pull(&user, "busybox");
+        user.dhow(["run", "-d", "--name", "box", "busybox", "sleep", "600"]).ok();
+        fs::write(w.path("in"), "brought").unwrap();
+        user.dhow(["cp".as_ref(), w.path("in").as_os_str(), "box:/etc/in".as_ref()]).ok();
+        let script = "cat /etc/in; rm -r /home; mkdir /home; echo x > /new";
+        user.dhow(["exec", "box", "sh", "-c", script]).ok().out_is("brought");
+        user.dhow(["cp", "box:/new", "-"]).ok();
+        let done = user.dhow(["diff", "box"]).ok();
+        for line in ["A /etc/in", "A /new"] {
+            assert!(done.lines().iter().any(|l| l == line), "no {line}: {done}");
+        }
+        user.dhow(["commit", "box", "mine"]).ok();
+        user.dhow(["rm", "-f", "box"]).ok();
+        let look = ["run", "--rm", "mine", "sh", "-c", "cat /new; ls /home; cat /etc/in"];
+        user.dhow(look).ok().out_is("x\nbrought");
+    }
+}
+
+#[test]
+fn a_build_runs_as_an_ordinary_user() {
+    for ranges in [true, false] {
+        let w = World::new();
+        let user = Ordinary::new(&w, ranges);
+        pull(&user, "busybox");
+        let text = "FROM busybox\nCOPY --chown=33:34 file /file\nRUN id -u > /who; rm -r /home; mkdir /home; echo built > /home/x\nCMD cat /who /home/x\n";
+        let dir = w.context("site", &[("Dockerfile", text), ("file", "x")]);
+        let words = ["build".as_ref(), "-t".as_ref(), "built".as_ref(), dir.as_os_str()];
+        user.dhow(words).ok();
+        user.dhow(["run", "--rm", "built"]).ok().out_is("0\nbuilt");
+        // Whose a file is, is kept in any case.
+        let tar = user.dhow(["save", "built"]).ok().stdout;
+        fs::write(w.path("built.tar"), tar).unwrap();
+        w.dhow(["load".as_ref(), "-q".as_ref(), "-i".as_ref(), w.path("built.tar").as_os_str()])
+            .ok();
+        w.dhow(["run", "--rm", "built", "stat", "-c", "%u:%g", "/file"]).ok().out_is("33:34");
+    }
+}
+
+#[test]
+fn one_id_and_no_helpers_run_what_needs_no_more_and_say_what_does() {
+    let w = World::new();
+    let user = Ordinary::new(&w, false);
+    pull(&user, "busybox");
+    let script = "id -u; cat /proc/self/uid_map; chown 33 /etc/passwd || echo no";
+    let done = user.dhow(["run", "--rm", "--network", "none", "busybox", "sh", "-c", script]).ok();
+    let words: Vec<String> = done.out().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(words, ["0", "0", &user.uid().to_string(), "1", "no"]);
+    let run = ["run", "--rm", "--network", "none", "--user", "33", "busybox", "true"];
+    user.dhow(run).code(125).err_has(
+        "user 33 of the container is none that this user may be: this user has one id only",
+    );
+    // What was kept with ranges isn't read without them, and the other way round.
+    let range = format!("ann:{}:65536\n", user.first());
+    fs::write(w.path("subid"), range).unwrap();
+    fs::write(w.path("more.tar"), user.dhow(["save", "busybox"]).ok().stdout).unwrap();
+}
+
+#[test]
+fn limits_without_a_group_to_hold_them_are_told_and_left_out() {
+    let w = World::new();
+    let user = Ordinary::new(&w, true);
+    pull(&user, "busybox");
+    let run =
+        ["run", "--rm", "--network", "none", "-m", "64m", "--pids-limit", "9", "busybox", "true"];
+    let done = user.dhow(run).ok();
+    let told = "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.";
+    assert!(done.err().contains(told) && done.err().contains("PIDs limit discarded"), "{done}");
+    let run = ["run", "--rm", "--network", "none", "--cpus", "1", "busybox", "true"];
+    user.dhow(run).code(125).err_has("needs a delegated cgroup");
+}
+
+#[test]
+fn networks_of_an_ordinary_user() {
+    let w = World::new();
+    w.daemon_json(r#"{"bridge": ""}"#);
+    let user = Ordinary::new(&w, true);
+    pull(&user, "busybox");
+    let program = w.path("bin/dhow").display().to_string();
+    let run = ["env", "PATH=/nowhere", &program, "run", "--rm", "busybox", "true"];
+    user.cmd(run).run().code(125).err_has("install one, or use --network none or host");
+    user.dhow(["network", "create", "mine"])
+        .refused()
+        .err_has("only networks are bridge, host and none");
+    user.dhow(["run", "--rm", "--network", "host", "busybox", "ls", "/sys/class/net"])
+        .ok()
+        .out_has("lo");
+    let serve = "while :; do echo hello | nc -l -p 80; done";
+    user.dhow(["run", "-d", "--name", "web", "-p", "127.0.0.1::80", "busybox", "sh", "-c", serve])
+        .ok();
+    let port = user.dhow(["port", "web", "80"]).ok().out();
+    let address = port.trim().to_owned();
+    e2e::until("the port answers", || {
+        use std::io::Read;
+        let Ok(mut stream) = std::net::TcpStream::connect(&address) else { return false };
+        let mut text = String::new();
+        stream.read_to_string(&mut text).is_ok() && text.contains("hello")
+    });
+    user.dhow(["rm", "-f", "web"]).ok();
+}
+
+#[test]
+fn a_terminal_of_an_ordinary_user() {
+    let w = World::new();
+    let user = Ordinary::new(&w, true);
+    pull(&user, "busybox");
+    let mut t = user.dhow_pty(["run", "--rm", "-it", "--network", "none", "busybox", "sh"]);
+    t.send("tty; echo $((40 + 2))\n").expect("/dev/pts/0");
+    t.expect("42");
+    t.send("exit 3\n");
+    assert_eq!(t.wait(), 3);
+}
+
+/// In an unprivileged container all is root's and there is one id.
+#[test]
+fn root_of_a_user_namespace_with_one_id_runs_containers_too() {
+    let w = World::new();
+    let user = Ordinary::new(&w, false);
+    let full = Registry::open().name("busybox:latest");
+    let script = format!(
+        "set -e; export DHOW_ROOT=$HOME/r DHOW_RUN=$HOME/run; dhow pull -q {full}
+         dhow run -d --name one --network none {full} sleep 600
+         dhow exec one sh -c 'id -u; rm -r /home; mkdir /home; echo x > /home/new'
+         dhow commit one two; dhow rm -f one; dhow run --rm two cat /home/new"
+    );
+    let done = user.cmd(["unshare", "-r", "-m", "sh", "-c", &script]).run().ok();
+    assert!(done.out().contains("\n0\n") && done.out().ends_with("\nx"), "{done}");
+}
