@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use e2e::{Cmd, World, fixtures, program};
+use e2e::{Cmd, Registry, World, fixtures, program};
 use serde_json::{Value, json};
 
 use super::refused::{nothing_visible, one_line};
@@ -50,6 +50,47 @@ fn every_form_of_save_loads_again_and_others_read_it() {
     one_line(w.image(["save", "--format", "oci-dir", "layers"]), &["name one with -o"]);
     let two = ["save", "--format", "docker-dir", "-o", "x", "layers", "busybox"];
     w.image(two).refused();
+}
+
+/// podman with a store of its own, in a mount namespace of its own: it mounts its storage.
+fn podman(w: &World) -> Cmd {
+    let at = |part| w.path(format!("podman/{part}")).display().to_string();
+    let podman = ["--mount", "--propagation", "private", "podman", "--storage-driver=overlay"];
+    let places = ["--root", &at("root"), "--runroot", &at("run"), "--tmpdir", &at("tmp")];
+    w.cmd("unshare").args(podman).args(places)
+}
+
+#[test]
+fn podman_loads_every_form_of_save() {
+    let w = World::new();
+    let (two, _) = Registry::open().push(&fixtures::unlike("x", "two", 100 << 10), "two:1");
+    w.image(["pull", "-q", &two]).ok();
+    w.pull("zstd");
+    w.image(["tag", &two, "saved/two:1"]).ok();
+    w.image(["tag", "zstd", "saved/zstd:1"]).ok();
+    let policy = w.path("home/.config/containers/policy.json");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    fs::write(policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).unwrap();
+    let saved = w.path("saved.tar");
+    for (flags, names) in [
+        (&[][..], &["two"][..]),
+        (&["--uncompressed"], &["two"]),
+        (&["--format", "oci-archive"], &["two"]),
+        (&["--format", "docker-archive"], &["zstd"]),
+        (&["--multi-image-archive"], &["two", "zstd"]),
+    ] {
+        let tagged: Vec<String> = names.iter().map(|name| format!("saved/{name}:1")).collect();
+        let save = w.image_cmd(["save", "-q", "-o", saved.to_str().unwrap()]).args(flags);
+        save.args(&tagged).run().ok();
+        podman(&w).args(["load", "-q", "-i"]).arg(&saved).run().ok();
+        for tagged in &tagged {
+            let place = format!("docker.io/{tagged}");
+            let format = ["image", "inspect", "--format", "sha256:{{.Id}}", &place];
+            let theirs = podman(&w).args(format).run().ok().out();
+            assert_eq!(Value::from(theirs.trim()), id(&w, tagged), "{flags:?}");
+            podman(&w).args(["rmi", &place]).run().ok();
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Registry, World};
+use e2e::{Registry, World, fixtures};
 
 /// The digest of a manifest, as skopeo tells it.
 pub fn digest_of(name: &str) -> String {
@@ -132,4 +132,24 @@ fn two_pulls_at_once_agree() {
     });
     let out = w.path("bundle");
     w.image(["unpack", &name, out.to_str().unwrap()]).ok();
+}
+
+#[test]
+fn a_pull_goes_to_disk_while_it_comes_and_tells_of_the_disks_faults() {
+    let w = World::new();
+    let (name, _) = Registry::open().push(&fixtures::unlike("x", "early", 17 << 20), "early:1");
+    let trace = w.path("trace");
+    let strace = ["-f", "--seccomp-bpf", "-e", "trace=syncfs", "-o", trace.to_str().unwrap()];
+    let pull = |more: &[&str]| {
+        let pull = w.image_cmd(["pull", "-q", &name]);
+        pull.under([&["strace"], &strace[..], more].concat()).run()
+    };
+    // It is the thread beside that the kernel tells.
+    let fault = format!("cannot sync {}: I/O error", w.root().display());
+    pull(&["-e", "inject=syncfs:error=EIO"]).refused().err_has(&fault);
+    w.image(["list", "-q"]).ok().out_is("");
+    pull(&[]).ok();
+    let syncs = fs::read_to_string(&trace).unwrap();
+    assert!(syncs.lines().filter(|l| l.contains("syncfs(")).count() > 1, "{syncs}");
+    w.image(["verify"]).ok().out_is("");
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::progress::Progress;
 use crate::registry::{BlobReader, Client};
-use crate::store::{Lease, make_dir};
+use crate::store::{Early, Lease, make_dir};
 
 /// A blob being fetched. Reading it to the end leaves it whole and verified on disk.
 pub(super) struct Fetch<'a> {
@@ -76,6 +76,11 @@ impl<'a> Fetch<'a> {
             new.check()?;
         }
         Ok(new)
+    }
+
+    /// Lets the file leave the page cache as it goes to disk.
+    pub(super) fn passes(&self, early: &Early) {
+        early.passes(&self.path);
     }
 
     /// After a failed try: whether bytes of an earlier pull may be to blame. Then all is

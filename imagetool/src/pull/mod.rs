@@ -302,7 +302,7 @@ impl Pull<'_> {
                     None => self.lease.store().open_blob(&job.blob.digest)?,
                 };
             let begun = self.layers.start(self.lease, job.diff_id, &job.blob.media_type)?;
-            unpacked.insert(job.chain, begun.run(reader)?);
+            unpacked.insert(job.chain, begun.early(self.lease).run(reader)?);
         }
         for what in unpacked.values().flat_map(|u| &u.applied.lost) {
             self.progress.message(&format!("not kept by this file system: {what}"));
@@ -343,7 +343,8 @@ impl Pull<'_> {
             let mut done = Done::default();
             if unpack {
                 let begun = self.layers.start(self.lease, job.diff_id, &job.blob.media_type)?;
-                done.unpacked = Some(begun.run(store.open_verified(job.blob)?)?);
+                let packed = store.open_verified(job.blob)?;
+                done.unpacked = Some(begun.early(self.lease).run(packed)?);
             }
             self.progress.done(id, if unpack { "unpacked" } else { "already there" });
             return Ok(done);
@@ -372,8 +373,9 @@ impl Pull<'_> {
                 .map_err(|e| Error::from_io("read", job.blob.digest.to_string(), e))?;
             return Ok(None);
         }
+        fetch.passes(self.lease.early());
         let begun = self.layers.start(self.lease, job.diff_id, &job.blob.media_type)?;
-        begun.run(fetch).map(Some)
+        begun.early(self.lease).run(fetch).map(Some)
     }
 }
 

@@ -62,7 +62,7 @@ impl Keep {
 
     fn unpack(&self, part: &Part<'_>, layer: Layer<'_>, packed: impl Read) -> Result<()> {
         let begun = self.layers.start(&self.lease, layer.diff_id, &part.blob.media_type)?;
-        let unpacked = begun.run(packed)?;
+        let unpacked = begun.early(&self.lease).run(packed)?;
         let (chain, parent) = (layer.chain.clone(), layer.parent.cloned());
         self.state().steps.push(Step { unpacked, chain, parent });
         Ok(())

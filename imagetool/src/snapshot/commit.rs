@@ -52,6 +52,7 @@ impl Layers {
         if steps.is_empty() {
             return Ok(());
         }
+        steps.iter().filter_map(|s| s.unpacked.early.as_ref()).try_for_each(|e| e.finish())?;
         let layers = File::open(&self.root).map_err(Error::at("open", &self.root))?;
         syncfs(&layers).map_err(|e| Error::io("sync", &self.root, e.into()))?;
         for Step { unpacked, chain, .. } in steps {

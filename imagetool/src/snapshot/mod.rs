@@ -110,7 +110,7 @@ impl Layers {
         let unpacked = side_by_side(&lacking, |&i| {
             let (blob, diff_id) = &layers[i];
             let unpacking = self.start(&lease, diff_id, &blob.media_type)?;
-            unpacking.run(store.open_verified(blob)?)
+            unpacking.early(&lease).run(store.open_verified(blob)?)
         })?;
         let steps = lacking.iter().zip(unpacked).map(|(&i, unpacked)| Step {
             unpacked,

@@ -1,16 +1,17 @@
 //! One layer on its way from a stream into a directory of its own.
 
 use std::fs::{self, DirBuilder};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::digest::{Algorithm, DiffId, Digest};
 use crate::error::{Error, Result};
 use crate::layer::verify::{Plain, explain, pipeline, plain_pipeline};
 use crate::layer::{Applied, Entries, Journal, Limits, RootDir, Sink, apply, seal};
 use crate::manifest::Compression;
-use crate::store::Lease;
+use crate::store::{Early, Lease};
 
 /// A layer about to be unpacked. Dropped, it leaves nothing.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Unpacking {
     diff_id: Option<DiffId>,
     limits: Limits,
     hollow: bool,
+    early: Option<Arc<Early>>,
 }
 
 /// A layer unpacked and verified, not visible yet. Dropped, it leaves nothing.
@@ -29,6 +31,8 @@ pub struct Unpacked {
     pub(super) dir: Scratch,
     pub(super) diff_id: DiffId,
     pub(super) journal: Journal,
+    /// Has to end well before this is visible.
+    pub(super) early: Option<Arc<Early>>,
     /// What it came to.
     pub applied: Applied,
 }
@@ -54,7 +58,8 @@ impl Unpacking {
     pub(super) fn new(lease: &Lease, diff_id: Option<DiffId>) -> Result<Self> {
         let dir = Scratch::new(lease.dir())?;
         let scratch = lease.dir().to_owned();
-        Ok(Self { dir, scratch, diff_id, limits: Limits::default(), hollow: false })
+        let limits = Limits::default();
+        Ok(Self { dir, scratch, diff_id, limits, hollow: false, early: None })
     }
 
     /// Other limits than the default ones.
@@ -71,10 +76,18 @@ impl Unpacking {
         self
     }
 
+    /// Its files go to disk while they come: for who keeps the layer, and syncs in the end.
+    #[must_use]
+    pub(crate) fn early(mut self, lease: &Lease) -> Self {
+        self.early = Some(Arc::clone(lease.early()));
+        self
+    }
+
     /// Inflates, verifies and unpacks `packed`, which checks its own digest and size as it
     /// is read to its end. This thread reads and inflates, another makes the files.
     pub fn run(self, packed: impl Read) -> Result<Unpacked> {
-        self.work(packed, false)
+        let early = self.early.clone();
+        self.work(Counted { packed, early }, false)
     }
 
     /// The same for a tar that isn't compressed, even if its first name looks so.
@@ -108,7 +121,23 @@ impl Unpacking {
             (Err(e), Some(want)) => return Err(explain(want, e)),
             (done, _) => done?,
         };
-        Ok(Unpacked { dir: self.dir, diff_id, journal, applied })
+        Ok(Unpacked { dir: self.dir, diff_id, journal, early: self.early, applied })
+    }
+}
+
+/// Takes note of what is read.
+struct Counted<R> {
+    packed: R,
+    early: Option<Arc<Early>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.packed.read(buf)?;
+        if let Some(early) = &self.early {
+            early.came(n as u64);
+        }
+        Ok(n)
     }
 }
 

@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use super::{Store, make_dir, sync_dir};
+use super::{Early, Store, make_dir, sync_dir};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, Result};
 
@@ -23,6 +23,7 @@ const MOST_SWEPT: usize = 16;
 #[derive(Debug)]
 pub struct Lease {
     store: Store,
+    early: Arc<Early>,
     dir: tempfile::TempDir,
     _alive: File,
     held: File,
@@ -52,7 +53,14 @@ impl Store {
         alive.try_lock().map_err(|e| Error::io("lock", dir.path(), e.into()))?;
         drop(lock);
         drop(dead);
-        Ok(Lease { store: self.clone(), dir, _alive: alive, held, pending: Mutex::new(Vec::new()) })
+        Ok(Lease {
+            store: self.clone(),
+            early: Arc::new(Early::new(&self.root)),
+            dir,
+            _alive: alive,
+            held,
+            pending: Mutex::new(Vec::new()),
+        })
     }
 
     /// The directories of dead leases, to be removed when dropped; a bounded number of them, as each
@@ -123,6 +131,11 @@ impl Lease {
     /// A private directory on the store's file system, gone with the lease.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// What brings its files to disk early.
+    pub(crate) fn early(&self) -> &Arc<Early> {
+        &self.early
     }
 
     /// From here on, `collect` leaves these blobs and layers alone; only after this is

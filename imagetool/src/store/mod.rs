@@ -7,6 +7,7 @@
 mod blob;
 mod cache;
 mod compact;
+mod early;
 mod find;
 mod gc;
 mod image;
@@ -30,6 +31,7 @@ use crate::error::{Error, Result};
 pub use blob::BlobWriter;
 pub(crate) use compact::Blobs;
 pub use compact::Compacted;
+pub(crate) use early::Early;
 pub use gc::Collected;
 pub use image::Stored;
 pub use lease::Lease;
