@@ -66,7 +66,7 @@ fn hold_programs() -> ExitCode {
 fn socket(name: &str) -> ExitCode {
     let address = SocketAddr::from_abstract_name(name).unwrap();
     let _listener = UnixListener::bind_addr(&address).unwrap();
-    sleep(Duration::from_secs(5));
+    sleep(Duration::from_secs(2));
     ExitCode::SUCCESS
 }
 

@@ -1,6 +1,5 @@
 //! What masks a path, and what becomes /dev/console.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -20,7 +19,7 @@ fn with_dev(s: &Scene) -> (PathBuf, Bundle) {
     let dev = s.w.path("dev");
     fs::create_dir_all(dev.join("pts")).unwrap();
     // Not by way of /dev/null: that is the image's.
-    let look = "cat /proc/version; (echo x >>/proc/version) 2>&-; true";
+    let look = "head -c 40 /proc/version; (echo x >>/proc/version) 2>&-; true";
     let b = s.another("b", &["sh", "-c", look]);
     let proc = json!({"destination": "/proc", "type": "proc", "source": "proc"});
     let b = b.with("/mounts", json!([proc, bind(&dev, "/dev")]));
@@ -60,13 +59,22 @@ pub fn null_is_swapped(s: &Scene) -> Verdict {
     }
     let (null, link) = (dev.join("null"), dev.join("link"));
     symlink(SYSCTL, &link).unwrap();
-    let _swapping = s.beside(&["swap".as_ref(), null.as_os_str(), link.as_ref() as &OsStr]);
+    let _swapping = s.swapping(&null, &link);
     for _ in 0..targets::starts() {
         if let Some(seen) = shown(s, &b) {
             return Verdict::Flawed(seen);
         }
     }
     Verdict::Safe
+}
+
+/// /dev/zero under that name.
+pub fn null_is_another_device(s: &Scene) -> Verdict {
+    let (dev, b) = with_dev(s);
+    if s.w.cmd("mknod").arg(dev.join("null")).args(["c", "1", "5"]).run().code != 0 {
+        return Verdict::NotApplicable("no device nodes can be made here".to_owned());
+    }
+    shown(s, &b).map_or(Verdict::Safe, Verdict::Flawed)
 }
 
 /// The terminal is one of the image's own devpts, and its name there is a link of the image's.

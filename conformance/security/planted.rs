@@ -233,6 +233,24 @@ pub fn sys_link(call: &mut Call) {
     }
 }
 
+/// Makes devices by their paths.
+pub fn dev_swapped(call: &mut Call) {
+    if call.makes() {
+        let _ = fs::write(call.rootfs("dev/null"), "");
+    }
+}
+
+/// Takes the id for a path.
+pub fn ids_are_paths(call: &mut Call) {
+    let id = call.words.last().unwrap();
+    let dir = call.root().join(id);
+    match call.verb() {
+        "create" => drop(fs::create_dir(dir)),
+        "delete" => drop(fs::remove_dir_all(dir)),
+        _ => {}
+    }
+}
+
 /// Masks nothing; a /proc that is a link is where the link leads.
 pub fn unmasked(call: &mut Call) {
     if !call.makes() {
@@ -242,7 +260,8 @@ pub fn unmasked(call: &mut Call) {
         config["linux"]["maskedPaths"] = json!([]);
         config["linux"]["readonlyPaths"] = json!([]);
     });
-    if call.rootfs("proc").is_symlink() {
+    let exchanged = call.rootfs("link").exists();
+    if !exchanged && call.rootfs("proc").is_symlink() {
         fs::remove_file(call.rootfs("proc")).unwrap();
         fs::create_dir(call.rootfs("proc")).unwrap();
     }
@@ -472,7 +491,7 @@ pub fn annotations(call: &mut Call) {
 /// A process for each that stays.
 pub fn execs(call: &mut Call) {
     if call.execs() {
-        beside("sh -c 'sleep 3; :' \"$0\"", &[call.root().to_str().unwrap()]);
+        beside("sh -c 'sleep 1; :' \"$0\"", &[call.root().to_str().unwrap()]);
     }
 }
 

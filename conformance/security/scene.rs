@@ -185,10 +185,10 @@ impl Scene {
         self.cmd(["delete", "--force", b.id()]).run();
     }
 
-    /// Runs this program beside: see [`crate::inside`].
-    pub fn beside(&self, words: &[&OsStr]) -> Beside {
+    /// Exchanges two names, for as long as what it gives is kept.
+    pub fn swapping(&self, one: &Path, other: &Path) -> Beside {
         let own = std::env::current_exe().unwrap();
-        Beside(self.w.cmd(own).arg("inside").args(words).start())
+        Beside(self.w.cmd(own).args(["inside", "swap"]).arg(one).arg(other).start())
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::scene::{Scene, Verdict};
+use crate::scene::{QUIET, Scene, Verdict};
 
 /// Places of config.json and what is put there.
 fn wrong() -> Vec<(&'static str, serde_json::Value)> {
@@ -74,6 +74,31 @@ pub fn refused(s: &Scene) -> Verdict {
             return Verdict::Flawed(format!("{place}: half a container stays"));
         }
         s.delete(&plain);
+    }
+    Verdict::Safe
+}
+
+/// An id is the name of a directory, if it is taken for a path: of one that comes about, and of one
+/// that goes.
+pub fn ids(s: &Scene) -> Verdict {
+    let b = s.another("b", &["true"]);
+    fs::create_dir_all(s.w.runtime_root()).unwrap();
+    let absolute = s.outside().join("new").display().to_string();
+    for id in ["../outside/new", "x/../../outside/new", "./../outside/new", &absolute, "..", "."] {
+        s.cmd(["create", "-b", b.path(), id]).under(QUIET).run();
+        if let Some(harm) = s.harm() {
+            return Verdict::Flawed(format!("create {id}: {harm}"));
+        }
+        s.cmd(["delete", "--force", id]).run();
+        if !s.outside().exists() {
+            return Verdict::Flawed(format!("delete {id}: removed what is above its state"));
+        }
+    }
+    for id in ["../outside", "../runtime/../outside", "./../outside"] {
+        s.cmd(["delete", "--force", id]).run();
+        if !s.outside().join("secret").exists() {
+            return Verdict::Flawed(format!("delete {id}: removed a directory of the host"));
+        }
     }
     Verdict::Safe
 }

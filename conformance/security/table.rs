@@ -50,6 +50,7 @@ pub const TABLE: &[Case] = table! {
     }
     "the runtime's program" {
         "own-program", "CVE-2019-5736", "a container writes to the runtime's file, by /proc/self/exe or while exec enters", program::overwritten, planted::own_program;
+        "own-remounted", "CVE-2019-5736", "the same where the host has it on a read-only mount, once that is writable", program::remounted, planted::own_program;
     }
     "mount targets" {
         "target-swap", "CVE-2021-30465", "a mount lands outside while its target is exchanged for a link", targets::swapped_directory, planted::made_by_path;
@@ -59,13 +60,16 @@ pub const TABLE: &[Case] = table! {
     }
     "links of the root" {
         "dev-link", "CVE-2026-41579, CVE-2026-47766, CVE-2025-24965", "devices are made where the image's /dev leads", links::dev, planted::dev_link;
+        "dev-swap", "CVE-2026-41579, CVE-2021-30465", "so they are while /dev is exchanged for a link", links::dev_swapped, planted::dev_swapped;
         "proc-link", "CVE-2019-19921, CVE-2023-27561, CVE-2023-28642", "masks and read-only paths miss a /proc that is a link", links::proc, planted::unmasked;
+        "proc-swap", "CVE-2019-19921, CVE-2023-27561", "so do they while /proc is exchanged for one", links::proc_swapped, planted::unmasked;
         "sys-link", "CVE-2019-19921", "the image's /sys leads outside", links::sys, planted::sys_link;
         "volume-proc", "CVE-2019-16884", "a volume takes the place of /proc", links::volume_over_proc, planted::volume_over_proc;
     }
     "masks and console" {
         "null-link", "CVE-2025-31133", "what masks a path is where the image's /dev/null leads", masks::null_is_a_link, planted::unmasked;
         "null-file", "CVE-2025-31133", "what masks a path is a file of the image", masks::null_is_a_file, planted::unmasked;
+        "null-device", "CVE-2025-31133", "what masks a path is another device", masks::null_is_another_device, planted::unmasked;
         "null-swap", "CVE-2025-31133", "the same while both are exchanged", masks::null_is_swapped, planted::unmasked;
         "console-link", "CVE-2025-52565", "/dev/console is where the image's pts/0 leads", masks::console, planted::console;
     }
@@ -104,5 +108,6 @@ pub const TABLE: &[Case] = table! {
     "amounts" {
         "exec-left", "CVE-2025-64329, CVE-2026-53495", "exec waits for, or keeps something of, what its process leaves behind", amounts::execs, planted::execs;
         "config-shapes", "hostile config.json", "a config of the wrong shape crashes the runtime or leaves half a container", shapes::refused, planted::crashes;
+        "id-dots", "container ids", "an id is taken for a path", shapes::ids, planted::ids_are_paths;
     }
 };

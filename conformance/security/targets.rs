@@ -1,6 +1,5 @@
 //! Where mounts land: a volume that two containers share, in which one of them exchanges names.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -12,7 +11,7 @@ use crate::scene::{Scene, Verdict, bind, flawed_if};
 
 /// How many starts a race has: `$SECURITY_STARTS`.
 pub fn starts() -> usize {
-    std::env::var("SECURITY_STARTS").ok().and_then(|n| n.parse().ok()).unwrap_or(30)
+    std::env::var("SECURITY_STARTS").ok().and_then(|n| n.parse().ok()).unwrap_or(12)
 }
 
 /// Mounts at `/vol/swap/…`, while `/vol/swap` is a directory and a link to the host's in turn.
@@ -22,8 +21,7 @@ fn race(s: &Scene, mount: Value) -> Verdict {
     symlink(s.outside(), volume.join("link")).unwrap();
     let b = s.bundle(&["cut", "-d ", "-f5", "/proc/self/mountinfo"]);
     let b = b.and("/mounts", bind(&volume, "/vol")).and("/mounts", mount);
-    let [one, other] = [volume.join("swap"), volume.join("link")];
-    let _swapping = s.beside(&["swap".as_ref(), one.as_os_str(), other.as_ref() as &OsStr]);
+    let _swapping = s.swapping(&volume.join("swap"), &volume.join("link"));
     for _ in 0..starts() {
         let done = s.run(&b);
         s.delete(&b);

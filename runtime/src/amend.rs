@@ -180,8 +180,7 @@ impl Inside {
         self.root.forget();
         match (&m.kind, tree) {
             (Kind::Bind { .. }, Some(tree)) => {
-                let handle = tree.try_clone().map_err(|e| Cause::rule(e.to_string()))?;
-                mounts::bind(&self.root, m, tree, self.users).map(|()| handle)
+                mounts::bind(&self.root, m, tree, self.users).map(Loose::owned)
             }
             (Kind::New { fstype, source, options, copy_up }, _) => {
                 let made = mounts::new(&self.root, m, fstype, source, options, *copy_up, true)?;

@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStringExt;
 use dhow_kernel::mount::{self as kernel, Tree};
 use dhow_kernel::process::{Vector, fexecve};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{AT_FDCWD, FcntlArg, SealFlag, fcntl, readlink};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
@@ -54,9 +54,12 @@ pub fn ensure(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> Result<()>
 }
 
 /// Either kind of safe copy shows as such: that is how the second run knows.
+///
+/// A mount of the host's may be read-only today and writable when a container, which keeps the file,
+/// tries again; the copy's is nobody's, and so the file's path there has no name in it.
 fn is_safe(me: &File) -> nix::Result<bool> {
     if fstatvfs(me)?.flags().contains(FsFlags::ST_RDONLY) {
-        return Ok(true);
+        return Ok(readlink(SELF)? == "/");
     }
     match fcntl(me, FcntlArg::F_GET_SEALS) {
         Ok(seals) => Ok(seals & SealFlag::F_SEAL_WRITE.bits() != 0),

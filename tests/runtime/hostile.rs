@@ -203,3 +203,37 @@ fn process_that_enters_a_container_shows_it_nothing_of_the_host() {
         fs::remove_dir_all(b.dir()).unwrap();
     }
 }
+
+/// CVE-2019-19921: another container that has the same root can do so at any time; a hook does it at
+/// the worst one.
+#[test]
+fn bug_masks_missed_a_proc_that_was_exchanged_for_another_meanwhile() {
+    let w = World::new();
+    let look = "head -c1 /real/version; (: >>/real/sys/kernel/domainname) 2>&- && echo open; true";
+    let b = w.bundle("b", &["sh", "-c", look]);
+    fs::create_dir(b.rootfs("fake")).unwrap();
+    let exchange = format!("cd {} && mv proc real && mv fake proc", b.rootfs("").display());
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", exchange]}]);
+    let b = b.with("/hooks", json!({"createRuntime": hook}));
+    let b = b.with("/linux/maskedPaths", json!(["/proc/version"]));
+    w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("");
+}
+
+/// CVE-2019-5736: a container keeps the handle until the host's mount is writable again.
+#[test]
+fn bug_program_on_a_read_only_mount_of_the_host_was_taken_for_a_sealed_copy() {
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "100"]);
+    let own = w.path("program");
+    fs::copy(e2e::program("dhow-runtime"), &own).unwrap();
+    // Of the mount that it runs from nothing may be found in any namespace.
+    let own = own.to_str().unwrap();
+    let script = "mount --bind $0 $0; mount -o remount,bind,ro $0; \
+        $0 --root $1 create -b $2 $3 >/dev/null 2>&1 </dev/null; readlink /proc/$($0 --root $1 state $3 | \
+        sed -n 's/.*\"pid\": \\([0-9]*\\).*/\\1/p')/exe";
+    let args = ["--mount", "--propagation", "private", "sh", "-c", script, own];
+    let root = w.runtime_root();
+    let done = w.cmd("unshare").args(args).arg(&root).args([b.path(), b.id()]).run().ok();
+    w.runtime(["delete", "--force", b.id()]).ok();
+    done.out_is("/");
+}

@@ -23,7 +23,7 @@ pub fn attach(groups: Option<&Mounts>, root: &Root, m: &Mount) -> Done {
     match groups {
         Some(Mounts::Unified { dir }) => {
             let tree = mounts::tree(&path(dir), false)?;
-            mounts::bind(root, m, tree, false)
+            mounts::bind(root, m, tree, false).map(drop)
         }
         Some(Mounts::Separate { mounts, .. }) if !mounts.is_empty() => separate(groups, root, m),
         // Without groups of its own (rootless) it sees the host's, and can't write them.
@@ -32,7 +32,7 @@ pub fn attach(groups: Option<&Mounts>, root: &Root, m: &Mount) -> Done {
             let readonly = Attributes { set: attr::RDONLY, clear: 0 };
             mounts::dress(tree.as_fd(), readonly, true)
                 .because("mount_setattr", "/sys/fs/cgroup")?;
-            mounts::bind(root, m, tree, false)
+            mounts::bind(root, m, tree, false).map(drop)
         }
     }
 }

@@ -6,6 +6,7 @@ use dhow_kernel::process::Vector;
 use nix::fcntl::OFlag;
 
 use super::fault::{Because, Cause, Done};
+use super::mounted::Mounted;
 use super::procfs::Procfs;
 use super::protocol::{Link, Message};
 use super::root::Root;
@@ -43,6 +44,8 @@ pub struct Context {
     pub preserve: u32,
     /// The root, once there is one.
     pub root: Option<Root>,
+    /// What of its mounts is come back to.
+    pub mounted: Mounted,
     /// The program, once found.
     pub program: Option<exec::Program>,
     /// A clone of the host's /dev/null, to mask files with.

@@ -13,7 +13,7 @@ use super::child::Context;
 use super::credentials;
 use super::fault::{Because, Cause, Done};
 use super::mounts;
-use super::root::{Root, shown};
+use super::root::shown;
 use crate::plan::Plan;
 use crate::validate::mount::{Attributes, attr};
 
@@ -30,11 +30,11 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
         mounts::dress(root.as_fd(), READONLY, false).because("make read-only", "/")?;
     }
     for target in &plan.late_readonly {
-        let mount = root.open(target, OFlag::O_PATH).because("open", shown(target))?;
+        let mount = open(c, target).because("open", shown(target))?;
         mounts::dress(mount.as_fd(), READONLY, false).because("mount_setattr", shown(target))?;
     }
     for path in &plan.readonly_paths {
-        readonly(root, path)?;
+        readonly(c, path)?;
     }
     mask(plan, c)?;
     // Last, since of what is unbindable nothing can be made read-only by a bind.
@@ -45,17 +45,26 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     Ok(())
 }
 
+/// Where it was mounted, whatever its name leads to by now.
+fn open(c: &Context, path: &CStr) -> nix::Result<Loose> {
+    let (root, way) = match c.mounted.find(path) {
+        Some(found) => found,
+        None => (c.root.as_ref().ok_or(Errno::EBADF)?, path),
+    };
+    root.open(way, OFlag::O_PATH)
+}
+
 /// What isn't there needs no protection.
-fn find(root: &Root, path: &CStr) -> Done<Option<Loose>> {
-    match root.open(path, OFlag::O_PATH) {
+fn find(c: &Context, path: &CStr) -> Done<Option<Loose>> {
+    match open(c, path) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno).because("open", shown(path)),
     }
 }
 
-fn readonly(root: &Root, path: &CStr) -> Done {
-    let Some(target) = find(root, path)? else { return Ok(()) };
+fn readonly(c: &Context, path: &CStr) -> Done {
+    let Some(target) = find(c, path)? else { return Ok(()) };
     let tree = kernel::open_tree(target.as_fd(), c"", Tree::CloneRecursive)
         .map(Loose::from)
         .because("open_tree", shown(path))?;
@@ -67,9 +76,8 @@ fn readonly(root: &Root, path: &CStr) -> Done {
 fn mask(plan: &Plan, c: &mut Context) -> Done {
     let mut null = Cover { mount: c.null.take(), used: false };
     let mut empty = Cover { mount: None, used: false };
-    let root = c.root()?;
     for path in &plan.masked_paths {
-        let Some(target) = find(root, path)? else { continue };
+        let Some(target) = find(c, path)? else { continue };
         let stat = fstat(&target).because("stat", shown(path))?;
         if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
             if empty.mount.is_none() {

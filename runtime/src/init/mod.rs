@@ -16,6 +16,7 @@ pub(crate) mod credentials;
 mod devices;
 pub(crate) mod exec;
 pub(crate) mod mask;
+mod mounted;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
 mod pivot;

@@ -46,10 +46,19 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     for (n, mount) in plan.mounts.iter().enumerate() {
         let source = c.sources.get_mut(n).map(std::mem::take).unwrap_or_default();
         let root = c.root()?;
-        one(root, mount, source, &c.link, c.cgroups.as_ref()).map_err(|mut cause| {
-            cause.subject = format!("{} (/mounts/{})", cause.subject, mount.index);
-            cause
-        })?;
+        let late = plan.late_readonly.contains(&mount.target);
+        let made = one(root, mount, source, &c.link, c.cgroups.as_ref(), late)
+            .and_then(|made| come_back_to(root, mount, made, late))
+            .map_err(|mut cause| {
+                cause.subject = format!("{} (/mounts/{})", cause.subject, mount.index);
+                cause
+            })?;
+        if !matches!(mount.kind, Kind::Remount { .. }) {
+            c.mounted.cover(&mount.target);
+        }
+        if let Some(made) = made {
+            c.mounted.hold(&mount.target, made);
+        }
         if mount.target.is_empty() {
             c.root = Some(pivot::reopened(&plan.rootfs)?);
         }
@@ -57,19 +66,49 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     Ok(())
 }
 
-fn one(root: &Root, m: &Mount, source: Source, link: &Link, cgroups: Option<&Mounts>) -> Done {
+/// The handle on what is sealed or hidden later, in part or as a whole.
+fn come_back_to(root: &Root, m: &Mount, made: Option<Loose>, late: bool) -> Done<Option<Loose>> {
+    let magic = match &m.kind {
+        Kind::New { fstype, .. } if fstype.as_c_str() == c"proc" => PROC_SUPER_MAGIC,
+        Kind::New { fstype, .. } if fstype.as_c_str() == c"sysfs" => SYSFS_MAGIC,
+        _ => return Ok(made.filter(|_| late || [c"proc", c"sys"].contains(&m.target.as_c_str()))),
+    };
+    if made.is_some() {
+        return Ok(made);
+    }
+    let there = root.open_plain(&m.target, OFlag::O_PATH);
+    let there = there.and_then(|fd| fstatfs(&fd).map(|stat| (fd, stat.filesystem_type())));
+    match there {
+        Ok((fd, kind)) if kind == magic => Ok(Some(fd)),
+        // CVE: 2019-19921: somebody who shares the root exchanges names in it.
+        _ => {
+            let path = String::from_utf8_lossy(&shown(&m.target)).into_owned();
+            Err(Cause::rule(format!("{path} became something else while it was mounted")))
+        }
+    }
+}
+
+/// Gives a handle on what is mounted, where there is one; `wanted` says that there must be.
+fn one(
+    root: &Root,
+    m: &Mount,
+    source: Source,
+    link: &Link,
+    cgroups: Option<&Mounts>,
+    wanted: bool,
+) -> Done<Option<Loose>> {
     if !matches!(m.kind, Kind::New { .. }) {
         root.forget();
     }
     match &m.kind {
         Kind::Bind { source: path, recursive } => {
             match source {
-                Source::Tree(tree) => return bind(root, m, tree, true),
-                Source::Link(text) => return copy_link(root, m, &text),
+                Source::Tree(tree) => return bind(root, m, tree, true).map(Some),
+                Source::Link(text) => return copy_link(root, m, &text).map(|()| None),
                 Source::Here | Source::Users(_) | Source::Asked => {}
             }
             if let Some(text) = link_to_copy(m, path)? {
-                return copy_link(root, m, &text);
+                return copy_link(root, m, &text).map(|()| None);
             }
             let tree = source_of(m, path, *recursive)?;
             match source {
@@ -84,13 +123,13 @@ fn one(root: &Root, m: &Mount, source: Source, link: &Link, cgroups: Option<&Mou
                 }
                 Source::Here | Source::Tree(_) | Source::Link(_) => {}
             }
-            bind(root, m, tree, false)
+            bind(root, m, tree, false).map(Some)
         }
-        Kind::Remount { bind, options } => remount(root, m, *bind, options),
+        Kind::Remount { bind, options } => remount(root, m, *bind, options).map(|()| None),
         Kind::New { fstype, source, options, copy_up } => {
-            new(root, m, fstype, source, options, *copy_up, false).map(drop)
+            new(root, m, fstype, source, options, *copy_up, wanted)
         }
-        Kind::Cgroup => cgroup::attach(cgroups, root, m),
+        Kind::Cgroup => cgroup::attach(cgroups, root, m).map(|()| None),
     }
 }
 
@@ -158,8 +197,9 @@ pub fn idmap(m: &Mount, tree: BorrowedFd<'_>, users: BorrowedFd<'_>) -> nix::Res
     kernel::set_attributes(tree, &attributes, recursive)
 }
 
-/// Attaches a detached tree as a bind mount; `locked` says that its flags must stay.
-pub fn bind(root: &Root, m: &Mount, tree: OwnedFd, locked: bool) -> Done {
+/// Attaches a detached tree as a bind mount, and gives it back; `locked` says that its flags must
+/// stay.
+pub fn bind(root: &Root, m: &Mount, tree: OwnedFd, locked: bool) -> Done<Loose> {
     let tree = Loose::from(tree);
     let directory = is_directory(tree.as_fd()).because("stat", "the bind source")?;
     let target = target_of(root, m, directory)?;
@@ -168,7 +208,8 @@ pub fn bind(root: &Root, m: &Mount, tree: OwnedFd, locked: bool) -> Done {
     dress_bind(m, tree.as_fd(), locked)?;
     dress(tree.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
     spread(&m.propagation, tree.as_fd()).because("mount_setattr", shown(&m.target))?;
-    kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", shown(&m.target))
+    kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", shown(&m.target))?;
+    Ok(tree)
 }
 
 fn target_of(root: &Root, m: &Mount, directory: bool) -> Done<Loose> {
@@ -258,7 +299,7 @@ pub fn new(
     }
     let made = match make(fstype, source, options, mode, m.attributes.set) {
         Err((Errno::EPERM, _)) if fstype == c"sysfs" && is_sysfs(c"/sys") => {
-            return host_sysfs(m, target.as_fd()).map(|()| None);
+            return host_sysfs(m, target.as_fd()).map(Some);
         }
         other => other.map(Loose::from).map_err(|(errno, why)| failed(m, fstype, errno, &why))?,
     };
@@ -280,14 +321,15 @@ fn is_sysfs(path: &CStr) -> bool {
 /// be written to; whole, since what lies over parts of it may not be uncovered.
 ///
 /// DIFFERS: runc gives the kernel's error.
-fn host_sysfs(m: &Mount, target: BorrowedFd<'_>) -> Done {
+fn host_sysfs(m: &Mount, target: BorrowedFd<'_>) -> Done<Loose> {
     let tree = tree(c"/sys", true)?;
     let all = Attributes { set: m.attributes.set | m.recursive.set | attr::RDONLY, clear: 0 };
     dress(tree.as_fd(), all, true).because("mount_setattr", shown(&m.target))?;
     spread(&[(libc::MS_SLAVE, true)], tree.as_fd())
         .and_then(|()| spread(&m.propagation, tree.as_fd()))
         .because("mount_setattr", shown(&m.target))?;
-    kernel::move_mount(tree.as_fd(), target).because("mount", shown(&m.target))
+    kernel::move_mount(tree.as_fd(), target).because("mount", shown(&m.target))?;
+    Ok(Loose::from(tree))
 }
 
 /// Mounts it by mount(2) alone, where that can say all there is to say: two calls for seven or

@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 
 use super::child::{self, Context};
 use super::fault::Fault;
+use super::mounted::Mounted;
 use super::mounts;
 use super::procfs::Procfs;
 use super::protocol::{Link, Message};
@@ -128,6 +129,7 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Res
         state: launch.state,
         preserve: launch.preserve,
         root: None,
+        mounted: Mounted::default(),
         program: None,
         null: None,
         trace: launch.trace,
