@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Set before `main`, read after.
 static READ_ONLY: AtomicBool = AtomicBool::new(false);
 
-/// Whether this program has been found to run from a mount that is read-only.
+/// Whether this program has been found to run from a mount that is read-only for ever.
 ///
 /// Where the entry point is the usual one, or the copy couldn't be made, that is false, and the
 /// caller looks for itself.
@@ -75,10 +75,8 @@ mod early {
             return;
         }
         // SAFETY: the kernel has written it.
-        if unsafe { ptr::read_volatile(told.as_ptr().cast::<u64>().wrapping_add(FLAGS)) }
-            & READ_ONLY_FLAG
-            != 0
-        {
+        let flags = unsafe { ptr::read_volatile(told.as_ptr().cast::<u64>().wrapping_add(FLAGS)) };
+        if flags & READ_ONLY_FLAG != 0 && is_nobodys(told.as_mut_ptr().cast()) {
             super::READ_ONLY.store(true, Ordering::Relaxed);
             return;
         }
@@ -96,6 +94,14 @@ mod early {
             call(libc::SYS_execveat, [tree, empty, argv as u64, envp, itself]);
         }
         call(libc::SYS_close, [tree, 0, 0, 0, 0]);
+    }
+
+    /// Whether the mount that this runs from is in no namespace, as the copy's: then nobody can make
+    /// it writable again, and the file's path there has no name in it. `buffer` is for two bytes.
+    ///
+    /// A container keeps the file of a mount of the host's until that one is.
+    fn is_nobodys(buffer: *mut u8) -> bool {
+        call(libc::SYS_readlink, [SELF.as_ptr() as u64, buffer as u64, 2, 0, 0]) == 1
     }
 
     fn is(word: *const u8, wanted: &[u8]) -> bool {
