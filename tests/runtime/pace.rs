@@ -55,9 +55,14 @@ fn one_after_another_leave_nothing() {
         run(&w, &b, &w.id(&format!("c{n}"))).run().ok().out_is("");
     }
     assert_eq!(fs::read_dir(w.runtime_root()).unwrap().count(), 0);
+    // Others come and go meanwhile; what each run leaves adds up to more than that.
     if count == 1000 {
-        // Alone on the machine, nothing else comes or goes.
-        assert_eq!(held(), before, "mounts, network namespaces, groups");
+        let grown: Vec<usize> =
+            held().iter().zip(before).map(|(now, then)| now.saturating_sub(then)).collect();
+        assert!(
+            grown.iter().all(|more| *more < count / 10),
+            "mounts, namespaces, groups: {grown:?}"
+        );
     }
 }
 
@@ -101,7 +106,7 @@ fn a_run_makes_few_calls() {
     let b = bundle(&w, &["true"]);
     let hierarchies = fs::read_to_string("/proc/self/cgroup").unwrap().lines().count() as u64;
     let calls = calls(&w, &b, &w.id("few"));
-    assert!(calls <= 310 + 12 * hierarchies, "{calls} calls, {hierarchies} hierarchies");
+    assert!(calls <= 330 + 12 * hierarchies, "{calls} calls, {hierarchies} hierarchies");
 }
 
 #[test]
