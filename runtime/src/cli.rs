@@ -37,7 +37,7 @@ pub struct Global {
     /// Append each step with its microseconds to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Let systemd make the cgroups (not yet: refused)
+    /// Have systemd make the cgroups: linux.cgroupsPath is SLICE:PREFIX:NAME
     #[arg(long)]
     pub systemd_cgroup: bool,
     /// Who makes the cgroups: systemd is --systemd-cgroup

@@ -113,7 +113,12 @@ fn cgroup_join(
     }
     let pid = init.pid.as_raw();
     match (cgroup.join_unified(pid), first) {
-        (Err(e), Some(first)) => cgroup.join_first(pid, first).map_err(|_| e),
+        (Err(e), Some(first)) => {
+            let by_systemd = || cgroup.attach(pid).filter(|_| e.is_denial());
+            cgroup
+                .join_first(pid, first)
+                .or_else(|_| by_systemd().unwrap_or_else(|| Err(e.clone())))
+        }
         (done, _) => done,
     }
 }

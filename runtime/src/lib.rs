@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod check;
 pub mod command;
 pub mod criu;
+pub mod dbus;
 pub mod error;
 pub mod foreground;
 pub mod hooks;

@@ -40,6 +40,8 @@ pub struct Wanted<'a> {
     pub config: Option<&'a Path>,
     /// `--systemd-cgroup`, `--cgroup-manager`.
     pub manager: cgroup::Manager,
+    /// Where systemd listens.
+    pub systemd: &'a cgroup::Addresses,
     /// `--rootless`, decided.
     pub rootless: bool,
     /// What else goes into the plan.
@@ -116,6 +118,8 @@ pub fn group(wanted: &Wanted<'_>, container: &validate::Container<'_>) -> Result
         id: wanted.id,
         path: (!path.is_empty()).then_some(path),
         manager: wanted.manager,
+        systemd: wanted.systemd,
+        annotations: &container.annotations,
         rootless: wanted.rootless,
         owner: host::group_owner(container),
         host_view: !container.namespaces.has(ns::CGROUP) && !container.namespaces.has(ns::USER),

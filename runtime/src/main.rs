@@ -20,9 +20,8 @@ use dhow_runtime::sealed;
 use dhow_runtime::state::Store;
 use dhow_runtime::trace::Trace;
 
-/// What is there, in crun's words: its scripts and tests look for them. No `+SYSTEMD`: systemd makes
-/// no cgroups for us.
-const ABILITIES: &str = "+SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU";
+/// What is there, in crun's words: its scripts and tests look for them.
+const ABILITIES: &str = "+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU";
 
 /// As runc: docker reads the lines with "version" and "commit:". As crun: the last one.
 fn version() -> String {
@@ -118,6 +117,7 @@ fn place(global: &Global, log: &Log) -> Result<PathBuf> {
 
 /// The global flags, resolved.
 fn world(global: &Global, root: PathBuf, log: Log) -> World {
+    let rootless = rootless(global.rootless);
     World {
         store: Store::new(root),
         chosen: global.root.is_some(),
@@ -128,7 +128,8 @@ fn world(global: &Global, root: PathBuf, log: Log) -> World {
             Manager::Cgroupfs => cgroup::Manager::Cgroupfs,
             Manager::Disabled => cgroup::Manager::Disabled,
         },
-        rootless: rootless(global.rootless),
+        systemd: systemd(rootless),
+        rootless,
         listen: listen(),
         notify: std::env::var("NOTIFY_SOCKET").ok().filter(|path| !path.is_empty()),
     }
@@ -265,6 +266,16 @@ fn rootless(flag: Rootless) -> bool {
         Rootless::False => false,
         Rootless::Auto => !geteuid().is_root() || is_mapped(),
     }
+}
+
+/// Where systemd listens. As runc: an unprivileged user's own.
+fn systemd(rootless: bool) -> cgroup::Addresses {
+    if !rootless {
+        return cgroup::Addresses::system();
+    }
+    let own = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let runtime = own("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{}", geteuid()));
+    cgroup::Addresses::user(own("DBUS_SESSION_BUS_ADDRESS"), &runtime)
 }
 
 /// SPEC: sd_listen_fds(3): meant for us only when LISTEN_PID says so.

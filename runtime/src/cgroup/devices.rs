@@ -7,7 +7,7 @@ use super::resources::Device;
 use crate::error::{Error, Result};
 
 /// "All" in a major or minor number.
-const ALL: i64 = -1;
+pub(super) const ALL: i64 = -1;
 
 /// Which devices of a kind: (major, minor, is a block device), with [`ALL`].
 type Which = (i64, i64, bool);
@@ -137,6 +137,12 @@ impl Policy {
         Ok(())
     }
 
+    /// What is allowed, and nothing else; None where what isn't said is allowed.
+    pub(super) fn allowed(&self) -> Option<impl Iterator<Item = ((i64, i64, bool), String)>> {
+        let one = |(which, access): &(Which, u8)| (*which, letters(*access));
+        (!self.allow).then(|| self.exceptions.0.iter().map(one))
+    }
+
     /// cgroup v1: the files to write to and their lines, in order.
     pub(super) fn lines(&self) -> (&'static str, Vec<String>, &'static str) {
         let lines = self.exceptions.0.iter().map(|(which, access)| line(*which, *access)).collect();
@@ -207,14 +213,13 @@ fn access(text: &str) -> std::result::Result<u8, (&'static str, String)> {
 
 fn line((major, minor, block): Which, access: u8) -> String {
     let number = |n: i64| if n == ALL { "*".to_owned() } else { n.to_string() };
-    let mut line =
-        format!("{} {}:{} ", if block { 'b' } else { 'c' }, number(major), number(minor));
-    for (bit, letter) in [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')] {
-        if access & bit != 0 {
-            line.push(letter);
-        }
-    }
-    line
+    let kind = if block { 'b' } else { 'c' };
+    format!("{kind} {}:{} {}", number(major), number(minor), letters(access))
+}
+
+fn letters(access: u8) -> String {
+    let all = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+    all.iter().filter(|(bit, _)| access & bit != 0).map(|(_, letter)| letter).collect()
 }
 
 #[cfg(test)]

@@ -18,12 +18,14 @@ mod probe;
 mod record;
 mod resources;
 mod stats;
+mod systemd;
 #[cfg(test)]
 mod tests;
 mod update;
 mod v1;
 mod v2;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
@@ -36,6 +38,7 @@ pub use resources::{
     ThrottleDevice, WeightDevice,
 };
 pub use stats::Stats;
+pub use systemd::{Addresses, PREFIX as PROPERTIES, Unit};
 
 use crate::error::{Error, Result};
 use crate::validate::pointer::escaped;
@@ -43,6 +46,7 @@ use devices::Policy;
 use host::{Hierarchy, Host};
 use limit::Limit;
 use place::Place;
+use systemd::Scope;
 
 /// Who makes a container's groups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,7 +54,7 @@ pub enum Manager {
     /// We do.
     #[default]
     Cgroupfs,
-    /// `--systemd-cgroup`.
+    /// `--systemd-cgroup`: systemd does.
     Systemd,
     /// Nobody, as crun's `--cgroup-manager disabled`: it stays in its caller's.
     Disabled,
@@ -65,6 +69,10 @@ pub struct Request<'a> {
     pub path: Option<&'a str>,
     /// Who makes the groups.
     pub manager: Manager,
+    /// Where systemd listens.
+    pub systemd: &'a Addresses,
+    /// `annotations`, some of which are properties of a scope.
+    pub annotations: &'a BTreeMap<String, String>,
     /// Whether being refused is to be expected: an unprivileged user, or root
     /// in a user namespace. Groups that can't be made and have no limit to
     /// carry are then done without, unless a path was asked for.
@@ -78,7 +86,7 @@ pub struct Request<'a> {
 }
 
 /// A container's groups, before and after [`Cgroup::create`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Cgroup {
     places: Vec<Place>,
     /// Directories made, in order.
@@ -87,6 +95,10 @@ pub struct Cgroup {
     optional: bool,
     /// As in the request.
     host_view: bool,
+    /// The scope that they are, where systemd makes them.
+    scope: Option<Scope>,
+    /// Whether a limit on tasks counts a stand-in still.
+    stood_in: Cell<bool>,
 }
 
 /// Judges a request against this machine; changes nothing.
@@ -94,11 +106,18 @@ pub fn prepare(request: &Request) -> Result<Cgroup> {
     match request.manager {
         Manager::Cgroupfs => prepare_on(&Host::read()?, request),
         Manager::Disabled => without(&Host::read()?, request.resources),
-        Manager::Systemd => {
-            let why = "groups are made through the cgroup file system; leave the flag out";
-            Err(Error::unsupported("--systemd-cgroup", why))
-        }
+        Manager::Systemd => by_systemd(&Host::read()?, request),
     }
+}
+
+/// The groups of a scope, which systemd makes or not: none can be done without.
+fn by_systemd(host: &Host, request: &Request) -> Result<Cgroup> {
+    let path = request.path.filter(|path| !path.is_empty());
+    let (of, annotations) = (request.systemd, request.annotations);
+    let scope = Scope::prepare(path, request.id, of, annotations, request.resources)?;
+    let path = scope.path();
+    let cgroup = prepare_on(host, &Request { path: Some(&path), ..*request })?;
+    Ok(Cgroup { scope: Some(scope), ..cgroup })
 }
 
 /// No groups, which can't limit anything; device rules, which every config has, go unheard.
@@ -108,7 +127,7 @@ fn without(host: &Host, resources: &Resources<'_>) -> Result<Cgroup> {
         let why = "needs a cgroup, and --cgroup-manager disabled makes none";
         return Err(Error::config(format!("/linux/resources{}", limit.pointer), why));
     }
-    Ok(Cgroup { places: vec![], made: vec![], optional: true, host_view: false })
+    Ok(Cgroup { optional: true, ..Cgroup::default() })
 }
 
 /// Whether this machine has cgroup v2 alone.
@@ -160,7 +179,7 @@ fn prepare_on(host: &Host, request: &Request) -> Result<Cgroup> {
         }
     }
     let optional = request.rootless && path.is_none();
-    Ok(Cgroup { places, made: vec![], optional, host_view: request.host_view })
+    Ok(Cgroup { places, optional, host_view: request.host_view, ..Cgroup::default() })
 }
 
 fn no_controller(limit: &Limit) -> Error {
@@ -213,6 +232,7 @@ impl Inner {
             lenient: false,
             owner: None,
             limited: beside || !hierarchy.controllers.is_empty(),
+            shared: false,
         }
     }
 }
@@ -220,11 +240,44 @@ impl Inner {
 impl Cgroup {
     /// Makes the groups and sets the limits; on failure nothing stays.
     pub fn create(&mut self) -> Result<()> {
-        let done = self.make();
+        let done = self.start().and_then(|()| self.make());
         if done.is_err() {
             self.undo();
         }
         done
+    }
+
+    /// Has systemd make what it makes.
+    fn start(&mut self) -> Result<()> {
+        let Some(scope) = &mut self.scope else { return Ok(()) };
+        let limits: Vec<&Limit> = self.places.iter().flat_map(|place| &place.limits).collect();
+        let mut guards = self.places.iter().filter(|place| !place.is_unified());
+        let devices = guards.find_map(|place| place.devices.as_ref());
+        let v1 = !self.places.iter().all(Place::is_unified);
+        scope.start(&limits, devices, v1)?;
+        self.places.iter_mut().for_each(|place| place.shared = true);
+        self.stood_in.set(true);
+        Ok(())
+    }
+
+    /// The first process is in its groups: what kept its place goes.
+    pub fn settle(&self) -> Result<()> {
+        let Some(scope) = self.scope.as_ref().filter(|_| self.stood_in.replace(false)) else {
+            return Ok(());
+        };
+        scope.settle();
+        self.places.iter().try_for_each(Place::count_tasks)
+    }
+
+    /// Moves the first process in, where the kernel doesn't let us put it there: a user's scope and
+    /// their session lie in different parts of the tree.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        self.scope.as_ref().map_or(Ok(()), |scope| scope.attach(pid))
+    }
+
+    /// Whether systemd makes them.
+    pub const fn is_scope(&self) -> bool {
+        self.scope.is_some()
     }
 
     fn make(&mut self) -> Result<()> {
@@ -255,6 +308,9 @@ impl Cgroup {
 
     /// Removes what [`Cgroup::create`] made, after a later step failed.
     pub fn undo(&mut self) {
+        if let Some(scope) = &mut self.scope {
+            scope.undo();
+        }
         while let Some(dir) = self.made.pop() {
             // What is below our own is ours; a parent that others have made use of meanwhile
             // stays, and theirs with it.
@@ -279,12 +335,12 @@ impl Cgroup {
     /// What later commands need to know.
     pub fn record(&self) -> Record {
         let paths = self.places.iter().map(|p| (p.controllers.join(","), p.dir.clone())).collect();
-        Record { paths }
+        Record { paths, unit: self.scope.as_ref().map(|scope| scope.unit.clone()) }
     }
 
     /// What [`Cgroup::create`] makes and writes, a line each.
     pub fn lines(&self) -> Vec<String> {
-        let mut out = Vec::new();
+        let mut out: Vec<String> = self.scope.iter().flat_map(Scope::lines).collect();
         for place in &self.places {
             out.push(format!("make {}", place.dir));
             let writes = place.limits.iter();

@@ -1,5 +1,6 @@
 //! One hierarchy's group: made, limited, joined.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,6 +33,8 @@ pub(super) struct Place {
     pub owner: Option<u32>,
     /// Whether limits are this hierarchy's to hold.
     pub limited: bool,
+    /// Whether somebody of ours is in it already, and systemd keeps its files, too.
+    pub shared: bool,
 }
 
 /// How making a group failed.
@@ -57,7 +60,7 @@ impl Place {
             errno: Some(errno),
             error: Error::system("mkdir", dir, errno),
         })?;
-        if !new {
+        if !new && !self.shared {
             self.must_be_fit()?;
         }
         if self.is_unified() {
@@ -113,7 +116,8 @@ impl Place {
 
     /// Writes the limits and the device rules.
     pub(super) fn restrict(&self, new: bool) -> Result<()> {
-        update::write_all(self.limits.iter().map(|limit| (self.dir.as_str(), limit)))?;
+        let limits: Vec<Cow<'_, Limit>> = self.limits.iter().map(|l| self.for_now(l)).collect();
+        update::write_all(limits.iter().map(|limit| (self.dir.as_str(), &**limit)))?;
         let Some(policy) = &self.devices else { return Ok(()) };
         let done =
             if self.is_unified() { self.attach(policy, new) } else { self.write_rules(policy) };
@@ -122,6 +126,23 @@ impl Place {
             Err(Error::System { errno, .. }) if self.lenient && files::is_denied(errno) => Ok(()),
             other => other,
         }
+    }
+
+    /// A limit on tasks counts who is in already, too, and the first process must have room.
+    fn for_now<'a>(&self, limit: &'a Limit) -> Cow<'a, Limit> {
+        match tasks(limit).filter(|_| self.shared) {
+            Some(number) => {
+                let value = number.saturating_add(1).to_string();
+                Cow::Owned(Limit { value, ..limit.clone() })
+            }
+            None => Cow::Borrowed(limit),
+        }
+    }
+
+    /// Who was in has gone: limits on tasks are as they were asked for.
+    pub(super) fn count_tasks(&self) -> Result<()> {
+        let mut tasks = self.limits.iter().filter(|limit| tasks(limit).is_some());
+        tasks.try_for_each(|limit| limit.write(&self.dir))
     }
 
     fn write_rules(&self, policy: &Policy) -> Result<()> {
@@ -267,6 +288,11 @@ impl Place {
             _ => Ok(now),
         }
     }
+}
+
+/// The number of a limit on tasks.
+fn tasks(limit: &Limit) -> Option<u64> {
+    limit.value.parse().ok().filter(|_| limit.file == "pids.max")
 }
 
 fn write_cpuset(dir: &str, file: &str, value: &str) -> Result<()> {

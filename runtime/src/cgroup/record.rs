@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::door::Doors;
 use super::host::Host;
 use super::resources::{Memory, Resources};
+use super::systemd::Unit;
 use super::{files, update, v1, v2};
 use crate::error::{Error, Result};
 
@@ -23,10 +24,38 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The directories of a container's groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Stored", into = "Stored")]
 pub struct Record {
     /// By controllers, as `cpu,cpuacct` and `name=systemd`; "" is cgroup v2.
     pub paths: BTreeMap<String, String>,
+    /// The scope that they are.
+    pub unit: Option<Unit>,
+}
+
+/// As it lies in the state: the paths alone where there is no more.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Scope { paths: BTreeMap<String, String>, unit: Unit },
+    Paths(BTreeMap<String, String>),
+}
+
+impl From<Stored> for Record {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Scope { paths, unit } => Self { paths, unit: Some(unit) },
+            Stored::Paths(paths) => Self { paths, unit: None },
+        }
+    }
+}
+
+impl From<Record> for Stored {
+    fn from(record: Record) -> Self {
+        match record.unit {
+            Some(unit) => Self::Scope { paths: record.paths, unit },
+            None => Self::Paths(record.paths),
+        }
+    }
 }
 
 impl Record {
@@ -116,7 +145,17 @@ impl Record {
                 None => return Err(super::no_controller(limit)),
             }
         }
-        update::change(writes)
+        let before = update::change(writes.iter().copied())?;
+        let Some(unit) = &self.unit else { return Ok(()) };
+        // After the kernel has taken them, which knows better what is possible.
+        unit.set(&limits).inspect_err(|_| before.restore())?;
+        // systemd has written them its own way: percents, where the quota is finer.
+        update::write_all(writes)
+    }
+
+    /// Moves a process into the container's scope, where the kernel doesn't let us.
+    pub fn attach(&self, pid: i32) -> Option<Result<()>> {
+        self.unit.as_ref().map(|unit| unit.attach(pid))
     }
 
     /// SPEC: config-linux.md §Memory, checkBeforeUpdate. A new group uses nothing yet.
@@ -277,6 +316,8 @@ impl Record {
     /// Removes every group and the groups below, waiting for processes that
     /// are about to end. What can't be removed is said after the rest is gone.
     pub fn delete(&self) -> Result<()> {
+        // A scope goes with its last process; what can't be asked of systemd needn't hold us up.
+        let _ = self.unit.as_ref().map(Unit::stop);
         let mut first = None;
         // One patience for all: what holds one of them holds each.
         let until = Instant::now() + PATIENCE;

@@ -20,12 +20,17 @@ fn unified() -> Host {
     Host::parse("41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/u/v\n")
 }
 
+static NO_ANNOTATIONS: BTreeMap<String, String> = BTreeMap::new();
+static NO_SYSTEMD: Addresses = Addresses { private: None, bus: None, user: true };
+
 fn request<'a>(resources: &'a Resources<'a>, path: Option<&'a str>) -> Request<'a> {
     let rootless = !nix::unistd::geteuid().is_root();
     Request {
         id: "box",
         path,
         manager: Manager::Cgroupfs,
+        systemd: &NO_SYSTEMD,
+        annotations: &NO_ANNOTATIONS,
         rootless,
         owner: None,
         host_view: false,
@@ -73,10 +78,37 @@ fn path_out_of_the_tree_is_refused() {
 }
 
 #[test]
-fn systemd_driver_is_refused_by_name() {
+fn a_systemd_that_isnt_there_is_an_error_that_says_what_to_do() {
     let resources = Resources::default();
     let asked = Request { manager: Manager::Systemd, ..request(&resources, None) };
-    assert!(prepare(&asked).unwrap_err().to_string().starts_with("--systemd-cgroup"));
+    let why = prepare(&asked).unwrap_err().to_string();
+    assert!(why.contains("connect to the user's systemd") && why.contains("leave"), "{why}");
+}
+
+#[test]
+fn a_scopes_groups_lie_in_its_slice_in_every_hierarchy() {
+    let resources: Resources = serde_json::from_str(r#"{"pids":{"limit":1}}"#).unwrap();
+    for (host, dir) in [(unified(), ""), (Host::parse(SEPARATE, OWN), "/memory")] {
+        let resources = if dir.is_empty() { &resources } else { &Resources::default() };
+        // As systemd gives a system's scope; only a user's manager is asked first.
+        let path = Some("/machine.slice/libpod-1.scope");
+        let cgroup = prepare_on(&host, &request(resources, path)).unwrap();
+        let expected = format!("/sys/fs/cgroup{dir}/machine.slice/libpod-1.scope");
+        assert!(cgroup.places.iter().any(|place| place.dir == expected), "{cgroup:?}");
+    }
+}
+
+#[test]
+fn a_record_with_a_scope_is_read_as_one_without() {
+    let paths = BTreeMap::from([(String::new(), "/sys/fs/cgroup/x".to_owned())]);
+    let unit = Unit { name: "a.scope".into(), private: None, bus: None, user: true };
+    for unit in [None, Some(unit)] {
+        let record = Record { paths: paths.clone(), unit };
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
+    }
+    let plain = Record { paths, unit: None };
+    assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"":"/sys/fs/cgroup/x"}"#);
 }
 
 #[test]
@@ -269,6 +301,7 @@ fn real_device_program_is_accepted_by_the_kernel() {
         lenient: false,
         owner: None,
         limited: true,
+        shared: false,
     };
     place.restrict(true).unwrap();
     record::enter(&place.dir, real.child.id() as i32).unwrap();

@@ -13,20 +13,34 @@ pub(super) fn write_all<'a>(writes: impl IntoIterator<Item = Write<'a>>) -> Resu
     write_each(writes, |_| {})
 }
 
+/// Limits as they were.
+#[derive(Debug, Default)]
+pub(super) struct Before<'a>(Vec<(&'a str, Vec<Limit>)>);
+
+impl Before<'_> {
+    /// Writes them again. The failure that leads here is the one to hear of.
+    pub(super) fn restore(&self) {
+        let old = self.0.iter().rev().flat_map(|(dir, limits)| limits.iter().map(|l| (*dir, l)));
+        let _ = write_each(old, |_| {});
+    }
+}
+
 /// Writes limits into groups that have some; on failure they have them again.
-pub(super) fn change<'a>(writes: impl IntoIterator<Item = Write<'a>>) -> Result<()> {
+pub(super) fn change<'a>(writes: impl IntoIterator<Item = Write<'a>>) -> Result<Before<'a>> {
     let mut before = Vec::new();
     let changed = write_each(writes, |(dir, limit)| {
         if let Some(old) = limit.read(dir) {
             before.push((dir, restoring(limit, &old)));
         }
     });
-    if changed.is_err() {
-        let old = before.iter().rev().flat_map(|(dir, limits)| limits.iter().map(|l| (*dir, l)));
-        // The first failure is the one to hear of.
-        let _ = write_each(old, |_| {});
+    let before = Before(before);
+    match changed {
+        Ok(()) => Ok(before),
+        Err(e) => {
+            before.restore();
+            Err(e)
+        }
     }
-    changed
 }
 
 /// KERNEL: limits that depend on each other are refused (EINVAL) until the other is written:

@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn a_group_below_is_named_once_for_each_controller() {
         let paths = ["pids", "cpu,cpuacct", ""].map(|key| (key.to_owned(), format!("/g/{key}")));
-        let cgroup = cgroup::Record { paths: paths.into() };
+        let cgroup = cgroup::Record { paths: paths.into(), unit: None };
         let below = |asked: &[&str]| {
             let asked: Vec<String> = asked.iter().map(|text| (*text).to_owned()).collect();
             groups(&cgroup, &asked).map(|groups| groups.paths.clone())

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::cgroup;
 use crate::seccomp;
 use crate::validate::{SPEC_VERSION, annotation, capability, schedule};
 
@@ -92,9 +93,11 @@ struct MountExtensions {
 
 /// Annotations of a config that change what this runtime does to the host.
 ///
-/// DIFFERS: from runc: `bundle` and systemd's properties are words like others here.
-const UNSAFE_ANNOTATIONS: [&str; 3] =
-    ["org.criu.config", annotation::KEEP_GROUPS, annotation::KNOWN_CALLS];
+/// SPEC: features-linux.md: one that ends with a dot stands for all that begin with it.
+///
+/// DIFFERS: from runc: `bundle` is a word like others here.
+const UNSAFE_ANNOTATIONS: [&str; 4] =
+    ["org.criu.config", cgroup::PROPERTIES, annotation::KEEP_GROUPS, annotation::KNOWN_CALLS];
 
 const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -127,8 +130,8 @@ impl Default for Features {
                 cgroup: Cgroup {
                     v1: true,
                     v2: true,
-                    systemd: false,
-                    systemd_user: false,
+                    systemd: true,
+                    systemd_user: true,
                     rdma: true,
                 },
                 seccomp: Seccomp {

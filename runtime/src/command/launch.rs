@@ -41,6 +41,7 @@ impl Flags {
             bundle: &self.bundle,
             config: self.config.as_deref(),
             manager: world.manager,
+            systemd: &world.systemd,
             rootless: world.rootless,
             options: plan::Options { no_pivot: self.no_pivot, no_new_keyring: self.no_new_keyring },
             preserve: self.preserve_fds,

@@ -39,6 +39,8 @@ pub struct World {
     pub log: Log,
     /// `--systemd-cgroup`, `--cgroup-manager`.
     pub manager: cgroup::Manager,
+    /// Where systemd listens: the system's, or a user's.
+    pub systemd: cgroup::Addresses,
     /// `--rootless`, decided.
     pub rootless: bool,
     /// Descriptors from socket activation, sd_listen_fds(3).

@@ -177,6 +177,7 @@ fn make(
         let why = "criu failed: restore: it names no process that it told us of";
         return Err(Error::rule(why).into());
     }
+    draft.decided.group.settle()?;
     let system = |e| Error::system("take hold of", "the restored process", e);
     let pidfd = process::pidfd_open(pid).map_err(system)?;
     // It never speaks: what it had to be told came from its images.

@@ -1,6 +1,7 @@
 //! The parent's half: makes init, writes what only the outside may write, answers until it is ready.
 
 mod beside;
+mod gate;
 mod idmap;
 mod netdevices;
 mod nodes;
@@ -86,10 +87,12 @@ pub fn launch(launch: Launch<'_>) -> Result<(Init, Before)> {
     let trace = launch.trace.clone();
     let (inside, outside) = trace.step("sources", || sources::prepare(plan, &proc))?;
     let before = Before::look(plan);
+    let cgroup = launch.cgroup;
     let init = trace.step("clone", || spawn(launch, inside, &proc))?;
     let grouped = if rdt.is_empty() { Ok(()) } else { rdt.enter(init.pid.as_raw()) };
     let bring = || bring(&init, plan, rest, &state, &proc, &outside, log);
-    let brought = grouped.and_then(|()| trace.step("bring", bring));
+    let settled = grouped.and_then(|()| cgroup.settle());
+    let brought = settled.and_then(|()| trace.step("bring", bring));
     if let Err(e) = brought {
         init.discard();
         before.restore();
@@ -141,7 +144,8 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Res
         sibling: false,
         cgroup: group.as_ref().map(AsFd::as_fd),
     };
-    let (pid, pidfd) = match process::fork(&fork).map_err(system)? {
+    let (forked, gate) = gate::fork(&fork, launch.cgroup)?;
+    let (pid, pidfd) = match forked {
         Side::Child => {
             let ours = OwnedFd::from(ours);
             dhow_kernel::close::all(dhow_kernel::fd::adopt(lock).into_iter().chain([ours]));
@@ -154,6 +158,10 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Res
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
     context.shut();
+    gate.open(pid, launch.cgroup).inspect_err(|_| {
+        let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
+        let _ = wait(pidfd.as_fd());
+    })?;
     aside.back()?;
     if plan.spaces.relay {
         return relay::meet(ours, (pid, pidfd), plan, proc);

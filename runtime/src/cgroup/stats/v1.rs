@@ -201,7 +201,7 @@ mod tests {
             fs::write(held.path().join(file), format!("{text}\n")).unwrap();
         }
         let paths = [("cpuset,memory,cpu,cpuacct,pids,blkio".to_owned(), dir)].into();
-        let json = serde_json::to_value(Record { paths }.stats().unwrap()).unwrap();
+        let json = serde_json::to_value(Record { paths, unit: None }.stats().unwrap()).unwrap();
         let at = |pointer: &str| json.pointer(pointer).unwrap().to_string();
         assert_eq!(at("/cpuset/cpus"), "[0,1]");
         assert_eq!(at("/cpuset/sched_relax_domain_level"), "-1");

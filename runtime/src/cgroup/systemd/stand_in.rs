@@ -1,0 +1,66 @@
+//! A process that keeps a scope's place until the container's first one is there.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use dhow_kernel::process::{self, Fork, Side};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::{Pid, getppid, pause};
+
+use crate::error::{Error, Result};
+
+/// Lives as long as this value does, and no longer than we.
+#[derive(Debug)]
+pub(super) struct StandIn {
+    pid: Pid,
+    handle: OwnedFd,
+}
+
+impl StandIn {
+    pub(super) fn new() -> Result<Self> {
+        let system = |e| Error::system("clone", "the process that a scope begins with", e);
+        let maker = Pid::this();
+        match process::fork(&Fork::default()).map_err(system)? {
+            Side::Child => wait(maker),
+            Side::Parent(pid, handle) => Ok(Self { pid, handle }),
+        }
+    }
+
+    pub(super) const fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+}
+
+/// What it does: nothing, with nothing of ours open.
+fn wait(maker: Pid) -> ! {
+    let _ = set_pdeathsig(Signal::SIGKILL);
+    // A caller's signal to the whole group must not end it before its time.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
+    let _ = dhow_kernel::close::close_from(0);
+    while getppid() == maker {
+        pause();
+    }
+    process::exit_now(0)
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        let _ = process::pidfd_signal(self.handle.as_fd(), libc::SIGKILL);
+        let _ = crate::init::parent::wait(self.handle.as_fd());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_there_until_it_isnt_needed() {
+        let one = StandIn::new().unwrap();
+        let pid = one.pid();
+        let there = || std::path::Path::new(&format!("/proc/{pid}")).exists();
+        assert!(there());
+        drop(one);
+        assert!(!there());
+    }
+}
