@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{Cmd, fixtures};
+use crate::{Cmd, fixtures, mode};
 
 /// A bundle on disk and the id its container is to have.
 pub struct Bundle {
@@ -83,7 +83,7 @@ impl Bundle {
 pub fn plain_config(id: &str, args: &[&str]) -> Value {
     let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     let mount = |to: &str, kind: &str, options: &[&str]| json!({"destination": to, "type": kind, "source": kind, "options": options});
-    json!({
+    let mut config = json!({
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
@@ -106,7 +106,6 @@ pub fn plain_config(id: &str, args: &[&str]) -> Value {
             mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
         ],
         "linux": {
-            "cgroupsPath": format!("/{id}"),
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
             "namespaces": [
                 {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"},
@@ -118,5 +117,21 @@ pub fn plain_config(id: &str, args: &[&str]) -> Value {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
                 "/proc/sysrq-trigger"],
         },
-    })
+    });
+    config["linux"]["cgroupsPath"] = mode().cgroups_path(id).into();
+    if mode().is_rootless() {
+        for_user(&mut config);
+    }
+    config
+}
+
+/// The same for uid 1000, who has one id: root of a user namespace, to which gid 5 isn't mapped.
+pub fn for_user(config: &mut Value) {
+    let one = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    let linux = &mut config["linux"];
+    (linux["uidMappings"], linux["gidMappings"]) = (one.clone(), one);
+    linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    for mount in config["mounts"].as_array_mut().unwrap() {
+        mount["options"].as_array_mut().unwrap().retain(|o| o != "gid=5");
+    }
 }

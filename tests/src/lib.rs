@@ -16,6 +16,7 @@ pub mod fixtures;
 pub mod harbour;
 pub mod leaks;
 mod ordinary;
+pub mod place;
 mod pty;
 pub mod registry;
 mod run;
@@ -25,6 +26,7 @@ pub mod wires;
 mod world;
 
 pub use ordinary::Ordinary;
+pub use place::{Mode, Need, mode};
 pub use pty::Pty;
 pub use registry::Registry;
 pub use run::{Cmd, Done};

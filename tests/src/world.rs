@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::bundle::Bundle;
-use crate::{Cmd, Done, Pty, Registry, Wires, fixtures, leaks, program};
+use crate::{Cmd, Done, Pty, Registry, Wires, fixtures, leaks, mode, program};
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
@@ -160,7 +160,9 @@ impl World {
 
     /// `dhow-runtime --root … ARGS`, not yet run.
     pub fn runtime_cmd<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Cmd {
-        self.cmd(program("dhow-runtime")).arg("--root").arg(self.runtime_root()).args(args)
+        let runtime = self.cmd(program("dhow-runtime")).arg("--root").arg(self.runtime_root());
+        let manager = mode().by_systemd().then_some("--systemd-cgroup");
+        runtime.args(manager).args(args)
     }
 
     /// Runs `dhow ARGS`.
