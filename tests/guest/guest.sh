@@ -48,7 +48,7 @@ build() {
     [ ! -e "$image/done" ] || return 0
     [ "$(id -u)" = 0 ] || die "the guest is built as root; run \`make guest\` once"
     local work=$cache/work
-    rm -rf "$work" "$image"
+    clear_away "$work" "$image"
     mkdir -p "$work/debs" "$image"
     system "$work/root" >&2
     kernel "$work" >&2
@@ -59,18 +59,22 @@ build() {
         -d "$work/root" "$work/root.img"
     chmod 444 "$work/root.img"
     mv -f "$work/root.img" "$work/linux.uml" "$image/"
-    rm -rf "$work"
+    clear_away "$work"
     find "$cache" -maxdepth 1 -name 'image-*' -mtime +7 -exec rm -rf {} +
     touch "$image/done"
     exec 8>&-
 }
 
-# A small Debian, of the host's own release and from its own mirror.
+# Removes directories; but never what is mounted in one: the host's.
+clear_away() { rm -rf --one-file-system "$@"; }
+
+# A small Debian, of the host's own release and from its own mirror. What is mounted into it (parts
+# of /dev, /proc and /sys) is mounted for mmdebstrap alone, and goes with it however that ends.
 system() {
     local release keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror
     release=$(. /etc/os-release && echo "$VERSION_CODENAME")
     mirror=$(apt-get indextargets --format '$(SITE)' | grep '/debian/*$' | head -n 1)
-    mmdebstrap --quiet --mode=root --variant=minbase --include=$packages \
+    unshare --mount --propagation private mmdebstrap --quiet --mode=root --variant=minbase --include=$packages \
         --aptopt='Apt::Install-Recommends "false"' \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \

@@ -16,6 +16,7 @@ mod exec;
 mod groups;
 mod guest;
 mod guest_groups;
+mod guest_systemd;
 mod handles;
 mod hooks;
 mod hostile;

@@ -186,6 +186,73 @@ mod tests {
         }
     }
 
+    fn number(arch: Arch, name: &str) -> Option<u32> {
+        find(arch, name).and_then(|found| found.on(arch))
+    }
+
+    #[test]
+    fn arm64_has_the_table_of_all_young_architectures() {
+        // KERNEL: scripts/syscall.tbl is arm64's, riscv64's and loongarch64's alike; what one alone
+        // has lies between 244 and 259, or goes back to before riscv64 and loongarch64.
+        let mut same = 0;
+        for (name, _) in &arm::TABLE {
+            let Some(arm64) = number(Arch::Aarch64, name) else { continue };
+            for other in [Arch::Riscv64, Arch::Loongarch64] {
+                if let Some(theirs) = number(other, name) {
+                    assert_eq!(arm64, theirs, "{name}");
+                    same += 1;
+                }
+            }
+        }
+        assert!(same > 600, "{same}");
+    }
+
+    #[test]
+    fn calls_since_5_1_have_one_number_everywhere() {
+        let mut same = 0;
+        for (name, _) in &x86::TABLE {
+            let Some(nr @ 424..) = number(Arch::X86_64, name) else { continue };
+            for other in [Arch::Aarch64, Arch::Arm, Arch::X86, Arch::Riscv64, Arch::S390x] {
+                assert!(number(other, name).is_none_or(|theirs| theirs == nr), "{name}");
+                same += 1;
+            }
+        }
+        assert!(same > 150, "{same}");
+    }
+
+    /// The programs without a C library have numbers of their own, which this machine's compiler
+    /// looks at for this machine only.
+    #[test]
+    fn numbers_of_the_bare_programs_are_the_tables() {
+        let sources =
+            [include_str!("../../kernel/bare.rs"), include_str!("../../kernel/bare_process.rs")];
+        let mut held = 0;
+        for source in sources {
+            let mut arch = None;
+            for line in source.lines().map(str::trim) {
+                match line {
+                    "#[cfg(target_arch = \"x86_64\")]" => arch = Some(Arch::X86_64),
+                    "#[cfg(target_arch = \"aarch64\")]" => arch = Some(Arch::Aarch64),
+                    _ => {}
+                }
+                let line = line.trim_start_matches("pub ");
+                let Some((name, nr)) = line.strip_prefix("const ").and_then(|rest| {
+                    let (name, rest) = rest.split_once(": usize = ")?;
+                    Some((name, rest.trim_end_matches(';').parse::<u32>().ok()?))
+                }) else {
+                    continue;
+                };
+                let name = match name.to_lowercase() {
+                    name if name.starts_with("sig") => format!("rt_{name}"),
+                    name => name,
+                };
+                assert_eq!(number(arch.unwrap(), &name), Some(nr), "{name} on {arch:?}");
+                held += 1;
+            }
+        }
+        assert_eq!(held, 2 * (6 + 8 + 1));
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn numbers_agree_with_libc() {
