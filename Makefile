@@ -9,7 +9,7 @@ THREADS ?= 2
 # A shell's job in the background ignores Ctrl-C, and what it starts would, too.
 CASES   := env --default-signal=INT,QUIT RUST_BACKTRACE=0
 
-.PHONY: all ci-build test unit e2e bench guest pages clauses mutants oracle security conformance-full fmt lint deny fresh clean
+.PHONY: all ci-build test unit e2e bench guest guests pages clauses mutants oracle security conformance-full fmt lint deny fresh clean
 
 all:
 	$(CARGO) build --release --locked $(PARTS)
@@ -37,6 +37,11 @@ bench: all
 # The guest with a pure cgroup v2; its cases run by themselves in `make test` too.
 guest:
 	tests/guest/guest.sh build
+
+# The runtime's cases inside guests: root and a user, with and without systemd. MODE=systemd is one,
+# CASE=runtime::exec some of them.
+guests: ci-build
+	tests/guest/run.sh $(or $(MODE),all) $(CASE)
 
 # How many clauses of the specifications are shown, and how.
 clauses:

@@ -4,8 +4,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 use serde_json::json;
 
 use super::lifecycle::wait_for;
@@ -170,6 +170,7 @@ fn socket_activation_may_name_descriptors_that_are_not_there() {
 
 #[test]
 fn container_that_waits_for_its_start_holds_no_descriptor_of_the_callers() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let held = w.path("held");

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use e2e::bundle::Bundle;
-use e2e::{Done, World};
+use e2e::{Done, World, needs};
 use serde_json::{Value, json};
 
 use super::lifecycle::create;
@@ -45,6 +45,7 @@ fn bind(from: &Path, to: &str) -> Value {
 
 #[test]
 fn binds_and_tmpfs_come_to_a_running_container_and_go() {
+    needs!(Root);
     for users in [false, true] {
         let w = World::new();
         let dir = w.path("host");
@@ -81,6 +82,7 @@ fn binds_and_tmpfs_come_to_a_running_container_and_go() {
 
 #[test]
 fn of_a_list_that_fails_nothing_stays_added() {
+    needs!(Root);
     let w = World::new();
     let dir = w.path("host");
     fs::create_dir(&dir).unwrap();
@@ -131,6 +133,7 @@ fn nothing_is_removed_that_was_not_added() {
 /// CVE: 2021-30465 and the like: a destination never leaves the container's root.
 #[test]
 fn a_link_as_destination_stays_in_the_root() {
+    needs!(Root);
     let w = World::new();
     let (dir, out) = (w.path("host"), w.path("out"));
     fs::create_dir(&dir).unwrap();
@@ -147,6 +150,7 @@ fn a_link_as_destination_stays_in_the_root() {
 
 #[test]
 fn what_the_container_mounts_below_does_not_reach_the_host() {
+    needs!(Root);
     let w = World::new();
     let dir = w.path("host");
     fs::create_dir_all(dir.join("below")).unwrap();

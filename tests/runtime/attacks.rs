@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use e2e::World;
+use e2e::{World, needs};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use serde_json::json;
 
@@ -75,6 +75,7 @@ fn bug_the_root_s_own_directory_on_the_host_passed_for_the_root() {
 /// CVE-2019-5736.
 #[test]
 fn runtime_s_own_file_is_out_of_reach() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["/proc/self/exe", "--version"]);
     create(&w, &b);
@@ -142,6 +143,7 @@ fn mount_over_a_part_of_proc_is_refused() {
 /// What waits for `start` can be looked into by a process with CAP_SYS_PTRACE that joins it.
 #[test]
 fn created_container_holds_nothing_of_the_host() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     create(&w, &b);

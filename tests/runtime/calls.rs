@@ -3,7 +3,7 @@
 #![cfg(target_arch = "x86_64")]
 
 use e2e::bundle::Bundle;
-use e2e::{Cmd, Done, World};
+use e2e::{Cmd, Done, World, needs};
 use serde_json::{Value, json};
 
 /// A call that does nothing here: of these arguments, alarm(2) of x86-64 and i386.
@@ -41,6 +41,7 @@ fn alarm(action: &str) -> Value {
 
 #[test]
 fn every_action_does_what_it_says() {
+    needs!(Machine);
     let w = World::new();
     let native = &ALARM[..1];
     for (action, out) in [
@@ -61,6 +62,7 @@ fn every_action_does_what_it_says() {
 
 #[test]
 fn errno_ret_and_default_errno_ret_are_returned() {
+    needs!(Machine);
     let w = World::new();
     let rules = json!([
         {"names": ["alarm"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95},
@@ -76,6 +78,7 @@ fn errno_ret_and_default_errno_ret_are_returned() {
 
 #[test]
 fn every_operator_compares_all_64_bits_of_a_native_call() {
+    needs!(Machine);
     let w = World::new();
     let wide = 1_u64 << 32;
     // Each refuses; alarm's argument is the one value of each pair that it is to refuse, then not.
@@ -99,6 +102,7 @@ fn every_operator_compares_all_64_bits_of_a_native_call() {
 
 #[test]
 fn several_rules_for_one_call_and_several_conditions_of_one() {
+    needs!(Machine);
     let w = World::new();
     let eq = |index: u32, value: u32| json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"});
     let rule = |errno: u32, args: Value| json!({"names": ["alarm"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": args});
@@ -114,6 +118,7 @@ fn several_rules_for_one_call_and_several_conditions_of_one() {
 
 #[test]
 fn an_architecture_of_the_profile_is_judged_and_another_is_killed() {
+    needs!(Machine);
     let w = World::new();
     run(&w, "all", alarm("SCMP_ACT_ERRNO"), &ALARM).ok().out_is("-1\n-1\n-1");
     for (name, archs, call) in [
@@ -129,6 +134,7 @@ fn an_architecture_of_the_profile_is_judged_and_another_is_killed() {
 
 #[test]
 fn sockets_and_ipc_of_i386_are_judged_behind_their_multiplexers() {
+    needs!(Machine);
     let w = World::new();
     let rules = json!([
         {"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 61},
@@ -142,6 +148,7 @@ fn sockets_and_ipc_of_i386_are_judged_behind_their_multiplexers() {
 
 #[test]
 fn a_profile_may_refuse_what_the_runtime_needs_only_before() {
+    needs!(Machine);
     let w = World::new();
     // runc's seccomp.bats: after the filter, nothing but the program is left to do.
     let calls = ["close_range", "fsopen", "fsconfig", "openat2", "open_tree", "move_mount"];
@@ -159,6 +166,7 @@ fn a_profile_may_refuse_what_the_runtime_needs_only_before() {
 
 #[test]
 fn flags_are_taken_and_unknown_ones_and_architectures_refused() {
+    needs!(Machine);
     let w = World::new();
     let all =
         ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"];
@@ -178,6 +186,7 @@ fn flags_are_taken_and_unknown_ones_and_architectures_refused() {
 
 #[test]
 fn unknown_names_are_said_with_debug() {
+    needs!(Machine);
     let w = World::new();
     let rules = json!([{"names": ["no_such_call", "alarm"], "action": "SCMP_ACT_ERRNO"}]);
     let b = w.bundle("b", &["true"]).with("/linux/seccomp", profile("SCMP_ACT_ALLOW", rules));

@@ -1,7 +1,7 @@
 //! pause, resume, update: a container that runs, changed.
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 
 use super::lifecycle::create;
 
@@ -159,6 +159,7 @@ fn kernel_memory_is_passed_over_with_a_warning() {
 
 #[test]
 fn no_tasks_at_all_means_none_until_version_1_3_and_one_since() {
+    needs!(Cgroupfs, Root);
     let w = World::new();
     for (version, limit) in [("1.0.2", "max"), ("1.3.0", "1")] {
         let b = w.bundle("b", &["sleep", "1000"]).with("/ociVersion", version.into());
@@ -174,6 +175,7 @@ fn no_tasks_at_all_means_none_until_version_1_3_and_one_since() {
 
 #[test]
 fn a_group_with_processes_or_frozen_is_no_place_for_a_container() {
+    needs!(Cgroupfs, Root);
     let w = World::new();
     let b = running(&w);
     let other = w.bundle("c", &["true"]);

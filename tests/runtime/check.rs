@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::World;
+use e2e::{World, needs};
 use serde_json::{Value, json};
 
 fn pointers(report: &Value, list: &str) -> Vec<String> {
@@ -33,6 +33,7 @@ fn a_bundle_that_would_run_is_fit_and_nothing_is_touched() {
 /// One bundle with all of it wrong: each fault is found, at the place where it was written.
 #[test]
 fn every_problem_is_told_with_its_pointer() {
+    needs!(CgroupV1);
     let w = World::new();
     let b = w.bundle("b", &["no-such-program"]);
     let b = b
@@ -134,6 +135,7 @@ fn a_text_that_is_no_config_is_one_problem() {
 
 #[test]
 fn a_caller_without_privileges_is_told_so() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     let b = b.with(
@@ -196,6 +198,7 @@ fn found_fit(w: &World) {
 
 #[test]
 fn bundles_of_podman_and_of_dhow_are_found_fit_and_run() {
+    needs!(Machine);
     let w = World::new();
     w.pull("busybox");
     let runtime = checking(&w);
@@ -214,6 +217,7 @@ fn bundles_of_podman_and_of_dhow_are_found_fit_and_run() {
 /// Whatever this machine's cgroups offer: what check says of a setting, create does.
 #[test]
 fn check_and_create_agree_on_every_resource() {
+    needs!(CgroupV1);
     let w = World::new();
     for (n, resources) in [
         json!({"memory": {"limit": 100_000_000, "reservation": 50_000_000}}),

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use e2e::bundle::Bundle;
-use e2e::{Cmd, Done, Pty, World, workspace};
+use e2e::{Cmd, Done, Pty, World, needs, workspace};
 use serde_json::json;
 
 /// PATH with a criu that works here.
@@ -83,6 +83,7 @@ const COUNT: &str = "exec >/count; i=0; while :; do i=$((i+1)); echo $i; sleep 0
 
 #[test]
 fn a_restored_container_goes_on_where_it_stopped() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", COUNT]);
     let file = b.rootfs("count");
@@ -115,6 +116,7 @@ fn a_restored_container_goes_on_where_it_stopped() {
 
 #[test]
 fn a_container_can_be_saved_again_and_again() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", COUNT]);
     start(&w, &b);
@@ -133,6 +135,7 @@ fn a_container_can_be_saved_again_and_again() {
 
 #[test]
 fn left_running_it_runs_on_and_can_be_restored_beside() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle(
         "b",
@@ -153,6 +156,7 @@ fn left_running_it_runs_on_and_can_be_restored_beside() {
 
 #[test]
 fn standard_pipes_are_the_restorer_s() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "while read line; do echo got $line; done; echo end >&2"]);
     let run = |args: &[&str]| {
@@ -181,6 +185,7 @@ fn standard_pipes_are_the_restorer_s() {
 
 #[test]
 fn a_connection_inside_goes_on() {
+    needs!(FullKernel);
     let w = World::new();
     let server = "nc -l -p 7000 -e cat & sleep 0.3; \
         (i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done) | nc 127.0.0.1 7000 >/echo";
@@ -199,6 +204,7 @@ fn a_connection_inside_goes_on() {
 
 #[test]
 fn binds_are_bound_again_from_where_config_json_says() {
+    needs!(FullKernel);
     let w = World::new();
     for dir in ["one", "two", "deep/sub", "other"] {
         fs::create_dir_all(w.path(dir)).unwrap();
@@ -233,6 +239,7 @@ fn binds_are_bound_again_from_where_config_json_says() {
 
 #[test]
 fn hooks_of_the_runtime_run_before_a_restored_process() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let log = w.path("hooks");
@@ -259,6 +266,7 @@ fn hooks_of_the_runtime_run_before_a_restored_process() {
 
 #[test]
 fn what_cannot_be_saved_is_said() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     crate::runtime::lifecycle::create(&w, &b);
@@ -287,6 +295,7 @@ fn what_cannot_be_saved_is_said() {
 
 #[test]
 fn a_foreign_checkpoint_decides_nothing_on_the_host() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     start(&w, &b);
@@ -332,6 +341,7 @@ fn a_foreign_checkpoint_decides_nothing_on_the_host() {
 
 #[test]
 fn it_is_restored_into_the_groups_config_json_names_now() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     start(&w, &b);
@@ -373,6 +383,7 @@ fn expect(master: &mut fs::File, part: &str) {
 
 #[test]
 fn a_terminal_is_given_to_whoever_restores() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sh"]).with("/process/terminal", true.into());
     let mut master = with_console(&w, &["run", "-d", "-b", b.path()]);
@@ -396,6 +407,7 @@ fn a_terminal_is_given_to_whoever_restores() {
 
 #[test]
 fn a_restore_that_stays_ends_as_the_container_does() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done"]);
     start(&w, &b);
@@ -420,6 +432,7 @@ fn a_restore_that_stays_ends_as_the_container_does() {
 
 #[test]
 fn a_network_namespace_by_path_is_the_same_after_a_restore() {
+    needs!(FullKernel);
     let w = World::new();
     let place = w.path("netns");
     fs::write(&place, "").unwrap();
@@ -445,6 +458,7 @@ fn a_network_namespace_by_path_is_the_same_after_a_restore() {
 /// What images hold is stood for by a container that was given more than it is restored with.
 #[test]
 fn a_checkpoint_gives_nothing_that_config_json_does_not() {
+    needs!(FullKernel);
     let spaces = |kinds: &[&str]| kinds.iter().map(|kind| json!({"type": kind})).collect();
     let cases: [(&str, serde_json::Value, serde_json::Value, &str); 6] = [
         (
@@ -488,6 +502,7 @@ fn a_checkpoint_gives_nothing_that_config_json_does_not() {
 
 #[test]
 fn bug_a_bind_source_with_a_dot_in_its_path_was_not_restored() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     fs::create_dir(b.dir().join("here")).unwrap();

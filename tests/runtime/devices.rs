@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 use serde_json::{Value, json};
 
 /// What it prints of each device: type, permissions, owner and number.
@@ -32,6 +32,7 @@ const DEFAULTS: [(&str, &str); 6] = [
 
 #[test]
 fn default_devices_and_links_are_there() {
+    needs!(Root);
     let w = World::new();
     let names = DEFAULTS.map(|(name, _)| format!("/dev/{name}")).join(" ");
     let links = "for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done";
@@ -47,6 +48,7 @@ fn default_devices_and_links_are_there() {
 
 #[test]
 fn in_a_user_namespace_the_default_devices_are_the_hosts() {
+    needs!(Root);
     let w = World::new();
     let script = "for n in null zero full random urandom tty; do stat -c '%F %t:%T' /dev/$n; done; \
         echo x >/dev/null && grep -c ' /dev/null ' /proc/self/mounts";
@@ -60,6 +62,7 @@ fn in_a_user_namespace_the_default_devices_are_the_hosts() {
 
 #[test]
 fn devices_of_every_type_have_the_mode_and_owner_asked_for() {
+    needs!(Root);
     let w = World::new();
     let names = "/dev/char /dev/unbuffered /dev/block /elsewhere/pipe /dev/plain";
     let b = w.bundle("b", &["sh", "-c", &format!("{STAT} {names}")]);
@@ -86,6 +89,7 @@ fn devices_of_every_type_have_the_mode_and_owner_asked_for() {
 
 #[test]
 fn device_that_replaces_a_default_one_is_the_configs() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", &format!("{STAT} /dev/tty; readlink /dev/ptmx")]);
     let b = b.with(
@@ -98,6 +102,7 @@ fn device_that_replaces_a_default_one_is_the_configs() {
 
 #[test]
 fn file_that_is_not_the_device_asked_for_is_an_error() {
+    needs!(Root);
     let w = World::new();
     let device = |kind: &str, minor: u32| json!([{"path": "/there", "type": kind, "major": 1, "minor": minor}]);
     let refused = |devices: Value| {
@@ -116,6 +121,7 @@ fn file_that_is_not_the_device_asked_for_is_an_error() {
 
 #[test]
 fn in_a_user_namespace_a_device_has_the_mode_and_owner_asked_for_too() {
+    needs!(Root);
     let w = World::new();
     let script = "stat -c '%n %F %a %u:%g %t:%T' /dev/mine /lost/too; head -c 2 /dev/mine | wc -c; \
         awk '$2 == \"/dev/mine\" {print $4}' /proc/self/mounts | cut -d, -f1-3";

@@ -2,13 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use e2e::World;
+use e2e::{World, needs};
 use serde_json::json;
 
 use super::lifecycle::create;
 
 #[test]
 fn of_variables_with_one_name_the_last_counts_and_home_is_the_users() {
+    needs!(ManyIds);
     let w = World::new();
     let b = w.bundle("b", &["/bin/env"]);
     let passwd = "root:x:0:0:root:/harbour:/bin/sh\nlamu:x:7:7::/dhow:/bin/sh\n";
@@ -75,6 +76,7 @@ fn cwd_is_made_in_a_root_that_becomes_read_only() {
 
 #[test]
 fn cwd_that_only_the_user_may_enter_is_entered_and_others_are_refused() {
+    needs!(ManyIds);
     let w = World::new();
     let b = w.bundle("b", &["pwd"]).with("/process/cwd", "/mine".into());
     std::fs::create_dir(b.rootfs("mine")).unwrap();
@@ -129,6 +131,7 @@ fn unknown_and_missing_capabilities_are_warned_of_and_left_out() {
 
 #[test]
 fn a_filter_that_allows_little_does_not_stop_the_start() {
+    needs!(ManyIds);
     let w = World::new();
     // What a static busybox calls, and nothing of what a runtime does: no getcwd, no openat, no
     // setuid. With no_new_privs or without, as root or not.
@@ -196,6 +199,7 @@ fn labels_without_their_security_module_are_refused_and_unconfined_is_none() {
 
 #[test]
 fn sysctls_belong_to_a_namespace_of_the_containers_own() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle(
         "b",

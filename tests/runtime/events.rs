@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use e2e::World;
+use e2e::{World, needs};
 use serde_json::{Value, json};
 
 use super::lifecycle::{create, wait_for};
@@ -22,6 +22,7 @@ fn keys(value: &Value, at: &str, into: &mut BTreeSet<String>) {
 
 #[test]
 fn statistics_are_runcs_key_for_key() {
+    needs!(CgroupV1);
     let w = World::new();
     // Both work for a while, lest a counter be zero and left out by one of them.
     let work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000";
@@ -63,6 +64,7 @@ fn statistics_are_runcs_key_for_key() {
 
 #[test]
 fn events_come_at_the_interval_until_the_container_stops() {
+    needs!(EvenTime);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     create(&w, &b);

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 
 use super::lifecycle::create;
 
@@ -36,6 +36,7 @@ fn exec_shares_every_namespace_and_cgroup_with_the_first_process() {
 
 #[test]
 fn exec_takes_user_cwd_and_environment() {
+    needs!(ManyIds);
     let w = World::new();
     let b = running(&w);
     let id = b.id();
@@ -73,6 +74,7 @@ fn exec_adds_a_capability_when_asked() {
 
 #[test]
 fn exec_of_a_process_file() {
+    needs!(ManyIds);
     let w = World::new();
     let b = running(&w);
     let file = w.path("process.json");
@@ -129,6 +131,7 @@ fn exec_into_what_does_not_run_is_refused() {
 
 #[test]
 fn exec_takes_groups_privileges_and_the_containers_umask() {
+    needs!(ManyIds);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]).with("/process/user/umask", 0o027.into());
     create(&w, &b);

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 use serde_json::{Value, json};
 
 use super::lifecycle::{create, status, wait_for};
@@ -44,6 +44,7 @@ fn kill_first(w: &World, b: &Bundle) {
 
 #[test]
 fn kill_ends_all_processes_of_a_container_without_a_pid_namespace() {
+    needs!(Root);
     let w = World::new();
     let (b, all) = without_pid_namespace(&w);
     w.runtime(["kill", b.id(), "KILL"]).ok();
@@ -57,6 +58,7 @@ fn kill_ends_all_processes_of_a_container_without_a_pid_namespace() {
 
 #[test]
 fn kill_ends_what_outlived_the_first_process() {
+    needs!(Root);
     let w = World::new();
     let (b, all) = without_pid_namespace(&w);
     kill_first(&w, &b);
@@ -69,6 +71,7 @@ fn kill_ends_what_outlived_the_first_process() {
 
 #[test]
 fn delete_ends_what_outlived_the_first_process() {
+    needs!(Root);
     for force in [&["delete"][..], &["delete", "--force"]] {
         let w = World::new();
         let (b, all) = without_pid_namespace(&w);
@@ -117,6 +120,7 @@ fn a_process_that_joins_a_paused_container_runs_when_it_is_resumed() {
 
 #[test]
 fn ps_shows_groups_below_and_nothing_of_a_stopped_container() {
+    needs!(CgroupV1);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "sleep 1002 & sleep 1003; true"]);
     create(&w, &b);
@@ -156,6 +160,7 @@ fn ps_shows_groups_below_and_nothing_of_a_stopped_container() {
 
 #[test]
 fn containerds_path_is_taken_literally_and_its_groups_go() {
+    needs!(Cgroupfs);
     let w = World::new();
     let path = format!("system.slice:cri:{}", w.id("x"));
     let b = w.bundle("b", &["cat", "/proc/self/cgroup"]);
@@ -171,6 +176,7 @@ fn containerds_path_is_taken_literally_and_its_groups_go() {
 
 #[test]
 fn deleting_a_container_spares_another_in_a_group_below() {
+    needs!(Cgroupfs, Root);
     let w = World::new();
     let (outer, inner) = (w.bundle("a", &["sleep", "1000"]), w.bundle("b", &["sleep", "1000"]));
     let below = format!("/{}/{}", outer.id(), inner.id());

@@ -3,7 +3,7 @@
 use std::fs;
 
 use e2e::bundle::Bundle;
-use e2e::{Cmd, World, program, workspace};
+use e2e::{Cmd, World, needs, program, workspace};
 use serde_json::json;
 
 /// `guest.sh OPTIONS -- bash -c SCRIPT`, with dhow-runtime's folder at /dhow and the world at /w.
@@ -33,6 +33,7 @@ pub fn for_tester(w: &World, b: Bundle) -> Bundle {
 
 #[test]
 fn memory_limit_on_cgroup_v2_as_root() {
+    needs!(Guests);
     let w = World::new();
     let look = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max; cat /proc/self/cgroup";
     let b = w.bundle("b", &["sh", "-c", look]);
@@ -49,6 +50,7 @@ fn memory_limit_on_cgroup_v2_as_root() {
 
 #[test]
 fn devices_are_held_back_on_cgroup_v2() {
+    needs!(Guests);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "head -c1 /dev/held 2>&1; head -c2 /dev/zero | wc -c"]);
     let held =
@@ -64,6 +66,7 @@ fn devices_are_held_back_on_cgroup_v2() {
 
 #[test]
 fn rootless_with_a_delegated_cgroup() {
+    needs!(Guests);
     let w = World::new();
     let look = "id -u; cat /proc/self/uid_map; cat /sys/fs/cgroup/memory.max";
     let b = w.bundle("b", &["sh", "-c", look]);
@@ -81,6 +84,7 @@ fn rootless_with_a_delegated_cgroup() {
 
 #[test]
 fn rootless_without_a_cgroup() {
+    needs!(Guests);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "id -u; hostname"]);
     let b = b.with("/linux/resources", json!({}));

@@ -1,6 +1,6 @@
 //! Control groups in a guest with a pure cgroup v2: limits, statistics, freezing, killing.
 
-use e2e::World;
+use e2e::{World, needs};
 use serde_json::{Value, json};
 
 use super::guest::{for_tester, guest};
@@ -18,6 +18,7 @@ fn in_guest(w: &World, script: &str) -> e2e::Done {
 
 #[test]
 fn events_on_cgroup_v2() {
+    needs!(Guests);
     let w = World::new();
     let hog = "while [ ! -e /go ]; do sleep 0.1; done; head -c 99000000 /dev/zero | tail -n 1; \
         touch /done; sleep 1000";
@@ -45,6 +46,7 @@ fn events_on_cgroup_v2() {
 
 #[test]
 fn exec_on_cgroup_v2_goes_where_the_first_process_has_gone() {
+    needs!(Guests);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
@@ -69,6 +71,7 @@ fn exec_on_cgroup_v2_goes_where_the_first_process_has_gone() {
 
 #[test]
 fn group_of_a_user_namespace_is_handed_over_when_it_may_be_written() {
+    needs!(Guests);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
@@ -96,6 +99,7 @@ fn group_of_a_user_namespace_is_handed_over_when_it_may_be_written() {
 
 #[test]
 fn group_below_a_threaded_one_has_threaded_controllers_only() {
+    needs!(Guests);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "echo runs"]);
     let b = b.with("/linux/resources/pids", json!({"limit": 20}));
@@ -110,6 +114,7 @@ fn group_below_a_threaded_one_has_threaded_controllers_only() {
 
 #[test]
 fn limits_of_cgroup_v2_are_set_and_updated() {
+    needs!(Guests);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let b = b.with(
@@ -166,6 +171,7 @@ fn limits_of_cgroup_v2_are_set_and_updated() {
 
 #[test]
 fn exec_by_a_user_whose_own_group_bars_the_way_goes_without() {
+    needs!(Guests);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let b = b.with("/linux/resources", json!({}));
@@ -181,6 +187,7 @@ fn exec_by_a_user_whose_own_group_bars_the_way_goes_without() {
 
 #[test]
 fn without_a_cgroup_namespace_the_view_is_the_hosts_and_exec_follows_the_first_process() {
+    needs!(Guests);
     let w = World::new();
     let mut b =
         w.bundle("b", &["sh", "-c", "echo 1 >/sys/fs/cgroup/other/cgroup.procs; sleep 1000"]);

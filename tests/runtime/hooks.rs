@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 use serde_json::{Value, json};
 
 use super::lifecycle::{create, status, wait_for};
@@ -100,6 +100,7 @@ fn witness(name: &str, log: &str) -> Value {
 
 #[test]
 fn each_hook_is_told_the_status_and_pid_of_its_time_and_runs_in_its_namespaces() {
+    needs!(Root);
     let w = World::new();
     let log = w.path("log");
     let log = log.to_str().unwrap();
@@ -254,6 +255,7 @@ fn start_hook_without_a_timeout_holds_nobody_up() {
 
 #[test]
 fn failed_start_leaves_the_groups_that_others_made_beside_its_own() {
+    needs!(CgroupV1);
     let w = World::new();
     let parent = w.cgroup_parent();
     let beside = format!("mkdir /sys/fs/cgroup/pids{parent}/other; exit 7");

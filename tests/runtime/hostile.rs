@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use e2e::World;
+use e2e::{World, needs};
 use serde_json::json;
 
 use super::lifecycle::{create, status, wait_for};
@@ -137,6 +137,7 @@ fn container_whose_name_is_not_text_can_be_seen_and_ended() {
 /// What a container mounts where the host sees it need not have a name that is text.
 #[test]
 fn mount_whose_name_is_not_text_keeps_no_container_from_its_start() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["echo", "here"]);
     let program = e2e::program("dhow-runtime");
@@ -172,6 +173,7 @@ fn name_that_is_too_long_is_said_shortened_by_create_and_start() {
 /// The container has it, or a process has it that was added by `exec`.
 #[test]
 fn process_that_enters_a_container_shows_it_nothing_of_the_host() {
+    needs!(Root);
     let w = World::new();
     let secret = w.path("secret");
     fs::write(&secret, "of the host").unwrap();

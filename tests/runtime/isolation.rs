@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 use serde_json::{Value, json};
 
 #[test]
@@ -22,6 +22,7 @@ fn every_namespace_is_new() {
 
 #[test]
 fn time_namespace_shifts_the_clock() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["cut", "-d.", "-f1", "/proc/uptime"]);
     let b = b.and("/linux/namespaces", json!({"type": "time"}));
@@ -32,6 +33,7 @@ fn time_namespace_shifts_the_clock() {
 
 #[test]
 fn namespace_given_by_path_is_joined() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["readlink", "/proc/self/ns/net"]);
     let host = json!([{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"},
@@ -45,6 +47,7 @@ fn namespace_given_by_path_is_joined() {
 /// has to be its number here.
 #[test]
 fn bug_a_first_process_in_joined_user_and_pid_namespaces_was_taken_for_another() {
+    needs!(ManyIds);
     let w = World::new();
     let map = json!([{"containerID": 0, "hostID": 300_000, "size": 65536}]);
     let open = |b: &Bundle| {
@@ -82,6 +85,7 @@ fn bug_a_first_process_in_joined_user_and_pid_namespaces_was_taken_for_another()
 
 #[test]
 fn user_namespace_maps_ids() {
+    needs!(ManyIds);
     let w = World::new();
     let b = w
         .bundle("b", &["sh", "-c", "id -u; cat /proc/self/uid_map; touch /made; stat -c %u /made"]);
@@ -100,6 +104,7 @@ fn user_namespace_maps_ids() {
 
 #[test]
 fn host_pid_and_network_can_be_kept() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["readlink", "/proc/self/ns/net"]);
     let b =

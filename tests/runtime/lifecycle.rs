@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 use serde_json::json;
 
 /// The `status` that `state` prints.
@@ -26,6 +26,7 @@ pub fn create(w: &World, b: &Bundle) {
 /// Whoever gets hold of a descriptor of a waiting container's finds nothing of the host's.
 #[test]
 fn created_container_holds_its_fifo_and_its_link_alone() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     create(&w, &b);

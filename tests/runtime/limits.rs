@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{World, leaks};
+use e2e::{World, leaks, needs};
 use serde_json::json;
 
 /// Where a cgroup file stands: in the controller's own hierarchy, or in the one of v2.
@@ -18,6 +18,7 @@ fn group_file(id: &str, v1: &str, v2: &str) -> String {
 
 #[test]
 fn limits_are_set_and_groups_removed() {
+    needs!(Cgroupfs, Root);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let b = b.with("/linux/resources/memory", json!({"limit": 64 << 20}));
@@ -84,6 +85,7 @@ fn cpuset_of_groups_that_were_there_and_had_none_is_inherited() {
 
 #[test]
 fn a_denied_device_is_out_of_reach_and_all_is_a_kind_of_access() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "head -c1 /dev/held 2>&1; head -c2 /dev/zero | wc -c"]);
     let held =
@@ -134,6 +136,7 @@ fn limit_of_a_controller_that_is_not_mounted_is_an_error() {
 
 #[test]
 fn memory_too_small_to_begin_with_is_named() {
+    needs!(Cgroupfs);
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     let b = b.with("/linux/resources/memory", json!({"limit": 4096, "swap": 4096}));

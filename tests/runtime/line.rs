@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use e2e::World;
+use e2e::{World, needs};
 
 use super::lifecycle::create;
 
@@ -86,6 +86,7 @@ fn arrives(w: &World, place: &str, args: &[&str]) -> String {
 
 #[test]
 fn logs_go_to_the_journal_and_to_syslog() {
+    needs!(Root);
     let w = World::new();
     let id = w.id("nobody");
     let journal = "/run/systemd/journal/socket";
@@ -210,6 +211,7 @@ fn bug_a_capability_that_nobody_knows_was_an_error() {
 
 #[test]
 fn without_a_cgroup_manager_a_container_stays_in_its_caller_s_groups() {
+    needs!(Cgroupfs, Root);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "cat /proc/self/cgroup; sleep 1000"]);
     let b = b.with(

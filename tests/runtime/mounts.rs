@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use e2e::World;
+use e2e::{World, needs};
 use serde_json::json;
 
 #[test]
@@ -93,6 +93,7 @@ fn proc_behind_a_link_is_refused() {
 
 #[test]
 fn default_devices_work_and_extra_ones_are_made() {
+    needs!(Root);
     let w = World::new();
     let script = "echo x >/dev/null; head -c 3 /dev/zero | wc -c; head -c 5 /dev/urandom | wc -c; \
         ls -l /dev/fd /dev/stdin /dev/ptmx | awk '{print $NF}'; ls -l /dev/extra | awk '{print $1,$3,$4,$5,$6}'";
@@ -109,6 +110,7 @@ fn default_devices_work_and_extra_ones_are_made() {
 
 #[test]
 fn device_that_is_not_allowed_cannot_be_opened() {
+    needs!(Root);
     let w = World::new();
     // 1:11 is kmsg: not in the default list, so the device cgroup holds it back.
     let b = w.bundle("b", &["sh", "-c", "head -c1 /dev/held 2>&1 >/dev/null"]);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use e2e::bundle::Bundle;
-use e2e::{World, program};
+use e2e::{World, needs, program};
 use serde_json::{Value, json};
 
 use super::lifecycle::create;
@@ -56,6 +56,7 @@ fn look(kinds: &[&str]) -> String {
 
 #[test]
 fn all_eight_are_joined_by_path() {
+    needs!(FullKernel);
     let w = World::new();
     let (first, pid) = asleep(&w);
     let names: Vec<&str> = KINDS.iter().map(|(_, file)| *file).filter(|f| *f != "mnt").collect();
@@ -78,6 +79,7 @@ fn all_eight_are_joined_by_path() {
 
 #[test]
 fn joined_user_namespace_owns_the_new_ones() {
+    needs!(FullKernel);
     let w = World::new();
     let (first, pid) = asleep(&w);
     // A host name of its own takes privilege over the owner of the uts namespace, and so on.
@@ -105,6 +107,7 @@ fn joined_user_namespace_owns_the_new_ones() {
 
 #[test]
 fn new_user_namespace_beside_a_network_of_the_hosts() {
+    needs!(ManyIds);
     let w = World::new();
     let mut b = in_users(&w, w.bundle("b", &["sh", "-c", &look(&["net", "user"])]));
     for n in b.config["linux"]["namespaces"].as_array_mut().unwrap() {
@@ -121,6 +124,7 @@ fn new_user_namespace_beside_a_network_of_the_hosts() {
 
 #[test]
 fn user_and_time_namespace_and_exec_into_them() {
+    needs!(FullKernel);
     let w = World::new();
     let b = in_users(&w, w.bundle("b", &["sleep", "1000"]));
     let b = b.and("/linux/namespaces", json!({"type": "time"}));
@@ -136,6 +140,7 @@ fn user_and_time_namespace_and_exec_into_them() {
 
 #[test]
 fn time_offsets_of_a_namespace_given_by_path_are_refused() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     let b = b.and("/linux/namespaces", json!({"type": "time", "path": "/proc/self/ns/time"}));
@@ -146,6 +151,7 @@ fn time_offsets_of_a_namespace_given_by_path_are_refused() {
 
 #[test]
 fn mount_namespace_given_by_path_is_joined() {
+    needs!(Root);
     let w = World::new();
     let mut holder = w.cmd("unshare").args(["-m", "sleep", "1000"]).start();
     let ns = format!("/proc/{}/ns/mnt", holder.id());
@@ -169,6 +175,7 @@ fn mount_namespace_given_by_path_is_joined() {
 
 #[test]
 fn path_must_be_of_a_namespace_of_that_type() {
+    needs!(Root);
     let w = World::new();
     for (path, why) in [
         ("/proc/self/ns/net", "is a network namespace, not ipc"),
@@ -188,6 +195,7 @@ fn path_must_be_of_a_namespace_of_that_type() {
 
 #[test]
 fn maps_beside_a_user_namespace_path_must_be_its_own() {
+    needs!(FullKernel);
     let w = World::new();
     let (first, pid) = asleep(&w);
     let mut b = w.bundle("second", &["id", "-u"]);
@@ -205,6 +213,7 @@ fn maps_beside_a_user_namespace_path_must_be_its_own() {
 
 #[test]
 fn maps_of_several_lines() {
+    needs!(ManyIds);
     let w = World::new();
     let script =
         "awk '{print $1,$2,$3}' /proc/self/uid_map /proc/self/gid_map; stat -c %u:%g /mine";
@@ -220,6 +229,7 @@ fn maps_of_several_lines() {
 
 #[test]
 fn unprivileged_user_with_several_lines_asks_newuidmap() {
+    needs!(ManyIds);
     let w = World::new();
     let script =
         "awk '{print $1,$2,$3}' /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups";
@@ -265,6 +275,7 @@ fn unprivileged_user_with_several_lines_asks_newuidmap() {
 
 #[test]
 fn without_a_mount_namespace_the_mounts_are_the_callers() {
+    needs!(Root);
     let w = World::new();
     let mut b = w.bundle(
         "b",
@@ -302,6 +313,7 @@ fn without_a_mount_namespace_the_mounts_are_the_callers() {
 
 #[test]
 fn new_user_namespace_without_maps_has_the_callers_ids() {
+    needs!(Root);
     let w = World::new();
     let dir = w.path("shown");
     fs::create_dir(&dir).unwrap();

@@ -1,7 +1,7 @@
 //! linux.netDevices: a device of the host's goes to the container.
 
 use e2e::bundle::Bundle;
-use e2e::{Done, World};
+use e2e::{Done, World, needs};
 use serde_json::{Value, json};
 
 /// Runs in a network namespace of its own, that stands for the host's; `$RUN`, `$BUNDLE`, `$ID`.
@@ -24,6 +24,7 @@ const PAIR: &str = "ip link add left type veth peer name right; ";
 
 #[test]
 fn device_arrives_up_with_its_attributes_and_lasting_addresses() {
+    needs!(Root);
     let w = World::new();
     let b = carrying(&w, &["ip", "address", "show", "dev", "left"], json!({"left": {}}));
     let script = "ip link set left mtu 1789 address 00:11:22:33:44:55 up; ip link set right up; \
@@ -51,6 +52,7 @@ fn device_arrives_up_with_its_attributes_and_lasting_addresses() {
 
 #[test]
 fn device_is_renamed_also_by_a_template() {
+    needs!(Root);
     let w = World::new();
     let b = carrying(
         &w,
@@ -62,6 +64,7 @@ fn device_is_renamed_also_by_a_template() {
 
 #[test]
 fn device_goes_to_a_namespace_given_by_path_and_stays_there() {
+    needs!(Root);
     let w = World::new();
     let mut b =
         carrying(&w, &["ip", "link", "show", "dev", "inner"], json!({"left": {"name": "inner"}}));
@@ -82,6 +85,7 @@ fn device_goes_to_a_namespace_given_by_path_and_stays_there() {
 
 #[test]
 fn device_of_a_container_with_its_own_users() {
+    needs!(Root);
     let w = World::new();
     let b = carrying(&w, &["ip", "link", "show", "dev", "left"], json!({"left": {}}));
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
@@ -94,6 +98,7 @@ fn device_of_a_container_with_its_own_users() {
 
 #[test]
 fn device_that_can_not_go_is_named_and_stays() {
+    needs!(Root);
     let w = World::new();
     let stays = "if $RUN run -b $BUNDLE $ID; then exit 9; fi; ip -o link show left";
     for (devices, why) in [
@@ -123,6 +128,7 @@ fn device_that_can_not_go_is_named_and_stays() {
 
 #[test]
 fn device_that_may_not_leave_its_namespace_stays_up() {
+    needs!(Root);
     let w = World::new();
     let b = carrying(&w, &["true"], json!({"lo": {"name": "x"}}));
     let lo = "ip link set lo up; if $RUN run -b $BUNDLE $ID; then exit 9; fi; ip -o link show lo";

@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::os::unix::net::UnixListener;
 
-use e2e::World;
 use e2e::agent::{Agent, Answer, Question};
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 use serde_json::{Value, json};
 
 /// mkdir fails with ENOMEDIUM; everything else is made.
@@ -76,6 +76,7 @@ fn agent_is_told_the_container_process_state() {
 /// As runc's #4328: what the runtime itself calls under the filter may ask, all but write.
 #[test]
 fn calls_that_the_runtime_makes_may_be_asked_about() {
+    needs!(Root);
     let w = World::new();
     let agent = agent(&w);
     for nnp in [true, false] {
@@ -173,6 +174,7 @@ fn wait_killable_recv_is_taken_with_a_listener_and_refused_without() {
 /// the listener on by itself, unless it would have to wait for the agent to do so.
 #[test]
 fn agent_of_uid_1000_gets_the_listener() {
+    needs!(Root);
     let w = World::new();
     let agent = agent(&w);
     let copy = w.path("dhow-runtime");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use e2e::bundle::Bundle;
-use e2e::{Done, World};
+use e2e::{Done, World, needs};
 use serde_json::{Value, json};
 
 /// Prints a mount's options as the container sees them.
@@ -55,6 +55,7 @@ fn has(done: &Done, with: &[&str], without: &[&str]) {
 
 #[test]
 fn a_bind_without_options_keeps_the_flags_of_its_source() {
+    needs!(Root);
     for users in [false, true] {
         let done = flags(users, "ro,noexec,nosymfollow,nodiratime", &["bind"]).ok();
         has(&done, &["ro", "noexec", "nosymfollow", "nodiratime"], &["rw"]);
@@ -63,6 +64,7 @@ fn a_bind_without_options_keeps_the_flags_of_its_source() {
 
 #[test]
 fn a_bind_with_options_has_those_and_no_others() {
+    needs!(Root);
     let done = flags(false, "ro,noexec,nosymfollow,nodiratime", &["bind", "dev"]).ok();
     has(&done, &["rw", "nodiratime"], &["ro", "noexec", "nosymfollow"]);
     let done = flags(false, "nodev,nosuid,noexec,noatime", &["bind", "ro"]).ok();
@@ -71,6 +73,7 @@ fn a_bind_with_options_has_those_and_no_others() {
 
 #[test]
 fn in_a_user_namespace_the_sources_flags_are_locked() {
+    needs!(ManyIds);
     let done = flags(true, "ro,noexec,nosymfollow,nodiratime", &["bind", "dev"]).ok();
     has(&done, &["ro", "noexec", "nodiratime"], &["rw", "nosymfollow"]);
     let done = flags(true, "ro", &["bind", "nosuid", "nodev", "rprivate"]).ok();
@@ -84,6 +87,7 @@ fn in_a_user_namespace_the_sources_flags_are_locked() {
 
 #[test]
 fn access_times_of_a_bind_change_only_when_asked() {
+    needs!(Root);
     type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
     let cases: [Case<'_>; 7] = [
         ("noatime", &["bind", "norelatime"], &["noatime"], &["relatime"]),
@@ -131,6 +135,7 @@ fn every_plain_option_is_taken_by_a_new_file_system() {
 
 #[test]
 fn recursive_options_reach_the_mounts_below_a_bind_and_plain_ones_do_not() {
+    needs!(Root);
     let w = World::new();
     let dir = w.path("source");
     fs::create_dir_all(dir.join("sub")).unwrap();
@@ -243,6 +248,7 @@ fn option_that_no_table_knows_goes_to_the_file_system() {
 
 #[test]
 fn read_only_file_system_on_a_device_is_never_written() {
+    needs!(FullKernel);
     let w = World::new();
     let image = w.path("disk");
     w.cmd("truncate").args(["-s", "4M"]).arg(&image).run().ok();
@@ -295,6 +301,7 @@ fn mount_label_is_left_out_where_nothing_reads_it() {
 
 #[test]
 fn options_longer_than_the_mount_api_takes() {
+    needs!(FullKernel);
     let w = World::new();
     let lower: Vec<_> = ["a", "b"].map(|name| w.path(name.repeat(150))).into_iter().collect();
     for (n, dir) in lower.iter().enumerate() {
@@ -344,6 +351,7 @@ fn with_links(w: &World, in_users: bool, options: &[&str], args: &[&str]) -> Bun
 
 #[test]
 fn a_link_at_either_end_of_a_bind_may_be_meant_itself() {
+    needs!(ManyIds);
     let w = World::new();
     for users in [false, true] {
         let b = with_links(&w, users, &["bind", "dest-nofollow"], &["cat", "/in"]);
@@ -370,6 +378,7 @@ fn a_link_over_proc_does_not_go_by_its_own_name() {
 
 #[test]
 fn a_link_is_copied_where_that_is_asked_for() {
+    needs!(ManyIds);
     let w = World::new();
     symlink("point/to/nowhere", w.path("broken")).unwrap();
     let copied = json!({"destination": "/in/side/l", "source": w.path("broken"),
@@ -395,6 +404,7 @@ fn a_link_is_copied_where_that_is_asked_for() {
 
 #[test]
 fn a_sysfs_that_may_not_be_mounted_is_the_hosts_to_read() {
+    needs!(ManyIds);
     let w = World::new();
     let look = "ls /sys/class/net/lo/address && grep ' /sys' /proc/self/mounts";
     let mut b = users(&w, w.bundle("b", &["sh", "-c", look]));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::World;
+use e2e::{World, needs};
 use serde_json::{Value, json};
 
 use super::lifecycle::create;
@@ -15,6 +15,7 @@ fn keys(text: &str) -> Vec<&str> {
 
 #[test]
 fn spec_is_runc_s_but_for_the_host_name() {
+    needs!(Machine);
     let w = World::new();
     let unified = ",\n\t\t\t{\n\t\t\t\t\"type\": \"cgroup\"\n\t\t\t}";
     for (flags, theirs) in [
@@ -32,6 +33,7 @@ fn spec_is_runc_s_but_for_the_host_name() {
 
 #[test]
 fn features_have_runc_s_keys_in_its_order_and_all_that_it_lists() {
+    needs!(Machine);
     let w = World::new();
     let theirs = include_str!("../oracle/runc-1.5/features.json");
     let done = w.runtime(["features"]).ok();
@@ -68,6 +70,7 @@ fn as_ours(theirs: &str, theirs_item: &Value, item: &Value) -> String {
 
 #[test]
 fn state_and_list_are_runc_s_to_the_byte() {
+    needs!(Machine);
     let w = World::new();
     let b = w
         .bundle("b", &["sleep", "1000"])
@@ -91,6 +94,7 @@ fn state_and_list_are_runc_s_to_the_byte() {
 
 #[test]
 fn an_empty_list_is_runc_s_and_a_missing_root_is_told() {
+    needs!(Machine);
     let w = World::new();
     let missing = w.runtime(["list"]).refused();
     missing.err_has("open ").err_has("no such file or directory");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use e2e::{Cmd, Pty, World, fixtures, program, workspace};
+use e2e::{Cmd, Pty, World, fixtures, needs, program, workspace};
 
 /// podman with a state of its own, in a mount namespace of its own, that starts our runtime.
 fn podman(w: &World) -> Cmd {
@@ -46,6 +46,7 @@ pub fn with_busybox_by(w: &World, runtime: &Path) -> Cmd {
 
 #[test]
 fn podman_run_passes_output_and_exit_code_on() {
+    needs!(Machine);
     let w = World::new();
     let podman = with_busybox(&w);
     let name = w.id("p");
@@ -64,6 +65,7 @@ fn podman_run_passes_output_and_exit_code_on() {
 
 #[test]
 fn podman_detached_exec_stop_and_remove() {
+    needs!(Machine);
     let w = World::new();
     let podman = with_busybox(&w);
     let name = w.id("p");
@@ -94,6 +96,7 @@ fn podman_detached_exec_stop_and_remove() {
 
 #[test]
 fn podman_gives_a_terminal() {
+    needs!(Machine);
     let w = World::new();
     let podman = with_busybox(&w);
     let name = w.id("p");
@@ -111,6 +114,7 @@ fn podman_gives_a_terminal() {
 /// Some hundred commands, over runc and over dhow-runtime: a table, and 0 if they agree.
 #[test]
 fn podman_over_ours_does_what_it_does_over_runc() {
+    needs!(Machine);
     let w = World::new();
     let script = workspace().join("conformance/engines/podman.sh");
     let bin = program("dhow-runtime").parent().unwrap().to_owned();
@@ -120,6 +124,7 @@ fn podman_over_ours_does_what_it_does_over_runc() {
 
 #[test]
 fn podman_checkpoints_and_restores() {
+    needs!(Machine);
     let w = World::new();
     let podman = with_busybox(&w).env("PATH", super::checkpoint::path());
     let name = w.id("p");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use e2e::World;
+use e2e::{World, needs};
 use serde_json::json;
 
 #[test]
@@ -39,6 +39,7 @@ fn stdin_reaches_the_process() {
 
 #[test]
 fn user_groups_and_umask() {
+    needs!(ManyIds);
     let w = World::new();
     let user = json!({"uid": 1000, "gid": 1000, "additionalGids": [2000, 3000], "umask": 0o027});
     let b = w.bundle("b", &["sh", "-c", "id -u; id -g; id -G; umask"]).with("/process/user", user);
@@ -72,6 +73,7 @@ fn rlimits() {
 
 #[test]
 fn capabilities_are_the_five_sets_asked_for() {
+    needs!(ManyIds);
     let w = World::new();
     let caps = json!({
         "bounding": ["CAP_CHOWN", "CAP_NET_RAW", "CAP_KILL"],
@@ -145,6 +147,7 @@ fn hostname_and_sysctl() {
 
 #[test]
 fn bug_a_program_that_only_dac_override_lets_execute_was_denied() {
+    needs!(ManyIds);
     let w = World::new();
     let b = w.bundle("b", &["/tmp/echo", "runs"]);
     let mut b = b.with("/process/user", json!({"uid": 1000, "gid": 1000}));
@@ -159,6 +162,7 @@ fn bug_a_program_that_only_dac_override_lets_execute_was_denied() {
 
 #[test]
 fn the_groups_of_the_caller_are_kept_where_the_annotation_says_so() {
+    needs!(ManyIds);
     let w = World::new();
     let b = w.bundle("b", &["id", "-G"]);
     let b = b.with("/annotations/run.oci.keep_original_groups", json!("1"));

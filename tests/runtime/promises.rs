@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use e2e::bundle::Bundle;
-use e2e::{Done, World};
+use e2e::{Done, World, needs};
 use serde_json::{Value, json};
 
 use super::lifecycle::create;
@@ -163,6 +163,7 @@ fn with_users(w: &World, b: Bundle) -> Bundle {
 
 #[test]
 fn no_owner_is_changed_for_a_user_namespace() {
+    needs!(FullKernel);
     let w = World::new();
     let b = with_users(&w, w.bundle("b", &["sleep", "1000"]));
     // One that may be written: on cgroup v2 the group would be the container's.
@@ -186,6 +187,7 @@ fn no_owner_is_changed_for_a_user_namespace() {
 
 #[test]
 fn one_cgroups_path_is_one_place() {
+    needs!(Cgroupfs, Root);
     let w = World::new();
     let path = format!("/{}", w.id("berth"));
     let mut seen = Vec::new();
@@ -201,6 +203,7 @@ fn one_cgroups_path_is_one_place() {
 
 #[test]
 fn features_are_the_programs_own_and_not_the_hosts() {
+    needs!(Root);
     let w = World::new();
     let here = w.runtime(["features"]).ok().out();
     let script = "mount -t tmpfs none /sys && mount -t tmpfs none /proc && exec \"$@\"";

@@ -3,7 +3,7 @@
 use std::fs;
 
 use e2e::bundle::Bundle;
-use e2e::{Done, World};
+use e2e::{Done, World, needs};
 use serde_json::json;
 
 /// The root's propagation, as mountinfo's optional fields.
@@ -32,6 +32,7 @@ fn mounting(b: Bundle) -> Bundle {
 
 #[test]
 fn root_has_the_propagation_asked_for() {
+    needs!(Root);
     let w = World::new();
     let cases = [
         ("", "master:"),
@@ -55,6 +56,7 @@ fn root_has_the_propagation_asked_for() {
 
 #[test]
 fn nothing_that_the_container_mounts_shows_up_on_the_host() {
+    needs!(Root);
     let w = World::new();
     for word in ["", "slave", "private", "rprivate", "shared", "rshared", "unbindable"] {
         let b = w.bundle("b", &["mount", "-t", "tmpfs", "inner", "/tmp"]);
@@ -69,6 +71,7 @@ fn nothing_that_the_container_mounts_shows_up_on_the_host() {
 
 #[test]
 fn volume_shared_with_a_shared_root_gives_its_mounts_to_the_host() {
+    needs!(Root);
     let w = World::new();
     let volume = w.path("volume");
     fs::create_dir_all(volume.join("sub")).unwrap();
@@ -97,6 +100,7 @@ fn volume_shared_with_a_shared_root_gives_its_mounts_to_the_host() {
 
 #[test]
 fn slave_volume_receives_what_the_host_mounts_later() {
+    needs!(Root);
     let w = World::new();
     let volume = w.path("volume");
     fs::create_dir_all(volume.join("sub")).unwrap();
@@ -120,6 +124,7 @@ fn slave_volume_receives_what_the_host_mounts_later() {
 
 #[test]
 fn several_propagation_options_of_one_mount_are_taken_in_order() {
+    needs!(Root);
     let w = World::new();
     let volume = w.path("volume");
     fs::create_dir(&volume).unwrap();
@@ -134,6 +139,7 @@ fn several_propagation_options_of_one_mount_are_taken_in_order() {
 
 #[test]
 fn no_pivot_runs_and_shows_no_bare_procfs() {
+    needs!(Root);
     let w = World::new();
     let proc = "mount -t proc none /proc && echo visible";
     let script = format!("ls / | grep -c bin; unshare -mrpf sh -c '{proc}'");

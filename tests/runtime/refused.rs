@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Done, World};
+use e2e::{Done, World, needs};
 use serde_json::json;
 
 /// Refused in a single line that holds every one of `parts`.
@@ -113,6 +113,7 @@ fn errors_go_to_the_log_file_as_json_too() {
 
 #[test]
 fn state_directory_on_a_full_disk() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     let small = w.path("small");

@@ -3,7 +3,7 @@
 use std::fs;
 
 use e2e::bundle::Bundle;
-use e2e::{World, program};
+use e2e::{World, needs, program};
 use serde_json::json;
 
 /// A bundle for uid 1000, without what needs a real root.
@@ -25,6 +25,7 @@ pub fn bundle(w: &World, name: &str, args: &[&str]) -> Bundle {
 
 #[test]
 fn uid_1000_runs_a_container_in_its_own_user_namespace() {
+    needs!(Root);
     let w = World::new();
     let b = bundle(&w, "b", &["sh", "-c", "id -u; cat /proc/self/uid_map"]);
     // The programs may stand where uid 1000 can't go.

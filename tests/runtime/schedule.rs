@@ -1,6 +1,6 @@
 //! When and where a process runs: CPUs, scheduler, priorities, memory policy, personality.
 
-use e2e::World;
+use e2e::{World, needs};
 use serde_json::json;
 
 use super::lifecycle::create;
@@ -12,6 +12,7 @@ const CPUS: &str = "grep Cpus_allowed_list /proc/self/status";
 
 #[test]
 fn scheduler_policies_are_set_on_the_first_process_and_on_exec() {
+    needs!(Root);
     let w = World::new();
     for (policy, seen) in [
         (json!({"policy": "SCHED_OTHER", "nice": 7}), "0 0 7"),
@@ -33,6 +34,7 @@ fn scheduler_policies_are_set_on_the_first_process_and_on_exec() {
 
 #[test]
 fn deadline_scheduling_with_the_specs_own_flag_names_is_set_after_the_hooks() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", &format!("{SCHED}; true")]);
     let b = b.with("/hooks/createContainer", json!([{"path": "/bin/true"}]));
@@ -47,6 +49,7 @@ fn deadline_scheduling_with_the_specs_own_flag_names_is_set_after_the_hooks() {
 
 #[test]
 fn deadline_on_cpus_of_its_own_is_refused_in_runcs_words() {
+    needs!(FullKernel);
     let w = World::new();
     let deadline = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 10_000_000,
         "period": 10_000_000});
@@ -86,6 +89,7 @@ fn wrong_scheduling_is_refused_by_its_place() {
 
 #[test]
 fn memory_policy_is_set_on_the_first_process_and_on_exec() {
+    needs!(Root);
     let w = World::new();
     let look = "head -n 1 /proc/self/numa_maps | cut -d' ' -f2";
     let b = w.bundle("b", &["sleep", "1000"]);
@@ -105,6 +109,7 @@ fn memory_policy_is_set_on_the_first_process_and_on_exec() {
 
 #[test]
 fn exec_cpu_affinity_final_is_where_the_process_runs() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let b = b.with("/process/execCPUAffinity", json!({"initial": "0", "final": "0-1"}));
@@ -133,6 +138,7 @@ fn exec_cpu_affinity_final_is_where_the_process_runs() {
 
 #[test]
 fn cpu_affinity_of_the_caller_is_not_the_containers() {
+    needs!(FullKernel);
     let w = World::new();
     let all = w.cmd("sh").args(["-c", CPUS]).run().ok().out();
     let b = w.bundle("b", &["sh", "-c", CPUS]);
@@ -151,6 +157,7 @@ fn cpu_affinity_of_the_caller_is_not_the_containers() {
 
 #[test]
 fn personality_linux32_is_seen_by_the_first_process_and_by_exec() {
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "uname -m; exec sleep 1000"]);
     let b = b.with("/linux/personality", json!({"domain": "LINUX32"}));

@@ -1,6 +1,6 @@
 //! The peers' own test suites, from Debian's sources, over dhow-runtime beside them.
 
-use e2e::{World, program, workspace};
+use e2e::{World, needs, program, workspace};
 
 fn suite(script: &str) {
     let w = World::new();
@@ -13,10 +13,12 @@ fn suite(script: &str) {
 /// Some of its bats; all of them by `make conformance-full`.
 #[test]
 fn runc_s_own_tests_pass_as_over_runc() {
+    needs!(Machine);
     suite("runc.sh");
 }
 
 #[test]
 fn crun_s_own_tests_pass_as_over_crun() {
+    needs!(Machine);
     suite("crun.sh");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use e2e::{Cmd, World};
+use e2e::{Cmd, World, needs};
 use serde_json::{Value, json};
 
 fn lines(file: &Path) -> Vec<Value> {
@@ -21,6 +21,7 @@ fn traced(w: &World, file: &Path, args: &[&str]) -> Cmd {
 
 #[test]
 fn what_the_plan_says_is_what_the_trace_shows() {
+    needs!(Root);
     let w = World::new();
     let file = w.path("trace");
     let b = w.bundle("b", &["echo", "fine"]);

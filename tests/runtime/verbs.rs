@@ -2,12 +2,13 @@
 
 use std::fs;
 
-use e2e::World;
+use e2e::{World, needs};
 
 use super::lifecycle::create;
 
 #[test]
 fn spec_writes_a_config_that_runs_and_never_overwrites() {
+    needs!(Cgroupfs, Root);
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     fs::remove_file(b.dir().join("config.json")).unwrap();
@@ -41,6 +42,7 @@ fn list_as_table_ids_and_json() {
 
 #[test]
 fn ps_names_the_processes_of_the_container() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "sleep 1001 & sleep 1002; true"]);
     create(&w, &b);

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use e2e::World;
+use e2e::{World, needs};
 
 use super::lifecycle::{create, wait_for};
 
@@ -112,6 +112,7 @@ fn all(w: &World, bundle: &str, id: &str, rows: &[Row]) {
 
 #[test]
 fn runc_s_words_and_exit_codes_for_every_condition() {
+    needs!(Root);
     let w = World::new();
     fs::create_dir(w.runtime_root()).unwrap();
     let b = w.bundle("b", &["sleep", "1000"]);
@@ -134,6 +135,7 @@ fn runc_s_words_and_exit_codes_for_every_condition() {
 
 #[test]
 fn root_in_somebody_s_user_namespace_keeps_containers_in_their_directory() {
+    needs!(Root);
     let w = World::new();
     let own = w.path("xdg");
     fs::create_dir_all(own.join("dhow-runtime/junk")).unwrap();

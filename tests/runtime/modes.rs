@@ -1,0 +1,59 @@
+//! Some of the runtime's cases inside guests, in each of the four modes; all of them by
+//! `make guests` (`tests/guest/run.sh`).
+
+use e2e::{World, fixtures, needs, program, workspace};
+
+/// What is tried of each mode: what depends on who makes the groups, and on who asks.
+const CASES: [&str; 5] = [
+    "runtime::lifecycle::states_follow_the_specification",
+    "runtime::lifecycle::delete_force_ends_a_running_container_and_forgives_an_unknown_one",
+    "runtime::exec::exec_of_a_process_file",
+    "runtime::change::",
+    "runtime::limits::",
+];
+
+fn run_in(mode: &str) {
+    let w = World::new();
+    let bin = program("dhow-runtime").parent().unwrap().to_owned();
+    fixtures::busybox_root();
+    let done = w
+        .cmd(workspace().join("tests/guest/run.sh"))
+        .arg(mode)
+        .args(CASES)
+        .env("E2E", std::env::current_exe().unwrap())
+        .env("DHOW_BIN_DIR", bin)
+        .env("DHOW_FIXTURES", fixtures::folder())
+        .env("GUEST_LIMIT", "500")
+        .limit(520)
+        .run()
+        .ok();
+    let told = format!("\n{mode}: ");
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    let counts = text.rsplit(&told).next().unwrap();
+    let passed: u32 = counts.split(' ').next().unwrap().parse().unwrap();
+    assert!(passed >= 8 && counts.contains(" 0 failed"), "{done}");
+}
+
+#[test]
+fn plain() {
+    needs!(Guests);
+    run_in("plain");
+}
+
+#[test]
+fn systemd() {
+    needs!(Guests);
+    run_in("systemd");
+}
+
+#[test]
+fn rootless() {
+    needs!(Guests);
+    run_in("rootless");
+}
+
+#[test]
+fn rootless_systemd() {
+    needs!(Guests);
+    run_in("rootless-systemd");
+}
