@@ -217,7 +217,7 @@ fn bundles_of_podman_and_of_dhow_are_found_fit_and_run() {
 /// Whatever this machine's cgroups offer: what check says of a setting, create does.
 #[test]
 fn check_and_create_agree_on_every_resource() {
-    needs!(CgroupV1);
+    needs!(Root);
     let w = World::new();
     for (n, resources) in [
         json!({"memory": {"limit": 100_000_000, "reservation": 50_000_000}}),

@@ -120,7 +120,7 @@ fn a_process_that_joins_a_paused_container_runs_when_it_is_resumed() {
 
 #[test]
 fn ps_shows_groups_below_and_nothing_of_a_stopped_container() {
-    needs!(CgroupV1);
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "sleep 1002 & sleep 1003; true"]);
     create(&w, &b);

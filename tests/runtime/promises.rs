@@ -163,7 +163,7 @@ fn with_users(w: &World, b: Bundle) -> Bundle {
 
 #[test]
 fn no_owner_is_changed_for_a_user_namespace() {
-    needs!(FullKernel);
+    needs!(CgroupV1);
     let w = World::new();
     let b = with_users(&w, w.bundle("b", &["sleep", "1000"]));
     // One that may be written: on cgroup v2 the group would be the container's.

@@ -42,7 +42,7 @@ fn list_as_table_ids_and_json() {
 
 #[test]
 fn ps_names_the_processes_of_the_container() {
-    needs!(Root);
+    needs!(FullKernel);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "sleep 1001 & sleep 1002; true"]);
     create(&w, &b);

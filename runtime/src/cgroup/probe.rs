@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::limit::Absent;
+use super::limit::{Absent, Limit};
 use super::place::Place;
 use super::{Cgroup, files};
 
@@ -23,13 +23,14 @@ impl Cgroup {
 }
 
 fn missing(place: &Place, sample: Option<&str>) -> Vec<Missing> {
-    // KERNEL: a group of v2 has a controller's files once its parent passes it on.
-    let passed = files::read(&place.mountpoint, "cgroup.controllers").unwrap_or_default();
-    let lacks = |limit: &&super::Limit| {
-        if place.is_unified() {
-            let known = passed.split_whitespace().any(|name| name == limit.controller);
-            return !known && limit.controller != "cgroup";
-        }
+    let offers = |dir: &str, limit: &Limit| {
+        let offered = files::read(dir, "cgroup.controllers").unwrap_or_default();
+        limit.controller.is_empty() || offered.split(' ').any(|name| name == limit.controller)
+    };
+    let lacks = |limit: &Limit| {
+        // KERNEL: a group of v2 has a controller's files once its parent passes it on.
+        let shows = |dir: &&str| !place.is_unified() || offers(dir, limit);
+        let sample = sample.filter(shows);
         let there = |file: &str| sample.is_none_or(|dir| Path::new(dir).join(file).exists());
         match &limit.absent {
             Absent::Fail => !there(&limit.file),
@@ -37,14 +38,17 @@ fn missing(place: &Place, sample: Option<&str>) -> Vec<Missing> {
             Absent::Instead(file, _) => !there(&limit.file) && !there(file),
         }
     };
-    let limits = place.limits.iter().filter(|limit| !limit.is_none()).filter(lacks);
-    let told = limits.map(|limit| Missing {
-        pointer: format!("/linux/resources{}", limit.pointer),
-        why: if place.is_unified() {
-            format!("{} doesn't offer the {} controller", place.mountpoint, limit.controller)
-        } else {
-            format!("this kernel's groups have no {}", limit.file)
-        },
+    let why = |limit: &Limit| {
+        if place.is_unified() && !offers(&place.mountpoint, limit) {
+            let (top, controller) = (&place.mountpoint, &limit.controller);
+            return Some(format!("{top} doesn't offer the {controller} controller"));
+        }
+        lacks(limit).then(|| format!("this kernel's groups have no {}", limit.file))
+    };
+    let limits = place.limits.iter().filter(|limit| !limit.is_none());
+    let told = limits.filter_map(|limit| {
+        let pointer = format!("/linux/resources{}", limit.pointer);
+        why(limit).map(|why| Missing { pointer, why })
     });
     told.collect()
 }

@@ -91,8 +91,8 @@ pub fn launch(launch: Launch<'_>) -> Result<(Init, Before)> {
     let init = trace.step("clone", || spawn(launch, inside, &proc))?;
     let grouped = if rdt.is_empty() { Ok(()) } else { rdt.enter(init.pid.as_raw()) };
     let bring = || bring(&init, plan, rest, &state, &proc, &outside, log);
-    let settled = grouped.and_then(|()| cgroup.settle());
-    let brought = settled.and_then(|()| trace.step("bring", bring));
+    // Whoever keeps its groups' place stays so long: what becomes of init is told by them.
+    let brought = grouped.and_then(|()| trace.step("bring", bring)).and_then(|()| cgroup.settle());
     if let Err(e) = brought {
         init.discard();
         before.restore();
