@@ -14,8 +14,8 @@ p load -q -i /archives/busybox.tar >/dev/null
 run() { p run --rm --network=none "$@"; }
 run -m 16m --memory-swap 16m busybox sh -c 'head -c 99000000 /dev/zero | tail -n1' && code=0 || code=$?
 echo memory $code
+run --pids-limit 5 busybox sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1 & done' 2>&1 | grep -o "can.t fork"
 run --pids-limit 5 --cpus 0.5 -m 48m $IO busybox sh -c '
-    for i in 1 2 3 4 5 6 7 8; do sleep 2 & done 2>/tmp/err; grep -o "can.t fork" /tmp/err
     cd /sys/fs/cgroup; cat cpu.max memory.max pids.max; [ ! -e /dev/zz ] || {
         grep -o wbps=[0-9]* io.max; head -c1 /dev/zz | wc -c; dd if=/dev/zero of=/dev/zz count=1 2>&1 | grep -o "not permitted"; }'
 p run -d --network=none --name f busybox sleep 1000 >/dev/null

@@ -75,14 +75,14 @@ fn a_scope_s_name_is_free_again_after_any_end() {
     // Killed for its memory, which systemd calls a failed scope; a create that fails; a runtime
     // that is killed before its container is there; one by the bus, since the socket is away.
     let script = "for i in 1 2; do rt run one && echo 0 || echo $?; done; \
-        sed -i 's|\"tail|\"sleep 1000; tail|; s|head -c 99000000|true; head -c 1|' config.json; \
+        sed -i 's#head.*tail -n 1#sleep 1000#' config.json; \
         quiet rt run -d one; systemctl is-active e2e-one.scope; \
         rt --root /run/other run -d one </dev/null 2>&1 | grep -c 'e2e-one.scope'; \
         systemctl is-active e2e-one.scope; rt delete -f one; \
         sed -i 's|\"rootfs\"|\"nowhere\"|' config.json; rt run one 2>/dev/null || echo refused; \
-        sed -i 's|\"nowhere\"|\"rootfs\"|; s|\"/dev/shm\"|\"/proc/self/fd\"|' config.json; \
+        sed -i 's|\"nowhere\"|\"rootfs\"|; s|\"sh\"|\"nosuch\"|' config.json; \
         rt run one >/dev/null 2>&1 || echo failed; tell LoadState; \
-        sed -i 's|\"/proc/self/fd\"|\"/dev/shm\"|' config.json; \
+        sed -i 's|\"nosuch\"|\"sh\"|' config.json; \
         mv /run/systemd/private /run/systemd/away; quiet rt run -d one; \
         mv /run/systemd/away /run/systemd/private; rt list -q; \
         mv /run/systemd/private /run/systemd/away; rt delete -f one; \
@@ -128,14 +128,14 @@ fn a_scope_on_cgroup_v1_has_its_groups_in_every_hierarchy() {
         cat /tmp/out; t=/sys/fs/cgroup; p=a.slice/a-b.slice/e2e-one.scope; \
         cat $t/memory/$p/memory.limit_in_bytes $t/pids/$p/pids.max; wc -l <$t/systemd/$p/cgroup.procs; \
         tell MemoryLimit; tell DevicePolicy; systemctl daemon-reload; \
-        grep -c 'a \\*:\\*' $t/devices/$p/devices.list; \
+        grep -c 'a \\*:\\*' $t/devices/$p/devices.list || true; \
         rt update --memory 32m one; tell MemoryLimit; rt delete -f one; \
-        ls -d $t/*/$p 2>/dev/null; echo gone";
+        ls -d $t/*/$p 2>/dev/null || echo gone";
     let done = in_guest(&w, &["--v1"], script).ok();
     assert!(done.lines()[0].contains("not permitted"), "{done}");
     assert_eq!(
         done.lines()[1..],
-        ["2", "67108864", "12", "2", "67108864", "strict", "0", "33554432", "gone"],
+        ["2", "67108864", "12", "1", "67108864", "strict", "0", "33554432", "gone"],
         "{done}"
     );
 }

@@ -87,8 +87,8 @@ fn in_a_user_namespace_the_sources_flags_are_locked() {
 
 #[test]
 fn access_times_of_a_bind_change_only_when_asked() {
-    needs!(Root);
     type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
+    needs!(Root);
     let cases: [Case<'_>; 7] = [
         ("noatime", &["bind", "norelatime"], &["noatime"], &["relatime"]),
         ("noatime", &["bind", "atime"], &["noatime"], &["relatime"]),
