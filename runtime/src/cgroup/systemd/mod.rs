@@ -195,6 +195,8 @@ impl Scope {
 
     /// Ends it, since what followed has failed.
     pub(super) fn undo(&mut self) {
+        // It hears no signal that systemd would ask it to end by.
+        self.settle();
         if std::mem::take(&mut self.started) {
             let _ = self.with(|manager| manager.stop(&self.unit.name));
         }
