@@ -3,6 +3,7 @@
 mod activation;
 mod amend;
 mod attacks;
+mod beside;
 mod calls;
 mod change;
 mod check;
@@ -45,6 +46,7 @@ mod rootless;
 mod schedule;
 mod seccomp;
 mod security;
+mod shapes;
 mod strike;
 mod suites;
 mod trace;

@@ -1,5 +1,7 @@
 //! [`Container`] → [`Plan`]: everything init will do, decided, in order, without touching anything.
 
+#[cfg(test)]
+mod hostile;
 pub mod phase;
 pub mod print;
 
