@@ -1,7 +1,8 @@
 //! Kills and failures at each step of a network's work: the next command mends what a kill left, and
 //! a failure leaves nothing.
 //!
-//! strace(1) strikes at the nth call of a kind. By hand, `DHOW_LONG=1`: every call there is.
+//! strace(1) strikes at the nth call of a kind. By hand, `DHOW_LONG=1`: every call there is;
+//! `DHOW_CALL=sendto`: of one kind alone.
 
 use std::fs;
 use std::path::Path;
@@ -65,6 +66,9 @@ fn at_each_step(w: &World, what: &str, mut body: impl FnMut(&str, Vec<String>)) 
     // Files that can't be renamed or removed are another matter, and flock(2) doesn't fail.
     let files = ["flock", "rename", "unlinkat"];
     let calls = CALLS.into_iter().filter(|call| what == "signal=KILL" || !files.contains(call));
+    let only = std::env::var("DHOW_CALL");
+    let calls =
+        calls.filter(|call| only.as_deref().is_ok_and(|only| only == *call) || only.is_err());
     for (first, call) in calls.enumerate() {
         for nth in (1 + first % stride(call)..).step_by(stride(call)) {
             let title = format!("{what} at {call} number {nth}");
@@ -85,14 +89,37 @@ fn a_kill_at_any_step_of_a_start_is_mended_by_the_next_command() {
     w.dhow(["network", "create", "pier"]).ok();
     let run = ["run", "-d", "--name", "mm", "-p", "8080:7", "--network", "pier"];
     at_each_step(&w, "signal=KILL", |title, strace| {
-        w.dhow_cmd(run.iter().chain(&["busybox", "sleep", "0.05"])).under(strace).run();
-        w.dhow_cmd(["ps", "-a"]).limit(30).run().ok();
-        w.dhow(["rm", "-f", "mm"]);
-        clean(&w, title);
+        let ran = w.dhow_cmd(run.iter().chain(&["busybox", "sleep", "0.05"])).under(strace).run();
+        let listed = w.dhow_cmd(["ps", "-a"]).limit(30).run().ok();
+        let removed = w.dhow(["rm", "-f", "mm"]);
+        clean(&w, &format!("{title}: {ran}{listed}{removed}"));
     });
     mirror(&w, "mm", &["-p", "8080:7", "--network", "pier"]);
     w.wires().client.is_seen_as(Wires::CLIENT, "tcp", &at(Wires::SERVER, 8080));
     w.remove_all();
+    w.dhow(["network", "rm", "pier"]).ok();
+}
+
+#[test]
+fn a_container_that_ends_while_its_monitor_is_replaced_gives_back_what_it_had() {
+    let w = World::wired();
+    w.dhow(["network", "create", "pier"]).ok();
+    let run = ["run", "-d", "--name", "mm", "-p", "8080:7", "--network", "pier"];
+    w.dhow(run.iter().chain(&["busybox", "sleep", "1000"])).ok();
+    let id = w.dhow(["inspect", "-f", "{{.Id}}", "mm"]).ok().out();
+    let file = w.root().join("containers").join(id).join("state.json");
+    let state = || serde_json::from_slice::<Value>(&fs::read(&file).unwrap()).unwrap();
+    let (first, init) = (state()["monitor_pid"].clone(), state()["pid"].as_i64().unwrap() as i32);
+    end(monitors(&w)[0]);
+    // The next one has found it alive, and is held up for a second as soon as it has said so.
+    let slow = ["strace", "-f", "-o", "/dev/null", "-e", "inject=rename:delay_exit=1000000"];
+    let mut list = w.dhow_cmd(["ps"]).under(slow).start();
+    until("it is there", || state()["monitor_pid"] != first);
+    kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
+    assert!(list.wait().unwrap().success());
+    until("its end is known", || w.dhow(["ps", "-q"]).ok().out().is_empty());
+    clean(&w, "after its end");
+    w.dhow(["rm", "mm"]).ok();
     w.dhow(["network", "rm", "pier"]).ok();
 }
 

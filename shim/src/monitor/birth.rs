@@ -204,8 +204,11 @@ impl<'a> Birth<'a> {
         if self.state.endpoints.is_empty() {
             return Ok(());
         }
-        let ended = || Error::engine("the container ended while its monitor was replaced");
-        let ns = process::namespace(&self.state, "net")?.ok_or_else(ended)?;
+        // Whatever comes of it, what it had is given back at its end.
+        self.net = Networking::known(self.host, self.record, &self.state);
+        let Some(ns) = process::namespace(&self.state, "net")? else {
+            return Ok(()); // it has just ended
+        };
         let (net, done) = Networking::adopt(self.host, self.record, &self.state, ns);
         self.net = net;
         done

@@ -330,8 +330,8 @@ impl Networking {
         (net, mended.and(bound).and(ruled).and(served).and(named))
     }
 
-    /// What a state tells of.
-    pub(super) fn known(host: &Host, record: &Record, state: &State) -> Self {
+    /// What a state tells of: to be given back.
+    pub fn known(host: &Host, record: &Record, state: &State) -> Self {
         let joined = state.endpoints.iter().map(|endpoint| {
             let network = host.networks.get(&endpoint.network).ok().flatten();
             let network = network.filter(|network| network.id == endpoint.network_id);
