@@ -23,6 +23,8 @@ pub struct Container {
 /// Names in ROOT/tmp of what is half made and half removed.
 const BIRTH: &str = "container-";
 const GRAVE: &str = "removed-";
+/// Of what killed processes left so many go with each new container: each takes a descriptor meanwhile.
+const MOST_SWEPT: usize = 16;
 
 /// The containers of a world.
 pub struct Containers {
@@ -89,7 +91,8 @@ impl Containers {
             let name = name.to_string_lossy();
             name.starts_with(BIRTH) || name.starts_with(GRAVE)
         });
-        ours.filter_map(|entry| Some((entry.path(), lock_dir(&entry.path())?))).collect()
+        let dead = ours.filter_map(|entry| Some((entry.path(), lock_dir(&entry.path())?)));
+        dead.take(MOST_SWEPT).collect()
     }
 
     /// A conflict when a container has this name; asked early, before an image is pulled.
@@ -457,6 +460,11 @@ mod tests {
         left.sort();
         assert_eq!(left, ["container-alive", "other"]);
         drop(alive);
+        for n in 0..MOST_SWEPT + 3 {
+            std::fs::create_dir(tmp.join(format!("container-{n}"))).unwrap();
+        }
+        store.create(&record('b', "two")).unwrap();
+        assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 2 + 3, "a few at a time");
     }
 
     #[test]
