@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use e2e::harbour::{Answer, Harbour};
 use e2e::{Cmd, World};
@@ -193,8 +194,12 @@ fn what_is_ignored_is_not_there() {
 
 #[test]
 fn add_takes_urls_and_checks_them() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
     let w = world();
-    let server = Harbour::open(|_| Answer::body("spice\n"));
+    let server = Harbour::open(|_| {
+        ASKED.fetch_add(1, Ordering::SeqCst);
+        Answer::body("spice\n")
+    });
     let url = format!("http://{}/cargo.txt", server.host());
     let sum = Cmd::new("sha256sum").stdin("spice\n").run().ok().out();
     let sum = sum.split(' ').next().unwrap();
@@ -206,4 +211,13 @@ fn add_takes_urls_and_checks_them() {
     assert_eq!(w.says("c", look), "spice\nspice\nspice\n600\n644");
     let text = format!("ADD --checksum=sha256:{} {url} /x", "0".repeat(64));
     w.build(&cargo(&w, "c", &text), &[]).code(1).err_has("sha256");
+    // Of what is known by its digest nothing has to be fetched again.
+    let text = format!("ADD --checksum=sha256:{sum} {url} /x");
+    let asked = || ASKED.load(Ordering::SeqCst);
+    w.build(&cargo(&w, "c", &text), &[]).ok();
+    let before = asked();
+    w.build(&cargo(&w, "c", &text), &["-t", "c"]).ok().err_has("CACHED");
+    assert_eq!((asked(), w.says("c", "cat /x")), (before, "spice".to_owned()));
+    w.build(&cargo(&w, "c", &text), &["--no-cache"]).ok();
+    assert!(asked() > before);
 }

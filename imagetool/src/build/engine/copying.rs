@@ -6,6 +6,7 @@ use super::origin::Found as Origin;
 use super::stage::Work;
 use crate::build::copy::{self, Asked, Found};
 use crate::build::dockerfile::Copy;
+use crate::build::fetch::{Address, is_url};
 use crate::build::progress::Event;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -17,9 +18,10 @@ impl Work<'_> {
         let text = told(what, add);
         let fits = self.instruction(what, add);
         // Of a chain of layers all is known by its name: nothing need be looked at.
-        let near = origin.identity().map(|from| {
-            self.key("copy near").with("what", fits.to_string()).with("from", from).finish()
-        });
+        let near = origin.identity().map(|from| self.key("copy near").with("from", from));
+        // Nor fetched, where a digest says already what will come.
+        let near = near.or_else(|| is_certain(what, add).then(|| self.key("add checked")));
+        let near = near.map(|key| key.with("what", fits.to_string()).finish());
         if let Some(near) = &near
             && let Some(made) = self.cached(&[near])?
         {
@@ -98,6 +100,13 @@ impl Work<'_> {
             .with_some("unpack", what.unpack)
             .finish()
     }
+}
+
+/// Whether it brings one file by a URL, whose digest is said.
+fn is_certain(what: &Copy, add: bool) -> bool {
+    let [source] = what.sources.as_slice() else { return false };
+    let file = is_url(source) && Address::parse(source, false).is_none();
+    add && file && what.checksum.is_some() && what.heredocs.is_empty()
 }
 
 /// What the history says of it.
