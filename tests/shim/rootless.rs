@@ -1,9 +1,9 @@
 //! dhow as an ordinary user: with ranges of ids, and with one id and no helper programs.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use e2e::{Ordinary, Registry, World};
+use e2e::{Ordinary, Registry, Wires, World};
 
 /// Images come from the registry, as anybody's.
 fn pull(user: &Ordinary<'_>, name: &str) {
@@ -194,4 +194,24 @@ fn root_of_a_user_namespace_with_one_id_runs_containers_too() {
     );
     let done = user.cmd(["unshare", "-r", "-m", "sh", "-c", &script]).run().ok();
     assert!(done.out().contains("\n0\n") && done.out().ends_with("\nx"), "{done}");
+}
+
+#[test]
+fn who_asks_a_published_port_of_an_ordinary_user_is_seen_as_who_it_is() {
+    let w = World::wired();
+    let user = Ordinary::new(&w, true);
+    let tar = w.path("mirror.tar");
+    w.dhow(["save".as_ref(), "-o".as_ref(), tar.as_os_str(), "mirror".as_ref()]).ok();
+    fs::set_permissions(&tar, fs::Permissions::from_mode(0o644)).unwrap();
+    user.dhow(["load".as_ref(), "-q".as_ref(), "-i".as_ref(), tar.as_os_str()]).ok();
+    let run = ["run", "-d", "--name", "web", "-p", "8080:7", "-p", "8080:7/udp", "mirror"];
+    user.dhow(run).ok();
+    let (client, at) = (&w.wires().client, format!("{}:8080", Wires::SERVER));
+    e2e::until("the mirror listens", || client.ask("tcp", &at).is_ok());
+    for protocol in ["tcp", "udp"] {
+        client.is_seen_as(Wires::CLIENT, protocol, &at);
+    }
+    user.dhow(["info", "-f", "{{.SecurityOptions}}"]).ok().out_has("name=rootless");
+    user.dhow(["rm", "-f", "web"]).ok();
+    client.is_not_heard("tcp", &at);
 }

@@ -56,7 +56,10 @@ impl<'a> Ordinary<'a> {
         let tun = makedev(10, 200);
         mknod(&world.path("tun"), SFlag::S_IFCHR, Mode::empty(), tun).unwrap();
         fs::set_permissions(world.path("tun"), fs::Permissions::from_mode(0o666)).unwrap();
-        fs::set_permissions(world.path("daemon.json"), fs::Permissions::from_mode(0o644)).unwrap();
+        let settings = world.path("daemon.json");
+        if settings.exists() {
+            fs::set_permissions(settings, fs::Permissions::from_mode(0o644)).unwrap();
+        }
         this
     }
 

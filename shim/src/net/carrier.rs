@@ -79,7 +79,7 @@ fn unname(dir: &Path) {
 #[derive(Debug)]
 pub enum Carried {
     /// It went to the background and wrote its pid into a file of this directory.
-    Pasta(PathBuf),
+    Pasta(Option<OwnedFd>, PathBuf),
     /// Our child; it ends when this pipe is closed.
     Slirp(Child, OwnedFd, PathBuf),
 }
@@ -109,19 +109,20 @@ fn pasta(place: Place<'_>, published: &[Published]) -> Vec<OsString> {
         ["--config-net", "--quiet", "--no-map-gw", "--ns-ifname", "eth0"].map(Into::into).into();
     for (flag, protocol) in [("-t", "tcp"), ("-u", "udp")] {
         let ports = published.iter().filter(|p| p.protocol.as_str() == protocol);
-        let before = all.len();
+        let mut specs: Vec<OsString> = Vec::new();
         for p in ports {
             let at =
                 if p.host_ip.is_unspecified() { String::new() } else { format!("{}/", p.host_ip) };
             let spec = OsString::from(format!("{at}{}:{}", p.host_port, p.port));
             // All addresses of one family are all of both for it.
-            if !all.contains(&spec) {
-                all.extend([flag.into(), spec]);
+            if !specs.contains(&spec) {
+                specs.push(spec);
             }
         }
-        if all.len() == before {
-            all.extend([flag.into(), "none".into()]);
+        if specs.is_empty() {
+            specs.push("none".into());
         }
+        all.extend(specs.into_iter().flat_map(|spec| [flag.into(), spec]));
     }
     // Nothing of the host's loopback is the container's.
     all.extend(["-T", "none", "-U", "none", "-P"].map(Into::into));
@@ -158,7 +159,7 @@ fn start_pasta(program: &Path, arguments: &[OsString], place: Place<'_>) -> Resu
         };
         return Err(cannot(program, format!("{last}{hint}")));
     }
-    Ok(Carried::Pasta(place.dir.to_owned()))
+    Ok(Carried::Pasta(running_pasta(&place.dir.join(PID)), place.dir.to_owned()))
 }
 
 fn start_slirp(
@@ -224,8 +225,11 @@ impl Carried {
     /// The container has ended.
     pub fn finish(self) {
         match self {
-            Self::Pasta(dir) => {
-                end_pasta(&dir.join(PID));
+            Self::Pasta(process, dir) => {
+                // By a handle from its start: whoever clears RUN/monitors/ID takes the file away.
+                if let Some(process) = process {
+                    let _ = dhow_kernel::process::pidfd_signal(process.as_fd(), libc::SIGKILL);
+                }
                 unname(&dir);
             }
             Self::Slirp(mut child, pipe, dir) => {
@@ -238,18 +242,22 @@ impl Carried {
     }
 }
 
-/// By pidfd, and only what is pasta.
+/// Ends the pasta of a monitor that was killed.
 pub fn end_pasta(file: &Path) {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let Ok(pid) = text.trim().parse::<i32>() else { return };
-    let Ok(process) = dhow_kernel::process::pidfd_open(nix::unistd::Pid::from_raw(pid)) else {
-        return;
-    };
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    if name.starts_with("pasta") {
-        let _ = dhow_kernel::process::pidfd_signal(process.as_fd(), libc::SIGTERM);
+    if let Some(process) = running_pasta(file) {
+        // It has nothing to put away, and may be slow to listen.
+        let _ = dhow_kernel::process::pidfd_signal(process.as_fd(), libc::SIGKILL);
     }
     let _ = std::fs::remove_file(file);
+}
+
+/// The process whose pid the file has, if that is pasta.
+fn running_pasta(file: &Path) -> Option<OwnedFd> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let pid = text.trim().parse::<i32>().ok()?;
+    let process = dhow_kernel::process::pidfd_open(nix::unistd::Pid::from_raw(pid)).ok()?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.starts_with("pasta").then_some(process)
 }
 
 #[cfg(test)]
@@ -280,6 +288,9 @@ mod tests {
             "--config-net --quiet --no-map-gw --ns-ifname eth0 -t 8080:80 -u 127.0.0.1/5353:80 \
              -T none -U none -P /run/m/pasta.pid --netns-only --netns /run/m/netns"
         );
+        // One port of both protocols is two.
+        let ports = [Protocol::Tcp, Protocol::Udp].map(|p| published("0.0.0.0", 8080, p));
+        assert!(line(&pasta(place, &ports)).contains("-t 8080:80 -u 8080:80 "));
         assert!(line(&pasta(place, &[])).contains("-t none -u none -T none -U none"));
     }
 

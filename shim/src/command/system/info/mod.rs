@@ -5,6 +5,7 @@ mod plain;
 use std::path::Path;
 
 use clap::Args;
+use dhow_image::rootless;
 use serde_json::{Map, Value, json};
 
 use super::version;
@@ -88,7 +89,7 @@ fn machine_itself() -> Value {
         "ID": machine::id(),
         "IPv4Forwarding": machine::is_on("net/ipv4/ip_forward"),
         "SystemTime": jiff::Timestamp::now().to_string(),
-        "CgroupDriver": "cgroupfs",
+        "CgroupDriver": if rootless::is_confined() { "none" } else { "cgroupfs" },
         "CgroupVersion": if machine::is_unified() { "2" } else { "1" },
         "KernelVersion": machine::kernel(),
         "OperatingSystem": machine::os_release("PRETTY_NAME"),
@@ -121,7 +122,7 @@ fn engine(host: &Host) -> Result<Value> {
         "LiveRestoreEnabled": true,
         "Isolation": "",
         "InitBinary": "dhow-init",
-        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "SecurityOptions": security(),
         "CDISpecDirs": cdi_dirs(daemon),
     });
     value["Swarm"] = json!({
@@ -184,6 +185,8 @@ fn limits() -> Value {
         ("OomKillDisable", "oom kill disable", knob("memory", "memory.oom_control")),
     ];
     let mut value = Map::new();
+    // An ordinary user's containers have no cgroup.
+    let all = all.map(|(key, what, found)| (key, what, found && !rootless::is_confined()));
     for (key, _, found) in all {
         value.insert(key.to_owned(), found.into());
     }
@@ -241,4 +244,14 @@ fn runtimes(host: &Host) -> Result<Value> {
         all.insert(name.clone(), shown);
     }
     Ok(Value::Object(all))
+}
+
+/// In docker's form.
+fn security() -> Vec<&'static str> {
+    let mut all = vec!["name=seccomp,profile=builtin"];
+    if rootless::is_confined() {
+        all.push("name=rootless");
+    }
+    all.push("name=cgroupns");
+    all
 }
