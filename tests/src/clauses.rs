@@ -120,6 +120,13 @@ pub fn faults(clauses: &[Clause], e2e: &[String]) -> Vec<String> {
         if (clause.status == "held") != clause.mutation.is_some() {
             say("held needs a mutation, and a mutation makes held".into());
         }
+        if let Some(Mutation { file, from, .. }) = &clause.mutation {
+            let text = fs::read_to_string(workspace().join(file)).unwrap_or_default();
+            let times = text.matches(from.as_str()).count();
+            if times != 1 {
+                say(format!("what is to be broken is {times} times in {file}"));
+            }
+        }
         for test in &clause.tests {
             if !exists(test, e2e) {
                 say(format!("no such test: {test}"));
