@@ -178,12 +178,15 @@ pub fn hooked(b: Bundle) -> Bundle {
 pub fn engine(w: &World) -> String {
     let socket = w.path("console");
     let listener = UnixListener::bind(&socket).unwrap();
-    std::thread::spawn(move || {
+    // Named, or it would pass for a case that goes on: it takes terminals to the end.
+    let named = std::thread::Builder::new().name("engine".to_owned());
+    let take = move || {
         let mut kept = Vec::new();
         for giver in listener.incoming() {
             let mut name = [0; 4096];
             kept.extend(rights::receive(giver.unwrap().as_fd(), &mut name).map(|(_, fds)| fds));
         }
-    });
+    };
+    named.spawn(take).unwrap();
     socket.display().to_string()
 }
