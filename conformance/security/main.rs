@@ -30,11 +30,14 @@ use std::{env, fs};
 
 use e2e::{Cmd, WITHOUT_V2};
 
-use scene::Target;
+use scene::{Target, Verdict};
 use table::{Case, TABLE};
 
 /// Says that the mount namespace is one that crun can live with.
 const APART: &str = "SECURITY_WITHOUT_V2";
+
+/// How often a planted flaw may be missed before it counts.
+const RACES: usize = 10;
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -66,8 +69,15 @@ fn main() -> ExitCode {
     // A case that cannot go on says why in its verdict.
     std::panic::set_hook(Box::new(|_| ()));
     let verdicts = cases.iter().map(|case| {
-        let target = Target::new(&runtime, has("--planted").then_some(case.name));
-        (*case, scene::judge(case, &target))
+        let planted = has("--planted");
+        let target = Target::new(&runtime, planted.then_some(case.name));
+        // An exchange comes at the right moment by luck: a planted flaw is looked for again.
+        let mut tries = (1..=RACES).map(|_| scene::judge(case, &target));
+        let flawed = |verdict: &Verdict| matches!(verdict, Verdict::Flawed(_));
+        let first = tries.next().unwrap();
+        let again = planted && matches!(first, Verdict::Safe);
+        let found = if again { tries.find(flawed) } else { None };
+        (*case, found.unwrap_or(first))
     });
     report::print(&runtime, verdicts, has("--planted"), has("--lines"))
 }
