@@ -118,24 +118,15 @@ pub fn open_tree(dir: BorrowedFd<'_>, path: &CStr, tree: Tree) -> nix::Result<Ow
 
 /// Attaches (or moves) the mount `from` onto `to`, both by descriptor.
 pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
-    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
-    // SAFETY: the paths are static empty strings.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            from.as_raw_fd(),
-            c"".as_ptr(),
-            to.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-        )
-    })
-    .map(drop)
+    attach(from, to, c"", libc::MOVE_MOUNT_T_EMPTY_PATH)
 }
 
 /// As [`move_mount`], onto what is called `name` in the directory `to`; a link is not followed.
 pub fn move_mount_to(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
-    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH;
+    attach(from, to, name, 0)
+}
+
+fn attach(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, flags: u32) -> nix::Result<()> {
     // SAFETY: the first path is a static empty string, `name` ends in NUL and lives on.
     check(unsafe {
         libc::syscall(
@@ -144,7 +135,7 @@ pub fn move_mount_to(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> n
             c"".as_ptr(),
             to.as_raw_fd(),
             name.as_ptr(),
-            flags,
+            libc::MOVE_MOUNT_F_EMPTY_PATH | flags,
         )
     })
     .map(drop)

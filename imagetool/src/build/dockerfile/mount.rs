@@ -3,6 +3,7 @@
 use super::flags::boolean;
 use super::suggest::with_hint;
 use super::{Device, MountKind, RunMount, Sharing};
+use crate::amount;
 
 /// A `--mount=` as written: but for `from`, its values may have variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +116,7 @@ impl Read {
             "readwrite" | "rw" => self.readonly = Some(!switch()?),
             "required" => self.required(switch()?)?,
             "size" if self.mount.kind == MountKind::Tmpfs => {
-                let size = bytes(&value);
+                let size = amount::bytes(&value).ok().and_then(|size| u64::try_from(size).ok());
                 self.mount.size =
                     Some(size.ok_or_else(|| format!("invalid value for {key}: {value}"))?);
             }
@@ -250,25 +251,6 @@ pub(super) fn device(text: &str) -> Result<Device, String> {
         }
     }
     Ok(device)
-}
-
-/// `4g`, `512MiB`, `1.5k`: docker's bytes.
-fn bytes(text: &str) -> Option<u64> {
-    let at = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')?;
-    let (number, suffix) = text.split_at(at + 1);
-    let number: f64 = number.strip_suffix(' ').unwrap_or(number).parse().ok()?;
-    let power = match suffix.to_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 1,
-        "m" | "mb" | "mib" => 2,
-        "g" | "gb" | "gib" => 3,
-        "t" | "tb" | "tib" => 4,
-        "p" | "pb" | "pib" => 5,
-        _ => return None,
-    };
-    let bytes = number * 1024_f64.powi(power);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is in range
-    (0.0..9e18).contains(&bytes).then_some(bytes as u64)
 }
 
 /// One line of CSV.

@@ -2,11 +2,11 @@
 //! their owner's ids and root's. Of several owners, the one of the mount's source is meant.
 
 use std::fmt::Write;
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use dhow_kernel::mount::{Attributes, IDMAP, Tree, move_mount, open_tree, set_attributes};
+use dhow_kernel::mount::{Attributes, IDMAP, Tree, open_tree, set_attributes};
 use dhow_kernel::process::{idle, pidfd_signal, reap};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -14,7 +14,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::Attached;
-use crate::error::{Error, Result};
+use crate::build::run::attach;
+use crate::error::Result;
 use crate::layer::at::{io_at, kind};
 use crate::store::make_dir;
 
@@ -40,14 +41,7 @@ pub(super) fn by_root(source: OwnedFd, place: &Path) -> Result<(OwnedFd, Option<
         return Ok((source, None));
     }
     make_dir(place)?;
-    if kind(&stat) == SFlag::S_IFDIR {
-        make_dir(&path)?;
-    } else {
-        File::create(&path).map_err(Error::at("create", &path))?;
-    }
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let at = open(&path, flags, Mode::empty()).map_err(fail)?;
-    move_mount(tree.as_fd(), at.as_fd()).map_err(fail)?;
+    attach(&tree, kind(&stat) == SFlag::S_IFDIR, &path)?;
     Ok((tree, Some(Attached(path))))
 }
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub use log::last_error;
 pub use network::{HostNetworks, Joined, Namespace, Networks, hosts_file};
 pub use oci::Oci;
+pub(super) use place::attach;
 pub use place::sweep;
 pub use places::places;
 

@@ -92,17 +92,23 @@ impl Place {
         let tree = open_tree(what.as_fd(), c"", Tree::CloneRecursive).map_err(fail)?;
         let stat = fstat(what).map_err(fail)?;
         let is_dir = kind(&stat) == SFlag::S_IFDIR;
-        if is_dir {
-            make_dir(&path)?;
-        } else {
-            File::create(&path).map_err(Error::at("create", &path))?;
-        }
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let at = open(&path, flags, Mode::empty()).map_err(fail)?;
-        move_mount(tree.as_fd(), at.as_fd()).map_err(fail)?;
+        attach(&tree, is_dir, &path)?;
         self.mounted.push(path.clone());
         Ok(if is_dir { Source::Directory(path) } else { Source::File(path) })
     }
+}
+
+/// Mounts what was cloned at `path`, which is made for it.
+pub(in crate::build) fn attach(tree: &OwnedFd, is_dir: bool, path: &Path) -> Result<()> {
+    if is_dir {
+        make_dir(path)?;
+    } else {
+        File::create(path).map_err(Error::at("create", path))?;
+    }
+    let fail = |e: Errno| io_at("mount at", path, e);
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let at = open(path, flags, Mode::empty()).map_err(fail)?;
+    move_mount(tree.as_fd(), at.as_fd()).map_err(fail)
 }
 
 impl Drop for Place {
