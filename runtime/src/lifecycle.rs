@@ -239,7 +239,11 @@ fn make(
         trace: trace.clone(),
         log: wanted.log,
     });
-    let (init, before) = launched.map_err(|e| short_of_memory(e, record))?;
+    let (init, before) = launched.map_err(|e| match record.cgroup.oom_kills() {
+        Some(1..) => cgroup::short_of_memory(&e),
+        _ if group.is_starved() => cgroup::short_of_memory(&e),
+        _ => e,
+    })?;
     wanted
         .log
         .debug(|| format!("child process in init(): {} is where its program starts", init.pid));
@@ -259,17 +263,6 @@ fn make(
         .log
         .debug(|| "init: closing the pipe to signal completion: only the start is missing".into());
     Ok((init, before))
-}
-
-/// In runc's words where the kernel has killed init for its memory limit.
-fn short_of_memory(e: Error, record: &Record) -> Error {
-    match record.cgroup.oom_kills() {
-        Some(1..) => {
-            let why = "container init was OOM-killed (memory limit too low?)";
-            Error::rule(format!("unable to start container process: {why}: {e}"))
-        }
-        _ => e,
-    }
 }
 
 /// What hooks are told of a recorded container.

@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod cli;
 pub mod command;
 pub mod copying;
+pub mod delegation;
 pub mod error;
 pub mod events;
 pub mod exit;

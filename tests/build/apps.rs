@@ -1,6 +1,6 @@
 //! Real applications, built, run and asked over `-p`.
 
-use e2e::{Wires, World, fixtures, until};
+use e2e::{Wires, World, fixtures, needs, until};
 
 const FLASK: &str = "# syntax=docker/dockerfile:1
 FROM python AS base
@@ -37,6 +37,7 @@ def hello():
 
 #[test]
 fn a_flask_application_is_built_and_answers() {
+    needs!(Root);
     let w = World::wired();
     w.add(&fixtures::python_layout(), "python");
     let files = [
@@ -86,6 +87,7 @@ CMD [\"nginx\", \"-g\", \"daemon off;\"]
 
 #[test]
 fn a_site_on_debians_nginx_is_built_and_answers() {
+    needs!(Root);
     let w = World::wired();
     w.add(&fixtures::layout(), "debian");
     let files =

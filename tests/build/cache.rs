@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use e2e::{Registry, World};
+use e2e::{Registry, World, needs};
 
 fn world() -> World {
     let w = World::new();
@@ -169,6 +169,7 @@ FROM busybox\nCOPY --from=one /usr/x /x\n";
 
 #[test]
 fn a_cache_is_taken_along() {
+    needs!(Machine);
     let w = world();
     let dir = cargo(&w, "c");
     let folder = w.path("exported");

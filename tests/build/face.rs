@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use e2e::{Registry, World};
+use e2e::{Registry, World, needs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -142,6 +142,7 @@ fn archives_are_loaded_elsewhere() {
 
 #[test]
 fn an_image_is_pushed_under_its_names() {
+    needs!(Machine);
     let w = yard(TWO);
     let ctx = at(&w, "ctx");
     let name = Registry::open().name("face:1");

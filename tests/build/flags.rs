@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Cmd, Registry, World};
+use e2e::{Cmd, Registry, World, needs};
 use serde_json::Value;
 
 fn world() -> World {
@@ -97,6 +97,7 @@ fn files_and_archives_go_out() {
 
 #[test]
 fn an_image_goes_to_a_registry() {
+    needs!(Machine);
     let w = world();
     let host = Registry::open().host();
     let dir = w.context("c", &[("Dockerfile", TEXT), ("a.txt", "a\n")]);

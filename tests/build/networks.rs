@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Instant;
 
-use e2e::{Done, Wires, World, until};
+use e2e::{Done, Wires, World, needs, until};
 
 /// Builds `script` as one RUN upon busybox; what it prints is in the answer's stderr.
 fn run(w: &World, flags: &[&str], run: &str) -> Done {
@@ -34,6 +34,7 @@ fn clean(w: &World) {
 
 #[test]
 fn the_default_one_is_the_bridge_and_leads_out() {
+    needs!(Root);
     let w = World::wired();
     let listener = w.wires().client.within(|| TcpListener::bind((Wires::CLIENT, 7777)).unwrap());
     let heard = thread::spawn(move || {
@@ -59,6 +60,7 @@ fn the_default_one_is_the_bridge_and_leads_out() {
 
 #[test]
 fn networks_of_ones_own_have_names() {
+    needs!(Root);
     let w = World::wired();
     w.dhow(["network", "create", "own"]).ok();
     w.dhow(["run", "-d", "--name", "db", "--network", "own", "busybox", "sleep", "1000"]).ok();
@@ -79,6 +81,7 @@ fn networks_of_ones_own_have_names() {
 
 #[test]
 fn none_and_host_are_what_they_say() {
+    needs!(Root);
     let w = World::wired();
     let done = run(&w, &[], "RUN --network=none ls /sys/class/net; cat /etc/resolv.conf").ok();
     assert!(!done.err().contains("eth0"), "{}", done.err());
@@ -94,6 +97,7 @@ fn none_and_host_are_what_they_say() {
 
 #[test]
 fn what_a_killed_build_had_is_anybodys() {
+    needs!(Root);
     let w = World::wired();
     fs::create_dir_all(w.path("context")).unwrap();
     let script = "FROM busybox\nRUN echo up-and-running; sleep 1000\n";
@@ -115,6 +119,7 @@ fn what_a_killed_build_had_is_anybodys() {
 
 #[test]
 fn an_attachment_costs_little() {
+    needs!(Root);
     let w = World::wired();
     let many = "RUN true\n".repeat(20);
     let time = |flags: &[&str]| {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Registry, World};
+use e2e::{Registry, World, needs};
 
 const BOTH: &str = "linux/amd64,linux/arm64";
 
@@ -22,6 +22,7 @@ fn world() -> World {
 
 #[test]
 fn a_build_for_two_platforms_is_a_list_that_travels() {
+    needs!(Machine);
     let w = world();
     let dir = w.context("c", &[("Dockerfile", CROSS)]);
     let out = w.path("out");

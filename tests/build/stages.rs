@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use e2e::{World, fixtures};
+use e2e::{World, fixtures, needs};
 
 fn world() -> World {
     let w = World::new();
@@ -97,6 +97,7 @@ fn images_and_named_contexts_are_copied_from() {
 
 #[test]
 fn a_base_that_is_not_there_is_pulled_and_one_that_is_nowhere_is_told_of() {
+    needs!(Machine);
     let w = World::new();
     let host = e2e::Registry::open().host();
     w.build_text("p", &format!("FROM {host}/busybox:latest\nRUN echo x > /x\n")).ok();

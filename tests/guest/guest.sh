@@ -30,7 +30,7 @@ here=$(dirname "$(realpath "$0")")
 cache=${GUEST_CACHE:-$here/../../target/guest}
 packages=busybox-static,kmod,util-linux,mount,procps,iproute2,strace,attr,libcap2-bin
 packages=$packages,systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,uidmap,apparmor
-packages=$packages,crun,runc,podman,conmon,fuse-overlayfs,slirp4netns
+packages=$packages,crun,runc,podman,conmon,fuse-overlayfs,slirp4netns,passt,nftables
 
 die() { echo "guest.sh: $*" >&2; exit 125; }
 

@@ -13,7 +13,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use e2e::bundle::Bundle;
-use e2e::{Cmd, World};
+use e2e::{Cmd, World, needs};
 use serde_json::json;
 
 /// What the exchanged names are in turn: each a pair of a place and a link out.
@@ -142,6 +142,7 @@ fn starts(w: &World, race: &Race, name: &str, most: usize, until: Instant) -> (u
 
 #[test]
 fn names_exchanged_during_ten_thousand_starts_lead_no_mount_outside() {
+    needs!(Machine);
     let w = World::new();
     let race = Race::new(&w);
     let part = std::env::var("DHOW_LONG").ok();

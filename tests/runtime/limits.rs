@@ -136,8 +136,6 @@ fn limit_of_a_controller_that_is_not_mounted_is_an_error() {
 
 #[test]
 fn memory_too_small_to_begin_with_is_named() {
-    // A scope of so little loses who keeps its place, and is gone.
-    needs!(Cgroupfs);
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     let b = b.with("/linux/resources/memory", json!({"limit": 4096, "swap": 4096}));

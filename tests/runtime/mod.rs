@@ -15,7 +15,7 @@ mod events;
 mod exchange;
 mod exec;
 mod groups;
-mod guest;
+pub mod guest;
 mod guest_groups;
 mod guest_podman;
 mod guest_systemd;

@@ -89,7 +89,7 @@ fn wrong_scheduling_is_refused_by_its_place() {
 
 #[test]
 fn memory_policy_is_set_on_the_first_process_and_on_exec() {
-    needs!(Root);
+    needs!(Root, FullKernel);
     let w = World::new();
     let look = "head -n 1 /proc/self/numa_maps | cut -d' ' -f2";
     let b = w.bundle("b", &["sleep", "1000"]);

@@ -1,6 +1,6 @@
 //! The security scoreboard, `conformance/security`: clean, and each of its cases sees the flaw it is for.
 
-use e2e::World;
+use e2e::{World, needs};
 
 fn scoreboard(flags: &[&str]) {
     let w = World::new();
@@ -12,10 +12,12 @@ fn scoreboard(flags: &[&str]) {
 
 #[test]
 fn no_known_flaw_of_a_runtime_is_ours() {
+    needs!(Machine);
     scoreboard(&[]);
 }
 
 #[test]
 fn every_security_case_sees_its_flaw() {
+    needs!(Machine);
     scoreboard(&["--planted"]);
 }

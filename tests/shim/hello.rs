@@ -1,6 +1,6 @@
 //! The image inside dhow.
 
-use e2e::World;
+use e2e::{World, needs};
 
 /// Its full name in the store.
 const NAME: &str = "dhow.local/hello";
@@ -17,6 +17,7 @@ fn hello_needs_nothing_and_tells_what_it_sees() {
 
 #[test]
 fn hello_is_an_image_like_any_other() {
+    needs!(Machine);
     let w = World::new();
     w.dhow(["run", "--rm", "hello"]).ok();
     w.dhow(["images"]).ok().out_has("hello");

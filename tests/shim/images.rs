@@ -1,9 +1,10 @@
 //! images, pull, push, tag, rmi, save, load, import, export.
 
-use e2e::{Registry, World, program};
+use e2e::{Registry, World, needs, program};
 
 #[test]
 fn pull_tag_list_remove() {
+    needs!(Machine);
     let w = World::new();
     let name = Registry::open().name("busybox:latest");
     w.dhow(["pull", &name]).ok().out_has(&name);
@@ -19,6 +20,7 @@ fn pull_tag_list_remove() {
 
 #[test]
 fn run_pulls_what_is_not_there() {
+    needs!(Machine);
     let w = World::new();
     let name = Registry::open().name("busybox:latest");
     let done = w.dhow(["run", "--rm", &name, "echo", "only this"]).ok();
@@ -29,6 +31,7 @@ fn run_pulls_what_is_not_there() {
 
 #[test]
 fn image_in_use_is_not_removed() {
+    needs!(Machine);
     let w = World::new();
     w.pull("busybox");
     let name = w.id("c");
@@ -103,6 +106,7 @@ fn history_shows_each_step() {
 
 #[test]
 fn rmi_refuses_and_forces_as_docker_does() {
+    needs!(Machine);
     let w = World::new();
     w.pull("busybox");
     let full = Registry::open().name("busybox:latest");
@@ -146,6 +150,7 @@ fn rmi_refuses_and_forces_as_docker_does() {
 
 #[test]
 fn layers_are_deleted_from_the_top() {
+    needs!(Machine);
     let w = World::new();
     let name = Registry::open().name("layers:latest");
     w.dhow(["pull", "-q", &name]).ok();

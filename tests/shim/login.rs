@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use e2e::harbour::{Answer, Asked, Harbour};
-use e2e::{Registry, World};
+use e2e::{Registry, World, needs};
 use serde_json::Value;
 
 fn config(w: &World) -> PathBuf {
@@ -23,6 +23,7 @@ fn write(w: &World, text: &str) {
 
 #[test]
 fn login_is_checked_kept_and_used_until_logout() {
+    needs!(Machine);
     let w = World::new();
     let secured = Registry::secured();
     let (host, name) = (secured.host(), secured.name("busybox:latest"));
@@ -52,6 +53,7 @@ fn login_is_checked_kept_and_used_until_logout() {
 
 #[test]
 fn login_s_flags_and_their_errors() {
+    needs!(Machine);
     let w = World::new();
     let host = Registry::secured().host();
     let login = |args: &[&str]| {
@@ -80,6 +82,7 @@ fn login_s_flags_and_their_errors() {
 
 #[test]
 fn name_and_password_are_asked_for_without_echo() {
+    needs!(Machine);
     let w = World::new();
     let host = Registry::secured().host();
     let mut t = w.dhow_pty(["login", &host]);
@@ -108,6 +111,7 @@ fn name_and_password_are_asked_for_without_echo() {
 
 #[test]
 fn expired_login_asks_again_with_the_name_at_hand() {
+    needs!(Machine);
     let w = World::new();
     let host = Registry::secured().host();
     // mate:stale
@@ -175,6 +179,7 @@ fn helper(w: &World, name: &str) -> String {
 
 #[test]
 fn helper_keeps_what_login_learned() {
+    needs!(Machine);
     let w = World::new();
     let secured = Registry::secured();
     let (host, name) = (secured.host(), secured.name("busybox:latest"));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Registry, World};
+use e2e::{Registry, World, needs};
 
 /// Pushes an image of a busybox root for each architecture; their names.
 fn pushed(w: &World, repository: &str, architectures: &[&str]) -> Vec<String> {
@@ -20,6 +20,7 @@ fn pushed(w: &World, repository: &str, architectures: &[&str]) -> Vec<String> {
 
 #[test]
 fn list_is_made_annotated_pushed_and_pulled_by_platform() {
+    needs!(Machine);
     let w = World::new();
     let list = Registry::open().name("lists:1");
     let names = pushed(&w, "lists", &["amd64", "s390x"]);
@@ -60,6 +61,7 @@ fn list_is_made_annotated_pushed_and_pulled_by_platform() {
 
 #[test]
 fn images_are_shown_and_what_is_not_there_is_told() {
+    needs!(Machine);
     let w = World::new();
     let names = pushed(&w, "shown", &["amd64"]);
     let (one, list) = (names[0].as_str(), Registry::open().name("shown:list"));
@@ -87,6 +89,7 @@ fn images_are_shown_and_what_is_not_there_is_told() {
 
 #[test]
 fn images_of_other_repositories_come_along() {
+    needs!(Machine);
     let w = World::new();
     let names = pushed(&w, "apart", &["amd64"]);
     let list = Registry::open().name("apart/lists:1");
@@ -100,6 +103,7 @@ fn images_of_other_repositories_come_along() {
 
 #[test]
 fn list_of_platforms_gives_the_one_asked_for() {
+    needs!(Machine);
     let w = World::new();
     let list = Registry::open().name("several:1");
     let names = pushed(&w, "several", &["amd64", "s390x"]);

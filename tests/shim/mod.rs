@@ -23,6 +23,7 @@ mod flags_spaces;
 mod flags_volumes;
 mod frame;
 mod full;
+mod guest;
 mod health;
 mod hello;
 mod hostile;

@@ -1,6 +1,6 @@
 //! Real programs on dhow's networks: nginx under load, postgres and its client.
 
-use e2e::{Wires, World, fixtures, until};
+use e2e::{Wires, World, fixtures, needs, until};
 
 use super::net_tools::at;
 
@@ -22,6 +22,7 @@ fn wrk(w: &World, seconds: u32) -> u64 {
 /// By hand, `DHOW_LONG=1`: a minute.
 #[test]
 fn nginx_serves_under_load_without_an_error_and_again_after_a_restart() {
+    needs!(Root);
     let w = World::wired();
     w.add(&fixtures::nginx_layout(), "nginx");
     w.dhow(["run", "-d", "--name", "web", "-p", "8080:80", "nginx"]).ok();
@@ -46,6 +47,7 @@ fn nginx_serves_under_load_without_an_error_and_again_after_a_restart() {
 /// An application of two: a database, and a client that knows it by its name.
 #[test]
 fn postgres_and_its_client_find_each_other_by_name() {
+    needs!(Root);
     if !long() && std::env::var_os("CI").is_some() {
         return; // Its image is half a minute's download.
     }

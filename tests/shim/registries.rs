@@ -1,11 +1,12 @@
 //! pull, push and search, as docker words them.
 
 use e2e::harbour::{Answer, Asked, Cargo, Harbour};
-use e2e::{Registry, World};
+use e2e::{Registry, World, needs};
 use serde_json::json;
 
 #[test]
 fn pull_is_told_as_docker_tells_it() {
+    needs!(Machine);
     let w = World::new();
     let name = Registry::open().name("busybox");
     let lines = w.dhow(["pull", &name]).ok().lines();
@@ -32,6 +33,7 @@ fn pull_is_told_as_docker_tells_it() {
 
 #[test]
 fn all_tags_come_and_go() {
+    needs!(Machine);
     let w = World::new();
     let name = Registry::open().name("all-tags");
     w.pull("busybox");
@@ -152,6 +154,7 @@ fn search_shows_what_the_index_says() {
 
 #[test]
 fn search_of_a_registry_without_an_index_reads_its_catalog() {
+    needs!(Machine);
     let w = World::new();
     let term = Registry::open().name("zst");
     let found = w.dhow(["search", "--format", "{{.Name}}", &term]).ok().lines();

@@ -3,10 +3,16 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use e2e::{Ordinary, Registry, Wires, World};
+use e2e::{Ordinary, Registry, Wires, World, needs};
 
-/// Images come from the registry, as anybody's.
+/// Images come from the registry, as anybody's; in a guest from an archive.
 fn pull(user: &Ordinary<'_>, name: &str) {
+    if e2e::mode().is_guest() {
+        let archive = e2e::fixtures::archives().join(format!("{name}.tar"));
+        return drop(
+            user.dhow(["load".as_ref(), "-q".as_ref(), "-i".as_ref(), archive.as_os_str()]).ok(),
+        );
+    }
     let full = Registry::open().name(&format!("{name}:latest"));
     user.dhow(["pull", "-q", &full]).ok();
     user.dhow(["tag", &full, name]).ok();
@@ -14,6 +20,7 @@ fn pull(user: &Ordinary<'_>, name: &str) {
 
 #[test]
 fn a_user_with_ranges_pulls_runs_looks_and_removes() {
+    needs!(Root);
     let w = World::new();
     let user = Ordinary::new(&w, true);
     pull(&user, "busybox");
@@ -43,6 +50,7 @@ fn a_user_with_ranges_pulls_runs_looks_and_removes() {
 
 #[test]
 fn commands_share_a_namespace_as_long_as_a_container_lives_even_without_its_monitor() {
+    needs!(Root);
     let w = World::new();
     let user = Ordinary::new(&w, true);
     pull(&user, "busybox");
@@ -65,6 +73,7 @@ fn commands_share_a_namespace_as_long_as_a_container_lives_even_without_its_moni
 
 #[test]
 fn files_go_in_and_out_and_become_images() {
+    needs!(Root);
     for ranges in [true, false] {
         let w = World::new();
         let user = Ordinary::new(&w, ranges);
@@ -88,6 +97,7 @@ fn files_go_in_and_out_and_become_images() {
 
 #[test]
 fn a_build_runs_as_an_ordinary_user() {
+    needs!(Root);
     for ranges in [true, false] {
         let w = World::new();
         let user = Ordinary::new(&w, ranges);
@@ -108,6 +118,7 @@ fn a_build_runs_as_an_ordinary_user() {
 
 #[test]
 fn one_id_and_no_helpers_run_what_needs_no_more_and_say_what_does() {
+    needs!(Root);
     let w = World::new();
     let user = Ordinary::new(&w, false);
     pull(&user, "busybox");
@@ -123,6 +134,7 @@ fn one_id_and_no_helpers_run_what_needs_no_more_and_say_what_does() {
 
 #[test]
 fn limits_without_a_group_to_hold_them_are_told_and_left_out() {
+    needs!(Root);
     let w = World::new();
     let user = Ordinary::new(&w, true);
     pull(&user, "busybox");
@@ -131,12 +143,14 @@ fn limits_without_a_group_to_hold_them_are_told_and_left_out() {
     let done = user.dhow(run).ok();
     let told = "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.";
     assert!(done.err().contains(told) && done.err().contains("PIDs limit discarded"), "{done}");
+    done.err_has("Without root, limits need a cgroup that is delegated: ");
     let run = ["run", "--rm", "--network", "none", "--cpus", "1", "busybox", "true"];
     user.dhow(run).code(125).err_has("needs a delegated cgroup");
 }
 
 #[test]
 fn networks_of_an_ordinary_user() {
+    needs!(Root);
     let w = World::new();
     w.daemon_json(r#"{"bridge": ""}"#);
     let user = Ordinary::new(&w, true);
@@ -166,6 +180,7 @@ fn networks_of_an_ordinary_user() {
 
 #[test]
 fn a_terminal_of_an_ordinary_user() {
+    needs!(Root);
     let w = World::new();
     let user = Ordinary::new(&w, true);
     pull(&user, "busybox");
@@ -179,6 +194,7 @@ fn a_terminal_of_an_ordinary_user() {
 /// In an unprivileged container all is root's and there is one id.
 #[test]
 fn root_of_a_user_namespace_with_one_id_runs_containers_too() {
+    needs!(Root, Machine);
     let w = World::new();
     let user = Ordinary::new(&w, false);
     let full = Registry::open().name("busybox:latest");
@@ -194,6 +210,7 @@ fn root_of_a_user_namespace_with_one_id_runs_containers_too() {
 
 #[test]
 fn who_asks_a_published_port_of_an_ordinary_user_is_seen_as_who_it_is() {
+    needs!(Root);
     let w = World::wired();
     let user = Ordinary::new(&w, true);
     let tar = w.path("mirror.tar");

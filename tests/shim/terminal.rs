@@ -1,9 +1,10 @@
 //! A terminal that behaves.
 
-use e2e::World;
+use e2e::{World, needs};
 
 #[test]
 fn debian_bash_prompt_tty_resize_interrupt_exit_code() {
+    needs!(Machine);
     let w = World::new();
     let image = e2e::Registry::open().name("debian:bookworm");
     let mut t = w.dhow_pty(["run", "--rm", "-it", &image, "bash"]);

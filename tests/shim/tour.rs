@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use e2e::{Cmd, World, fixtures, leaks, program, until, workspace};
+use e2e::{Cmd, World, fixtures, leaks, needs, program, until, workspace};
 
 /// The shell block under "## Tour", without the line that builds what the suite has built.
 fn lines(image: &str) -> String {
@@ -62,6 +62,7 @@ fn registry(w: &World) -> Child {
 
 #[test]
 fn readmes_tour_works_line_by_line() {
+    needs!(Root);
     let w = World::wired();
     let mut registry = registry(&w);
     let image = "127.0.0.1:5000/busybox:latest";

@@ -89,6 +89,17 @@ pub fn is_single() -> bool {
     }
 }
 
+/// The user that a confined process is outside; nothing for the machine's root.
+pub fn owner() -> Option<u32> {
+    if !is_confined() {
+        return None;
+    }
+    match inside() {
+        Some(inside) => Some(inside.uid),
+        None => space::map("uid_map").ok()?.outside(0),
+    }
+}
+
 /// What this process is, if it is inside.
 pub fn inside() -> Option<&'static Inside> {
     INSIDE.get().map(|(inside, _)| inside)

@@ -241,10 +241,16 @@ impl Cgroup {
     /// Makes the groups and sets the limits; on failure nothing stays.
     pub fn create(&mut self) -> Result<()> {
         let done = self.start().and_then(|()| self.make());
-        if done.is_err() {
+        done.map_err(|e| {
+            let e = if self.is_starved() { short_of_memory(&e) } else { e };
             self.undo();
-        }
-        done
+            e
+        })
+    }
+
+    /// Whether a limit on memory has killed who keeps the groups' place.
+    pub fn is_starved(&self) -> bool {
+        self.scope.as_ref().is_some_and(Scope::is_starved)
     }
 
     /// Has systemd make what it makes.
@@ -356,6 +362,12 @@ impl Cgroup {
     pub fn mounts(&self) -> Mounts {
         Mounts::new(&self.places, self.host_view)
     }
+}
+
+/// In runc's words where the kernel has killed init for its memory limit.
+pub fn short_of_memory(e: &Error) -> Error {
+    let why = "container init was OOM-killed (memory limit too low?)";
+    Error::rule(format!("unable to start container process: {why}: {e}"))
 }
 
 /// The value of `pids.max`.

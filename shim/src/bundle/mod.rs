@@ -45,8 +45,13 @@ pub use sources::{mounts_more, of_view};
 /// Settles what needs the mounted root (user, working directory, command,
 /// volumes' first contents) and writes bundle/config.json and the files bound
 /// over /etc/{hosts,hostname,resolv.conf}. The answer is to be kept until the
-/// runtime has created the container.
-pub fn prepare(host: &Host, record: &Record, endpoints: &[Endpoint]) -> Result<Shares> {
+/// runtime has created the container. `by_systemd`: a user's systemd makes its groups.
+pub fn prepare(
+    host: &Host,
+    record: &Record,
+    endpoints: &[Endpoint],
+    by_systemd: bool,
+) -> Result<Shares> {
     let root = RootDir::open(&host.paths.rootfs(&record.id))?;
     let shares = Shares::of(host, record)?;
     let sources = sources::settle(host, record)?;
@@ -58,7 +63,10 @@ pub fn prepare(host: &Host, record: &Record, endpoints: &[Endpoint]) -> Result<S
         init::write(host, record)?;
     }
     let links = etc::link_env(host, record, endpoints)?;
-    let spec = assemble(host, record, &root, &shares, sources, links)?;
+    let mut spec = assemble(host, record, &root, &shares, sources, links)?;
+    if let Some(linux) = spec.linux_mut().as_mut().filter(|_| by_systemd) {
+        linux.set_cgroups_path(Some(format!("user.slice:dhow:{}", record.id).into()));
+    }
     let bundle = host.paths.bundle(&record.id);
     make_dir(&bundle)?;
     let encode = |e| Error::io("encode", &bundle.join("config.json"), e);

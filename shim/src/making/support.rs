@@ -8,6 +8,7 @@ use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use super::groupless;
+use crate::delegation::Delegation;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::{HostConfig, ThrottleDevice};
@@ -27,7 +28,7 @@ pub fn discard(host: &mut HostConfig) -> Result<Vec<String>> {
         told.push("Published ports are discarded when using host network mode".to_owned());
     }
     if dhow_image::rootless::is_confined() && host.cgroup_parent.is_empty() {
-        told.extend(groupless::discard(host)?);
+        told.extend(groupless::discard(host, &Delegation::of_caller())?);
     }
     if asks(host) {
         let v2 = statfs(GROUPS).is_ok_and(|s| s.filesystem_type() == CGROUP2_SUPER_MAGIC);

@@ -39,6 +39,8 @@ pub struct Birth<'a> {
     pub net: Networking,
     /// What it had of them in the life before.
     before: Vec<Endpoint>,
+    /// Where a user's systemd listens that makes the groups, if one does.
+    scopes: Option<PathBuf>,
     clock: Instant,
     own_namespace: bool,
 }
@@ -70,9 +72,16 @@ impl<'a> Birth<'a> {
             newest: None,
             net: Networking::default(),
             before,
+            scopes: None,
             clock,
             own_namespace: false,
         }
+    }
+
+    /// The same with groups by the systemd of the user whose `XDG_RUNTIME_DIR` this is.
+    #[must_use]
+    pub fn in_scopes(self, scopes: Option<PathBuf>) -> Self {
+        Self { scopes, ..self }
     }
 
     /// The record, as new as anybody looked: a monitor's first life has that of its start.
@@ -103,7 +112,9 @@ impl<'a> Birth<'a> {
         self.net = Networking::reserve(host, self.newest(), &self.before)?;
         self.step("reserve");
         // What it shares with others is held until the runtime has joined it.
-        let shares = crate::bundle::prepare(host, self.newest(), &self.net.endpoints())?;
+        let by_systemd = self.scopes.is_some();
+        let shares =
+            crate::bundle::prepare(host, self.newest(), &self.net.endpoints(), by_systemd)?;
         self.step("bundle");
         let mut net = std::mem::take(&mut self.net);
         let mut provided = Ok(());
@@ -154,7 +165,9 @@ impl<'a> Birth<'a> {
         };
         let (streams, theirs) = stdio::pipes(&self.dir, stdin)?;
         let bundle = self.host.paths.bundle(&self.record.id);
-        let pid = self.runtime.create(&bundle, &self.dir.join("pid"), None, theirs, meanwhile)?;
+        let pid_file = self.dir.join("pid");
+        let call = self.runtime.create_call(&bundle, &pid_file, None, self.scopes.as_deref());
+        let pid = self.runtime.create(call, &pid_file, theirs, meanwhile)?;
         Ok((pid, streams))
     }
 
@@ -166,13 +179,10 @@ impl<'a> Birth<'a> {
         let console = Console::listen(&self.dir, "console.sock")?;
         let bundle = self.host.paths.bundle(&self.record.id);
         let path = console.address.path.clone();
-        let pid = self.runtime.create(
-            &bundle,
-            &self.dir.join("pid"),
-            Some(&path),
-            Stdio3::null(),
-            meanwhile,
-        )?;
+        let pid_file = self.dir.join("pid");
+        let call =
+            self.runtime.create_call(&bundle, &pid_file, Some(&path), self.scopes.as_deref());
+        let pid = self.runtime.create(call, &pid_file, Stdio3::null(), meanwhile)?;
         let master = console.master()?;
         if let Some((rows, columns)) = size {
             let _ = dhow_kernel::tty::resize(master.as_fd(), rows, columns);

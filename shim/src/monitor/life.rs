@@ -62,7 +62,7 @@ fn run() -> Option<()> {
     let host = Host::open(paths, Settings::default(), Some(&task.runtime)).ok()?;
     let record = host.containers.record(&task.id).ok()??;
     let state = host.containers.state(&task.id).ok()?;
-    let birth = Birth::new(&host, &record, state);
+    let birth = Birth::new(&host, &record, state).in_scopes(task.scopes);
     let lived = match task.purpose {
         Purpose::Start { role, size } => {
             let held = Held { lock, listener };

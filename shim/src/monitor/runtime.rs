@@ -60,21 +60,39 @@ impl<'a> Runtime<'a> {
         }
     }
 
-    /// Makes the container; its first process waits for [`Runtime::start`]. Answers with its pid.
-    /// `meanwhile` is done while the runtime is at work.
-    pub fn create(
+    /// The call that makes the container. `scopes`: its groups are made by the systemd of the user
+    /// whose `XDG_RUNTIME_DIR` this is; later calls know it by the runtime's own record.
+    pub fn create_call(
         &self,
         bundle: &Path,
         pid_file: &Path,
         console: Option<&Path>,
-        stdio: Stdio3,
-        meanwhile: &mut dyn FnMut(),
-    ) -> Result<i32> {
-        let mut call = self.call("create");
+        scopes: Option<&Path>,
+    ) -> Command {
+        let mut call = match scopes {
+            Some(dir) => {
+                let mut call = self.call_with(&["--systemd-cgroup"], "create");
+                call.env("XDG_RUNTIME_DIR", dir);
+                call
+            }
+            None => self.call("create"),
+        };
         call.arg("--bundle").arg(bundle).arg("--pid-file").arg(pid_file);
         if let Some(console) = console {
             call.arg("--console-socket").arg(console);
         }
+        call
+    }
+
+    /// Makes the container; its first process waits for [`Runtime::start`]. Answers with its pid.
+    /// `meanwhile` is done while the runtime is at work.
+    pub fn create(
+        &self,
+        mut call: Command,
+        pid_file: &Path,
+        stdio: Stdio3,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<i32> {
         call.arg(self.id).stdin(stdio.stdin).stdout(stdio.stdout).stderr(stdio.stderr);
         let mut child = call.spawn().map_err(|e| self.cannot(&e))?;
         drop(call); // our copies of its streams
@@ -148,8 +166,13 @@ impl<'a> Runtime<'a> {
     }
 
     fn call(&self, verb: &str) -> Command {
+        self.call_with(&[], verb)
+    }
+
+    fn call_with(&self, flags: &[&str], verb: &str) -> Command {
         let mut call = Command::new(self.program);
-        call.args(self.arguments).arg("--root").arg(&self.root).arg("--log").arg(&self.log);
+        call.args(self.arguments).args(flags);
+        call.arg("--root").arg(&self.root).arg("--log").arg(&self.log);
         call.args(["--log-format", "json", verb]);
         call
     }

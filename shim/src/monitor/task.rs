@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lock::Lock;
 use super::protocol::Role;
+use crate::delegation::Delegation;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::Record;
@@ -51,6 +52,9 @@ pub struct Task {
     /// The sender is an ordinary user in a namespace, and so is the monitor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inside: Option<Inside>,
+    /// `XDG_RUNTIME_DIR` of the sender's systemd, where that makes the container's groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<PathBuf>,
 }
 
 impl Task {
@@ -63,6 +67,10 @@ impl Task {
             id: record.id.clone(),
             purpose,
             inside: rootless::inside().cloned(),
+            scopes: rootless::is_confined()
+                .then(Delegation::of_caller)
+                .and_then(Delegation::scopes)
+                .filter(|_| record.host_config.cgroup_parent.is_empty()),
         }
     }
 

@@ -145,6 +145,15 @@ fn cannot(program: &Path, why: impl std::fmt::Display) -> Error {
     Error::engine(format!("{}: {why}", program.display()))
 }
 
+/// Why there is no network device to be had, and what to do.
+fn hint_of_tun() -> &'static str {
+    if File::options().write(true).open(TUN).is_err() {
+        "; this user may not open /dev/net/tun: have its mode set to 0666, or use --network none or host"
+    } else {
+        ""
+    }
+}
+
 fn start_pasta(program: &Path, arguments: &[OsString], place: Place<'_>) -> Result<Carried> {
     let done = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let done = done.map_err(|e| cannot(program, e))?;
@@ -152,12 +161,7 @@ fn start_pasta(program: &Path, arguments: &[OsString], place: Place<'_>) -> Resu
         let said = String::from_utf8_lossy(&done.stderr);
         let last =
             said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it failed");
-        let hint = if File::options().write(true).open(TUN).is_err() {
-            "; this user may not open /dev/net/tun: have its mode set to 0666, or use --network none or host"
-        } else {
-            ""
-        };
-        return Err(cannot(program, format!("{last}{hint}")));
+        return Err(cannot(program, format!("{last}{}", hint_of_tun())));
     }
     Ok(Carried::Pasta(running_pasta(&place.dir.join(PID)), place.dir.to_owned()))
 }
@@ -185,7 +189,8 @@ fn start_slirp(
     let mut word = [0; 1];
     if ready.read(&mut word).map_err(io)? == 0 {
         let _ = child.wait();
-        return Err(cannot(program, "it ended before the container had a network"));
+        let why = "it ended before the container had a network";
+        return Err(cannot(program, format!("{why}{}", hint_of_tun())));
     }
     let carried = Carried::Slirp(child, ours.into(), place.dir.to_owned());
     for one in published {

@@ -1,6 +1,6 @@
 //! What strikes have found, one case each.
 
-use e2e::World;
+use e2e::{World, needs};
 use nix::libc;
 
 use super::uses::on;
@@ -9,6 +9,7 @@ use crate::runtime::lifecycle::create;
 
 #[test]
 fn bug_a_create_that_could_not_lock_its_directory_left_it() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let case = Case::makes("create", &w, &b, &["create", "-b", b.path(), b.id()]);
@@ -19,6 +20,7 @@ fn bug_a_create_that_could_not_lock_its_directory_left_it() {
 /// It recorded no process, and `delete` could not end the one there was.
 #[test]
 fn bug_a_create_that_could_not_tell_its_process_left_it_running() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let case = Case::makes("create", &w, &b, &["create", "-b", b.path(), b.id()]);
@@ -29,6 +31,7 @@ fn bug_a_create_that_could_not_tell_its_process_left_it_running() {
 /// It waited for an answer of the process that waited for it.
 #[test]
 fn bug_an_exec_that_could_not_say_go_waited_for_ever() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     on("exec", &w, &b, &["exec", b.id(), "true"], After::Same)
@@ -37,6 +40,7 @@ fn bug_an_exec_that_could_not_say_go_waited_for_ever() {
 
 #[test]
 fn bug_a_pause_that_failed_left_it_frozen() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let pause = ["pause", b.id()];
@@ -52,6 +56,7 @@ fn bug_a_pause_that_failed_left_it_frozen() {
 /// The record of a container that ran on was thrown away, for it could not be read.
 #[test]
 fn bug_a_delete_that_could_not_read_the_record_lost_a_running_container() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let case = on("delete", &w, &b, &["delete", "--force", b.id()], After::Container);
@@ -62,6 +67,7 @@ fn bug_a_delete_that_could_not_read_the_record_lost_a_running_container() {
 /// What can't be looked at just now has not ended.
 #[test]
 fn bug_a_container_was_called_stopped_when_it_could_not_be_looked_at() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let case = on("state", &w, &b, &["state", b.id()], After::Same);
@@ -73,6 +79,7 @@ fn bug_a_container_was_called_stopped_when_it_could_not_be_looked_at() {
 /// Root inside could have changed the mode of the host's null device.
 #[test]
 fn bug_the_host_s_null_device_stayed_when_the_container_s_could_not_be_opened() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sh", "-c", "stat -L -c %d /proc/self/fd/0 /dev/null | uniq | wc -l"]);
     let case = Case::makes("run", &w, &b, &["run", "-b", b.path(), b.id()]);
@@ -83,6 +90,7 @@ fn bug_the_host_s_null_device_stayed_when_the_container_s_could_not_be_opened() 
 
 #[test]
 fn bug_a_state_that_could_not_be_written_said_nothing() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     on("state", &w, &b, &["state", b.id()], After::Same).strike_at("end 0", libc::SYS_write);

@@ -1,7 +1,7 @@
 //! The runtime, init or both killed at any call: `delete --force` cleans up.
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 
 use super::scene::{engine, hooked, mapped};
 use super::{Case, What};
@@ -15,24 +15,28 @@ fn create(w: &World, name: &str, b: &Bundle) {
 
 #[test]
 fn create_killed_at_any_call_can_be_cleaned_up() {
+    needs!(Machine);
     let w = World::new();
     create(&w, "create, plain", &w.bundle("b", &["sleep", "1000"]));
 }
 
 #[test]
 fn create_with_hooks_killed_at_any_call_can_be_cleaned_up() {
+    needs!(Machine);
     let w = World::new();
     create(&w, "create, hooks", &hooked(w.bundle("b", &["sleep", "1000"])));
 }
 
 #[test]
 fn create_with_users_of_its_own_killed_at_any_call_can_be_cleaned_up() {
+    needs!(Machine);
     let w = World::new();
     create(&w, "create, users", &mapped(w.bundle("b", &["sleep", "1000"])));
 }
 
 #[test]
 fn create_with_a_terminal_killed_at_any_call_can_be_cleaned_up() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]).with("/process/terminal", true.into());
     let socket = engine(&w);
@@ -42,6 +46,7 @@ fn create_with_a_terminal_killed_at_any_call_can_be_cleaned_up() {
 
 #[test]
 fn run_killed_at_any_call_can_be_cleaned_up() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "0.01"]);
     Case::makes("run, plain", &w, &b, &["run", "-b", b.path(), b.id()]).strike(&KILLS);

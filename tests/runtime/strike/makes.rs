@@ -2,10 +2,11 @@
 
 use super::scene::{hooked, mapped, portrait, rich};
 use super::{Case, FAIL};
-use e2e::World;
+use e2e::{World, needs};
 
 #[test]
 fn run_that_fails_at_any_call_leaves_nothing() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &portrait());
     Case::makes("run, plain", &w, &b, &["run", "-b", b.path(), b.id()]).strike(&[FAIL]);
@@ -13,6 +14,7 @@ fn run_that_fails_at_any_call_leaves_nothing() {
 
 #[test]
 fn run_of_much_that_fails_at_any_call_leaves_nothing() {
+    needs!(Machine);
     let w = World::new();
     let from = w.path("from");
     std::fs::create_dir(&from).unwrap();
@@ -22,6 +24,7 @@ fn run_of_much_that_fails_at_any_call_leaves_nothing() {
 
 #[test]
 fn run_with_users_of_its_own_that_fails_at_any_call_leaves_nothing() {
+    needs!(Machine);
     let w = World::new();
     let b = mapped(w.bundle("b", &portrait()));
     Case::makes("run, users", &w, &b, &["run", "-b", b.path(), b.id()]).strike(&[FAIL]);
@@ -29,6 +32,7 @@ fn run_with_users_of_its_own_that_fails_at_any_call_leaves_nothing() {
 
 #[test]
 fn create_with_hooks_that_fails_at_any_call_leaves_nothing() {
+    needs!(Machine);
     let w = World::new();
     let b = hooked(w.bundle("b", &["sleep", "1000"]));
     Case::makes("create, hooks", &w, &b, &["create", "-b", b.path(), b.id()]).strike(&[FAIL]);

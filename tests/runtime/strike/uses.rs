@@ -1,7 +1,7 @@
 //! Failures and kills of the commands that use a container.
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 
 use super::scene::{engine, hooked, portrait};
 use super::{After, Case, FAIL, What};
@@ -31,6 +31,7 @@ pub fn on<'a>(
 
 #[test]
 fn state_that_fails_says_nothing_wrong() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     on("state", &w, &b, &["state", b.id()], After::Same).strike(&[FAIL]);
@@ -38,6 +39,7 @@ fn state_that_fails_says_nothing_wrong() {
 
 #[test]
 fn start_that_fails_or_is_killed_leaves_what_can_be_deleted() {
+    needs!(Machine);
     let w = World::new();
     let b = hooked(w.bundle("b", &["sleep", "1000"]));
     let ready = || {
@@ -53,6 +55,7 @@ fn start_that_fails_or_is_killed_leaves_what_can_be_deleted() {
 
 #[test]
 fn exec_that_fails_leaves_no_process() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let words: Vec<&str> = ["exec", b.id()].into_iter().chain(portrait()).collect();
@@ -61,6 +64,7 @@ fn exec_that_fails_leaves_no_process() {
 
 #[test]
 fn exec_with_a_terminal_that_fails_leaves_no_process() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let socket = engine(&w);
@@ -70,6 +74,7 @@ fn exec_with_a_terminal_that_fails_leaves_no_process() {
 
 #[test]
 fn exec_that_is_killed_leaves_what_can_be_deleted() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let waiting = ("kill the waiting", What::Kill(2));
@@ -82,6 +87,7 @@ fn exec_that_is_killed_leaves_what_can_be_deleted() {
 
 #[test]
 fn kill_and_delete_that_fail_or_are_killed_can_be_repeated() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     on("kill", &w, &b, &["kill", b.id(), "KILL"], After::Container).strike(&[FAIL, KILL]);
@@ -91,6 +97,7 @@ fn kill_and_delete_that_fail_or_are_killed_can_be_repeated() {
 
 #[test]
 fn pause_that_fails_leaves_it_running_and_resume_can_be_repeated() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     on("pause", &w, &b, &["pause", b.id()], After::Same).strike(&[FAIL, KILL]);
@@ -106,6 +113,7 @@ fn pause_that_fails_leaves_it_running_and_resume_can_be_repeated() {
 
 #[test]
 fn update_that_fails_changes_nothing() {
+    needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let words = ["update", "--pids-limit", "77", "--memory", "90000000", "--cpu-share", "500"];

@@ -144,6 +144,7 @@ impl Scope {
     ) -> Result<()> {
         let stand_in = StandIn::new()?;
         let pid = stand_in.pid();
+        self.stand_in.replace(Some(stand_in));
         self.with(|manager| {
             let mut all = self.settled(pid, v1);
             all.extend(devices.map(properties::of_devices).into_iter().flatten());
@@ -162,7 +163,6 @@ impl Scope {
             all.extend(self.annotations.iter().cloned());
             manager.start(&self.unit.name, &all)
         })?;
-        self.stand_in.replace(Some(stand_in));
         self.started = true;
         Ok(())
     }
@@ -181,6 +181,12 @@ impl Scope {
         all.extend(accounts.map(|name| (name, Value::Bool(true))));
         all.push(("DefaultDependencies", Value::Bool(false)));
         all
+    }
+
+    /// Whether who keeps its place was killed there: its limit on memory has no room for anybody, and
+    /// what failed then is a consequence.
+    pub(super) fn is_starved(&self) -> bool {
+        self.stand_in.borrow().as_ref().is_some_and(StandIn::is_killed)
     }
 
     /// The first process is there: its stand-in isn't needed any more.

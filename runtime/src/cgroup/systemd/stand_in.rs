@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use dhow_kernel::process::{self, Fork, Side};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Pid, getppid, pause};
@@ -28,6 +29,12 @@ impl StandIn {
 
     pub(super) const fn pid(&self) -> i32 {
         self.pid.as_raw()
+    }
+
+    /// Whether somebody has killed it; by itself it doesn't end before us.
+    pub(super) fn is_killed(&self) -> bool {
+        let mut ended = [PollFd::new(self.handle.as_fd(), PollFlags::POLLIN)];
+        poll(&mut ended, PollTimeout::ZERO) == Ok(1)
     }
 }
 
@@ -59,7 +66,11 @@ mod tests {
         let one = StandIn::new().unwrap();
         let pid = one.pid();
         let there = || std::path::Path::new(&format!("/proc/{pid}")).exists();
-        assert!(there());
+        assert!(there() && !one.is_killed());
+        nix::sys::signal::kill(one.pid, Signal::SIGKILL).unwrap();
+        while !one.is_killed() {
+            std::thread::yield_now();
+        }
         drop(one);
         assert!(!there());
     }

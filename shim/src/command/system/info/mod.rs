@@ -9,6 +9,7 @@ use dhow_image::rootless;
 use serde_json::{Map, Value, json};
 
 use super::version;
+use crate::delegation::Delegation;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::host::{Host, search};
@@ -89,7 +90,7 @@ fn machine_itself() -> Value {
         "ID": machine::id(),
         "IPv4Forwarding": machine::is_on("net/ipv4/ip_forward"),
         "SystemTime": jiff::Timestamp::now().to_string(),
-        "CgroupDriver": if rootless::is_confined() { "none" } else { "cgroupfs" },
+        "CgroupDriver": delegated().map_or("cgroupfs", |groups| groups.driver()),
         "CgroupVersion": if machine::is_unified() { "2" } else { "1" },
         "KernelVersion": machine::kernel(),
         "OperatingSystem": machine::os_release("PRETTY_NAME"),
@@ -172,9 +173,14 @@ fn counts(host: &Host) -> Result<[u64; 3]> {
 }
 
 /// What containers can be limited in, and docker's warnings about what the kernel lacks.
+/// What an ordinary user was given; nothing for root, who has all.
+fn delegated() -> Option<Delegation> {
+    rootless::is_confined().then(Delegation::of_caller)
+}
+
 fn limits() -> Value {
     let knob = machine::has_knob;
-    let all = [
+    let mut all = [
         ("MemoryLimit", "memory limit", machine::has_controller("memory")),
         ("SwapLimit", "swap limit", knob("memory", "memory.memsw.limit_in_bytes")),
         ("CpuCfsPeriod", "cpu cfs period", knob("cpu", "cpu.cfs_period_us")),
@@ -185,8 +191,13 @@ fn limits() -> Value {
         ("OomKillDisable", "oom kill disable", knob("memory", "memory.oom_control")),
     ];
     let mut value = Map::new();
-    // An ordinary user's containers have no cgroup.
-    let all = all.map(|(key, what, found)| (key, what, found && !rootless::is_confined()));
+    // An ordinary user's containers have the controllers that were delegated.
+    if let Some(groups) = delegated() {
+        let of = ["memory", "memory", "cpu", "cpu", "cpu", "cpuset", "pids", "memory"];
+        for ((.., found), controller) in all.iter_mut().zip(of) {
+            *found &= groups.has(controller);
+        }
+    }
     for (key, _, found) in all {
         value.insert(key.to_owned(), found.into());
     }
