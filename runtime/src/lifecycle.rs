@@ -391,6 +391,19 @@ pub fn ends_within(record: &Record, milliseconds: u16) -> bool {
     matches!(poll(&mut fds, PollTimeout::from(milliseconds)), Ok(1))
 }
 
+/// Waits until a process that was ended has gone and its pid is free: its parent may take a moment
+/// to collect it. One that never does is not waited for.
+pub fn wait_until_collected(process: &OwnedFd) {
+    /// Looks at it in that time.
+    const LOOKS: u16 = 50;
+    let there = |_: &u16| dhow_kernel::process::pidfd_signal(process.as_fd(), 0).is_ok();
+    for _ in (0..LOOKS).take_while(there) {
+        // KERNEL: pidfd_open(2): since 6.9 a hangup, which comes unasked, says that it was collected.
+        let mut fds = [PollFd::new(process.as_fd(), PollFlags::empty())];
+        let _ = poll(&mut fds, PollTimeout::from(SOON / LOOKS));
+    }
+}
+
 /// Ends whoever is making the container in this directory. Its hooks end with it, and init
 /// ends by itself.
 pub fn end_maker(dir: &Dir) -> Result<()> {

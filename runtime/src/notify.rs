@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
+use crate::log::{Level, Log};
 use crate::validate::spec::{Mount, Spec, Text};
 
 /// Where the container has it.
@@ -59,23 +60,32 @@ pub fn prepare(dir: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct Notify {
     socket: UnixDatagram,
-    host: UnixDatagram,
+    host: Option<UnixDatagram>,
 }
 
 impl Notify {
     /// Opens the socket in the container's directory and connects to the host's.
-    pub fn open(dir: &Path, host: &str) -> Result<Self> {
+    ///
+    /// A manager that can't be reached is no reason to do without the container, as with runc's
+    /// `run`: it is warned of, and what the container says is taken all the same.
+    pub fn open(dir: &Path, host: &str, log: &Log) -> Result<Self> {
         let path = dir.join(SOCKET);
         let io = |e| Error::io("bind", path.to_string_lossy(), &e);
         let socket = UnixDatagram::bind(&path).map_err(io)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).map_err(io)?;
         socket.set_nonblocking(true).map_err(io)?;
-        let far = connect(host).map_err(|e| Error::io("connect to NOTIFY_SOCKET", host, &e))?;
-        Ok(Self { socket, host: far })
+        let far = connect(host).inspect_err(|e| {
+            let why = Error::io("connect to NOTIFY_SOCKET", host, e);
+            log.line(Level::Warning, &format!("{why}: nobody is told that the container is ready"));
+        });
+        Ok(Self { socket, host: far.ok() })
     }
 
     /// Waits until the container is ready and says so, or has ended.
     pub fn until_ready(&self, main: i32, ended: BorrowedFd<'_>) -> Result<()> {
+        if self.host.is_none() {
+            return Ok(());
+        }
         loop {
             let mut fds = [
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
@@ -114,7 +124,8 @@ impl Notify {
     }
 
     fn say(&self, text: &[u8]) -> Result<()> {
-        self.host.send(text).map(drop).map_err(|e| Error::io("tell", "NOTIFY_SOCKET", &e))
+        let Some(host) = &self.host else { return Ok(()) };
+        host.send(text).map(drop).map_err(|e| Error::io("tell", "NOTIFY_SOCKET", &e))
     }
 
     /// Waits until what was said has been worked on.
@@ -122,10 +133,10 @@ impl Notify {
     /// SPEC: sd_notify_barrier(3): the receiver closes the descriptor then. One that doesn't
     /// know it closes it too, or is waited for no longer than its patience.
     fn barrier(&self) -> Result<()> {
+        let Some(host) = &self.host else { return Ok(()) };
         let system = |e| Error::system("wait for", "NOTIFY_SOCKET's barrier", e);
         let (ours, theirs) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(system)?;
-        dhow_kernel::rights::send(self.host.as_fd(), b"BARRIER=1", &[theirs.as_fd()])
-            .map_err(system)?;
+        dhow_kernel::rights::send(host.as_fd(), b"BARRIER=1", &[theirs.as_fd()]).map_err(system)?;
         drop(theirs);
         let mut fds = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::from(PATIENCE)).map(drop).map_err(system)
@@ -169,7 +180,7 @@ mod tests {
     fn a_container_that_never_stops_talking_keeps_nobody_from_other_work() {
         let (socket, theirs) = UnixDatagram::pair().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let notify = Notify { socket, host: UnixDatagram::unbound().unwrap() };
+        let notify = Notify { socket, host: UnixDatagram::unbound().ok() };
         let talking = std::thread::spawn(move || while theirs.send(b"STATUS=on").is_ok() {});
         // Had it to the last word, this would not come back.
         assert!((0..20).all(|_| matches!(notify.pass(1), Ok(false))));

@@ -90,6 +90,21 @@ fn container_that_ends_without_being_ready_is_not_waited_for() {
 }
 
 #[test]
+fn manager_that_is_gone_is_no_reason_to_leave_a_container() {
+    let w = World::new();
+    let gone = w.path("gone.sock");
+    let b = w.bundle("b", &["sh", "-c", "test -S $NOTIFY_SOCKET && echo up"]);
+    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).env("NOTIFY_SOCKET", &gone);
+    run.run().ok().out_is("up").err_has("connect to NOTIFY_SOCKET").err_has("gone.sock");
+    let create = w.runtime_cmd(["create", "-b", b.path(), b.id()]).under(QUIET);
+    create.env("NOTIFY_SOCKET", &gone).run().ok();
+    let start = w.runtime_cmd(["start", b.id()]).env("NOTIFY_SOCKET", &gone);
+    start.limit(20).run().ok().err_has("connect to NOTIFY_SOCKET");
+    wait_for(&w, b.id(), "stopped");
+    w.runtime(["delete", b.id()]).ok();
+}
+
+#[test]
 fn activated_sockets_are_handed_over_before_the_preserved_ones() {
     let w = World::new();
     let look = "echo $LISTEN_FDS $LISTEN_PID $$; cat <&3; cat <&4";

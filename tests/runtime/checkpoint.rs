@@ -431,6 +431,32 @@ fn a_restore_that_stays_ends_as_the_container_does() {
 }
 
 #[test]
+fn bug_who_looked_right_after_a_checkpoint_found_the_process_still_there() {
+    needs!(FullKernel);
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let mut run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).start();
+    super::lifecycle::wait_for(&w, b.id(), "running");
+    let first = format!("/proc/{}", state(&w, &b)["pid"]);
+    let signal = |signal| {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), signal).unwrap();
+    };
+    // Its parent collects it, but not yet.
+    signal(nix::sys::signal::SIGSTOP);
+    let images = images(&w);
+    let mut saving = cmd(&w, &["checkpoint", "--image-path", &images, b.id()]).start();
+    e2e::until("it has ended", || {
+        fs::read_to_string(format!("{first}/stat")).unwrap().contains(") Z ")
+    });
+    std::thread::sleep(Duration::from_millis(150));
+    assert!(saving.try_wait().unwrap().is_none());
+    signal(nix::sys::signal::SIGCONT);
+    assert!(saving.wait().unwrap().success());
+    assert!(!fs::exists(first).unwrap());
+    run.wait().unwrap();
+}
+
+#[test]
 fn a_network_namespace_by_path_is_the_same_after_a_restore() {
     needs!(FullKernel);
     let w = World::new();

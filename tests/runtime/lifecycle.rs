@@ -43,6 +43,25 @@ fn created_container_holds_its_fifo_and_its_link_alone() {
     w.runtime(["delete", "--force", b.id()]).ok();
 }
 
+/// Scripts ask for its state until there is one, and start it then.
+#[test]
+fn bug_who_asked_while_it_was_being_made_could_not_start_it() {
+    let w = World::new();
+    for n in 0..5 {
+        let b = w.bundle(&format!("b{n}"), &["true"]);
+        std::thread::scope(|s| {
+            s.spawn(|| create(&w, &b));
+            let mut state = w.runtime(["state", b.id()]);
+            while state.code != 0 {
+                state = w.runtime(["state", b.id()]);
+            }
+            assert_eq!(state.json()["status"], "created");
+            w.runtime(["start", b.id()]).ok();
+        });
+        w.runtime(["delete", "--force", b.id()]).ok();
+    }
+}
+
 #[test]
 fn states_follow_the_specification() {
     let w = World::new();

@@ -32,10 +32,13 @@ pub fn checkpoint(id: &str, asked: &Dump, environment: Vec<CString>, world: &Wor
     let container = validate::container(validate::parse(&text)?, &record.bundle)?;
     let (plan, rest) = plan::plan(id, container, plan::Options::default())?;
     let source = Source { record: &record, plan: &plan, annotations: &rest.annotations };
+    let first = record.process.open()?;
     dump(&program, &source, asked)?;
     if asked.leave_running || asked.pre_dump {
         return Ok(());
     }
+    // criu has ended it; whoever looks after us is not to find it, nor its pid in use.
+    first.iter().for_each(lifecycle::wait_until_collected);
     lifecycle::destroy(&held, &record, &world.log)
 }
 

@@ -96,7 +96,8 @@ fn started(
     let pid = born.record.process.pid;
     flags.write_pid(pid)?;
     let dir = born.held.dir.file(file::NOTIFY);
-    let notify = world.notify.as_ref().map(|host| Notify::open(&dir, host)).transpose()?;
+    let notify =
+        world.notify.as_ref().map(|host| Notify::open(&dir, host, &world.log)).transpose()?;
     // Others may use it now: exec, kill, state. Hooks may take their time.
     born.held.release();
     trace.step("go", || born.init.go())?;

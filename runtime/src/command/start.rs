@@ -37,7 +37,7 @@ pub fn start(id: &str, world: &World) -> Result<()> {
     let trace = &world.log.trace;
     let dir = held.dir.file(file::NOTIFY);
     let host = world.notify.as_ref().filter(|_| dir.is_dir());
-    let notify = host.map(|host| Notify::open(&dir, host)).transpose()?;
+    let notify = host.map(|host| Notify::open(&dir, host, &world.log)).transpose()?;
     trace.step("go", || release(&held, &record))?;
     if text.contains("\"poststart\"") {
         let hooks = hook::read(&validate::parse::<spec::Spec<'_>>(&text)?.hooks)?;

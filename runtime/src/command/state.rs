@@ -54,7 +54,7 @@ impl<'a> Document<'a> {
 
 /// The JSON text of one container; as runc's, it ends without a line end.
 pub fn state(id: &str, world: &World) -> Result<String> {
-    let (dir, record) = world.store.find(id)?;
+    let (dir, record) = world.store.find_made(id)?;
     let document = Document { owner: "", ..Document::of(&dir, &record)? };
     serde_json::to_string_pretty(&document).map(html_safe).map_err(|e| Error::rule(e.to_string()))
 }

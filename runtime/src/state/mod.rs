@@ -13,7 +13,8 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::{major, minor};
 use nix::unistd::Pid;
@@ -125,6 +126,9 @@ pub const MISSING: &str = "container does not exist";
 /// How an id is said whose container is still being made.
 pub const MAKING: &str = "container is being created";
 
+/// How long a container that is being made is waited for by who only looks.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Names of the files in a container's directory.
 pub mod file {
     /// The [`super::Record`]. In crun's name, keys alike: scripts and its tests look for it.
@@ -206,6 +210,20 @@ impl Store {
         let dir = self.dir(id)?;
         let record = dir.read(id)?;
         Ok((dir, record))
+    }
+
+    /// The container called `id`, once it is made: who asks while it is being made gets the answer
+    /// of a moment later, and need not ask again before `start`.
+    ///
+    /// SPEC: runtime.md §State: hooks see `creating`, and may never come back: with hooks, and after
+    /// a second, that is the answer.
+    pub fn find_made(&self, id: &str) -> Result<(Dir, Record)> {
+        let (dir, record) = self.find(id)?;
+        if record.process.pid != 0 || dir.config().is_ok_and(|text| text.contains("\"hooks\"")) {
+            return Ok((dir, record));
+        }
+        dir.wait_until_let_go(MOMENT)?;
+        self.find(id)
     }
 
     /// The container called `id`, held, and its record as it is once held: whoever held
@@ -304,6 +322,19 @@ impl Dir {
                 Err(TryLockError::Error(e)) => Err(Error::io("lock", self.shown(), &e)),
             },
         }
+    }
+
+    /// Waits until nobody holds it, and no longer than that.
+    fn wait_until_let_go(&self, limit: Duration) -> Result<()> {
+        let lock = match File::open(&self.path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|e| Error::io("open", self.shown(), &e))?,
+        };
+        let (done, told) = mpsc::channel();
+        // KERNEL: flock(2) knows no limit. Who holds it for longer keeps a thread that ends with us.
+        std::thread::spawn(move || done.send(lock.lock_shared()));
+        let waited = told.recv_timeout(limit).unwrap_or(Ok(()));
+        waited.map_err(|e| Error::io("lock", self.shown(), &e))
     }
 
     /// The process that holds it.
