@@ -9,7 +9,7 @@ THREADS ?= 2
 # A shell's job in the background ignores Ctrl-C, and what it starts would, too.
 CASES   := env --default-signal=INT,QUIT RUST_BACKTRACE=0
 
-.PHONY: all ci-build test unit e2e bench guest guests pages clauses mutants oracle security conformance-full fmt lint deny fresh clean
+.PHONY: all ci-build test unit e2e bench guest guests pages install uninstall deb clauses mutants oracle security conformance-full fmt lint deny fresh clean
 
 all:
 	$(CARGO) build --release --locked $(PARTS)
@@ -21,7 +21,7 @@ ci-build:
 	tests/place.sh $(BUILT)/ci $(OUT)
 
 # What CI runs. `sh tests/setup.sh` installs what it needs.
-test: ci-build
+test: ci-build pages
 	$(CASES) $(CARGO) test --workspace --locked -- --test-threads=$(THREADS)
 
 unit:
@@ -62,11 +62,21 @@ security: ci-build
 conformance-full: all
 	conformance/run.sh
 
-# Man pages and completions, into target/pages.
+# Man pages, completions and systemd units, into target/pages.
 pages:
-	$(CARGO) run --locked -p dhow-runtime --example pages -- target/pages
-	$(CARGO) run --locked -p dhow-image --example image-pages -- target/pages
-	$(CARGO) run --locked -p dhow --example dhow-pages -- target/pages
+	$(CARGO) build --workspace --examples --locked
+	for example in pages image-pages dhow-pages; do $(BUILT)/debug/examples/$$example target/pages || exit; done
+
+# `make install PREFIX=/usr DESTDIR=…`; more in `./install.sh --help`.
+install: all pages
+	./install.sh $(if $(PREFIX),--prefix $(PREFIX))
+
+uninstall:
+	./install.sh --uninstall $(if $(PREFIX),--prefix $(PREFIX))
+
+# target/debian/dhow_*.deb, by cargo-deb (cargo install cargo-deb).
+deb: all pages
+	tests/deb.sh $(OUT) target/pages target/debian
 
 fmt:
 	$(CARGO) fmt --all

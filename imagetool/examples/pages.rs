@@ -35,7 +35,11 @@ fn write(dir: &Path) -> io::Result<()> {
     ] {
         let place = dir.join(place);
         fs::create_dir_all(&place)?;
-        clap_complete::generate_to(shell, &mut cli::Cli::shown(), NAME, place)?;
+        let written = clap_complete::generate_to(shell, &mut cli::Cli::shown(), NAME, &place)?;
+        if shell == Shell::Bash {
+            // bash-completion looks for the command's name.
+            fs::rename(written, place.join(NAME))?;
+        }
     }
     Ok(())
 }
@@ -64,6 +68,6 @@ mod tests {
             let page = read(&format!("man1/dhow-image-{}.1", verb.get_name()));
             assert!(page.contains(".SH SYNOPSIS"), "{page}");
         }
-        assert!(read("bash-completion/completions/dhow-image.bash").contains("unpack"));
+        assert!(read("bash-completion/completions/dhow-image").contains("unpack"));
     }
 }

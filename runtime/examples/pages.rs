@@ -38,7 +38,11 @@ fn write(dir: &Path) -> io::Result<()> {
     ] {
         let place = dir.join(place);
         fs::create_dir_all(&place)?;
-        clap_complete::generate_to(shell, &mut tree(), NAME, place)?;
+        let written = clap_complete::generate_to(shell, &mut tree(), NAME, &place)?;
+        if shell == Shell::Bash {
+            // bash-completion looks for the command's name.
+            fs::rename(written, place.join(NAME))?;
+        }
     }
     Ok(())
 }
@@ -59,7 +63,7 @@ mod tests {
         assert!(read("man8/dhow-runtime-exec.8").contains("\\-\\-preserve\\-fds"));
         assert!(read("man8/dhow-runtime.8").contains("\\-\\-systemd\\-cgroup"));
         for completion in [
-            "bash-completion/completions/dhow-runtime.bash",
+            "bash-completion/completions/dhow-runtime",
             "zsh/site-functions/_dhow-runtime",
             "fish/vendor_completions.d/dhow-runtime.fish",
         ] {

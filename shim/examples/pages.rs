@@ -1,10 +1,11 @@
-//! dhow's man pages and completions, from the definition that `--help` is from: `make pages`.
+//! dhow's man pages, completions and systemd units; the former from the definition that `--help` is from: `make pages`.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use clap::Command;
 use dhow::cli::{Shell, definition, script};
+use dhow::units::{Manager, machine};
 
 fn main() -> io::Result<()> {
     let dir = env::args_os().nth(1).map_or_else(|| PathBuf::from("target/pages"), PathBuf::from);
@@ -26,6 +27,16 @@ fn write(dir: &Path) -> io::Result<()> {
         let place = dir.join(place);
         fs::create_dir_all(place.parent().expect("every place is in a folder"))?;
         fs::write(place, script(shell))?;
+    }
+    let dhow = ["/usr/bin/dhow".to_owned()];
+    for (manager, place, root) in [
+        (Manager::System, "systemd/system", Some("/var/lib/dhow")),
+        (Manager::User, "systemd/user", None),
+    ] {
+        let place = dir.join(place);
+        fs::create_dir_all(&place)?;
+        let unit = machine(manager, &dhow, root).map_err(|e| io::Error::other(e.message))?;
+        fs::write(place.join("dhow.service"), unit)?;
     }
     Ok(())
 }
@@ -60,6 +71,8 @@ mod tests {
         assert!(read("man1/dhow-run.1").contains("\\-\\-read\\-only"));
         assert!(read("man1/dhow-container-ls.1").contains("\\-\\-no\\-trunc"));
         assert!(read("bash-completion/completions/dhow").contains("complete -o default"));
+        assert!(read("systemd/system/dhow.service").contains("ExecStop=/usr/bin/dhow system stop"));
+        assert!(read("systemd/user/dhow.service").contains("WantedBy=default.target"));
         assert!(read("zsh/site-functions/_dhow").starts_with("#compdef dhow"));
         assert!(read("fish/vendor_completions.d/dhow.fish").contains("complete -c dhow"));
     }

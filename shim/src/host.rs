@@ -23,6 +23,10 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// Whether these are root's own, which need no flags.
+    pub fn is_usual(&self) -> bool {
+        self.root == Path::new("/var/lib/dhow") && self.run == Path::new("/run/dhow")
+    }
     /// ROOT/containers/ID
     pub fn container(&self, id: &str) -> PathBuf {
         self.root.join("containers").join(id)
@@ -51,6 +55,10 @@ impl Paths {
     /// RUN/monitors/ID
     pub fn monitor(&self, id: &str) -> PathBuf {
         self.run.join("monitors").join(id)
+    }
+    /// RUN/monitors/ID/notify: where a container says that it is ready, if somebody wants to hear it.
+    pub fn notify(&self, id: &str) -> PathBuf {
+        self.monitor(id).join("notify")
     }
     /// RUN/runtime, the runtime's `--root`.
     pub fn runtime_root(&self) -> PathBuf {

@@ -27,6 +27,7 @@ pub mod pruning;
 pub mod reach;
 pub mod settings;
 pub mod store;
+pub mod units;
 pub mod usage;
 
 pub use error::{Error, Kind, Result};

@@ -178,13 +178,34 @@ fn a_reboot_that_keeps_run_is_seen_by_the_boot_id() {
     w.dhow(["rm", "-f", &name]).ok();
 }
 
+/// Who joins another's namespaces, or is linked to it, ends before it.
+#[test]
+fn system_stop_ends_who_needs_another_first() {
+    let w = world();
+    let slow = "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.1; done";
+    let quick = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+    let below = begin(&w, "below", "always", quick);
+    let name = w.id("above");
+    let mode = format!("container:{below}");
+    let run = ["run", "-d", "--name", &name, "--network", &mode, "busybox", "sh", "-c", slow];
+    w.dhow(run).ok();
+    w.dhow(["update", "--restart", "no", &below]).ok();
+    let stopped = w.dhow(["system", "stop"]).ok().lines();
+    assert_eq!(stopped, [name.clone(), below.clone()]);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64().to_string();
+    let events = ["events", "--since", "0", "--until", &now, "--filter", "event=die"];
+    let told = w.dhow([&events[..], &["--format", "{{.Actor.Attributes.name}}"]].concat()).ok();
+    assert_eq!(told.lines(), [name.clone(), below.clone()]);
+    w.dhow(["rm", "-f", &name, &below]).ok();
+}
+
 #[test]
 fn the_unit_names_this_program_and_these_directories() {
     let w = world();
     let unit = w.dhow(["system", "unit"]).ok().out();
     let dhow = fs::canonicalize(e2e::program("dhow")).unwrap();
     let line = format!(
-        "ExecStart=\"{}\" \"--root\" \"{}\" \"--run\" \"{}\" system start",
+        "ExecStart=-{} --root {} --run {} system start",
         dhow.display(),
         w.root().display(),
         w.run_dir().display()
@@ -193,6 +214,6 @@ fn the_unit_names_this_program_and_these_directories() {
     if w.cmd("sh").args(["-c", "command -v systemd-analyze"]).run().code == 0 {
         let path = w.path("dhow.service");
         fs::write(&path, &unit).unwrap();
-        w.cmd("systemd-analyze").arg("verify").arg(&path).run().ok();
+        w.cmd("systemd-analyze").args(["verify", "--man=no"]).arg(&path).run().ok();
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dhow_image::daemon;
 use dhow_image::registry::conf::Files;
+use dhow_image::registry::docker_opts::DOCKER_DEFAULTS;
 use dhow_image::registry::{DAEMON_FILES, Proxy};
 use dhow_image::rootless::Dirs;
 use dhow_image::source::Storage;
@@ -124,6 +125,11 @@ impl Environment {
         let own = own.into_iter().flat_map(|dir| ["dhow", "docker"].map(|name| dir.join(name)));
         let own = own.map(|dir| dir.join("daemon.json"));
         own.chain(DAEMON_FILES.map(PathBuf::from)).collect()
+    }
+
+    /// docker's flags, which go with docker's own file.
+    pub(super) fn docker_defaults(&self) -> Option<&'static Path> {
+        self.daemon_json.is_none().then(|| Path::new(DOCKER_DEFAULTS))
     }
 
     /// The files of registries.conf.

@@ -199,7 +199,10 @@ impl Context {
             daemon: self.environment.daemon(),
             storage: self.environment.storage(),
         };
-        settings.obey(DaemonFile::read(&self.environment.daemon_files())?);
+        settings.obey(DaemonFile::read(
+            &self.environment.daemon_files(),
+            self.environment.docker_defaults(),
+        )?);
         Ok(settings)
     }
 

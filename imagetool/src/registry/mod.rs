@@ -10,6 +10,7 @@ pub mod conf;
 pub mod credentials;
 mod daemon;
 mod delete;
+pub mod docker_opts;
 mod download;
 mod helper;
 mod insecure;

@@ -16,6 +16,7 @@ mod joining;
 mod linux;
 pub mod local;
 mod mounts;
+mod notify;
 mod process;
 mod propagation;
 mod root;
@@ -67,6 +68,7 @@ pub fn prepare(
     if let Some(linux) = spec.linux_mut().as_mut().filter(|_| by_systemd) {
         linux.set_cgroups_path(Some(format!("user.slice:dhow:{}", record.id).into()));
     }
+    notify::add(host, record, &mut spec);
     let bundle = host.paths.bundle(&record.id);
     make_dir(&bundle)?;
     let encode = |e| Error::io("encode", &bundle.join("config.json"), e);

@@ -35,11 +35,15 @@ pub struct Flag {
 
 /// What dhow has and docker hasn't.
 const BUILDX: &str = "as buildx has it";
+const PODMAN: &str = "as podman has it";
 
-pub const EXTRAS: [(&str, &str, &str); 23] = [
+pub const EXTRAS: [(&str, &str, &str); 26] = [
     ("container run", "--timing", "says how long each step took"),
     ("container create", "--detach-keys", "are remembered for `attach`"),
     ("container start", "--sig-proxy", "as `run` and `attach` have it"),
+    ("container run", "--sdnotify", PODMAN),
+    ("container create", "--sdnotify", PODMAN),
+    ("container start", "--sdnotify", PODMAN),
     ("image build", "--allow", BUILDX),
     ("image build", "--annotation", BUILDX),
     ("image build", "--attest", BUILDX),

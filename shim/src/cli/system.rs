@@ -1,7 +1,7 @@
 //! Verbs on the machine.
 
 use super::verbs::verbs;
-use crate::command::system::{df, events, info, prune, start, stop, unit};
+use crate::command::system::{df, events, generate, info, prune, start, stop, unit};
 
 verbs! {
     /// Verbs that stand alone and in `system`.
@@ -18,6 +18,8 @@ verbs! {
     SystemGroup {
         /// Show how much space what takes
         Df(df::Df),
+        /// Print a systemd unit for a container
+        Generate(generate::Generate),
         /// Remove what nothing uses
         Prune(prune::Prune),
         /// Start what its restart policy wants to run (at boot)

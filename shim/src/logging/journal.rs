@@ -2,13 +2,17 @@
 //! a `KEY=VALUE` a line, values with newlines behind their length.
 
 use std::collections::VecDeque;
-use std::io::{Error, ErrorKind, Result};
+use std::fs::File;
+use std::io::{Error, ErrorKind, Result, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::lines::{Lines, Message};
 use super::{Settings, Stream, attributes};
@@ -150,17 +154,42 @@ impl Writer {
                 Ok(_) => return Ok(true),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock && !wait => return Ok(false),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
-                    if poll(&mut fds, PollTimeout::from(PATIENCE)) == Ok(0) {
-                        return Err(Error::new(ErrorKind::TimedOut, "the journal takes no more"));
-                    }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.wait()?,
+                Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) => {
+                    return self.hand_over(datagram);
                 }
                 // It was started anew: its socket is another one.
                 Err(_) if std::mem::take(&mut again) => self.socket = connect(&self.path)?,
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    /// Sends what is too long for a datagram, as systemd's own library does: in a file in memory
+    /// that nobody changes any more.
+    fn hand_over(&self, datagram: &[u8]) -> Result<bool> {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let file = memfd_create(c"journal-entry", flags)?;
+        let mut file = File::from(file);
+        file.write_all(datagram)?;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+        loop {
+            match dhow_kernel::rights::send(self.socket.as_fd(), &[], &[file.as_fd()]) {
+                Ok(_) => return Ok(true),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => self.wait()?,
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Waits until there is room.
+    fn wait(&self) -> Result<()> {
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut fds, PollTimeout::from(PATIENCE)) == Ok(0) {
+            return Err(Error::new(ErrorKind::TimedOut, "the journal takes no more"));
+        }
+        Ok(())
     }
 }
 
@@ -281,6 +310,29 @@ mod tests {
             (&b"false"[..], &b"true"[..])
         );
         assert_eq!(last["MESSAGE"], b"xxx");
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_datagram_goes_in_a_sealed_file() {
+        use std::io::{Read, Seek};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let journal = UnixDatagram::bind(&path).unwrap();
+        let mut record = record(&[("labels", "com.x")]);
+        record.config.labels.insert("com.x".into(), "y".repeat(4 << 20));
+        let settings = Settings::of(&record.host_config.log_config).unwrap();
+        let mut log = Writer::open(&record, &settings, &path).unwrap();
+        log.write(Stream::Stdout, b"long\n").unwrap();
+        let (n, mut fds) = dhow_kernel::rights::receive(journal.as_fd(), &mut [0; 16]).unwrap();
+        assert_eq!((n, fds.len()), (0, 1));
+        let mut file = File::from(fds.remove(0));
+        let seals = fcntl(&file, FcntlArg::F_GET_SEALS).unwrap();
+        assert_eq!(SealFlag::from_bits_truncate(seals), SealFlag::all());
+        let mut text = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut text).unwrap();
+        let got = fields(&text);
+        assert_eq!((got["MESSAGE"].as_slice(), got["COM_X"].len()), (&b"long"[..], 4 << 20));
     }
 
     #[test]

@@ -171,6 +171,12 @@ fn record(
         networks,
         publish_ip,
         resolver: crate::options::dns::of_machine(daemon)?,
+        sdnotify: flags.sdnotify.unwrap_or_default(),
+        typed: std::env::args_os()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        directory: std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default(),
     })
 }
 

@@ -8,6 +8,7 @@ pub mod network;
 pub mod picture;
 mod record;
 mod resolver;
+mod sdnotify;
 mod state;
 pub mod view;
 
@@ -21,4 +22,5 @@ pub use mount::{BindOptions, Driver, ImageOptions, Mount, TmpfsOptions, VolumeOp
 pub use network::{Endpoint, Network, PortBinding, Protocol, Published, Subnet, Wish};
 pub use record::{Depth, ImageRef, MountPoint, Record};
 pub use resolver::MachineResolver;
+pub use sdnotify::Sdnotify;
 pub use state::{State, Status};

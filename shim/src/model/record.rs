@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, HostConfig, MachineResolver, Wish};
+use super::{Config, HostConfig, MachineResolver, Sdnotify, Wish};
 
 /// A container as it was created. Only its name (and, later, its limits) change afterwards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,15 @@ pub struct Record {
     /// What daemon.json said of names when it was made.
     #[serde(default, skip_serializing_if = "MachineResolver::is_silent")]
     pub resolver: MachineResolver,
+    /// Who tells a service manager that it is up.
+    #[serde(default, skip_serializing_if = "Sdnotify::is_usual")]
+    pub sdnotify: Sdnotify,
+    /// The arguments that made it, for a unit that does so again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub typed: Vec<String>,
+    /// Where they were typed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub directory: String,
 }
 
 impl Record {

@@ -56,16 +56,29 @@ pub fn close(host: &Host) -> Result<Vec<Outcome>> {
             running.push(container.record);
         }
     }
-    // They all wait at once, each as long as it was made to.
-    Ok(side_by_side(running, ENDING_AT_ONCE, |record| {
-        let signal = rights::signal(&record.config.stop_signal).unwrap_or(libc::SIGTERM);
-        let patience = rights::patience(record.stop_timeout());
-        end(host, record, Stopping::ByMachine, signal, patience)
-    }))
+    let mut all = Vec::new();
+    while !running.is_empty() {
+        // Who needs another ends before it.
+        let needed: BTreeSet<String> =
+            running.iter().flat_map(|r| joined(&r.host_config)).map(str::to_owned).collect();
+        let held = |r: &Record| needed.contains(&r.name) || needed.contains(&r.id);
+        let (later, mut now): (Vec<_>, Vec<_>) = running.into_iter().partition(held);
+        running = later;
+        if now.is_empty() {
+            now = std::mem::take(&mut running); // in a circle
+        }
+        // They all wait at once, each as long as it was made to.
+        all.extend(side_by_side(now, ENDING_AT_ONCE, |record| {
+            let signal = rights::signal(&record.config.stop_signal).unwrap_or(libc::SIGTERM);
+            let patience = rights::patience(record.stop_timeout());
+            end(host, record, Stopping::ByMachine, signal, patience)
+        }));
+    }
+    Ok(all)
 }
 
 /// Names of the containers that this one needs: whose namespaces it joins, and whom it is linked to.
-fn joined(config: &HostConfig) -> impl Iterator<Item = &str> {
+pub fn joined(config: &HostConfig) -> impl Iterator<Item = &str> {
     let modes = [&config.network_mode, &config.pid_mode, &config.ipc_mode];
     let links = config.links.iter().flatten().filter_map(|link| link.rsplit_once(':'));
     let modes = modes.into_iter().filter_map(|mode| mode.strip_prefix("container:"));

@@ -4,6 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use super::attach::{Line, follow, role_of};
 use super::lock::Lock;
+use super::notify::{Notice, Notify};
 use super::protocol::{Failed, Frame, Step};
 use super::task::{Purpose, Task};
 use super::{Attach, Ended, socket, state, terminal};
@@ -18,6 +19,8 @@ use crate::model::{Record, Status};
 pub struct Start {
     /// Streams to join before the first byte comes; none for a start in the background.
     pub attach: Option<Attach>,
+    /// A service manager that wants to hear of it.
+    pub notify: Option<Notice>,
 }
 
 /// A container that was started.
@@ -32,11 +35,21 @@ pub struct Running<'a> {
     record: &'a Record,
     attach: Option<Attach>,
     line: Line,
+    notify: Option<Notify>,
 }
 
 impl Running<'_> {
+    /// Tells a service manager, and lets it run.
+    pub fn leave(self) -> Result<()> {
+        drop(self.line);
+        self.notify.map_or(Ok(()), |notify| notify.leave(self.host, self.record))
+    }
+
     /// Stays with the container until it ends or the user leaves.
     pub fn follow(self) -> Result<Ended> {
+        if let Some(notify) = self.notify {
+            notify.stay();
+        }
         let how = self.attach.unwrap_or_default();
         follow(self.host, self.record, &how, self.line)
     }
@@ -52,26 +65,27 @@ pub fn start<'a>(host: &'a Host, record: &'a Record, how: Start) -> Result<Runni
     let role = how.attach.as_ref().map(role_of).unwrap_or_default();
     let size = if record.config.tty { terminal::size() } else { None };
     let listener = socket::listen_for(host, &record.id)?;
+    let notify = Notify::prepare(host, &record.id, how.notify.as_ref())?;
     let task = Task::new(host, record, Purpose::Start { role, size });
     if how.attach.is_some() {
         events::of_container(&host.paths, record, "attach", &[]);
     }
     let stream = task.hand_over(lock, listener)?;
-    answer(host, record, how.attach, stream)
+    answer(host, record, how.attach, (stream, notify))
 }
 
 fn answer<'a>(
     host: &'a Host,
     record: &'a Record,
     attach: Option<Attach>,
-    stream: UnixStream,
+    (stream, notify): (UnixStream, Option<Notify>),
 ) -> Result<Running<'a>> {
     let mut line = Line::new(stream);
     loop {
         match line.wait_frame() {
             Some(Frame::Started(started)) => {
                 let (pid, steps, told) = (started.pid, started.steps, started.told);
-                return Ok(Running { pid, steps, told, host, record, attach, line });
+                return Ok(Running { pid, steps, told, host, record, attach, line, notify });
             }
             Some(Frame::Failed(failed)) => return Err(failed.into()),
             Some(_) => {}

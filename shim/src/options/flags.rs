@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::Intent;
 use crate::error::{Error, Result};
+use crate::model::Sdnotify;
 
 use super::{HealthFlags, NetFlags, PortFlags};
 
@@ -117,6 +118,9 @@ pub struct Flags {
     /// Keys that leave the container running (default ctrl-p,ctrl-q)
     #[arg(long, value_name = "KEYS")]
     pub detach_keys: Option<String>,
+    /// Who tells NOTIFY_SOCKET that it is up: container, conmon (dhow itself) or ignore (default "container")
+    #[arg(long, value_name = "WHO")]
+    pub sdnotify: Option<Sdnotify>,
 
     #[command(flatten)]
     #[allow(missing_docs)]

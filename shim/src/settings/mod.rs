@@ -8,7 +8,11 @@ mod read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::error::Result;
+use dhow_image::registry::DAEMON_FILES;
+use dhow_image::registry::docker_opts::{self, DOCKER_DEFAULTS};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
 
 pub use client::{Client, Proxies};
 pub use daemon::{AddressPool, Daemon, RuntimeEntry, Ulimit};
@@ -58,19 +62,33 @@ impl Settings {
         }
         let found = match &self.daemon_file {
             Some(path) => read::settings(path)?,
-            None => first(&dhow_image::registry::DAEMON_FILES)?,
+            None => Some(machines(&DAEMON_FILES.map(Path::new), Path::new(DOCKER_DEFAULTS))?),
         };
         Ok(self.daemon.get_or_init(|| found.unwrap_or_default()))
     }
 }
 
-fn first(paths: &[&str]) -> Result<Option<Daemon>> {
-    for path in paths {
-        if let Some(found) = read::settings(Path::new(path))? {
-            return Ok(Some(found));
+/// dhow's own file, else docker's with the flags of its service at `defaults`.
+fn machines([own, docker]: &[&Path; 2], defaults: &Path) -> Result<Daemon> {
+    if let Some(found) = read::settings(own)? {
+        return Ok(found);
+    }
+    let flags = docker_opts::read(defaults).map_err(|e| Error::usage(e.to_string()))?;
+    let file: Option<Daemon> = read::settings(docker)?;
+    if flags.is_empty() {
+        return Ok(file.unwrap_or_default());
+    }
+    let mut all: Map<String, Value> = read::settings(docker)?.unwrap_or_default();
+    for (key, value) in flags {
+        match (all.get_mut(&key), value) {
+            (Some(Value::Array(known)), Value::Array(more)) => known.extend(more),
+            // dockerd doesn't start with both; the file is the newer place.
+            (Some(_), _) => {}
+            (None, value) => drop(all.insert(key, value)),
         }
     }
-    Ok(None)
+    serde_json::from_value(all.into())
+        .map_err(|e| Error::usage(format!("settings {}: DOCKER_OPTS: {e}", defaults.display())))
 }
 
 #[cfg(test)]
@@ -82,6 +100,29 @@ mod tests {
         let none = Settings::of(None, Some("/nonexistent/daemon.json".into()));
         assert!(none.client().unwrap().ps_format.is_none());
         assert!(none.daemon().unwrap().registry_mirrors.is_empty());
+    }
+
+    #[test]
+    fn docker_s_flags_are_heard_where_dhow_s_own_file_is_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+        let read = || machines(&[&path("own"), &path("docker")], &path("default"));
+        assert!(read().unwrap().dns.is_empty());
+        write("default", "DOCKER_OPTS='--dns 8.8.8.8 --mtu 1400 --icc=false'");
+        let said = read().unwrap();
+        assert_eq!(
+            (said.dns.as_slice(), said.mtu, said.icc),
+            (&["8.8.8.8".to_owned()][..], Some(1400), Some(false))
+        );
+        write("docker", r#"{"dns": ["1.1.1.1"], "mtu": 1300}"#);
+        let said = read().unwrap();
+        assert_eq!((said.dns, said.mtu), (vec!["1.1.1.1".into(), "8.8.8.8".into()], Some(1300)));
+        write("default", "DOCKER_OPTS=`id`");
+        let error = read().unwrap_err().message;
+        assert!(error.contains("default") && error.contains("line 1"), "{error}");
+        write("own", "{}");
+        assert!(read().unwrap().dns.is_empty());
     }
 
     #[test]

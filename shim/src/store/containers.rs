@@ -415,7 +415,7 @@ mod tests {
             detach_keys: None,
             networks: Vec::new(),
             publish_ip: None,
-            resolver: crate::model::MachineResolver::default(),
+            ..Record::default()
         }
     }
 

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{self, Request, Steps, lap, make};
 use crate::model::Record;
-use crate::monitor::{self, Attach, Ended, Start};
+use crate::monitor::{self, Attach, Ended, Notice, Start};
 use crate::options::{Order, fill};
 use crate::output::Output;
 
@@ -72,7 +72,8 @@ impl Run {
         let request = Request { flags: &self.order.flags, image, command, intent, now: true };
         let record = make(host, request, out, &mut steps)?;
         let begun = Instant::now();
-        let started = monitor::start(host, &record, Start { attach });
+        let notify = Notice::of(std::env::var_os("NOTIFY_SOCKET"), record.sdnotify);
+        let started = monitor::start(host, &record, Start { attach, notify });
         let running = started.inspect_err(|_| {
             if record.host_config.auto_remove {
                 // The failure is told; what can't be removed now, `dhow rm` can.
@@ -87,6 +88,7 @@ impl Run {
             out.note(&format!("WARNING: {line}"));
         }
         let exit = if self.detach {
+            running.leave()?;
             out.line(&record.id);
             out.exit()
         } else {

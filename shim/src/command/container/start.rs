@@ -6,7 +6,8 @@ use crate::cli::SigProxy;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::monitor::{self, Attach, Ended, Start as How};
+use crate::model::{Record, Sdnotify};
+use crate::monitor::{self, Attach, Ended, Notice, Start as How};
 use crate::output::Output;
 
 /// Start stopped containers
@@ -24,6 +25,9 @@ pub struct Start {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub sig_proxy: SigProxy,
+    /// Who tells NOTIFY_SOCKET that it is up: container, conmon or ignore (default what it was made with)
+    #[arg(long, value_name = "WHO")]
+    pub sdnotify: Option<Sdnotify>,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     pub containers: Vec<String>,
@@ -43,9 +47,20 @@ impl Start {
         }
         out.each(&self.containers, |needle| {
             let found = host.containers.find(needle)?;
-            monitor::ensure(host, &found.record)?;
+            match self.notice(&found.record) {
+                Some(notify) if !monitor::state(host, &found.record)?.status.is_alive() => {
+                    let how = How { attach: None, notify: Some(notify) };
+                    monitor::start(host, &found.record, how)?.leave()?;
+                }
+                _ => monitor::ensure(host, &found.record)?,
+            }
             Ok(needle.to_owned())
         })
+    }
+
+    fn notice(&self, record: &Record) -> Option<Notice> {
+        let how = self.sdnotify.unwrap_or(record.sdnotify);
+        Notice::of(std::env::var_os("NOTIFY_SOCKET"), how)
     }
 
     fn foreground(&self, host: &Host) -> Result<Exit> {
@@ -61,9 +76,15 @@ impl Start {
             sig_proxy: self.sig_proxy.sig_proxy,
         };
         let ended = if monitor::state(host, &record)?.status.is_alive() {
+            self.notice(&record).iter().for_each(Notice::tell_running);
             monitor::attach(host, &record, &attach)?
         } else {
-            monitor::start(host, &record, How { attach: Some(attach) })?.follow()?
+            monitor::start(
+                host,
+                &record,
+                How { attach: Some(attach), notify: self.notice(&record) },
+            )?
+            .follow()?
         };
         Ok(match ended {
             Ended::Exited(code) => Exit::container(code),

@@ -2,6 +2,7 @@
 
 pub mod df;
 pub mod events;
+pub mod generate;
 pub mod info;
 pub mod prune;
 pub mod start;

@@ -1,0 +1,197 @@
+//! install.sh and the Debian package: what is put where, what is refused, and that it is used.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use e2e::{Cmd, World, workspace};
+
+/// Man pages, completions and units; `make test` has made them.
+pub fn pages() -> PathBuf {
+    static PAGES: OnceLock<PathBuf> = OnceLock::new();
+    PAGES
+        .get_or_init(|| {
+            let pages = workspace().join("target/pages");
+            if !pages.join("systemd/user/dhow.service").exists() {
+                let made = Command::new("make").arg("-sC").arg(workspace()).arg("pages").status();
+                assert!(made.unwrap().success(), "make pages");
+            }
+            pages
+        })
+        .clone()
+}
+
+fn install(w: &World, args: &[&str]) -> Cmd {
+    let bin = fs::canonicalize(e2e::program("dhow")).unwrap();
+    w.cmd("sh")
+        .arg(workspace().join("install.sh"))
+        .args(["--destdir".as_ref(), w.path("dest").as_os_str(), "--bin".as_ref()])
+        .arg(bin.parent().unwrap())
+        .args(["--pages".as_ref(), pages().as_os_str()])
+        .args(args)
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(at) = todo.pop() {
+        for entry in fs::read_dir(at).into_iter().flatten().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                todo.push(entry.path());
+            } else {
+                all.push(entry.path().strip_prefix(dir).unwrap().display().to_string());
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn what_is_installed_runs_and_goes_without_a_trace() {
+    let w = World::new();
+    let dest = w.path("dest");
+    let mirror = "https://mirror.example:5000/hub";
+    install(&w, &["--mirror", mirror]).run().ok().out_has("installed in ");
+    let all = files(&dest);
+    for file in [
+        "usr/local/bin/dhow",
+        "usr/local/bin/dhow-image",
+        "usr/local/bin/dhow-runtime",
+        "usr/local/lib/systemd/system/dhow.service",
+        "usr/local/lib/systemd/user/dhow.service",
+        "usr/local/share/man/man1/dhow-system-generate.1",
+        "usr/local/share/man/man8/dhow-runtime.8",
+        "usr/local/share/bash-completion/completions/dhow-image",
+        "usr/local/share/zsh/site-functions/_dhow",
+        "usr/local/share/fish/vendor_completions.d/dhow-runtime.fish",
+        "etc/dhow/daemon.json",
+    ] {
+        assert!(all.iter().any(|f| f == file), "{file} in {all:?}");
+    }
+    assert!(!all.iter().any(|f| f.contains(".new")), "{all:?}");
+    let unit = fs::read_to_string(dest.join("usr/local/lib/systemd/system/dhow.service")).unwrap();
+    assert!(unit.contains("\nExecStart=-/usr/local/bin/dhow system start\n"), "{unit}");
+    assert!(unit.contains("\nExecStop=/usr/local/bin/dhow system stop\n"), "{unit}");
+    // Used: the program finds the runtime beside it, and hears of the mirror.
+    let dhow = w.cmd(dest.join("usr/local/bin/dhow"));
+    let dhow = dhow.env("DHOW_DAEMON_JSON", dest.join("etc/dhow/daemon.json"));
+    dhow.clone().args(["run", "--rm", "--network", "none", "hello"]).run().ok();
+    dhow.args(["info", "--format", "{{json .RegistryConfig.Mirrors}}"]).run().ok().out_has(mirror);
+    // Once more, over an older version that had a page more: nothing is there twice, the page goes.
+    let list = dest.join("usr/local/share/dhow/installed");
+    let old = "/usr/local/share/man/man1/dhow-old.1";
+    let known = fs::read_to_string(&list).unwrap();
+    fs::write(&list, format!("{known}{old}\n/etc/passwd\n/usr/local/../../dhow\n")).unwrap();
+    fs::write(dest.join(&old[1..]), "").unwrap();
+    fs::write(dest.join("etc/passwd"), "").unwrap();
+    install(&w, &["--mirror", "http://other"]).run().ok();
+    assert_eq!(fs::read_to_string(&list).unwrap(), known);
+    assert_eq!(files(&dest), [&all[..], &["etc/passwd".to_owned()]].concat().sorted());
+    let settings = fs::read_to_string(dest.join("etc/dhow/daemon.json")).unwrap();
+    assert_eq!(settings, "{\"registry-mirrors\": [\"http://other\"]}\n");
+    install(&w, &["--uninstall"]).run().ok().out_has("removed from ");
+    assert_eq!(files(&dest), ["etc/dhow/daemon.json", "etc/passwd"]);
+    install(&w, &["--uninstall"]).run().code(1).err_has("nothing is installed");
+}
+
+trait Sorted {
+    fn sorted(self) -> Self;
+}
+
+impl Sorted for Vec<String> {
+    fn sorted(mut self) -> Self {
+        self.sort();
+        self
+    }
+}
+
+#[test]
+fn what_is_typed_wrongly_is_told_in_one_line_before_anything_is_written() {
+    let w = World::new();
+    for (args, words) in [
+        (&["--nope"][..], "unknown option --nope"),
+        (&["--prefix"], "--prefix wants a value"),
+        (&["--prefix="], "--prefix wants a value"),
+        (&["--prefix", "usr"], "it has to begin with /"),
+        (&["--prefix", "/a b"], "letters, digits"),
+        (&["--prefix", "/a/../b"], "without . and .."),
+        (&["--mirror", "mirror.example"], "a URL begins with https://"),
+        (&["--mirror", "https://a\"b"], "letters, digits"),
+        (&["--mirror", "https://a", "--uninstall"], "don't go together"),
+        (&["--enable"], "--enable is for this machine"),
+        (&["--bin", "/nowhere"], "/nowhere/dhow is not there"),
+        (&["--pages", "/nowhere"], "run make pages"),
+    ] {
+        let done = install(&w, args).run().code(1);
+        assert_eq!(done.err().lines().count(), 1, "{done}");
+        assert!(done.err().starts_with("install.sh: ") && done.err().contains(words), "{done}");
+        assert!(files(&w.path("dest")).is_empty(), "{args:?}");
+    }
+    // Settings of somebody's stay theirs.
+    let mirror = ["--mirror", "https://m.example"];
+    for (place, text) in [("etc/dhow", "{\"mtu\": 1400}"), ("etc/docker", "{}")] {
+        let dir = w.path("dest").join(place);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("daemon.json"), text).unwrap();
+        install(&w, &mirror).run().code(1).err_has("add \"registry-mirrors\"");
+        assert_eq!(files(&w.path("dest")).len(), 1);
+        fs::remove_dir_all(w.path("dest")).unwrap();
+    }
+}
+
+/// The package's metadata names what is there, and all of it.
+#[test]
+fn the_package_has_every_page_and_program() {
+    let manifest = fs::read_to_string(workspace().join("shim/Cargo.toml")).unwrap();
+    let deb = manifest.split("[package.metadata.deb]").nth(1).unwrap();
+    let assets = deb.split("assets = [").nth(1).unwrap().split("\n]").next().unwrap();
+    let sources: Vec<&str> = assets
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("[\"")?.split('"').next())
+        .collect();
+    for source in &sources {
+        let path = source.trim_end_matches("*.md").trim_end_matches('*');
+        let path = match path.strip_prefix("../target/package/pages/") {
+            Some(page) => pages().join(page),
+            None if path.starts_with("../target/package/bin") => continue,
+            None => workspace().join("shim").join(path),
+        };
+        assert!(path.exists(), "{source}");
+    }
+    for dir in fs::read_dir(pages()).unwrap().flatten() {
+        let name = dir.file_name().into_string().unwrap();
+        // Windows' shell on Linux has no place of its own; the machine's unit goes by another key.
+        let packed = sources.iter().any(|s| s.contains(&format!("pages/{name}/")));
+        assert!(packed || name == "powershell", "{name} of the pages is not in the package");
+    }
+    assert!(deb.contains("unit-scripts = \"../target/package/pages/systemd/system\""));
+    if Command::new("cargo-deb").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        package();
+    }
+}
+
+/// Builds it, where cargo-deb is installed, and unpacks it.
+fn package() {
+    let w = World::new();
+    let bin = fs::canonicalize(e2e::program("dhow")).unwrap();
+    let deb = w.cmd(workspace().join("tests/deb.sh")).arg(bin.parent().unwrap()).arg(pages());
+    deb.arg(w.path("out")).limit(120).run().ok();
+    let deb = fs::read_dir(w.path("out")).unwrap().next().unwrap().unwrap().path();
+    let fields = w.cmd("dpkg-deb").arg("-f").arg(&deb).run().ok().out();
+    assert!(fields.contains("Package: dhow\n") && !fields.contains("Depends: libc"), "{fields}");
+    w.cmd("dpkg-deb").arg("-x").arg(&deb).arg(w.path("dest")).run().ok();
+    w.cmd("dpkg-deb").arg("-e").arg(&deb).arg(w.path("control")).run().ok();
+    let all = files(&w.path("dest"));
+    for file in ["usr/bin/dhow", "usr/share/man/man1/dhow.1.gz", "usr/share/doc/dhow/copyright"] {
+        assert!(all.iter().any(|f| f == file), "{file} in {all:?}");
+    }
+    assert!(all.iter().any(|f| f.ends_with("lib/systemd/system/dhow.service")), "{all:?}");
+    let postinst = fs::read_to_string(w.path("control/postinst")).unwrap();
+    assert!(postinst.contains("deb-systemd-helper enable dhow.service"), "{postinst}");
+    w.cmd(w.path("dest/usr/bin/dhow"))
+        .args(["run", "--rm", "--network", "none", "hello"])
+        .run()
+        .ok();
+}
