@@ -141,6 +141,12 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces, unseen: bool) -> Re
         ignored: None,
     };
     let flags = CloneFlags::from_bits_retain(spaces.parent as i32);
+    if spaces.parent & ns::USER != 0 {
+        // CVE: 2016-9962: a process that is born as one of the container's users must not be looked
+        // into for an instant. KERNEL: ptrace(2): an owner's own namespace leaves it dumpable.
+        nix::sys::prctl::set_dumpable(false)
+            .map_err(|e| Error::system("prctl", "PR_SET_DUMPABLE", e))?;
+    }
     if !flags.is_empty() && !unseen {
         setns(target, flags)
             .map_err(|e| Error::system("join the namespaces of", &entry.record.id, e))?;

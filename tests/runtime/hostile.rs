@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use e2e::{World, needs};
+use e2e::bundle::Bundle;
+use e2e::{Cmd, Ordinary, World, needs};
 use serde_json::json;
 
 use super::lifecycle::{create, status, wait_for};
@@ -119,6 +120,50 @@ fn mount_over_proc_by_a_link_of_the_image_is_refused() {
     }
 }
 
+/// Who shares the root has given /proc another name, once it was mounted.
+#[test]
+fn bug_mount_over_proc_by_a_link_was_judged_by_the_name_of_proc() {
+    needs!(Root);
+    let w = World::new();
+    let from = w.path("from");
+    fs::create_dir(&from).unwrap();
+    let b = w.bundle("b", &["ls", "/real/sys"]);
+    symlink("/real/sys", b.rootfs("way")).unwrap();
+    fs::create_dir(b.rootfs("much")).unwrap();
+    for n in 0..3000 {
+        fs::write(b.rootfs(&format!("much/{n}")), "").unwrap();
+    }
+    let tmpfs = |at: &str| json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]});
+    let bind = json!({"destination": "/way", "type": "bind", "source": from, "options": ["bind"]});
+    let b = b.and("/mounts", tmpfs("/mark")).and("/mounts", tmpfs("/much")).and("/mounts", bind);
+    let exchanged = std::thread::scope(|threads| {
+        let exchange = threads.spawn(|| {
+            // Made after /proc was mounted.
+            e2e::until("it mounts", || b.rootfs("mark").exists());
+            fs::rename(b.rootfs("proc"), b.rootfs("real"))
+                .and_then(|()| fs::create_dir(b.rootfs("proc")))
+        });
+        w.runtime(["run", "-b", b.path(), b.id()]).refused();
+        exchange.join().unwrap()
+    });
+    exchanged.unwrap();
+}
+
+/// A procfs elsewhere, that config.json has there, may be covered: by name.
+#[test]
+fn mount_over_another_procfs_goes_by_its_name() {
+    needs!(Root);
+    let w = World::new();
+    let from = w.path("from");
+    fs::write(&from, "other").unwrap();
+    let b = w.bundle("b", &["cat", "/inner/proc/version"]);
+    let proc = json!({"destination": "/inner/proc", "type": "proc", "source": "proc"});
+    let bind = json!({"destination": "/inner/proc/version", "type": "bind", "source": from,
+        "options": ["bind"]});
+    let b = b.and("/mounts", proc).and("/mounts", bind);
+    w.runtime(["run", "-b", b.path(), b.id()]).ok().out_is("other");
+}
+
 /// A process may call itself by bytes that are no text; it is the same process.
 #[test]
 fn container_whose_name_is_not_text_can_be_seen_and_ended() {
@@ -204,6 +249,59 @@ fn process_that_enters_a_container_shows_it_nothing_of_the_host() {
         assert_eq!(seen, "", "by exec: {by_exec}");
         fs::remove_dir_all(b.dir()).unwrap();
     }
+}
+
+/// A container that stops whoever enters it as early as it can, and looks into it.
+fn peeking(w: &World, b: Bundle) -> Bundle {
+    let secret = w.path("secret");
+    fs::write(&secret, "of the host").unwrap();
+    let names = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_KILL"]);
+    let sets = json!({"bounding": names, "permitted": names, "effective": names});
+    let source = e2e::workspace().join("tests/runtime/peek.c");
+    Cmd::new("cc").args(["-O1", "-static", "-o"]).arg(b.rootfs("peek")).arg(source).run().ok();
+    b.with("/process/args", json!(["/peek", secret])).with("/process/capabilities", sets)
+}
+
+/// Enters it again and again.
+fn peeked<'a>(b: &Bundle, runtime: impl Fn(&[&str]) -> Cmd + 'a) {
+    let quiet = ["sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"];
+    runtime(&["run", "-d", "-b", b.path(), b.id()]).under(quiet).run().ok();
+    e2e::until("it looks", || b.rootfs("looks").exists());
+    for _ in 0..if std::env::var_os("DHOW_LONG").is_some() { 1000 } else { 15 } {
+        runtime(&["exec", b.id(), "/peek"]).run().ok();
+    }
+    let seen = fs::metadata(b.rootfs("seen")).unwrap().len();
+    runtime(&["delete", "--force", b.id()]).run().ok();
+    assert_eq!(seen, 0, "it has seen the host's file");
+}
+
+#[test]
+fn process_that_is_stopped_while_it_enters_shows_nothing_of_the_host() {
+    needs!(Root);
+    let w = World::new();
+    let b = peeking(&w, w.bundle("b", &[]));
+    peeked(&b, |words| w.runtime_cmd(words));
+    // The host's root is the container's, too.
+    let one = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+    let b = peeking(&w, w.bundle("c", &[])).and("/linux/namespaces", json!({"type": "user"}));
+    let b = b.with("/linux/uidMappings", one.clone()).with("/linux/gidMappings", one);
+    peeked(&b, |words| w.runtime_cmd(words));
+}
+
+/// An ordinary user enters the container's users before the process is made: its ids are the
+/// container's own, and it could be looked into until it said otherwise.
+#[test]
+fn bug_process_that_enters_an_ordinary_user_s_container_could_be_looked_into() {
+    needs!(Root);
+    let w = World::new();
+    let ann = Ordinary::new(&w, false);
+    let root = w.path("rt/runtime").display().to_string();
+    let b = peeking(&w, super::rootless::bundle(&w, "b", &[]));
+    let one = json!([{"containerID": 0, "hostID": ann.uid(), "size": 1}]);
+    let b = b.with("/linux/uidMappings", one.clone()).with("/linux/gidMappings", one);
+    let owner = format!("{0}:{0}", ann.uid());
+    w.cmd("chown").args(["-hR", &owner]).arg(b.dir()).run().ok();
+    peeked(&b, |words| ann.cmd(["dhow-runtime", "--root", &root].iter().chain(words)));
 }
 
 /// CVE-2019-19921: another container that has the same root can do so at any time; a hook does it at

@@ -534,6 +534,8 @@ fn guard_proc(m: &Mount, tree: BorrowedFd<'_>) -> Done {
 }
 
 /// The rule about /proc goes by names (validate/mount.rs); a link of the root's is a way round it.
+///
+/// Which procfs it is, is no matter: looked for as /proc, it may have another name just now.
 fn guard_link(root: &Root, m: &Mount, target: BorrowedFd<'_>) -> Done {
     let named = m.target.to_bytes() == b"proc" || m.target.to_bytes().starts_with(b"proc/");
     if named {
@@ -543,11 +545,12 @@ fn guard_link(root: &Root, m: &Mount, target: BorrowedFd<'_>) -> Done {
     if kind != PROC_SUPER_MAGIC {
         return Ok(());
     }
-    let device = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| stat.st_dev);
-    let proc = root.open_plain(c"proc", OFlag::O_PATH).and_then(|fd| device(fd.as_fd()));
-    if proc.is_ok() && proc == device(target) {
-        let path = String::from_utf8_lossy(&shown(&m.target)).into_owned();
-        return Err(Cause::rule(format!("{path} leads to /proc: nothing may be mounted there")));
+    let id = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    let plain = root.open_plain(&m.target, OFlag::O_PATH).and_then(|fd| id(fd.as_fd()));
+    if plain.is_ok() && plain == id(target) {
+        // A procfs that config.json itself has put there.
+        return Ok(());
     }
-    Ok(())
+    let path = String::from_utf8_lossy(&shown(&m.target)).into_owned();
+    Err(Cause::rule(format!("{path} leads to /proc: nothing may be mounted there")))
 }

@@ -40,6 +40,10 @@ fn between(plan: &Plan, link: &Link) -> Done<Side> {
             ask(link, &Message::Clocks)?;
         }
     }
+    if plan.spaces.pid.is_some() {
+        // CVE: as 2016-9962: who is there already must not look into init for an instant.
+        nix::sys::prctl::set_dumpable(false).because("prctl", "PR_SET_DUMPABLE")?;
+    }
     // It is in the v2 group already: root of a user namespace couldn't put init there.
     let fork = Fork { namespaces: plan.spaces.clone, sibling: true, cgroup: None };
     process::fork(&fork).because("clone", "the container's first process")
