@@ -32,8 +32,13 @@ use crate::state::Record;
 use crate::validate::linux::ns;
 use crate::validate::mount::{Kind, Mount, Target};
 
-/// Adds mounts, all or none. `keep` is told their ids before they are there for good.
-pub fn add(record: &Record, list: &[Mount], keep: impl FnOnce(&[u64]) -> Result<()>) -> Result<()> {
+/// Adds mounts, all or none. `keep` is told their ids before they are there for good, and again
+/// when they aren't, after all: of those that are.
+pub fn add(
+    record: &Record,
+    list: &[Mount],
+    mut keep: impl FnMut(&[u64]) -> Result<()>,
+) -> Result<()> {
     let trees = list.iter().map(source).collect::<Result<Vec<_>>>()?;
     let work = |inside: &Inside| {
         let mut made = Vec::new();
@@ -44,12 +49,29 @@ pub fn add(record: &Record, list: &[Mount], keep: impl FnOnce(&[u64]) -> Result<
         let all = all.and_then(|()| inside.settled());
         if all.is_err() {
             for mount in made.iter().rev() {
-                let _ = inside.unmount(mount);
+                let id = kernel::id(mount.as_fd());
+                if let (Ok(()), Ok(id)) = (inside.unmount(mount), id) {
+                    let _ = inside.link.send(&Message::Mount(id.number));
+                }
             }
         }
         all
     };
-    enter(record, work, keep)
+    let mut worker = Worker::start(record, work)?;
+    let mut kept = false;
+    let mut done = worker.hear().and_then(|()| {
+        keep(&worker.ids)?;
+        kept = true;
+        worker.say_go()
+    });
+    if done.is_err() {
+        worker.give_up();
+        if kept || !worker.ids.is_empty() {
+            let left = keep(&worker.ids);
+            done = done.and(left);
+        }
+    }
+    done.and(worker.end())
 }
 
 /// Removes mounts that were added, the last one first. `keep` is told the ids of those that are
@@ -67,9 +89,12 @@ pub fn remove(
             inside.unmount(mount).because("unmount", shown(&target.path))?;
             inside.link.send(&Message::Mount(id.number)).because("report to", "the runtime")?;
         }
-        inside.settled()
+        inside.link.send(&Message::Ready).because("report to", "the runtime")
     };
-    enter(record, work, keep)
+    let mut worker = Worker::start(record, work)?;
+    let heard = worker.hear();
+    let kept = if worker.ids.is_empty() { Ok(()) } else { keep(&worker.ids) };
+    heard.and(kept).and(worker.end())
 }
 
 /// The tree of a bind, which is the host's: it is opened here.
@@ -83,62 +108,79 @@ fn source(m: &Mount) -> Result<Option<OwnedFd>> {
     Ok(Some(tree))
 }
 
-/// Does `work` inside, and has it finished off once `keep` is done.
-fn enter(
-    record: &Record,
-    work: impl FnOnce(&Inside) -> Done,
-    keep: impl FnOnce(&[u64]) -> Result<()>,
-) -> Result<()> {
-    let gone = || Error::rule("container not running");
-    let target = record.process.open()?.ok_or_else(gone)?;
-    let spaces = differ(record.process.pid)? & (ns::MOUNT | ns::USER);
-    // As in join: what was compared was its own only if it is still there.
-    record.process.open()?.ok_or_else(gone)?;
-    if spaces & ns::MOUNT == 0 {
-        return Err(Error::rule("the container has no mounts of its own: they are the caller's"));
-    }
-    let system = |e| Error::system("clone", "a process to change mounts", e);
-    let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
-    let (ours, theirs) = Link::pair().map_err(system)?;
-    let pidfd = match process::fork(&Fork::default()).map_err(system)? {
-        Side::Child => {
-            drop(ours);
-            let done = Inside::at(&target, spaces, theirs, proc);
-            if let Err((cause, link)) =
-                done.and_then(|inside| work(&inside).map_err(|cause| (cause, inside.link)))
-            {
-                let _ = link.send(&Message::Fault(cause.at(Phase::Mounts)));
-            }
-            process::exit_now(0)
-        }
-        Side::Parent(_, pidfd) => pidfd,
-    };
-    drop(theirs);
-    let (ids, heard) = hear(&ours);
-    let kept = if ids.is_empty() { Ok(()) } else { keep(&ids) };
-    if heard.is_ok() && kept.is_ok() {
-        let _ = ours.send(&Message::Go);
-    }
-    drop(ours);
-    parent::wait(pidfd.as_fd()).map_err(system)?;
-    heard.and(kept)
+/// The process that does the work, as its maker sees it.
+struct Worker {
+    link: Link,
+    pidfd: OwnedFd,
+    /// Of mounts that came (or, where they are removed, went).
+    ids: Vec<u64>,
 }
 
-/// The ids that are told of, and how it ended.
-fn hear(link: &Link) -> (Vec<u64>, Result<()>) {
-    let mut ids = Vec::new();
-    loop {
-        let end = match link.receive() {
-            Ok(Some(Message::Mount(id))) => {
-                ids.push(id);
-                continue;
+impl Worker {
+    /// Does `work` inside.
+    fn start(record: &Record, work: impl FnOnce(&Inside) -> Done) -> Result<Self> {
+        let gone = || Error::rule("container not running");
+        let target = record.process.open()?.ok_or_else(gone)?;
+        let spaces = differ(record.process.pid)? & (ns::MOUNT | ns::USER);
+        // As in join: what was compared was its own only if it is still there.
+        record.process.open()?.ok_or_else(gone)?;
+        if spaces & ns::MOUNT == 0 {
+            let why = "the container has no mounts of its own: they are the caller's";
+            return Err(Error::rule(why));
+        }
+        let system = |e| Error::system("clone", "a process to change mounts", e);
+        let proc = Procfs::open().map_err(|e| Error::system("open as procfs", "/proc", e))?;
+        let (link, theirs) = Link::pair().map_err(system)?;
+        match process::fork(&Fork::default()).map_err(system)? {
+            Side::Child => {
+                drop(link);
+                let done = Inside::at(&target, spaces, theirs, proc);
+                if let Err((cause, link)) =
+                    done.and_then(|inside| work(&inside).map_err(|cause| (cause, inside.link)))
+                {
+                    let _ = link.send(&Message::Fault(cause.at(Phase::Mounts)));
+                }
+                process::exit_now(0)
             }
-            Ok(Some(Message::Ready)) => Ok(()),
-            Ok(Some(Message::Fault(fault))) => Err(Error::rule(format!("mounts: {fault}"))),
-            Ok(_) => Err(Error::rule("mounts: the process that changes them has ended")),
-            Err(e) => Err(Error::system("hear from", "the process that changes mounts", e)),
-        };
-        return (ids, end);
+            Side::Parent(_, pidfd) => Ok(Self { link, pidfd, ids: Vec::new() }),
+        }
+    }
+
+    /// Hears it through to Ready. An id that is told a second time is taken back.
+    fn hear(&mut self) -> Result<()> {
+        loop {
+            return match self.link.receive() {
+                Ok(Some(Message::Mount(id))) => {
+                    match self.ids.iter().position(|known| *known == id) {
+                        Some(at) => drop(self.ids.remove(at)),
+                        None => self.ids.push(id),
+                    }
+                    continue;
+                }
+                Ok(Some(Message::Ready)) => Ok(()),
+                Ok(Some(Message::Fault(fault))) => Err(Error::rule(format!("mounts: {fault}"))),
+                Ok(_) => Err(Error::rule("mounts: the process that changes them has ended")),
+                Err(e) => Err(Error::system("hear from", "the process that changes mounts", e)),
+            };
+        }
+    }
+
+    fn say_go(&self) -> Result<()> {
+        let system = |e| Error::system("speak to", "the process that changes mounts", e);
+        self.link.send(&Message::Go).map_err(system)
+    }
+
+    /// It undoes what it has done, and says what of it.
+    fn give_up(&mut self) {
+        self.link.say_no_more();
+        let _ = self.hear();
+    }
+
+    fn end(self) -> Result<()> {
+        let Self { link, pidfd, .. } = self;
+        drop(link);
+        let ended = parent::wait(pidfd.as_fd()).map(drop);
+        ended.map_err(|e| Error::system("wait for", "the process that changes mounts", e))
     }
 }
 

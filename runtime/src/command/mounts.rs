@@ -68,7 +68,7 @@ pub fn mounts(change: Change, id: &str, file: &Path, world: &World) -> Result<()
             }
             trace.step("mounts", || {
                 amend::add(&before, &list, |ids| {
-                    record.added.extend(ids);
+                    record.added = before.added.iter().chain(ids).copied().collect();
                     held.dir.record(&record)
                 })
             })

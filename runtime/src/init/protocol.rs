@@ -36,8 +36,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
+    recvmsg, sendmsg, shutdown, socketpair,
 };
 use nix::unistd::{read, write};
 
@@ -60,7 +60,8 @@ pub enum Message {
     Idmap(u32),
     /// It is.
     Idmapped,
-    /// A mount was added to, or removed from, a running container: its id.
+    /// A mount was added to, or removed from, a running container: its id. Told a second time, an
+    /// added one is gone again.
     Mount(u64),
     /// Init waits for the hooks of the runtime's side.
     Hooks,
@@ -102,6 +103,11 @@ impl Link {
         // Plain write and read: a filter loaded without no_new_privs judges these
         // calls too, and one that denies sockets' own calls must not stop the start.
         write(&self.0, &Self::encode(message)).map(drop)
+    }
+
+    /// The other side hears an end of file, and can still be heard.
+    pub fn say_no_more(&self) {
+        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Write);
     }
 
     /// Says one message and passes a descriptor with it.

@@ -386,8 +386,11 @@ impl Dir {
         let mut open = OpenOptions::new();
         open.write(true).create(true).truncate(true).mode(0o600);
         let mut file = open.open(&temporary).map_err(io)?;
-        file.write_all(text.as_bytes()).map_err(io)?;
-        fs::rename(&temporary, &path).map_err(io)
+        let written = file.write_all(text.as_bytes()).and_then(|()| fs::rename(&temporary, &path));
+        written.map_err(|e| {
+            let _ = fs::remove_file(&temporary);
+            io(e)
+        })
     }
 
     /// Writes a file that nobody looks for before there is a record with a process.
