@@ -29,7 +29,7 @@ fn cmd(w: &World, args: &[&str]) -> Cmd {
 }
 
 /// Starts it detached, with nothing to read or write.
-fn start(w: &World, b: &Bundle) {
+pub fn start(w: &World, b: &Bundle) {
     let quiet = ["sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"];
     w.runtime_cmd(["run", "-d", "-b", b.path(), b.id()]).under(quiet).run().ok();
 }
@@ -304,6 +304,12 @@ fn a_foreign_checkpoint_decides_nothing_on_the_host() {
     fs::write(&victim, "precious").unwrap();
     let images = w.path("images");
 
+    let other = w.bundle("other", &["sleep", "1000"]);
+    start(&w, &other);
+    symlink(&victim, images.join("dump.log")).unwrap();
+    checkpoint(&w, &other, &[]).code(1).err_has("dump.log").err_has("is a link");
+    fs::remove_file(images.join("dump.log")).unwrap();
+    delete(&w, &other);
     symlink(&victim, images.join("restore.log")).unwrap();
     restore(&w, &b, &[]).code(1).err_has("restore.log");
     fs::remove_file(images.join("restore.log")).unwrap();

@@ -13,6 +13,8 @@ use crate::state::Record;
 use crate::validate::mount::Ids;
 
 const LOG: &str = "dump.log";
+/// What criu writes beside its log, and would write through a link.
+const WRITTEN: [&str; 2] = [LOG, "stats-dump"];
 
 /// What is dumped.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,7 @@ pub fn dump(program: &Program, source: &Source<'_>, asked: &Dump) -> Result<()> 
         writable(fd)?;
     }
     let dirs = asked.common.open(true)?;
+    dirs.unlinked(&WRITTEN)?;
     let options = options(source, asked, &dirs, criu)?;
     if !asked.pre_dump {
         let pids = source.record.cgroup.pids()?;
@@ -52,7 +55,7 @@ pub fn dump(program: &Program, source: &Source<'_>, asked: &Dump) -> Result<()> 
     let seat = Seat { keep: dirs.numbers(), ..Seat::default() };
     let criu = Criu::start(program, seat)?;
     perform(criu, &Request::Perform(kind, Box::new(options)), &mut watch)
-        .map_err(|failed| log::explain(failed, &dirs.logs, LOG))
+        .map_err(|failed| log::explain(failed, &dirs, LOG))
 }
 
 fn perform(criu: Criu, request: &Request, watch: &mut Watch) -> std::result::Result<(), Failed> {

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
 
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use super::options::Directories;
 use super::swrk::Failed;
 use crate::error::Error;
 
@@ -15,10 +18,10 @@ const QUOTED: usize = 3;
 const WIDTH: usize = 300;
 
 /// The error, with criu's last words and where the rest is.
-pub fn explain(failed: Failed, directory: &Path, name: &str) -> Error {
+pub fn explain(failed: Failed, dirs: &Directories, name: &str) -> Error {
     let Failed::Criu { what, said } = failed else { return failed.into() };
-    let path = directory.join(name);
-    let said = match tail(&path).map(|text| errors(&text)) {
+    let path = dirs.logs.join(name);
+    let said = match tail(dirs, name).map(|text| errors(&text)) {
         Ok(last) if !last.is_empty() => last,
         _ => said,
     };
@@ -26,9 +29,17 @@ pub fn explain(failed: Failed, directory: &Path, name: &str) -> Error {
     Error::rule(format!("{why} (the log is {})", path.display()))
 }
 
-fn tail(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
+/// The directory may have come with a foreign checkpoint: what lies there is no link to a file of
+/// the host's, and no fifo to wait at.
+fn tail(dirs: &Directories, name: &str) -> std::io::Result<String> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let dir = dirs.work.as_ref().unwrap_or(&dirs.images);
+    let mut file = File::from(openat(dir, name, flags, Mode::empty())?);
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Ok(String::new());
+    }
+    let length = meta.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
     let mut bytes = Vec::new();
     file.take(TAIL).read_to_end(&mut bytes)?;
@@ -49,6 +60,29 @@ fn errors(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bug_the_log_of_a_checkpoint_was_read_through_a_link_or_a_fifo() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "(00.1) Error (a.c:1): of the host\n").unwrap();
+        let images = dir.path().join("images");
+        std::fs::create_dir(&images).unwrap();
+        let open = File::open(&images).unwrap().into();
+        let dirs = Directories { images: open, work: None, logs: images.clone() };
+        let said = || {
+            let failed = Failed::Criu { what: "restore".into(), said: String::new() };
+            explain(failed, &dirs, "log").to_string()
+        };
+        std::os::unix::fs::symlink(&secret, images.join("log")).unwrap();
+        assert!(!said().contains("of the host"), "{}", said());
+        std::fs::remove_file(images.join("log")).unwrap();
+        nix::unistd::mkfifo(&images.join("log"), Mode::S_IRWXU).unwrap();
+        assert!(said().starts_with("restore (the log is"), "{}", said());
+        std::fs::remove_file(images.join("log")).unwrap();
+        std::fs::copy(&secret, images.join("log")).unwrap();
+        assert!(said().contains("(a.c:1): of the host"), "{}", said());
+    }
 
     #[test]
     fn the_last_errors_are_quoted_without_their_time() {

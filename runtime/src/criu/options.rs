@@ -4,8 +4,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::{Mode, fstatat};
 
 use super::rpc::{CgroupMode, NetworkLock, Options};
 use crate::error::{Error, Result};
@@ -166,6 +166,24 @@ impl Directories {
             .flatten()
             .map(AsRawFd::as_raw_fd)
             .collect()
+    }
+
+    /// Makes sure that none of these is a link.
+    ///
+    /// CVE: as 2024-21626's kin: criu makes its log as root, by name, in a directory that may have
+    /// come with a checkpoint: a link there would have it write over a file of the host's.
+    pub fn unlinked(&self, names: &[&str]) -> Result<()> {
+        let dir = self.work.as_ref().unwrap_or(&self.images);
+        for name in names {
+            let Ok(stat) = fstatat(dir, *name, AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
+            if stat.st_mode & libc::S_IFMT != libc::S_IFREG || stat.st_nlink != 1 {
+                let path = self.logs.join(name);
+                let why =
+                    "is a link, and criu would write through it: remove it, or give --work-path";
+                return Err(Error::rule(format!("{}: {why}", path.display())));
+            }
+        }
+        Ok(())
     }
 }
 

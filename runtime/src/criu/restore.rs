@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use dhow_kernel::process::{self, Fork, Side, Vector};
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use super::options::{Directories, Restore, config_file};
@@ -55,7 +55,7 @@ pub fn restore(
     dump::savable(&draft.decided.plan)?;
     let dirs = asked.common.open(false)?;
     let standard = descriptors::read(&dirs.images)?;
-    unlinked(&dirs)?;
+    dirs.unlinked(&WRITTEN)?;
     let criu = version::ask(program)?;
     let mut options = options(asked, &dirs, &draft, criu)?;
     let given = spaces::on_restore(&draft.decided.plan.spaces, criu)?;
@@ -63,10 +63,11 @@ pub fn restore(
     let named = given.descriptors.iter().map(|(key, fd)| ((*key).to_owned(), fd.as_raw_fd()));
     options.inherit_fd = standard.into_iter().chain(named).collect();
     let console = terminal.socket(draft.decided.plan.process.terminal)?;
-    let held = store.reserve(wanted.id)?;
+    let held = wanted.log.trace.step("reserve", || store.reserve(wanted.id))?;
     let chosen = Chosen { asked, dirs: &dirs, given, console, program };
-    let made = make(&held, &mut draft, options, chosen)
-        .map_err(|failed| log::explain(failed, &dirs.logs, LOG));
+    let make = || make(&held, &mut draft, options, chosen);
+    let made = wanted.log.trace.step("criu", make);
+    let made = made.map_err(|failed| log::explain(failed, &dirs, LOG));
     match made {
         Ok(init) => Ok(Restored { held, init, record: draft.record }),
         Err(e) => {
@@ -81,21 +82,6 @@ pub fn restore(
             removed.and(Err(e))
         }
     }
-}
-
-/// CVE: as 2024-21626's kin: criu makes its log as root, by name, in a directory that may have
-/// come with the checkpoint: a link there would have it write over a file of the host's.
-fn unlinked(dirs: &Directories) -> Result<()> {
-    let dir = dirs.work.as_ref().unwrap_or(&dirs.images);
-    for name in WRITTEN {
-        let Ok(stat) = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
-        if stat.st_mode & libc::S_IFMT != libc::S_IFREG || stat.st_nlink != 1 {
-            let path = dirs.logs.join(name);
-            let why = "is a link, and criu would write through it: remove it, or give --work-path";
-            return Err(Error::rule(format!("{}: {why}", path.display())));
-        }
-    }
-    Ok(())
 }
 
 fn options(asked: &Restore, dirs: &Directories, draft: &Draft, criu: i32) -> Result<Options> {
