@@ -277,7 +277,7 @@ fn peeked<'a>(b: &Bundle, runtime: impl Fn(&[&str]) -> Cmd + 'a) {
 
 #[test]
 fn process_that_is_stopped_while_it_enters_shows_nothing_of_the_host() {
-    needs!(Root);
+    needs!(Machine);
     let w = World::new();
     let b = peeking(&w, w.bundle("b", &[]));
     peeked(&b, |words| w.runtime_cmd(words));
@@ -292,7 +292,7 @@ fn process_that_is_stopped_while_it_enters_shows_nothing_of_the_host() {
 /// container's own, and it could be looked into until it said otherwise.
 #[test]
 fn bug_process_that_enters_an_ordinary_user_s_container_could_be_looked_into() {
-    needs!(Root);
+    needs!(Machine);
     let w = World::new();
     let ann = Ordinary::new(&w, false);
     let root = w.path("rt/runtime").display().to_string();

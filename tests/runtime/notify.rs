@@ -9,17 +9,19 @@ use e2e::{World, needs};
 use serde_json::{Value, json};
 
 /// mkdir fails with ENOMEDIUM; everything else is made.
-fn no_directories(question: &Question) -> Answer {
+pub fn no_directories(question: &Question) -> Answer {
     let calls = [nix::libc::SYS_mkdir, nix::libc::SYS_mkdirat];
     let refused = calls.contains(&i64::from(question.nr));
     if refused { Answer::Fail(nix::libc::ENOMEDIUM) } else { Answer::Continue }
 }
 
-fn agent(w: &World) -> Agent {
+/// An agent of that mind.
+pub fn agent(w: &World) -> Agent {
     Agent::new(w.path("agent.sock"), no_directories)
 }
 
-fn asking(b: Bundle, agent: &Agent, nnp: bool, names: &[&str]) -> Bundle {
+/// A filter that asks it about these calls.
+pub fn asking(b: Bundle, agent: &Agent, nnp: bool, names: &[&str]) -> Bundle {
     let profile = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "listenerPath": agent.path(),

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -15,6 +16,7 @@ use serde_json::Value;
 pub struct Agent {
     path: PathBuf,
     told: Arc<Mutex<Vec<Value>>>,
+    ends: Arc<AtomicBool>,
 }
 
 impl Agent {
@@ -22,15 +24,20 @@ impl Agent {
     pub fn new(path: PathBuf, answer: fn(&Question) -> Answer) -> Self {
         let listener = UnixListener::bind(&path).unwrap();
         let told = Arc::new(Mutex::new(Vec::new()));
-        let keep = Arc::clone(&told);
+        let ends = Arc::new(AtomicBool::new(false));
+        let (keep, end) = (Arc::clone(&told), Arc::clone(&ends));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let Some((text, fd)) = hear(stream.unwrap().as_fd()) else { break };
+                if end.load(Ordering::Relaxed) {
+                    break;
+                }
+                // Who fails before it has said all is heard in vain.
+                let Some((text, fd)) = hear(stream.unwrap().as_fd()) else { continue };
                 keep.lock().unwrap().push(text);
                 thread::spawn(move || serve(&fd, answer));
             }
         });
-        Self { path, told }
+        Self { path, told, ends }
     }
 
     /// Its socket.
@@ -46,18 +53,18 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // Whoever connects and says nothing ends it.
+        self.ends.store(true, Ordering::Relaxed);
         let _ = std::os::unix::net::UnixStream::connect(&self.path);
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// One container process state and its descriptor; `None` when nothing is said.
+/// One container process state and its descriptor; `None` when it isn't said whole.
 fn hear(stream: std::os::fd::BorrowedFd<'_>) -> Option<(Value, OwnedFd)> {
     let (mut text, mut fds) = (Vec::new(), Vec::new());
     let mut buffer = [0; 4096];
     loop {
-        let (n, more) = rights::receive(stream, &mut buffer).unwrap();
+        let (n, more) = rights::receive(stream, &mut buffer).ok()?;
         fds.extend(more);
         match n {
             0 => break,

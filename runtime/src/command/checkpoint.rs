@@ -33,7 +33,7 @@ pub fn checkpoint(id: &str, asked: &Dump, environment: Vec<CString>, world: &Wor
     let (plan, rest) = plan::plan(id, container, plan::Options::default())?;
     let source = Source { record: &record, plan: &plan, annotations: &rest.annotations };
     let first = record.process.open()?;
-    dump(&program, &source, asked)?;
+    world.log.trace.step("criu", || dump(&program, &source, asked))?;
     if asked.leave_running || asked.pre_dump {
         return Ok(());
     }

@@ -95,3 +95,16 @@ fn bug_a_state_that_could_not_be_written_said_nothing() {
     let b = w.bundle("b", &["sleep", "1000"]);
     on("state", &w, &b, &["state", b.id()], After::Same).strike_at("end 0", libc::SYS_write);
 }
+
+/// The record kept the ids of mounts that were taken back, and `checkpoint` wanted them removed.
+#[test]
+fn bug_mounts_that_could_not_all_be_added_stayed_in_the_record() {
+    needs!(Machine);
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let list = super::reads::list(&w, &b);
+    let case = on("mounts add", &w, &b, &["mounts", "add", b.id(), &list], After::Same);
+    case.strike_at("end 1", libc::SYS_fsopen);
+    // Told to keep them in vain, its process takes them back, and nobody said so.
+    case.strike_at("parent mounts", libc::SYS_write);
+}

@@ -6,9 +6,12 @@
 //! (`--nocapture`).
 #![cfg(target_arch = "x86_64")]
 
+mod asked;
 mod bugs;
+mod criu;
 mod kills;
 mod makes;
+mod reads;
 mod scene;
 mod uses;
 
@@ -91,6 +94,8 @@ pub struct Case<'a> {
     pub ready: Box<dyn Fn() -> Option<i32> + 'a>,
     /// What its failure leaves.
     pub after: After,
+    /// PATH, where it isn't the caller's.
+    pub path: Option<&'a str>,
 }
 
 /// What came of the strikes at each step: how often which.
@@ -100,7 +105,7 @@ impl<'a> Case<'a> {
     /// A command that makes the container.
     pub fn makes(name: &'a str, w: &'a World, b: &'a Bundle, words: &[&str]) -> Self {
         let words = words.iter().map(|w| (*w).to_owned()).collect();
-        Self { name, w, b, words, ready: Box::new(|| None), after: After::Nothing }
+        Self { name, w, b, words, ready: Box::new(|| None), after: After::Nothing, path: None }
     }
 
     fn say(&self, file: &str) -> PathBuf {
@@ -135,7 +140,10 @@ impl<'a> Case<'a> {
         let quiet = format!("exec \"$@\" >{} 2>{} </dev/null", out.display(), err.display());
         let trace = trace.display().to_string();
         let words = ["--trace", &trace].into_iter().chain(self.words.iter().map(String::as_str));
-        let command = self.w.runtime_cmd(words).under(strike);
+        let mut command = self.w.runtime_cmd(words).under(strike);
+        if let Some(path) = self.path {
+            command = command.env("PATH", path);
+        }
         let code = command.under(["sh", "-c", &quiet, "sh"]).limit(30).run().code;
         let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
         let struck = text(list).starts_with("struck");

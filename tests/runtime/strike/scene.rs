@@ -34,6 +34,7 @@ pub fn look(w: &World, b: &Bundle) -> BTreeSet<String> {
         let looks = line.split(' ').next().is_some_and(|program| program.contains("/e2e"));
         if !looks && !line.is_empty() {
             all.insert(format!("process {pid} {line}"));
+            all.extend(mounts_inside(pid).map(|line| format!("mount of {pid} {line}")));
         }
     }
     all.extend(leaks::mounts(w.name()).into_iter().map(|line| format!("mount {line}")));
@@ -55,6 +56,15 @@ pub fn look(w: &World, b: &Bundle) -> BTreeSet<String> {
     all
 }
 
+/// Mounts of a process that has its own.
+fn mounts_inside(pid: i32) -> impl Iterator<Item = String> {
+    let of = |who: &str| fs::read_link(format!("/proc/{who}/ns/mnt")).ok();
+    let own = of(&pid.to_string()).is_some_and(|there| Some(there) != of("self"));
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    let lines: Vec<String> = table.lines().filter(|_| own).map(str::to_owned).collect();
+    lines.into_iter()
+}
+
 fn files(dir: &Path, all: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let Ok(meta) = fs::symlink_metadata(entry.path()) else { continue };
@@ -69,7 +79,8 @@ fn files(dir: &Path, all: &mut BTreeSet<String>) {
     }
 }
 
-/// A program that says what its container gives it: what differs when a step was left out.
+/// A program that says what its container gives it: what differs when a step was left out. It may be killed
+/// at any time, and makes nothing in its root.
 pub fn portrait() -> [&'static str; 3] {
     const SCRIPT: &str = "exec 2>/dev/null; \
         cut -d' ' -f4- /proc/self/mountinfo; \
@@ -81,14 +92,37 @@ pub fn portrait() -> [&'static str; 3] {
         cat /sys/fs/cgroup/*/memory.limit_in_bytes /sys/fs/cgroup/*/cpu.shares \
             /sys/fs/cgroup/*/pids.max /sys/fs/cgroup/devices/devices.list; \
         for f in /proc/keys /proc/timer_list /proc/acpi; do wc -c <$f; ls $f; done; \
-        echo x >/proc/sys/kernel/hostname; echo x >/new && rm /new; \
+        echo x >/proc/sys/kernel/hostname; touch / && echo writes; \
         for p in /proc/self/ns/*; do readlink $p; done; \
-        chmod 700 /dev/shm && echo may; mkdir /tmp/m 2>&1; rmdir /tmp/m; exit 0";
+        chmod 700 /dev/shm && echo may; mkdir /dev/shm/m 2>&1; rmdir /dev/shm/m; exit 0";
     ["sh", "-c", SCRIPT]
+}
+
+/// What of a state, a list or statistics is another's each time.
+const CHANGING: [&str; 2] = ["pid", "created"];
+
+/// The same of what a command tells as JSON: numbers that are no limits are nothing but there.
+fn told(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(key, _)| !CHANGING.contains(&key.as_str()));
+            let limit = |key: &str, value: Value| match value {
+                Value::Number(_) if key == "limit" => value,
+                value => told(value),
+            };
+            Value::Object(kept.map(|(key, value)| (key.clone(), limit(&key, value))).collect())
+        }
+        Value::Array(all) => Value::Array(all.into_iter().map(told).collect()),
+        Value::Number(_) => Value::Null,
+        other => other,
+    }
 }
 
 /// The same without what is another's each time: numbers of namespaces and peer groups, a state's time.
 pub fn plain(portrait: &str) -> String {
+    if let Ok(value) = serde_json::from_str::<Value>(portrait) {
+        return told(value).to_string();
+    }
     let host: BTreeSet<String> = fs::read_dir("/proc/self/ns")
         .unwrap()
         .map(|link| fs::read_link(link.unwrap().path()).unwrap().to_string_lossy().into_owned())

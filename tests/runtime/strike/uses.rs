@@ -7,7 +7,8 @@ use super::scene::{engine, hooked, portrait};
 use super::{After, Case, FAIL, What};
 use crate::runtime::lifecycle::create;
 
-const KILL: (&str, What) = ("kill", What::Kill(1));
+/// The command is killed.
+pub const KILL: (&str, What) = ("kill", What::Kill(1));
 
 fn pid(w: &World, b: &Bundle) -> i32 {
     w.runtime(["state", b.id()]).ok().json()["pid"].as_i64().unwrap() as i32
