@@ -196,6 +196,25 @@ impl<'a> Archive<'a> {
 }
 
 #[test]
+fn a_layer_that_images_of_a_stream_share_is_loaded_for_each() {
+    let w = World::new();
+    let archive = Archive::new(&w, "shared");
+    let first = archive.manifest()[0].clone();
+    let config = fs::read(archive.dir.join(first["Config"].as_str().unwrap())).unwrap();
+    let mut config: Value = serde_json::from_slice(&config).unwrap();
+    config["author"] = json!("another");
+    archive.write("other.json", config.to_string());
+    let other = json!({"Config": "other.json", "RepoTags": ["other:1"], "Layers": first["Layers"]});
+    archive.change(|manifest| manifest.as_array_mut().unwrap().push(other.clone()));
+    let tar = w.path("shared.tar");
+    Cmd::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&archive.dir).arg(".").run().ok();
+    let names = w.image_cmd(["load", "-q"]).stdin(fs::read(&tar).unwrap()).run().ok().lines();
+    assert_eq!(names, ["docker.io/library/busybox:latest", "docker.io/library/other:1"]);
+    assert_eq!(w.image(["inspect", "other:1"]).ok().json()["author"], "another");
+    w.image(["verify"]).ok().out_is("");
+}
+
+#[test]
 fn what_a_manifest_json_claims_is_not_believed() {
     let w = World::new();
     let a = Archive::new(&w, "many");

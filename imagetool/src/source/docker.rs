@@ -145,10 +145,7 @@ pub(crate) fn names(entry: &Entry) -> Vec<Reference> {
 /// A layer file's descriptor. A plain tar's digest is its diff id (checked when it is
 /// read); a compressed one is hashed now, unless it was hashed on its way in.
 fn describe(tar: &Tarball, name: &str, diff_id: &Digest) -> Result<Descriptor> {
-    let (mut reader, size) = tar.open(name)?;
-    let failed = |e| Error::from_io("read", format!("{name} in {}", tar.title()), e);
-    let mut head = Vec::new();
-    reader.by_ref().take(4).read_to_end(&mut head).map_err(failed)?;
+    let (head, size) = tar.begins(name)?;
     let packed = Compression::sniff(&head);
     let media_type = packed.oci_layer();
     if packed == Compression::None {
@@ -159,6 +156,7 @@ fn describe(tar: &Tarball, name: &str, diff_id: &Digest) -> Result<Descriptor> {
     }
     let (reader, _) = tar.open(name)?;
     let mut hashing = Hashing::new(reader, Algorithm::Sha256);
+    let failed = |e| Error::from_io("read", format!("{name} in {}", tar.title()), e);
     std::io::copy(&mut hashing, &mut std::io::sink()).map_err(failed)?;
     let (_, digest, _) = hashing.finish();
     Ok(Descriptor::new(media_type, digest, size))

@@ -25,6 +25,9 @@ const MAX_LINKS: usize = 8;
 /// memory whatever their size, and a compressed one may be of any.
 const MAX_SPECIAL: u64 = 1 << 20;
 
+/// What a file's kind shows in.
+const HEAD: usize = 4;
+
 /// No archive unpacks to more, as no layer does.
 const MAX_PLAIN: u64 = 1 << 40;
 
@@ -43,8 +46,8 @@ enum Member {
     At { offset: u64, size: u64 },
     /// In memory.
     Kept(Vec<u8>),
-    /// In a file of its own.
-    Spooled { path: PathBuf, size: u64 },
+    /// In a file of its own, which may become a blob elsewhere.
+    Spooled { path: PathBuf, size: u64, head: Vec<u8> },
     /// Another name for a member. Old `docker save`s share layers this way.
     Link(String),
 }
@@ -101,9 +104,9 @@ impl Tarball {
                 kept += size;
                 Member::Kept(bytes)
             } else {
-                let (path, digest) = spooled(&mut entry, &name, title, spool)?;
+                let (path, digest, head) = spooled(&mut entry, &name, title, spool)?;
                 new.by_digest.insert(digest, path.clone());
-                Member::Spooled { path, size }
+                Member::Spooled { path, size, head }
             };
             io::copy(&mut entry, &mut io::sink()).map_err(failed)?;
             allowance.grant(MAX_SPECIAL);
@@ -172,6 +175,18 @@ impl Tarball {
         self.find(name).is_some()
     }
 
+    /// A file's first few bytes, and its size: also of one that was taken away as a blob.
+    pub(super) fn begins(&self, name: &str) -> Result<(Vec<u8>, u64)> {
+        if let Some(Member::Spooled { size, head, .. }) = self.find(name) {
+            return Ok((head.clone(), *size));
+        }
+        let (reader, size) = self.open(name)?;
+        let mut head = Vec::new();
+        let failed = |e| Error::from_io("read", format!("{name} in {}", self.title), e);
+        reader.take(HEAD as u64).read_to_end(&mut head).map_err(failed)?;
+        Ok((head, size))
+    }
+
     /// A file's digest, if it was hashed while it was spooled.
     pub(super) fn digest(&self, name: &str) -> Option<&Digest> {
         let Member::Spooled { path, .. } = self.find(name)? else { return None };
@@ -195,7 +210,7 @@ impl Files for Tarball {
         match self.find(name) {
             None | Some(Member::Link(_)) => Err(missing(name, &self.title)),
             Some(Member::Kept(bytes)) => Ok((Box::new(Cursor::new(bytes)), bytes.len() as u64)),
-            Some(Member::Spooled { path, size }) => {
+            Some(Member::Spooled { path, size, .. }) => {
                 let file = File::open(path).map_err(Error::at("open", path))?;
                 Ok((Box::new(file), *size))
             }
@@ -299,7 +314,7 @@ fn spooled(
     name: &str,
     title: &str,
     spool: &Path,
-) -> Result<(PathBuf, Digest)> {
+) -> Result<(PathBuf, Digest, Vec<u8>)> {
     let said = name.strip_prefix("blobs/").and_then(|rest| rest.split_once('/'));
     let algorithm = Algorithm::ALL.into_iter().find(|a| said.is_some_and(|s| s.0 == a.name()));
     let algorithm = algorithm.unwrap_or(Algorithm::Sha256);
@@ -309,7 +324,7 @@ fn spooled(
         .and_then(|t| t.keep().map_err(|e| e.error))
         .map_err(Error::at("create a file in", spool))?;
     let mut out = Hashing::new(file, algorithm);
-    let mut buf = vec![0; 256 << 10];
+    let (mut buf, mut head) = (vec![0; 256 << 10], Vec::new());
     loop {
         let n = match entry.read(&mut buf) {
             Ok(0) => break,
@@ -317,10 +332,11 @@ fn spooled(
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(Error::from_io("read", title, e)),
         };
+        head.extend_from_slice(&buf[..n.min(HEAD - head.len())]);
         out.write_all(&buf[..n]).map_err(Error::at("write", &path))?;
     }
     let (_, digest, _) = out.finish();
-    Ok((path, digest))
+    Ok((path, digest, head))
 }
 
 fn not_a_tar(title: &str, e: io::Error) -> Error {
