@@ -269,6 +269,10 @@ impl fmt::Display for Error {
                 write!(f, "cannot overwrite non-directory {} with directory", show(path))
             }
             Self::Dockerfile(fault) => fault.fmt(f),
+            // Quoted as skopeo's log quotes it: scripts look for it so.
+            Self::Rejected(why) if why.contains('"') => {
+                write!(f, "{:?}", format!("Source image rejected: {why}"))
+            }
             Self::Rejected(why) => write!(f, "Source image rejected: {why}"),
             Self::Conflict(text) => f.write_str(text),
             Self::InUse { what, name, by } => write!(f, "{what} {name} is used by {by}"),
@@ -305,6 +309,17 @@ mod tests {
         let inner = Error::invalid("layer", "no");
         let back = Error::from_io("read", "/x", inner.into_io());
         assert!(matches!(back, Error::Invalid { .. }), "{back}");
+    }
+
+    #[test]
+    fn a_rejection_that_quotes_is_quoted_as_skopeo_does() {
+        let e = Error::Rejected("Signature for identity \"x/y:z\" is not accepted".into());
+        let log = r#""Source image rejected: Signature for identity \"x/y:z\" is not accepted""#;
+        assert_eq!(e.to_string(), log);
+        assert_eq!(
+            Error::Rejected("by policy.".into()).to_string(),
+            "Source image rejected: by policy."
+        );
     }
 
     #[test]

@@ -304,7 +304,8 @@ fn openpgp_signatures_are_made_and_verified_as_skopeo_does() {
     signed_by("alice");
     let unsigned = format!("{}:unsigned", p.repository);
     p.w.image(["push", "busybox", &unsigned]).ok();
-    p.refused(&unsigned, "is not accepted");
+    // Quoted as in skopeo's log.
+    p.refused(&unsigned, r#"Source image rejected: Signature for identity \""#);
     ours(&["copy", "--sign-by", "nobody", "busybox", &to_mine]).refused().err_has("nobody");
     // Without gpg what needs it fails, and says so.
     let nowhere = p.path("nothing");
