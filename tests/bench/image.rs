@@ -23,17 +23,23 @@ struct Bench {
     rounds: usize,
 }
 
-pub fn bench(rounds: usize) {
+/// All of it, and its parts.
+pub const PARTS: [&str; 6] =
+    ["image", "image:pull", "image:copy", "image:unpack", "image:save", "image:pack"];
+
+pub fn bench(part: &str, rounds: usize) {
     let store = tempfile::tempdir().unwrap();
     let host = format!("127.0.0.1:{}", registry::serve(store.path(), false));
     let layout = fixtures::bench_layout();
     fixtures::push(&layout, "bench", &format!("{host}/bench:latest"));
     let b = Bench { w: World::new(), host, blobs: layers(&layout), layout, rounds };
-    b.pull();
-    b.copy();
-    b.unpack();
-    b.save_and_load();
-    b.pack();
+    let parts: [fn(&Bench); 5] =
+        [Bench::pull, Bench::copy, Bench::unpack, Bench::save_and_load, Bench::pack];
+    for (name, run) in PARTS[1..].iter().zip(parts) {
+        if part == PARTS[0] || part == *name {
+            run(&b);
+        }
+    }
 }
 
 impl Bench {
@@ -86,9 +92,7 @@ impl Bench {
     }
 
     fn unpack(&self) {
-        let root = self.w.path("stored");
-        let from = format!("oci:{}:bench", self.layout.display());
-        self.image(&root).args(["copy", "-q", &from, "bench"]).run().ok();
+        let root = self.stored();
         let ours = self.with("dhow-image unpack", |to| {
             self.image(&root).args(["unpack", "bench"]).arg(to.join("bundle"))
         });
@@ -106,7 +110,7 @@ impl Bench {
     }
 
     fn save_and_load(&self) {
-        let root = self.w.path("stored");
+        let root = self.stored();
         let saved = self.w.path("saved.tar");
         self.image(&root).args(["save", "-o"]).arg(&saved).arg("bench").run().ok();
         let ours = self.with("dhow-image save", |to| {
@@ -208,6 +212,14 @@ impl Bench {
             .collect();
         race(title, self.rounds, all);
         println!("peak memory of the greatest process, MiB: {}", peaks.join(", "));
+    }
+
+    /// A root that has the image.
+    fn stored(&self) -> PathBuf {
+        let root = self.w.path("stored");
+        let from = format!("oci:{}:bench", self.layout.display());
+        self.image(&root).args(["copy", "-q", &from, "bench"]).run().ok();
+        root
     }
 
     fn place(&self, name: &str, round: usize) -> PathBuf {

@@ -1,7 +1,8 @@
 //! The benchmark: dhow beside the programs it has to beat, on the same machine, in turn.
 //!
-//! `bench [runtime|runtimes|run|pull|daily|many|memory|image|scale|net|build|files]… [--rounds N] [--count N]`
-//! (the first four by default). Every round runs each contender once, in an order that moves on by
+//! `bench [runtime|runtimes|run|pull|daily|many|memory|image|scale|net|build|files]… [--rounds N] [--count N]
+//! [--cpus LIST]` (the first four by default; `image:pull` and so on are parts of `image`). With `--cpus`,
+//! contenders run on those processors alone (taskset(1)'s list), their servers anywhere. Every round runs each contender once, in an order that moves on by
 //! one, so that what else the machine does hits all alike. Wall time is the command's
 //! own; CPU time is that of everything it started, also what it left behind (the benchmark is the
 //! subreaper and waits for it). Before anything is measured, each contender's output and what it
@@ -39,8 +40,10 @@ fn main() {
         match arg.as_str() {
             "--rounds" => rounds = args.next().and_then(|n| n.parse().ok()),
             "--count" => count = args.next().and_then(|n| n.parse().ok()),
+            "--cpus" => measure::confine(args.next().unwrap_or_default()),
+            part if image::PARTS.contains(&part) => parts.push(arg),
             "runtime" | "runtime-v1" | "runtimes" | "runtimes-v1" | "run" | "pull" | "daily"
-            | "many" | "memory" | "image" | "scale" | "net" | "build" => {
+            | "many" | "memory" | "scale" | "net" | "build" | "files" => {
                 parts.push(arg);
             }
             other => {
@@ -62,7 +65,7 @@ fn main() {
             "run" => run::bench(rounds.unwrap_or(20)),
             "daily" => daily::bench(rounds.unwrap_or(20)),
             "many" => many::bench(rounds.unwrap_or(10), count.unwrap_or(1000)),
-            "image" => image::bench(rounds.unwrap_or(3)),
+            part if image::PARTS.contains(&part) => image::bench(part, rounds.unwrap_or(3)),
             "scale" => scale::bench(count.unwrap_or(100_000).into()),
             "net" => net::bench(rounds.unwrap_or(20)),
             "build" => build::bench(rounds.unwrap_or(7)),

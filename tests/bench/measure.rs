@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,11 +27,23 @@ const PAUSE: Duration = Duration::from_millis(30);
 /// One of a cost's two.
 type Part = fn(&Cost) -> Duration;
 
+/// Where contenders run, if not anywhere.
+static CPUS: OnceLock<String> = OnceLock::new();
+
+/// Has all that is measured run on these processors alone.
+pub fn confine(cpus: String) {
+    let _ = CPUS.set(cpus);
+}
+
 /// Runs a command to its end, and everything it leaves; it must end with 0. Gives its stdout too.
 pub fn cost(cmd: &Cmd) -> (Cost, String) {
     let dir = tempfile::tempdir().unwrap();
     let (out, err) = (dir.path().join("out"), dir.path().join("err"));
     let others = own_children();
+    let cmd = match CPUS.get() {
+        Some(cpus) => &cmd.clone().under(["taskset", "-c", cpus.as_str()]),
+        None => cmd,
+    };
     let before = children();
     let began = Instant::now();
     let mut command = cmd.command();
