@@ -13,6 +13,7 @@ use std::path::Path;
 use dhow_kernel::mount as kernel;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use nix::sys::utsname::uname;
 
 use crate::rootless;
 
@@ -24,6 +25,13 @@ const PLAIN: [&CStr; 3] = [c"index", c"metacopy", c"redirect_dir"];
 /// directories are never redirected: it is wrong to say so.
 fn plain(confined: bool) -> impl Iterator<Item = &'static CStr> {
     PLAIN.into_iter().take(if confined { 2 } else { 3 })
+}
+
+/// Whether a kernel's release, as `6.1.0-18-amd64`, is older than 6.8.
+fn is_before_6_8(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return false };
+    (major, minor) < (6, 8)
 }
 
 /// What an overlay is made of.
@@ -42,8 +50,12 @@ pub struct Overlay<'a, P> {
 impl<P: AsRef<Path>> Overlay<'_, P> {
     /// Mounts it at `target`, a directory and no link to one.
     pub fn mount(&self, target: &Path) -> nix::Result<()> {
+        // KERNEL: `lowerdir+` came with Linux 6.8; before that it is a line in the kernel's log.
+        if uname().is_ok_and(|name| is_before_6_8(&name.release().to_string_lossy())) {
+            return self.by_text(target);
+        }
         match self.by_descriptor(target) {
-            // KERNEL: `lowerdir+` came with Linux 6.8; before that nothing is mounted.
+            // A kernel that says otherwise: nothing is mounted.
             Err(Errno::EINVAL | Errno::ENOSYS) => self.by_text(target),
             done => done,
         }
@@ -187,6 +199,19 @@ mod tests {
             let said = fs::write(home.join("root/d/f"), "x").unwrap_err();
             assert_eq!(said.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
         });
+    }
+
+    #[test]
+    fn kernels_that_know_no_lists_are_told_by_their_release() {
+        for (release, old) in [
+            ("6.1.0-18-amd64", true),
+            ("5.10", true),
+            ("6.8.0", false),
+            ("6.12-rc1", false),
+            ("x", false),
+        ] {
+            assert_eq!(is_before_6_8(release), old, "{release}");
+        }
     }
 
     #[test]

@@ -54,6 +54,7 @@ fn stages_are_had_by_name_and_number_and_unused_ones_are_not_built() {
 
 #[test]
 fn stages_that_need_not_wait_run_side_by_side_and_one_that_fails_ends_all() {
+    needs!(EvenTime);
     let w = world();
     let text = "FROM busybox AS a\nRUN sleep 2; echo a > /a\nFROM busybox AS b\nRUN sleep 2; echo b > /b\n\
         FROM busybox AS c\nRUN sleep 2; echo c > /c\nFROM busybox\nCOPY --from=a /a /\nCOPY --from=b /b /\nCOPY --from=c /c /\n";

@@ -1,7 +1,7 @@
 #!/bin/bash
-# run.sh: the runtime's end-to-end cases inside a guest, in one of its modes or in all.
+# run.sh: end-to-end cases inside a guest, in one of its modes or in all.
 #
-#   run.sh MODE|all [FILTER…]      filters and options are the test program's, as --exact
+#   run.sh MODE|all [FILTER…]      filters and options are the test program's, as --exact; else runtime::
 #     plain              root, no systemd, a pure cgroup v2
 #     systemd            root beside systemd; every container in a scope of it
 #     rootless           uid 1000 with a delegated group

@@ -221,6 +221,9 @@ fn bundles_of_podman_and_of_dhow_are_found_fit_and_run() {
 fn check_and_create_agree_on_every_resource() {
     needs!(Root);
     let w = World::new();
+    // What files a kernel's groups have, check sees by another one.
+    let other = w.bundle("other", &["true"]);
+    super::lifecycle::create(&w, &other);
     for (n, resources) in [
         json!({"memory": {"limit": 100_000_000, "reservation": 50_000_000}}),
         json!({"memory": {"limit": 100_000_000, "swap": 200_000_000}}),
@@ -233,7 +236,7 @@ fn check_and_create_agree_on_every_resource() {
         json!({"cpu": {"cpus": "0", "mems": "0"}}),
         json!({"pids": {"limit": 50}}),
         json!({"blockIO": {"weight": 100}}),
-        json!({"blockIO": {"throttleReadBpsDevice": [{"major": 1, "minor": 1, "rate": 1000}]}}),
+        json!({"blockIO": {"throttleReadBpsDevice": [{"major": 120, "minor": 1, "rate": 1000}]}}),
         json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}),
         json!({"hugepageLimits": [{"pageSize": "3MB", "limit": 0}]}),
         json!({"network": {"classID": 1_048_577}}),
@@ -256,6 +259,7 @@ fn check_and_create_agree_on_every_resource() {
         );
         assert!(told.code == 0 || told.out().contains(&pointer), "{told}");
     }
+    w.runtime(["delete", "--force", other.id()]).ok();
 }
 
 #[test]

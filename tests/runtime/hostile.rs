@@ -322,6 +322,7 @@ fn bug_masks_missed_a_proc_that_was_exchanged_for_another_meanwhile() {
 /// CVE-2019-5736: a container keeps the handle until the host's mount is writable again.
 #[test]
 fn bug_program_on_a_read_only_mount_of_the_host_was_taken_for_a_sealed_copy() {
+    needs!(Root);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "100"]);
     let own = w.path("program");

@@ -24,6 +24,7 @@ mod hooks;
 mod hostile;
 mod idmap;
 mod isolation;
+mod kernels;
 mod killed;
 mod lifecycle;
 mod limits;

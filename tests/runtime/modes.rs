@@ -1,15 +1,18 @@
-//! Some of the runtime's cases inside guests, in each of the four modes; all of them by
+//! Some of the runtime's and dhow's cases inside guests, in each of the four modes; all of them by
 //! `make guests` (`tests/guest/run.sh`).
 
 use e2e::{World, fixtures, needs, program, workspace};
 
 /// What is tried of each mode: what depends on who makes the groups, and on who asks.
-const CASES: [&str; 5] = [
+const CASES: [&str; 8] = [
     "runtime::lifecycle::states_follow_the_specification",
     "runtime::lifecycle::delete_force_ends_a_running_container_and_forgives_an_unknown_one",
     "runtime::exec::exec_of_a_process_file",
     "runtime::change::",
     "runtime::limits::",
+    "shim::exec::exec_output_exit_code_and_flags",
+    "shim::limits::pause_freezes_and_unpause_thaws_in_dockers_words",
+    "build::stages::images_and_named_contexts_are_copied_from",
 ];
 
 fn run_in(mode: &str) {

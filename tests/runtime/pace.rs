@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use e2e::bundle::Bundle;
-use e2e::{Cmd, World, leaks};
+use e2e::{Cmd, World, leaks, needs};
 use serde_json::{Value, json};
 
 /// More where there is time for it.
@@ -81,6 +81,7 @@ fn calls(w: &World, b: &Bundle, id: &str) -> u64 {
 
 #[test]
 fn a_run_costs_the_same_beside_others() {
+    needs!(Cgroupfs);
     let w = World::new();
     let b = bundle(&w, &["true"]);
     let sleeper = w.bundle("s", &["sleep", "1000"]).with("/linux/cgroupsPath", json!(""));
@@ -102,6 +103,7 @@ fn a_run_costs_the_same_beside_others() {
 /// The promise of docs/performance.md; how many there are depends on the host's hierarchies.
 #[test]
 fn a_run_makes_few_calls() {
+    needs!(Root, Cgroupfs);
     let w = World::new();
     let b = bundle(&w, &["true"]);
     let hierarchies = fs::read_to_string("/proc/self/cgroup").unwrap().lines().count() as u64;

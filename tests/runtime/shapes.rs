@@ -5,8 +5,8 @@
 
 use std::fs;
 
-use e2e::World;
 use e2e::bundle::Bundle;
+use e2e::{World, needs};
 use serde_json::{Value, json};
 
 /// xorshift64*: the same numbers everywhere.
@@ -135,6 +135,7 @@ fn left(w: &World, b: &Bundle) -> Vec<String> {
 
 #[test]
 fn no_shape_of_a_config_makes_half_a_container() {
+    needs!(Root);
     let w = World::new();
     let b = rich(w.bundle("b", &["true"]));
     w.runtime(["run", "-b", b.path(), b.id()]).ok();

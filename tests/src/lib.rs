@@ -15,6 +15,7 @@ pub mod elf;
 pub mod fixtures;
 pub mod harbour;
 pub mod leaks;
+mod older;
 mod ordinary;
 pub mod place;
 mod pty;

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::bundle::Bundle;
-use crate::{Cmd, Done, Pty, Registry, Wires, fixtures, leaks, mode, program};
+use crate::{Cmd, Done, Pty, Registry, Wires, fixtures, leaks, mode, older, program};
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
@@ -68,6 +68,7 @@ impl World {
 
     fn bare() -> Self {
         leaks::baseline();
+        older::begin();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("dhow-e2e-{}-{number}-", std::process::id());
         let dir = tempfile::Builder::new().prefix(&name).tempdir().unwrap();
@@ -316,6 +317,12 @@ impl Drop for World {
         }
         let dir = self.dir.take().unwrap();
         let path = dir.path().to_owned();
+        if mode().is_rootless() {
+            // Files of a container's other users are theirs.
+            let remove = ["--map-root-user", "--map-auto", "rm", "-rf", "--"];
+            Cmd::new("unshare").args(remove).arg(&path).run();
+            fs::create_dir_all(&path).unwrap();
+        }
         dir.close().unwrap_or_else(|e| panic!("cannot remove {}: {e}", path.display()));
     }
 }

@@ -15,6 +15,19 @@ pub fn cloexec_from(first: u32) -> nix::Result<()> {
         libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
     })
     .map(drop)
+    .or_else(|errno| match errno {
+        nix::errno::Errno::EINVAL => one_by_one(first),
+        other => Err(other),
+    })
+}
+
+/// Each that there could be: /proc may be another's, and the limit may be lower than what is open.
+fn one_by_one(first: u32) -> nix::Result<()> {
+    const MOST: u64 = 1 << 20;
+    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
+    let most = RawFd::try_from(hard.clamp(1 << 16, MOST)).unwrap_or(RawFd::MAX);
+    let all = first.cast_signed()..most;
+    all.filter(|fd| is_open(*fd)).try_for_each(|fd| set_cloexec(fd, true))
 }
 
 /// Sets or clears close-on-exec on one descriptor.

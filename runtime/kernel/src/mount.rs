@@ -4,7 +4,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+use nix::errno::Errno;
+
 use crate::check;
+
+mod older;
 
 /// Attributes of a mount for [`set_attributes`]: `struct mount_attr`.
 #[repr(C)]
@@ -137,11 +141,14 @@ fn attach(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, flags: u32) -> 
             name.as_ptr(),
             libc::MOVE_MOUNT_F_EMPTY_PATH | flags,
         )
-    })
-    .map(drop)
+    })?;
+    older::settle(from)
 }
 
 /// mount_setattr(2) on the mount `fd` (and all below it when `recursive`).
+///
+/// KERNEL: since 5.12; before, a detached mount has it from when it is attached. ENOSYS for id maps,
+/// and for attributes of all mounts below.
 pub fn set_attributes(fd: BorrowedFd<'_>, attr: &Attributes, recursive: bool) -> nix::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: `attr` has the kernel's layout and its size is passed.
@@ -156,6 +163,10 @@ pub fn set_attributes(fd: BorrowedFd<'_>, attr: &Attributes, recursive: bool) ->
         )
     })
     .map(drop)
+    .or_else(|errno| match errno {
+        Errno::ENOSYS => older::set(fd, attr, recursive),
+        other => Err(other),
+    })
 }
 
 /// Which mount a descriptor is of.
@@ -174,7 +185,13 @@ const UNIQUE: u32 = 0x4000;
 ///
 /// KERNEL: statx(2): STATX_MNT_ID since 5.8, STATX_MNT_ID_UNIQUE since 6.8.
 pub fn id(fd: BorrowedFd<'_>) -> nix::Result<Id> {
-    let mask = libc::STATX_MNT_ID | UNIQUE;
+    let told = statx(fd, libc::STATX_MNT_ID | UNIQUE)?;
+    let is_root = told.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0;
+    Ok(Id { number: told.stx_mnt_id, is_root })
+}
+
+/// statx(2) of what `fd` refers to.
+fn statx(fd: BorrowedFd<'_>, mask: u32) -> nix::Result<libc::statx> {
     // SAFETY: statx is plain integers, for which zero is a value.
     let mut told: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the path is a static empty string; `told` is live and of the kernel's layout.
@@ -183,7 +200,6 @@ pub fn id(fd: BorrowedFd<'_>) -> nix::Result<Id> {
             libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut told)
         }
         .into(),
-    )?;
-    let is_root = told.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0;
-    Ok(Id { number: told.stx_mnt_id, is_root })
+    )
+    .map(|_| told)
 }
