@@ -22,7 +22,7 @@ use crate::notify::Notify;
 /// All signals, taken as data from here on. Made before the first fork;
 /// children give themselves a clean mask.
 #[derive(Debug)]
-pub struct Signals(SignalFd);
+pub struct Signals(SigSet);
 
 impl Signals {
     /// Blocks them.
@@ -33,9 +33,12 @@ impl Signals {
             all.remove(own);
         }
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&all), None).map_err(system)?;
-        SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .map(Self)
-            .map_err(system)
+        Ok(Self(all))
+    }
+
+    /// A descriptor that tells of them, to be waited for beside others.
+    fn descriptor(&self) -> nix::Result<SignalFd> {
+        SignalFd::with_flags(&self.0, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
     }
 }
 
@@ -165,10 +168,14 @@ pub fn wait_notified(
     notify: Option<&Notify>,
 ) -> Result<i32> {
     let system = |e| Error::system("wait for", "the container", e);
+    if relay.is_none() && notify.is_none() {
+        return wait_alone(init, signals).map_err(system);
+    }
+    let signals = signals.descriptor().map_err(system)?;
     let stdin = std::io::stdin();
     let (mut reading, mut typing) = (relay.is_some(), relay.is_some());
     loop {
-        let mut fds = vec![PollFd::new(signals.0.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         if let (Some(relay), true) = (relay, reading) {
             fds.push(PollFd::new(relay.master.as_fd(), PollFlags::POLLIN));
         }
@@ -195,10 +202,23 @@ pub fn wait_notified(
                 typing = relay.input();
             }
         }
-        if signalled && let Some(code) = take(init, signals, relay).map_err(system)? {
+        if signalled && let Some(code) = take(init, &signals, relay).map_err(system)? {
             if let (Some(relay), true) = (relay, reading) {
                 drain(relay);
             }
+            return Ok(code);
+        }
+    }
+}
+
+/// Where there is nothing else to wait for: a call for a signal.
+fn wait_alone(init: &Init, signals: &Signals) -> nix::Result<i32> {
+    loop {
+        let answer = match dhow_kernel::signal::next(&signals.0) {
+            Err(Errno::EINTR) => None,
+            other => heed(init, other?, None)?,
+        };
+        if let Some(code) = answer {
             return Ok(code);
         }
     }
@@ -215,34 +235,38 @@ fn drain(relay: &Relay) {
 }
 
 /// Handles what signals there are; the exit code when init's end is among them.
-fn take(init: &Init, signals: &Signals, relay: Option<&Relay>) -> nix::Result<Option<i32>> {
-    let mut code = None;
-    while code.is_none()
-        && let Some(signal) = signals.0.read_signal()?
-    {
-        match signal.ssi_signo as i32 {
-            libc::SIGCHLD => code = reap(init.pid)?.or(code),
-            libc::SIGWINCH if relay.is_some() => relay.iter().for_each(|r| r.resize()),
-            // Ours alone: the Go runtime's preemption signal, and a reader that left.
-            libc::SIGURG | libc::SIGPIPE => {}
-            number => {
-                let _ = process::pidfd_signal(init.pidfd.as_fd(), number);
-            }
+fn take(init: &Init, signals: &SignalFd, relay: Option<&Relay>) -> nix::Result<Option<i32>> {
+    while let Some(signal) = signals.read_signal()? {
+        if let Some(code) = heed(init, signal.ssi_signo as i32, relay)? {
+            return Ok(Some(code));
         }
     }
-    Ok(code)
+    Ok(None)
 }
 
-/// Reaps all that has ended, orphans of a subreaper too.
+/// Handles one.
+fn heed(init: &Init, signal: i32, relay: Option<&Relay>) -> nix::Result<Option<i32>> {
+    match signal {
+        libc::SIGCHLD => return reap(init.pid),
+        libc::SIGWINCH if relay.is_some() => relay.iter().for_each(|r| r.resize()),
+        // Ours alone: the Go runtime's preemption signal, and a reader that left.
+        libc::SIGURG | libc::SIGPIPE => {}
+        number => {
+            let _ = process::pidfd_signal(init.pidfd.as_fd(), number);
+        }
+    }
+    Ok(None)
+}
+
+/// Reaps what has ended, orphans of a subreaper too, up to init: then this process ends itself.
 fn reap(init: Pid) -> nix::Result<Option<i32>> {
-    let mut code = None;
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
-            Ok(WaitStatus::Exited(pid, status)) if pid == init => code = Some(status),
+            Ok(WaitStatus::Exited(pid, status)) if pid == init => return Ok(Some(status)),
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == init => {
-                code = Some(128 + signal as i32);
+                return Ok(Some(128 + signal as i32));
             }
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(code),
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
         }

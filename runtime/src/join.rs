@@ -125,6 +125,8 @@ fn cgroup_join(
 
 fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces, unseen: bool) -> Result<(Init, bool)> {
     let system = |e| Error::system("clone", "a process of the container", e);
+    // Nothing of the host's comes along that needn't.
+    dhow_kernel::fd::close_left();
     let (ours, theirs) = Link::pair().map_err(system)?;
     let group = entry.cgroup.unified().and_then(|dir| open(dir, HELD, Mode::empty()).ok());
     let child = Child {
@@ -138,7 +140,7 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces, unseen: bool) -> Re
         preserve: entry.preserve,
         trace: entry.trace.clone(),
         unseen,
-        ignored: None,
+        inherited: session::Inherited::default(),
     };
     let flags = CloneFlags::from_bits_retain(spaces.parent as i32);
     if spaces.parent & ns::USER != 0 {
@@ -233,8 +235,8 @@ struct Child {
     preserve: u32,
     trace: Trace,
     unseen: bool,
-    /// Signals that are ignored, as far as it is known.
-    ignored: Option<u64>,
+    /// What it has from its maker, outside.
+    inherited: session::Inherited,
 }
 
 impl Child {
@@ -269,7 +271,7 @@ impl Child {
             }
             let done = match phase {
                 Phase::Namespaces => self.enter(target, spaces, process),
-                Phase::Session => start_session(self.ignored),
+                Phase::Session => start_session(self.inherited.ignored),
                 Phase::Schedule => schedule::perform(schedule),
                 Phase::Console => self.console(process),
                 Phase::Seccomp => session::load(filter, self.preserve, &self.link),
@@ -296,8 +298,9 @@ impl Child {
     fn enter(&mut self, target: BorrowedFd<'_>, spaces: &Spaces, process: &Process) -> Done {
         // CVE: 2016-9962: before the container can see this process, it must not look into it.
         nix::sys::prctl::set_dumpable(false).because("prctl", "PR_SET_DUMPABLE")?;
-        crate::init::namespaces::enter_groups(std::mem::take(&mut self.doors))?;
-        self.ignored = session::ignored(&self.proc);
+        let doors = crate::init::namespaces::enter_groups(std::mem::take(&mut self.doors))?;
+        dhow_kernel::close::all(doors);
+        self.inherited = session::inherited(&self.proc);
         self.link.expect(&Message::Joined).because("wait for", "the cgroups")?;
         schedule::last_affinity(&process.affinity)?;
         let outside = if self.unseen { spaces.parent } else { 0 };
@@ -344,7 +347,11 @@ impl Child {
 
     fn credentials(&self, spaces: &Spaces, process: &Process, filter: bool) -> Done<exec::Program> {
         let env = exec::environment(process);
-        credentials::become_process(process, &self.proc, false, !spaces.user())?;
+        // KERNEL: user_namespaces(7): who enters one has its bounding set whole.
+        let bounding = self.inherited.bounding.filter(|_| !spaces.user());
+        let own = credentials::Own { limits: !spaces.user(), bounding };
+        credentials::become_process(process, &self.proc, false, own)?;
+        dhow_kernel::fd::close_left();
         let program = exec::find(process, env)?;
         capabilities::hold(process, filter)?;
         Ok(program)

@@ -18,7 +18,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::init::parent::{Before, Init, Launch, launch};
-use crate::init::protocol::Message;
+use crate::init::protocol::{Link, Message};
 use crate::log::{Level, Log};
 use crate::notify;
 use crate::plan::{self, Plan, Rest};
@@ -54,6 +54,8 @@ pub struct Wanted<'a> {
     pub notify: Option<PathBuf>,
     /// Whether a later `start` is waited for.
     pub waits: bool,
+    /// Whether this process stays, and takes the container's orphans.
+    pub reaps: bool,
     /// Where what is odd, or asked for by `--debug`, is said.
     pub log: &'a Log,
 }
@@ -177,13 +179,21 @@ pub fn draft(wanted: &Wanted<'_>) -> Result<Draft> {
 /// Makes a container up to its start; on failure nothing of it stays.
 pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -> Result<Born> {
     store.judge(wanted.id)?;
+    // The first descriptors of all: what init doesn't keep then lies in one piece.
+    let (theirs, ours) = Link::pair().map_err(|e| Error::system("make", "a pair of sockets", e))?;
     let Draft { text, decided, mut record } = draft(wanted)?;
     let Decided { mut plan, rest, mut group, rdt } = decided;
+    // In a pid namespace of its own, orphans are its first process's.
+    if wanted.reaps && (record.shared_pids || !rest.hooks.is_empty() || group.is_scope()) {
+        subreaper()?;
+    }
     listen::tell(&mut plan, wanted.listen);
     let console = terminal.socket(plan.process.terminal)?;
     let held = wanted.log.trace.step("reserve", || store.reserve(wanted.id))?;
     let shared = rdt.as_ref();
-    let made = make(&held, wanted, &mut record, &mut group, shared, &plan, &rest, console, &text);
+    let link = (ours, theirs);
+    let made =
+        make(&held, wanted, &mut record, &mut group, shared, &plan, &rest, (link, console), &text);
     match made {
         Ok((init, before)) => Ok(Born { held, init, record, hooks: rest.hooks, before }),
         Err(e) => {
@@ -207,13 +217,14 @@ fn make(
     rdt: Option<&Group>,
     plan: &Plan,
     rest: &Rest,
-    console: Option<OwnedFd>,
+    (link, console): ((Link, Link), Option<OwnedFd>),
     text: &str,
 ) -> Result<(Init, Before)> {
     let dir = &held.dir;
     let trace = &wanted.log.trace;
     // Written before anything exists that would have to be found again.
-    trace.step("record", || dir.record(record).and_then(|()| dir.write_new(file::CONFIG, text)))?;
+    let first = || dir.first_record(record).and_then(|()| dir.write_new(file::CONFIG, text));
+    trace.step("record", first)?;
     wanted.notify.as_deref().map_or(Ok(()), notify::prepare)?;
     let begun = trace.begin();
     group.create()?;
@@ -236,6 +247,7 @@ fn make(
         console,
         preserve: wanted.preserve + wanted.listen,
         lock: held.descriptor(),
+        link,
         trace: trace.clone(),
         log: wanted.log,
     });
@@ -265,6 +277,12 @@ fn make(
     Ok((init, before))
 }
 
+/// Takes orphans of those that are made here.
+pub fn subreaper() -> Result<()> {
+    nix::sys::prctl::set_child_subreaper(true)
+        .map_err(|e| Error::system("become", "a subreaper", e))
+}
+
 /// What hooks are told of a recorded container.
 pub fn told(record: &Record) -> hooks::State {
     hooks::State {
@@ -285,7 +303,7 @@ fn fifo(dir: &Dir) -> Result<OwnedFd> {
 
 /// The name of the user who runs this, by the host's /etc/passwd; as runc, `#UID` without one.
 fn owner() -> String {
-    let uid = nix::unistd::geteuid().as_raw();
+    let uid = dhow_kernel::process::executed_by();
     if uid == 0 {
         // Whatever else that file calls it.
         return "root".to_owned();
@@ -314,16 +332,18 @@ pub fn poststart(hooks: &Hooks, record: &Record) -> Result<()> {
 /// Removes a container whose process has ended: groups, directory, then the poststop hooks.
 pub fn destroy(held: &Held, record: &Record, log: &Log) -> Result<()> {
     let config = held.dir.config();
-    remove(held, record, log, || poststop(config, record, log))
+    remove(held, record, log, Some(|| poststop(config, record, log)))
 }
 
 /// As [`destroy`], by who has made it and knows its hooks.
 pub fn destroy_own(born: &Born, log: &Log) -> Result<()> {
     let poststop = || run_poststop(&born.hooks, &told(&born.record), log);
+    let poststop = (!born.hooks.poststop.is_empty()).then_some(poststop);
     remove(&born.held, &born.record, log, poststop)
 }
 
-fn remove(held: &Held, record: &Record, log: &Log, poststop: impl FnOnce()) -> Result<()> {
+/// Without hooks the process ends soon, and with it the hold.
+fn remove(held: &Held, record: &Record, log: &Log, poststop: Option<impl FnOnce()>) -> Result<()> {
     let trace = &log.trace;
     // What outlived the first process ends with it; in a pid namespace of its own nothing does,
     // and processes in a group below may be another container's.
@@ -334,9 +354,11 @@ fn remove(held: &Held, record: &Record, log: &Log, poststop: impl FnOnce()) -> R
     // As runc: what can't be removed can still be found, and its removal tried again.
     trace.step("groups", || record.cgroup.delete().and(record.rdt.remove()))?;
     let directory = trace.step("remove", || held.dir.remove());
-    // The id is free, and who waits for it need not wait for the hooks.
-    held.release();
-    trace.step("poststop", poststop);
+    if let Some(poststop) = poststop {
+        // The id is free, and who waits for it need not wait for the hooks.
+        held.release();
+        trace.step("poststop", poststop);
+    }
     directory
 }
 

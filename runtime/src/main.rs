@@ -7,8 +7,9 @@ mod cli;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
+use dhow_kernel::process::executed_by;
+use dhow_kernel::signal::ignore_broken_pipes;
 use dhow_kernel::start::is_read_only;
-use nix::unistd::geteuid;
 
 use argv::Stop;
 use cli::{Command, Format, Global, Least, Manager, Rootless};
@@ -45,7 +46,13 @@ fn program() -> u8 {
     {
         return fail(&Log::default(), &e, 1);
     }
-    let argv::Typed { global, command, id } = match argv::parse(std::env::args_os().skip(1)) {
+    let typed = argv::parse(std::env::args_os().skip(1));
+    // A run that stays takes all signals as data, and writes nothing before that.
+    let takes = |command: &Command| matches!(command, Command::Run(run) if !run.detach);
+    if !typed.as_ref().is_ok_and(|typed| takes(&typed.command)) {
+        ignore_broken_pipes();
+    }
+    let argv::Typed { global, command, id } = match typed {
         Ok(typed) => typed,
         Err(Stop::Help(verb)) => {
             // As runc: it may be installed under another's name.
@@ -247,13 +254,17 @@ fn root(given: Option<&Path>) -> Result<PathBuf> {
 /// As runc: an unprivileged user, or root in a user namespace that such a user made and that
 /// `$USER` still names; the host's /run is not theirs.
 fn is_somebody_elses_root() -> bool {
-    !geteuid().is_root()
-        || is_mapped() && std::env::var_os("USER").is_none_or(|user| user != "root")
+    executed_by() != 0 || is_mapped() && std::env::var_os("USER").is_none_or(|user| user != "root")
 }
 
 /// Whether this is a user namespace that doesn't map everything.
 fn is_mapped() -> bool {
     const WHOLE: &str = "0 0 4294967295";
+    // KERNEL: linux/nsfs.h USER_NS_INIT_INO: the first one's number, the same on every boot since 3.8.
+    if std::fs::read_link("/proc/self/ns/user").is_ok_and(|is| is == Path::new("user:[4026531837]"))
+    {
+        return false;
+    }
     std::fs::File::open("/proc/self/uid_map")
         .and_then(|file| io::read_to_string(file.take(1 << 16)))
         .is_ok_and(|map| map.split_whitespace().collect::<Vec<_>>().join(" ") != WHOLE)
@@ -264,7 +275,7 @@ fn rootless(flag: Rootless) -> bool {
     match flag {
         Rootless::True => true,
         Rootless::False => false,
-        Rootless::Auto => !geteuid().is_root() || is_mapped(),
+        Rootless::Auto => executed_by() != 0 || is_mapped(),
     }
 }
 
@@ -274,7 +285,7 @@ fn systemd(rootless: bool) -> cgroup::Addresses {
         return cgroup::Addresses::system();
     }
     let own = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let runtime = own("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{}", geteuid()));
+    let runtime = own("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{}", executed_by()));
     cgroup::Addresses::user(own("DBUS_SESSION_BUS_ADDRESS"), &runtime)
 }
 

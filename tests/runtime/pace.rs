@@ -108,7 +108,7 @@ fn a_run_makes_few_calls() {
     let b = bundle(&w, &["true"]);
     let hierarchies = fs::read_to_string("/proc/self/cgroup").unwrap().lines().count() as u64;
     let calls = calls(&w, &b, &w.id("few"));
-    assert!(calls <= 330 + 12 * hierarchies, "{calls} calls, {hierarchies} hierarchies");
+    assert!(calls <= 250 + 6 * hierarchies, "{calls} calls, {hierarchies} hierarchies");
 }
 
 #[test]

@@ -42,7 +42,9 @@ pub fn all(fds: impl IntoIterator<Item = OwnedFd>) {
     }
 }
 
-fn range(first: u32, last: u32) -> nix::Result<()> {
+pub(crate) fn range(first: u32, last: u32) -> nix::Result<()> {
     // SAFETY: no pointers; the callers own no descriptor of that range, or none that they use again.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+    crate::fd::forget(first, last);
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::check;
 
@@ -64,8 +64,9 @@ pub fn place(from: BorrowedFd<'_>, to: RawFd) -> nix::Result<()> {
     check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into()).map(drop)
 }
 
-/// A descriptor of a process that is about to execute a program: what has served stays open until
-/// then, for each close is a call. Past a number that leaves enough for others, it is closed.
+/// A descriptor of a process that is about to execute a program, or to [`close_left`]: what has
+/// served stays open until then, for each close is a call. Past a number that leaves enough for
+/// others, it is closed.
 ///
 /// It must be close-on-exec.
 #[derive(Debug)]
@@ -73,6 +74,48 @@ pub struct Loose(ManuallyDrop<OwnedFd>);
 
 /// No more than this many stay open, or a quarter of what the process may have.
 const LOOSE: i32 = 128;
+
+/// Those that stay open, a bit each.
+static LEFT: [AtomicU64; LOOSE as usize / 64] = [const { AtomicU64::new(0) }; LOOSE as usize / 64];
+
+/// Closes what was [`Loose`] and has been dropped: for a process that goes on, one call for all
+/// that are next to each other.
+pub fn close_left() {
+    let left = |fd: u32| LEFT[fd as usize / 64].load(Ordering::Relaxed) >> (fd % 64) & 1 != 0;
+    let mut fd = 0;
+    while fd < LOOSE as u32 {
+        let first = fd;
+        while fd < LOOSE as u32 && left(fd) {
+            fd += 1;
+        }
+        if fd > first {
+            // What can't be closed stays until the process ends.
+            let _ = crate::close::range(first, fd - 1);
+        }
+        fd += 1;
+    }
+}
+
+/// Has a number closed with what is left, in a copy of the process that owns it: the copy must end
+/// without dropping what it has copied.
+pub fn leave(fd: RawFd) {
+    match fd.cast_unsigned() {
+        fd if fd < LOOSE as u32 => remember(fd),
+        // What can't be closed stays until this process executes.
+        fd => drop(crate::close::range(fd, fd)),
+    }
+}
+
+fn remember(fd: u32) {
+    LEFT[fd as usize / 64].fetch_or(1 << (fd % 64), Ordering::Relaxed);
+}
+
+/// Those of a range aren't left any more: they are closed.
+pub(crate) fn forget(first: u32, last: u32) {
+    for fd in first..=last.min(LOOSE as u32 - 1) {
+        LEFT[fd as usize / 64].fetch_and(!(1 << (fd % 64)), Ordering::Relaxed);
+    }
+}
 
 impl Drop for Loose {
     fn drop(&mut self) {
@@ -86,7 +129,9 @@ impl Drop for Loose {
         if self.0.as_raw_fd() >= most {
             // SAFETY: dropped once, here.
             unsafe { ManuallyDrop::drop(&mut self.0) };
+            return;
         }
+        remember(self.0.as_raw_fd().cast_unsigned());
     }
 }
 
@@ -115,5 +160,40 @@ impl AsFd for Loose {
 impl AsRawFd for Loose {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_closed_at_once_and_nothing_else() {
+        // In a process of its own: descriptors are everybody's.
+        let outcome = match crate::process::fork(&crate::process::Fork::default()).unwrap() {
+            crate::process::Side::Parent(_, child) => loop {
+                if let Some(code) = crate::process::reap(child.as_fd()).unwrap() {
+                    break code;
+                }
+                std::thread::yield_now();
+            },
+            crate::process::Side::Child => {
+                let open = || OwnedFd::from(File::open("/dev/null").unwrap());
+                let (kept, left, also) = (open(), open(), open());
+                let numbers = [left.as_raw_fd(), also.as_raw_fd()];
+                drop((Loose::from(left), Loose::from(also)));
+                let before = numbers.iter().all(|fd| is_open(*fd));
+                close_left();
+                let after = numbers.iter().any(|fd| is_open(*fd));
+                let again = open();
+                close_left();
+                let well = before && !after && is_open(kept.as_raw_fd());
+                let well = well && is_open(again.as_raw_fd());
+                crate::process::exit_now(i32::from(!well))
+            }
+        };
+        assert_eq!(outcome, 0);
     }
 }

@@ -130,6 +130,11 @@ pub fn move_mount_to(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> n
     attach(from, to, name, 0)
 }
 
+/// The same by a path of the caller's own; links are followed.
+pub fn move_mount_to_path(from: BorrowedFd<'_>, path: &CStr) -> nix::Result<()> {
+    attach(from, nix::fcntl::AT_FDCWD, path, libc::MOVE_MOUNT_T_SYMLINKS)
+}
+
 fn attach(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, flags: u32) -> nix::Result<()> {
     // SAFETY: the first path is a static empty string, `name` ends in NUL and lives on.
     check(unsafe {
@@ -151,12 +156,26 @@ fn attach(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, flags: u32) -> 
 /// and for attributes of all mounts below.
 pub fn set_attributes(fd: BorrowedFd<'_>, attr: &Attributes, recursive: bool) -> nix::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: `attr` has the kernel's layout and its size is passed.
+    set(fd, c"", flags, attr)
+}
+
+/// The same on the mount at `name` in the directory `dir`; a link is not followed.
+pub fn set_attributes_at(dir: BorrowedFd<'_>, name: &CStr, attr: &Attributes) -> nix::Result<()> {
+    set(dir, name, libc::AT_SYMLINK_NOFOLLOW, attr)
+}
+
+/// The same on the mount that the working directory is the root of, and all below it.
+pub fn set_attributes_here(attr: &Attributes) -> nix::Result<()> {
+    set(nix::fcntl::AT_FDCWD, c".", libc::AT_RECURSIVE, attr)
+}
+
+fn set(fd: BorrowedFd<'_>, path: &CStr, flags: i32, attr: &Attributes) -> nix::Result<()> {
+    // SAFETY: `path` ends in NUL, `attr` has the kernel's layout and its size is passed.
     check(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             fd.as_raw_fd(),
-            c"".as_ptr(),
+            path.as_ptr(),
             flags,
             ptr::from_ref(attr),
             size_of::<Attributes>(),

@@ -3,14 +3,16 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::check;
+use crate::fd::Loose;
 
-/// Brings `lo` of the current network namespace up.
+/// Brings `lo` of the current network namespace up, in a process that is to execute a program.
 pub fn loopback_up() -> nix::Result<()> {
     // SAFETY: no pointers; the descriptor is new.
     let socket = unsafe {
         let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
         OwnedFd::from_raw_fd(check(libc::socket(libc::AF_INET, kind, 0).into())? as i32)
     };
+    let socket = Loose::from(socket);
     // SAFETY: ifreq is plain data, for which zero is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[0] = b'l' as libc::c_char;

@@ -176,6 +176,23 @@ pub fn cwd_is_inside() -> nix::Result<bool> {
     Ok(path[0] == b'/')
 }
 
+/// The effective user id that this program was executed with: no call.
+///
+/// KERNEL: getauxval(3) AT_EUID. For who hasn't changed it since.
+pub fn executed_by() -> u32 {
+    // SAFETY: no pointers.
+    unsafe { libc::getauxval(libc::AT_EUID) as u32 }
+}
+
+/// Whether this program was executed with root's ids alone: no call. For who hasn't changed them.
+///
+/// KERNEL: execve(2): the saved ids are then the effective ones.
+pub fn executed_by_root() -> bool {
+    let ids = [libc::AT_UID, libc::AT_EUID, libc::AT_GID, libc::AT_EGID];
+    // SAFETY: no pointers.
+    ids.into_iter().all(|id| unsafe { libc::getauxval(id) } == 0)
+}
+
 /// Ends the process at once, running nothing of it any more.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit never returns and touches no memory.

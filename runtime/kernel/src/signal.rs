@@ -24,6 +24,19 @@ pub fn reset_all_and_end(ignored: Option<u64>) {
     reset(end as extern "C" fn(libc::c_int) as libc::sighandler_t, ignored);
 }
 
+/// A write to what nobody reads is an error, and not this process's end.
+pub fn ignore_broken_pipes() {
+    // SAFETY: ignoring a signal runs no code.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Takes the next of these signals, which must be blocked, waiting for it; its number.
+pub fn next(of: &nix::sys::signal::SigSet) -> nix::Result<libc::c_int> {
+    // SAFETY: the set lives through the call; who sent it isn't asked for.
+    crate::check(unsafe { libc::sigwaitinfo(of.as_ref(), std::ptr::null_mut()) }.into())
+        .map(|number| number as libc::c_int)
+}
+
 fn reset(asking: libc::sighandler_t, ignored: Option<u64>) {
     let concerned = |number: libc::c_int| ignored.is_none_or(|set| set >> (number - 1) & 1 != 0);
     for number in 1..=libc::SIGRTMAX() {

@@ -135,7 +135,8 @@ mod early {
 }
 
 /// Runs `main` as Rust's own start does, in what of it is needed: standard descriptors that are
-/// closed are /dev/null's, so that no file of ours gets their numbers, and SIGPIPE is ignored.
+/// closed are /dev/null's, so that no file of ours gets their numbers. SIGPIPE is `main`'s to
+/// [`ignore`](crate::signal::ignore_broken_pipes) or block.
 ///
 /// For [`program`].
 pub fn run(main: impl FnOnce() -> u8) -> c_int {
@@ -145,8 +146,6 @@ pub fn run(main: impl FnOnce() -> u8) -> c_int {
             std::process::abort();
         }
     }
-    // SAFETY: ignoring a signal runs no code.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     c_int::from(main())
 }
 

@@ -30,15 +30,15 @@ impl Doors {
         dirs.map(door).collect::<Result<_>>().map(Self)
     }
 
-    /// Moves the calling process, which must have one thread; with the file that refused.
-    pub fn enter(self) -> std::result::Result<(), (Errno, String)> {
+    /// Moves the calling process, which must have one thread; with the file that refused. Gives
+    /// the doors back: they are to be closed before anything of the container's is looked at.
+    pub fn enter(self) -> std::result::Result<Vec<OwnedFd>, (Errno, String)> {
         let mut through = Vec::with_capacity(self.0.len());
         for (path, mut file) in self.0 {
             file.write_all(b"0").map_err(|e| (files::errno(&e), path))?;
             through.push(file.into());
         }
-        dhow_kernel::close::all(through);
-        Ok(())
+        Ok(through)
     }
 
     /// Their descriptors, in a process that doesn't go through.

@@ -2,8 +2,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use dhow_kernel::fd::Loose;
 use nix::errno::Errno;
 
 /// Writes a value in one write(2), as the kernel wants it.
@@ -13,7 +15,9 @@ use nix::errno::Errno;
 pub(super) fn write(dir: &str, file: &str, value: &str) -> nix::Result<()> {
     let mut file =
         OpenOptions::new().write(true).open(format!("{dir}/{file}")).map_err(|e| errno(&e))?;
-    file.write_all(value.as_bytes()).map_err(|e| errno(&e))
+    let done = file.write_all(value.as_bytes()).map_err(|e| errno(&e));
+    drop(Loose::from(OwnedFd::from(file)));
+    done
 }
 
 /// Writes several lines, each in one write(2); with the line that failed.
@@ -30,6 +34,7 @@ pub(super) fn write_lines<'a>(
     for line in lines {
         file.write_all(line.as_bytes()).map_err(|e| (errno(&e), line.as_str()))?;
     }
+    drop(Loose::from(OwnedFd::from(file)));
     Ok(())
 }
 
@@ -38,6 +43,14 @@ pub(super) fn read(dir: &str, file: &str) -> nix::Result<String> {
     let mut text = crate::whole::text(format!("{dir}/{file}")).map_err(|e| errno(&e))?;
     text.truncate(text.trim_end().len());
     Ok(text)
+}
+
+/// The same of a file that says one thing, by a command that soon is done.
+///
+/// KERNEL: kernfs shows a file that isn't a list as one record.
+pub(super) fn value(dir: &str, file: &str) -> nix::Result<String> {
+    let bytes = crate::whole::record(format!("{dir}/{file}")).map_err(|e| errno(&e))?;
+    Ok(String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned())
 }
 
 /// The errno of an error of std.

@@ -1,6 +1,8 @@
 //! What this machine has: where its hierarchies are mounted, and where in
 //! them we are.
 
+use std::fs::File;
+
 use crate::error::{Error, Result};
 use crate::whole;
 
@@ -31,18 +33,26 @@ impl Host {
     pub(super) fn read() -> Result<Self> {
         // Mounts and groups of others may have names that are no text.
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let read =
-            |path: &str| whole::read(path).map(text).map_err(|e| Error::io("read", path, &e));
-        let own = read("/proc/self/cgroup")?;
+        let io = |path| move |e| Error::io("read", path, &e);
+        let path = "/proc/self/cgroup";
+        let own = whole::record(path).map(text).map_err(io(path))?;
         // The mount table of a busy machine is long: v2 needs none of it.
-        let kind = nix::sys::statfs::statfs(MOUNTPOINT).map(|stat| stat.filesystem_type());
-        if kind == Ok(nix::sys::statfs::CGROUP2_SUPER_MAGIC) {
+        let kind = || nix::sys::statfs::statfs(MOUNTPOINT).map(|stat| stat.filesystem_type());
+        // Who is in v1 groups has those beside it.
+        let v1 = Own::parse(&own).v1.iter().any(|(name, _)| !name.starts_with("name="));
+        if !v1 && kind() == Ok(nix::sys::statfs::CGROUP2_SUPER_MAGIC) {
             let own = Own::parse(&own).unified.unwrap_or("/").trim_end_matches('/').to_owned();
             let mountpoint = MOUNTPOINT.to_owned();
             let unified = Hierarchy { mountpoint, controllers: vec![], own };
             return Ok(Self { v1: vec![], unified: Some(unified) });
         }
-        Ok(Self::parse(&read("/proc/self/mountinfo")?, &own))
+        let path = "/proc/self/mountinfo";
+        let table = File::open(path).and_then(|file| {
+            let mut bytes = Vec::new();
+            // A record a mount: less than was asked for is not yet the end.
+            whole::until(file, &mut bytes, |_| false).map(|()| bytes)
+        });
+        Ok(Self::parse(&table.map(text).map_err(io(path))?, &own))
     }
 
     /// Reads `/proc/self/mountinfo` and `/proc/self/cgroup`.

@@ -277,7 +277,7 @@ impl Place {
 
     /// What a group that was there has; as runc, its parent's where it had nothing.
     fn cpuset(&self, dir: &str, file: &str) -> Result<String> {
-        let now = files::read(dir, file)
+        let now = files::value(dir, file)
             .map_err(|e| Error::system("read", format!("{dir}/{file}"), e))?;
         match dir.rsplit_once('/') {
             Some((parent, _)) if now.is_empty() && dir.len() > self.mountpoint.len() => {

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use super::World;
 use super::checkpoint::warn;
 use super::launch::Flags;
-use super::run::{Extra, Screen, subreaper};
+use super::run::{Extra, Screen, reaps};
 use crate::criu::options::Restore;
 use crate::criu::restore::{self, Restored};
 use crate::criu::swrk::Program;
@@ -25,7 +25,9 @@ pub fn restore(
     warn("restore", world);
     let program = Program::find(environment)?;
     let signals = if extra.detach { None } else { Some(Signals::take()?) };
-    subreaper(extra)?;
+    if reaps(extra) {
+        lifecycle::subreaper()?;
+    }
     let socket = flags.console_socket.as_deref();
     let mut screen = Screen { socket, detach: extra.detach, ours: None };
     let wanted = Wanted { notify: None, ..flags.wanted(world, false) };

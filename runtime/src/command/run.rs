@@ -1,5 +1,6 @@
 //! `run`: create, start, and unless detached stay until the end.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use super::World;
 use super::launch::{Flags, Handle, detached_terminal};
 use crate::error::{Error, Result};
 use crate::foreground::{self, Relay, Signals};
-use crate::lifecycle::{self, Born, Terminal};
+use crate::lifecycle::{self, Born, Terminal, Wanted};
 use crate::notify::Notify;
 use crate::state::file;
 
@@ -51,22 +52,20 @@ impl Terminal for Screen<'_> {
 }
 
 /// Whoever stays takes the container's orphans.
-pub(super) fn subreaper(extra: &Extra) -> Result<()> {
-    if extra.detach || extra.no_subreaper {
-        return Ok(());
-    }
-    nix::sys::prctl::set_child_subreaper(true)
-        .map_err(|e| Error::system("become", "a subreaper", e))
+pub(super) const fn reaps(extra: &Extra) -> bool {
+    !extra.detach && !extra.no_subreaper
 }
 
 /// Runs it; the exit code is the container's.
 pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
     let signals = if extra.detach { None } else { Some(Signals::take()?) };
-    subreaper(extra)?;
     let handle = Handle::connect(flags.pidfd_socket.as_deref())?;
     let socket = flags.console_socket.as_deref();
     let mut screen = Screen { socket, detach: extra.detach, ours: None };
-    let born = lifecycle::create(&world.store, &flags.wanted(world, false), &mut screen)?;
+    // What it holds ends with this process, which is soon when the container's has.
+    let wanted = Wanted { reaps: reaps(extra), ..flags.wanted(world, false) };
+    let born = lifecycle::create(&world.store, &wanted, &mut screen)?;
+    let born = ManuallyDrop::new(born);
     let told = handle.send("standard", born.init.pidfd.as_fd());
     let ended = told.and_then(|()| started(&born, flags, &screen, signals.as_ref(), world));
     // Deleted by somebody else meanwhile: there is nothing of it left to remove.

@@ -248,7 +248,7 @@ fn receive(socket: &OwnedFd) -> nix::Result<(Vec<u8>, Option<OwnedFd>)> {
 /// In criu's process, before it is criu.
 fn settle(seat: Seat<'_>, socket: RawFd) -> Done {
     dhow_kernel::signal::reset_all(None);
-    namespaces::enter_groups(seat.doors)?;
+    dhow_kernel::close::all(namespaces::enter_groups(seat.doors)?);
     if let Some(mounts) = seat.mounts {
         mounts()?;
     }

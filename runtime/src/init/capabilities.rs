@@ -24,6 +24,16 @@ pub fn perform(asked: Capabilities, link: &Link) -> Done {
     if asked.effective & !asked.permitted != 0 {
         return Err(Cause::rule("process.capabilities: effective has what permitted lacks"));
     }
+    // KERNEL: capset(2): EPERM where more is permitted than is. capabilities(7): ambient is only
+    // what is inheritable, too.
+    let sets = caps::Sets {
+        effective: asked.effective,
+        permitted: asked.permitted,
+        inheritable: asked.inheritable,
+    };
+    if asked.inheritable == 0 && caps::set(sets).is_ok() {
+        return Ok(());
+    }
     caps::clear_ambient().because("clear", "the ambient capabilities")?;
     let own = caps::get().because("capget", "")?;
     let sets = grantable(asked, own);

@@ -3,14 +3,16 @@
 //! Binds of directories that exist before the fork need neither the cgroup
 //! namespace nor init's membership, so init mounts while the parent moves it.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 
 use dhow_kernel::fd::Loose;
 use dhow_kernel::mount as kernel;
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::symlinkat;
+use nix::fcntl::AT_FDCWD;
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, fchdir, mkdir, symlinkat};
 
 use super::fault::{Because, Cause, Done};
 use super::mounts;
@@ -19,13 +21,17 @@ use crate::cgroup::Mounts;
 use crate::validate::mount::{Attributes, Mount, attr};
 
 /// Attaches what the container may see.
-pub fn attach(groups: Option<&Mounts>, root: &Root, m: &Mount) -> Done {
+///
+/// `sysfs` is the one that the target lies in, if that is held.
+pub fn attach(groups: Option<&Mounts>, root: &Root, m: &Mount, sysfs: Option<Way<'_>>) -> Done {
     match groups {
         Some(Mounts::Unified { dir }) => {
             let tree = mounts::tree(&path(dir), false)?;
             mounts::bind(root, m, tree, false).map(drop)
         }
-        Some(Mounts::Separate { mounts, .. }) if !mounts.is_empty() => separate(groups, root, m),
+        Some(Mounts::Separate { mounts, .. }) if !mounts.is_empty() => {
+            separate(groups, root, m, sysfs)
+        }
         // Without groups of its own (rootless) it sees the host's, and can't write them.
         _ => {
             let tree = mounts::tree(c"/sys/fs/cgroup", true)?;
@@ -40,34 +46,61 @@ pub fn attach(groups: Option<&Mounts>, root: &Root, m: &Mount) -> Done {
 /// As runc: whatever the options are, v1 groups hold no programs and no devices.
 const HARD: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
 
-fn separate(groups: Option<&Mounts>, root: &Root, m: &Mount) -> Done {
+fn separate(groups: Option<&Mounts>, root: &Root, m: &Mount, sysfs: Option<Way<'_>>) -> Done {
     let Some(Mounts::Separate { mounts: list, links }) = groups else { return Ok(()) };
-    let target = root.directory(&m.target)?;
     let own = Attributes { set: m.attributes.set | HARD, clear: 0 };
-    let writable = own.set & !attr::RDONLY;
-    let tmpfs = mounts::make(c"tmpfs", c"tmpfs", &[], Some(0o755), writable)
-        .map(Loose::from)
-        .map_err(|(errno, _)| Cause::new("mount", shown(&m.target), errno))?;
+    let tmpfs = match sysfs.filter(|_| m.propagation.is_empty()).map(in_sysfs) {
+        Some(true) => None,
+        _ => Some(aside(root, m, own)?),
+    };
     for group in list {
-        mkdirat(&tmpfs, group.name.as_str(), Mode::from_bits_truncate(0o755))
+        mkdir(group.name.as_str(), Mode::from_bits_truncate(0o755))
             .because("mkdir", &group.name)?;
     }
     for (name, to) in links {
-        match symlinkat(to.as_str(), &tmpfs, name.as_str()) {
+        match symlinkat(to.as_str(), AT_FDCWD, name.as_str()) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno).because("symlink", name),
         }
     }
-    kernel::move_mount(tmpfs.as_fd(), target.as_fd()).because("mount", shown(&m.target))?;
     for group in list {
-        let tree = Loose::from(mounts::tree(&path(&group.dir), false)?);
-        // What has that name in there was made above, and nobody else has been there.
-        kernel::move_mount_to(tree.as_fd(), tmpfs.as_fd(), &path(&group.name))
-            .because("mount", &group.name)?;
+        let (from, to) = (path(&group.dir), path(&group.name));
+        let none = None::<&CStr>;
+        mount(Some(from.as_c_str()), to.as_c_str(), none, MsFlags::MS_BIND, none)
+            .because("bind the group", &group.dir)?;
     }
     // All of them at once.
-    mounts::dress(tmpfs.as_fd(), own, true).because("mount_setattr", shown(&m.target))?;
-    mounts::spread(&m.propagation, tmpfs.as_fd()).because("mount_setattr", shown(&m.target))
+    kernel::set_attributes_here(&mounts::attributes(own))
+        .because("mount_setattr", shown(&m.target))?;
+    tmpfs
+        .map_or(Ok(()), |tmpfs| mounts::spread(&m.propagation, tmpfs.as_fd()))
+        .because("mount_setattr", shown(&m.target))
+}
+
+/// A mount that is held, and the way from there.
+pub type Way<'a> = (&'a Root, &'a CStr);
+
+/// Mounts the tmpfs for the groups inside of a sysfs that is held and goes there, where nobody but
+/// us has been: its names are the kernel's, and are not exchanged. False where that can't be.
+fn in_sysfs((sysfs, way): Way<'_>) -> bool {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    way == c"fs/cgroup"
+        && fchdir(sysfs.as_fd())
+            .and_then(|()| mount(Some(c"tmpfs"), way, Some(c"tmpfs"), flags, Some(c"mode=755")))
+            .and_then(|()| chdir(way))
+            .is_ok()
+}
+
+/// The same made aside, attached at the target, wherever that is.
+fn aside(root: &Root, m: &Mount, own: Attributes) -> Done<Loose> {
+    let target = root.directory(&m.target)?;
+    let writable = own.set & !attr::RDONLY;
+    let tmpfs = mounts::make(c"tmpfs", c"tmpfs", &[], Some(0o755), writable)
+        .map(Loose::from)
+        .map_err(|(errno, _)| Cause::new("mount", shown(&m.target), errno))?;
+    kernel::move_mount(tmpfs.as_fd(), target.as_fd()).because("mount", shown(&m.target))?;
+    fchdir(&tmpfs).because("chdir to", shown(&m.target))?;
+    Ok(tmpfs)
 }
 
 fn path(text: &str) -> CString {

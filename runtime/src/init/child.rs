@@ -1,7 +1,9 @@
 //! Init's half: the only loop.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
+use dhow_kernel::fd::Loose;
 use dhow_kernel::process::Vector;
 use nix::fcntl::OFlag;
 
@@ -24,7 +26,7 @@ pub struct Context {
     /// Its end of the link.
     pub link: Link,
     /// The host's procfs.
-    pub proc: Procfs,
+    pub proc: Rc<Procfs>,
     /// How `start` speaks to it: a byte starts it, then what went wrong comes back, and the
     /// program's execution closes it. `run` says Go over the link instead.
     pub fifo: Option<OwnedFd>,
@@ -49,17 +51,20 @@ pub struct Context {
     /// The program, once found.
     pub program: Option<exec::Program>,
     /// A clone of the host's /dev/null, to mask files with.
-    pub null: Option<dhow_kernel::fd::Loose>,
+    pub null: Option<Loose>,
+    /// What it has from its maker, once known.
+    pub inherited: session::Inherited,
     /// Where the steps go.
     pub trace: Trace,
 }
 
 impl Context {
-    /// Closes what is the child's, in its maker.
+    /// Closes what is the child's, in its maker, and what that has left open before.
     pub fn shut(self) {
-        let of = [Some(self.link.into()), Some(self.proc.into()), self.fifo, self.console];
+        let of = [Some(self.link.into()), self.fifo, self.console];
         let of = of.into_iter().flatten().chain(self.nodes.into_iter().flatten());
-        dhow_kernel::close::all(of.chain(self.doors.into_fds()));
+        of.chain(self.doors.into_fds()).map(Loose::from).for_each(drop);
+        dhow_kernel::fd::close_left();
     }
 
     /// The root's handle.
@@ -100,7 +105,10 @@ pub fn run(plan: &Plan, mut context: Context) -> ! {
 fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
     match phase {
         Phase::Namespaces => namespaces::perform(plan, c),
-        Phase::Session => session::perform(plan, &c.proc),
+        Phase::Session => {
+            c.inherited = session::perform(plan, &c.proc, can_be_asked(plan, c))?;
+            Ok(())
+        }
         Phase::Network => dhow_kernel::net::loopback_up().because("bring up", "lo"),
         Phase::Root => pivot::open(plan, c),
         Phase::Mounts => mounts::perform(plan, c),
@@ -117,6 +125,10 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
             let labelled = !plan.process.apparmor.is_empty() || !plan.process.selinux.is_empty();
             alone(c, labelled.then(|| c.proc.as_fd()))?;
             credentials::perform(plan, c)?;
+            if c.fifo.is_some() {
+                // Who waits for its start holds nothing; the program's execution closes it, too.
+                dhow_kernel::fd::close_left();
+            }
             if labelled { alone(c, None) } else { Ok(()) }
         }
         Phase::Capabilities => capabilities::perform(plan.process.capabilities, &c.link),
@@ -124,6 +136,14 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
         Phase::Start => start(plan, c),
         Phase::Exec => exec::perform(plan, c),
     }
+}
+
+/// Whether somebody may want it to end before it executes: who waits for nothing is there at once.
+fn can_be_asked(plan: &Plan, c: &Context) -> bool {
+    c.fifo.is_some()
+        || plan.runtime_hooks
+        || !plan.create_container.is_empty()
+        || !plan.start_container.is_empty()
 }
 
 fn in_hooks(plan: &Plan, c: &Context) -> Done {

@@ -1,9 +1,10 @@
 //! Who the program is: groups, ids, no_new_privs, labels, limits; and where it starts.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
-use dhow_kernel::caps;
+use dhow_kernel::fd::Loose;
+use dhow_kernel::{caps, process};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::{Mode, fstat, umask};
@@ -20,26 +21,37 @@ use crate::validate::process::{Process, rlimit_name};
 /// Becomes the plan's process.
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     let env = exec::environment(&plan.process);
-    become_process(&plan.process, &c.proc, !plan.readonly, !plan.spaces.user)?;
+    let own = Own { limits: !plan.spaces.user, bounding: c.inherited.bounding };
+    become_process(&plan.process, &c.proc, !plan.readonly, own)?;
     c.program = Some(exec::find(&plan.process, env)?);
     capabilities::hold(&plan.process, plan.filter.is_some())
 }
 
+/// What this process has, before it becomes another.
+#[derive(Debug, Clone, Copy)]
+pub struct Own {
+    /// Whether it is in no user namespace but its maker's: then limits are its own to set.
+    pub limits: bool,
+    /// Its bounding set, if that is known.
+    pub bounding: Option<u64>,
+}
+
 /// Shared with exec: from root to the process's own ids; the capabilities stay permitted.
-pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own_limits: bool) -> Done {
+pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own: Own) -> Done {
     stdio(p)?;
     label(p, proc)?;
     let entered = enter(&p.cwd, may_make_cwd);
-    bounding(p.capabilities.bounding)?;
-    if own_limits {
+    bounding(p.capabilities.bounding, own.bounding)?;
+    if own.limits {
         limits(p)?;
     }
-    // KERNEL: capabilities(7): root loses none by becoming root.
-    if p.uid == 0 && nix::unistd::geteuid().is_root() {
-        ids(p)?;
+    // KERNEL: capabilities(7): root loses none by becoming root. In a user namespace we are its root
+    // by now.
+    if p.uid == 0 && (!own.limits || process::executed_by() == 0) {
+        ids(p, own.limits)?;
     } else {
         caps::keep(true).because("prctl", "PR_SET_KEEPCAPS")?;
-        ids(p)?;
+        ids(p, own.limits)?;
         caps::keep(false).because("prctl", "PR_SET_KEEPCAPS")?;
     }
     // A directory that only the user may enter.
@@ -86,7 +98,7 @@ fn stdio(p: &Process) -> Done {
 }
 
 /// The container's own null device, if what it calls so is one.
-fn null() -> Done<Option<OwnedFd>> {
+fn null() -> Done<Option<Loose>> {
     // In a container that runs, it may be anything: nothing to wait for, nothing to follow.
     let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
     let fd = match open(c"/dev/null", flags | OFlag::O_CLOEXEC, Mode::empty()) {
@@ -95,7 +107,7 @@ fn null() -> Done<Option<OwnedFd>> {
             return Err(Cause::new("open", "/dev/null", e));
         }
         Err(_) => return Ok(None),
-        Ok(fd) => fd,
+        Ok(fd) => Loose::from(fd),
     };
     fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_RDWR)).because("set the flags of", "/dev/null")?;
     let stat = fstat(&fd).because("stat", "/dev/null")?;
@@ -128,7 +140,11 @@ fn enter(cwd: &CStr, may_make: bool) -> Done {
         other => other,
     };
     entered.because("chdir to process.cwd", cwd.to_bytes())?;
-    match dhow_kernel::process::cwd_is_inside() {
+    if cwd == c"/" {
+        // The root is inside.
+        return Ok(());
+    }
+    match process::cwd_is_inside() {
         Ok(true) => Ok(()),
         _ => Err(Cause::rule("process.cwd is outside of the container's root")),
     }
@@ -154,11 +170,9 @@ fn make_all(path: &CStr) -> nix::Result<()> {
     Ok(())
 }
 
-fn bounding(keep: u64) -> Done {
-    for cap in 0..63u8 {
-        if keep & 1 << cap != 0 {
-            continue;
-        }
+fn bounding(keep: u64, own: Option<u64>) -> Done {
+    let surplus = own.unwrap_or(u64::MAX) & !keep;
+    for cap in (0..63u8).filter(|cap| surplus & 1 << cap != 0) {
         match caps::drop_bounding(cap) {
             Ok(()) => {}
             // Past the last one this kernel has.
@@ -174,22 +188,25 @@ fn bounding(keep: u64) -> Done {
 /// them, for it may have the privilege to raise one.
 fn limits(p: &Process) -> Done {
     for (resource, soft, hard) in &p.rlimits {
-        dhow_kernel::process::prlimit(nix::unistd::Pid::from_raw(0), *resource, *soft, *hard)
-            .because(
-                "error setting rlimit",
-                format!("{} to {soft}:{hard}", rlimit_name(*resource)),
-            )?;
+        process::prlimit(nix::unistd::Pid::from_raw(0), *resource, *soft, *hard).because(
+            "error setting rlimit",
+            format!("{} to {soft}:{hard}", rlimit_name(*resource)),
+        )?;
     }
     Ok(())
 }
 
-fn ids(p: &Process) -> Done {
+/// `unchanged` says that nobody has changed this process's ids before.
+fn ids(p: &Process, unchanged: bool) -> Done {
     if !p.keep_groups {
-        match dhow_kernel::process::setgroups(&p.groups) {
+        match process::setgroups(&p.groups) {
             // KERNEL: user_namespaces(7): an unprivileged map comes with setgroups denied.
             Err(Errno::EPERM) if p.groups.is_empty() => {}
             other => other.because("setgroups", format!("{:?}", p.groups))?,
         }
+    }
+    if unchanged && (p.uid, p.gid) == (0, 0) && process::executed_by_root() {
+        return Ok(());
     }
     let (uid, gid) = (Uid::from_raw(p.uid), Gid::from_raw(p.gid));
     setresgid(gid, gid, gid).because("setgid", p.gid.to_string())?;

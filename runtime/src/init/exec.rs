@@ -1,8 +1,10 @@
 //! The last step: the program.
 
 use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
+use dhow_kernel::fd::Loose;
 use dhow_kernel::process::{Vector, execve};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
@@ -153,6 +155,7 @@ fn home(uid: u32) -> CString {
     use std::os::unix::fs::OpenOptionsExt;
     // CVE: 2024-9676, 2026-47262: it may be a fifo, or endless.
     const LIMIT: u64 = 1 << 20;
+    const MOSTLY: usize = 8192;
     let mut text = Vec::new();
     let file = std::fs::OpenOptions::new()
         .read(true)
@@ -161,16 +164,27 @@ fn home(uid: u32) -> CString {
     if let Ok(file) = file
         && file.metadata().is_ok_and(|m| m.is_file())
     {
-        text.reserve(8192);
-        let _ = file.take(LIMIT).read_to_end(&mut text);
+        let mut file = file.take(LIMIT);
+        text.resize(MOSTLY, 0);
+        let first = file.read(&mut text).unwrap_or(0);
+        text.truncate(first);
+        // Mostly it is in there; whether there is more needn't be known then.
+        let lines = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+        if home_in(&text[..lines], uid).is_none() {
+            let _ = file.read_to_end(&mut text);
+        }
+        drop(Loose::from(OwnedFd::from(file.into_inner())));
     }
-    let home = text.split(|b| *b == b'\n').find_map(|line| {
+    CString::new([b"HOME=", home_in(&text, uid).unwrap_or(b"/")].concat()).unwrap_or_default()
+}
+
+fn home_in(text: &[u8], uid: u32) -> Option<&[u8]> {
+    text.split(|b| *b == b'\n').find_map(|line| {
         let mut fields = line.split(|b| *b == b':').skip(2);
         let id = std::str::from_utf8(fields.next()?).ok()?.parse::<u32>().ok()?;
         let home = fields.nth(2)?;
         (id == uid && !home.is_empty()).then_some(home)
-    });
-    CString::new([b"HOME=", home.unwrap_or(b"/")].concat()).unwrap_or_default()
+    })
 }
 
 #[cfg(test)]

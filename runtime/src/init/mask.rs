@@ -1,19 +1,21 @@
 //! Read-only root, read-only paths, masked paths: what the container must not see or change.
 
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use dhow_kernel::fd::Loose;
 use dhow_kernel::mount::{self as kernel, Tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{FileStat, fstat, makedev};
+use nix::unistd::fchdir;
 
 use super::child::Context;
 use super::credentials;
 use super::fault::{Because, Cause, Done};
 use super::mounts;
-use super::root::shown;
+use super::root::{Root, shown};
 use crate::plan::Plan;
 use crate::validate::mount::{Attributes, attr};
 
@@ -33,10 +35,11 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
         let mount = open(c, target).because("open", shown(target))?;
         mounts::dress(mount.as_fd(), READONLY, false).because("mount_setattr", shown(target))?;
     }
+    let mut here = Here::default();
     for path in &plan.readonly_paths {
-        readonly(c, path)?;
+        readonly(c, path, &mut here)?;
     }
-    mask(plan, c)?;
+    mask(plan, c, &mut here)?;
     // Last, since of what is unbindable nothing can be made read-only by a bind.
     if matches!(plan.propagation.0, libc::MS_SHARED | libc::MS_UNBINDABLE) {
         let root = c.root()?.as_fd();
@@ -48,7 +51,7 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
 /// Where it was mounted, whatever its name leads to by now.
 fn open(c: &Context, path: &CStr) -> nix::Result<Loose> {
     let (root, way) = match c.mounted.find(path) {
-        Some(found) => found,
+        Some((held, way)) => (&held.root, way),
         None => (c.root.as_ref().ok_or(Errno::EBADF)?, path),
     };
     root.open(way, OFlag::O_PATH)
@@ -63,7 +66,44 @@ fn find(c: &Context, path: &CStr) -> Done<Option<Loose>> {
     }
 }
 
-fn readonly(c: &Context, path: &CStr) -> Done {
+/// A name at the top of a file system of the kernel's own that is held: it can be used as it is, for
+/// nobody exchanges it for another. Not where the kernel has a link.
+fn named<'a>(c: &'a Context, path: &'a CStr) -> Option<(&'a Root, &'a CStr)> {
+    let (held, name) = c.mounted.find(path).filter(|(held, _)| held.kernels)?;
+    let links: [&[u8]; 5] = [b"self", b"thread-self", b"net", b"mounts", b"."];
+    let plain = !name.is_empty() && !name.to_bytes().contains(&b'/');
+    (plain && !links.contains(&name.to_bytes())).then_some((&held.root, name))
+}
+
+/// The directory that names are said from: where this process is, until it goes to the program's.
+#[derive(Default)]
+struct Here(Option<RawFd>);
+
+impl Here {
+    fn is(&self, dir: &Root) -> bool {
+        self.0 == Some(dir.as_fd().as_raw_fd())
+    }
+
+    fn go(&mut self, dir: &Root) -> nix::Result<()> {
+        if !self.is(dir) {
+            fchdir(dir.as_fd())?;
+            self.0 = Some(dir.as_fd().as_raw_fd());
+        }
+        Ok(())
+    }
+}
+
+fn readonly(c: &Context, path: &CStr, here: &mut Here) -> Done {
+    if let Some((dir, name)) = named(c, path) {
+        here.go(dir).because("chdir to", shown(path))?;
+        match bind(name, name, MsFlags::MS_REC) {
+            Err(Errno::ENOENT) => return Ok(()),
+            other => other.because("bind to itself", shown(path))?,
+        }
+        let attributes = kernel::Attributes { set: attr::RDONLY, ..Default::default() };
+        return kernel::set_attributes_at(dir.as_fd(), name, &attributes)
+            .because("mount_setattr", shown(path));
+    }
     let Some(target) = find(c, path)? else { return Ok(()) };
     let tree = kernel::open_tree(target.as_fd(), c"", Tree::CloneRecursive)
         .map(Loose::from)
@@ -72,52 +112,130 @@ fn readonly(c: &Context, path: &CStr) -> Done {
     kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", shown(path))
 }
 
+fn bind(from: &CStr, to: &CStr, depth: MsFlags) -> nix::Result<()> {
+    let none = None::<&CStr>;
+    mount(Some(from), to, none, MsFlags::MS_BIND | depth, none)
+}
+
 /// One /dev/null and one empty tmpfs serve all: the second and later uses are clones.
-fn mask(plan: &Plan, c: &mut Context) -> Done {
-    let mut null = Cover { mount: c.null.take(), used: false };
-    let mut empty = Cover { mount: None, used: false };
+fn mask(plan: &Plan, c: &mut Context, here: &mut Here) -> Done {
+    let null = c.null.take();
+    let c = &*c;
+    let mut files = Cover { source: null.map(Source::New), tmpfs: false };
+    let mut directories = Cover { source: None, tmpfs: true };
     for path in &plan.masked_paths {
+        if let Some((dir, name)) = named(c, path) {
+            let cover = if is_directory(dir, name, c) { &mut directories } else { &mut files };
+            // What isn't as thought is looked at below.
+            match cover.over_name(dir, name, here) {
+                Ok(()) | Err(Errno::ENOENT) => continue,
+                Err(_) => {}
+            }
+        }
         let Some(target) = find(c, path)? else { continue };
         let stat = fstat(&target).because("stat", shown(path))?;
         if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
-            if empty.mount.is_none() {
-                empty.mount = Some(empty_tmpfs()?);
+            if directories.source.is_none() {
+                directories.source = Some(Source::New(empty_tmpfs()?));
             }
-            empty.over(&target, path)?;
+            directories.over(&target, path)?;
         } else {
-            null.over(&target, path)?;
+            files.over(&target, path)?;
         }
     }
     Ok(())
 }
 
-/// A mount that covers many places.
-struct Cover {
-    mount: Option<Loose>,
-    used: bool,
+/// Whether a name is of a directory, as far as is known without a look. In a sysfs all are.
+fn is_directory(dir: &Root, name: &CStr, c: &Context) -> bool {
+    let known: [&[u8]; 8] = [b"acpi", b"asound", b"bus", b"driver", b"fs", b"irq", b"scsi", b"sys"];
+    let proc = c.mounted.find(c"proc").filter(|(held, way)| held.kernels && way.is_empty());
+    let in_proc = proc.is_some_and(|(held, _)| std::ptr::eq(&raw const held.root, dir));
+    !in_proc || known.contains(&name.to_bytes())
 }
 
-impl Cover {
+/// A mount that covers many places.
+struct Cover<'a> {
+    source: Option<Source<'a>>,
+    /// Whether it is the empty tmpfs, which is made when it is needed.
+    tmpfs: bool,
+}
+
+/// Where it is had from.
+enum Source<'a> {
+    /// It is nowhere yet.
+    New(Loose),
+    /// It lies somewhere, and this is it.
+    Held(Loose),
+    /// It lies under this name.
+    Named(&'a Root, &'a CStr),
+}
+
+impl<'a> Cover<'a> {
     fn over(&mut self, target: &Loose, path: &CStr) -> Done {
-        let Some(mount) = &self.mount else {
-            return Err(Cause::rule("there is nothing to mask files with"));
+        let copy = match self.source.take() {
+            None => return Err(Cause::rule("there is nothing to mask files with")),
+            Some(Source::New(mount)) => {
+                let done = kernel::move_mount(mount.as_fd(), target.as_fd());
+                self.source = Some(Source::Held(mount));
+                return done.because("mask", shown(path));
+            }
+            Some(there) => self.source.insert(there).copy().because("open_tree", "the mask")?,
         };
-        if !self.used {
-            self.used = true;
-            return kernel::move_mount(mount.as_fd(), target.as_fd()).because("mask", shown(path));
-        }
-        // KERNEL: open_tree(2) copies attached mounts; detached ones only since 6.15.
-        let copy = kernel::open_tree(mount.as_fd(), c"", Tree::Clone)
-            .map(Loose::from)
-            .because("open_tree", "the mask")?;
         kernel::move_mount(copy.as_fd(), target.as_fd()).because("mask", shown(path))
+    }
+
+    /// Covers what has this name at the top of a file system of the kernel's.
+    fn over_name(&mut self, dir: &'a Root, name: &'a CStr, here: &mut Here) -> nix::Result<()> {
+        match self.source.take() {
+            None if !self.tmpfs => Err(Errno::EINVAL),
+            None => {
+                here.go(dir)?;
+                let options = Some(c"mode=755,nr_blocks=1,nr_inodes=1");
+                mount(Some(c"tmpfs"), name, Some(c"tmpfs"), MsFlags::MS_RDONLY, options)?;
+                self.source = Some(Source::Named(dir, name));
+                Ok(())
+            }
+            Some(Source::New(own)) => {
+                let done = kernel::move_mount_to(own.as_fd(), dir.as_fd(), name);
+                self.source = Some(match done {
+                    Ok(()) => Source::Named(dir, name),
+                    Err(_) => Source::New(own),
+                });
+                done
+            }
+            Some(Source::Named(at, first)) if std::ptr::eq(at, dir) => {
+                self.source = Some(Source::Named(at, first));
+                here.go(dir)?;
+                bind(first, name, MsFlags::empty())
+            }
+            Some(there) => {
+                let copy = self.source.insert(there).copy()?;
+                kernel::move_mount_to(copy.as_fd(), dir.as_fd(), name)
+            }
+        }
     }
 }
 
+impl Source<'_> {
+    /// KERNEL: open_tree(2) copies attached mounts; detached ones only since 6.15.
+    fn copy(&self) -> nix::Result<Loose> {
+        match self {
+            Self::New(mount) | Self::Held(mount) => {
+                kernel::open_tree(mount.as_fd(), c"", Tree::Clone)
+            }
+            Self::Named(dir, name) => kernel::open_tree(dir.as_fd(), name, Tree::Clone),
+        }
+        .map(Loose::from)
+    }
+}
+
+/// As mount(2) makes it: read-only as a mount and as a file system.
 fn empty_tmpfs() -> Done<Loose> {
     let options = [
         (c"nr_blocks".to_owned(), Some(c"1".to_owned())),
         (c"nr_inodes".to_owned(), Some(c"1".to_owned())),
+        (c"ro".to_owned(), None),
     ];
     mounts::make(c"tmpfs", c"tmpfs", &options, Some(0o755), attr::RDONLY)
         .map(Loose::from)

@@ -10,9 +10,19 @@ use dhow_kernel::fd::Loose;
 
 use super::root::Root;
 
+/// One of them.
+#[derive(Debug)]
+pub struct Held {
+    /// What is mounted.
+    pub root: Root,
+    /// Whether it is proved to be a procfs or sysfs: its names are the kernel's, and nobody exchanges
+    /// them.
+    pub kernels: bool,
+}
+
 /// By their targets.
 #[derive(Debug, Default)]
-pub struct Mounted(Vec<(CString, Root)>);
+pub struct Mounted(Vec<(CString, Held)>);
 
 impl Mounted {
     /// Something is mounted at `target`: what was held there and below lies under it.
@@ -21,12 +31,12 @@ impl Mounted {
     }
 
     /// Holds what has been mounted at `target`.
-    pub fn hold(&mut self, target: &CStr, mount: Loose) {
-        self.0.push((target.to_owned(), Root::new(mount)));
+    pub fn hold(&mut self, target: &CStr, mount: Loose, kernels: bool) {
+        self.0.push((target.to_owned(), Held { root: Root::new(mount), kernels }));
     }
 
     /// The mount that `path` (clean, relative) lies in, and the way from there.
-    pub fn find<'a>(&'a self, path: &'a CStr) -> Option<(&'a Root, &'a CStr)> {
+    pub fn find<'a>(&'a self, path: &'a CStr) -> Option<(&'a Held, &'a CStr)> {
         let ways = self.0.iter().filter_map(|(held, mount)| Some((mount, below(held, path)?)));
         ways.min_by_key(|(_, way)| way.count_bytes())
     }
@@ -58,8 +68,8 @@ mod tests {
         assert_eq!(below(c"proc/sys", c"proc"), None);
         let null = || Loose::from(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
         let mut all = Mounted::default();
-        all.hold(c"a", null());
-        all.hold(c"a/b", null());
+        all.hold(c"a", null(), false);
+        all.hold(c"a/b", null(), true);
         assert_eq!(all.find(c"a/b/c").unwrap().1, c"c");
         assert_eq!(all.find(c"a/bc").unwrap().1, c"bc");
         assert!(all.find(c"b").is_none());
@@ -70,7 +80,7 @@ mod tests {
         let null = || Loose::from(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
         let mut all = Mounted::default();
         for target in [c"a", c"a/b", c"c"] {
-            all.hold(target, null());
+            all.hold(target, null(), false);
         }
         all.cover(c"a");
         assert!(all.find(c"a/b").is_none());

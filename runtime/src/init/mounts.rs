@@ -12,12 +12,13 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
-use nix::unistd::{fchdir, symlinkat};
+use nix::unistd::symlinkat;
 
 use super::child::Context;
 use super::fault::{Because, Cause, Done};
+use super::mounted::Mounted;
 use super::protocol::{Link, Message};
-use super::root::{Root, shown, split};
+use super::root::{Found, Root, shown, split};
 use super::{cgroup, copy_up, pivot};
 use crate::cgroup::Mounts;
 use crate::plan::Plan;
@@ -47,7 +48,7 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
         let source = c.sources.get_mut(n).map(std::mem::take).unwrap_or_default();
         let root = c.root()?;
         let late = plan.late_readonly.contains(&mount.target);
-        let made = one(root, mount, source, &c.link, c.cgroups.as_ref(), late)
+        let made = one(root, mount, source, &c.link, (c.cgroups.as_ref(), &c.mounted), late)
             .and_then(|made| come_back_to(root, mount, made, late))
             .map_err(|mut cause| {
                 cause.subject = format!("{} (/mounts/{})", cause.subject, mount.index);
@@ -57,13 +58,18 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
             c.mounted.cover(&mount.target);
         }
         if let Some(made) = made {
-            c.mounted.hold(&mount.target, made);
+            c.mounted.hold(&mount.target, made, is_kernels(&mount.kind));
         }
         if mount.target.is_empty() {
             c.root = Some(pivot::reopened(&plan.rootfs)?);
         }
     }
     Ok(())
+}
+
+/// Whether it is made as a file system in which all names are the kernel's.
+fn is_kernels(kind: &Kind) -> bool {
+    matches!(kind, Kind::New { fstype, .. } if [c"proc", c"sysfs"].contains(&fstype.as_c_str()))
 }
 
 /// The handle on what is sealed or hidden later, in part or as a whole.
@@ -94,10 +100,10 @@ fn one(
     m: &Mount,
     source: Source,
     link: &Link,
-    cgroups: Option<&Mounts>,
+    (cgroups, mounted): (Option<&Mounts>, &Mounted),
     wanted: bool,
 ) -> Done<Option<Loose>> {
-    if !matches!(m.kind, Kind::New { .. }) {
+    if !matches!(m.kind, Kind::New { .. } | Kind::Cgroup) {
         root.forget();
     }
     match &m.kind {
@@ -129,7 +135,14 @@ fn one(
         Kind::New { fstype, source, options, copy_up } => {
             new(root, m, fstype, source, options, *copy_up, wanted)
         }
-        Kind::Cgroup => cgroup::attach(cgroups, root, m).map(|()| None),
+        Kind::Cgroup => {
+            let sysfs = mounted.find(&m.target).filter(|(held, _)| held.kernels);
+            let sysfs = sysfs.map(|(held, way)| (&held.root, way));
+            if sysfs.is_none() {
+                root.forget();
+            }
+            cgroup::attach(cgroups, root, m, sysfs).map(|()| None)
+        }
     }
 }
 
@@ -280,10 +293,14 @@ pub fn new(
     copy_up: bool,
     wanted: bool,
 ) -> Done<Option<Loose>> {
-    let (target, there) = target(root, m, fstype)?;
-    // What was made just now is on no procfs, and leads nowhere.
-    if there {
+    let (target, found) = target(root, m, fstype)?;
+    // What was made just now, or is what it is called, is on no procfs that it isn't named for.
+    if found == Found::Linked {
         guard_link(root, m, target.as_fd())?;
+    }
+    let there = found != Found::New;
+    // What is mounted somewhere else, by names that are no links, covers nothing that is kept.
+    if found == Found::Linked || there && !root.is_beside(&m.target) {
         root.forget();
     }
     let inherits = fstype == c"tmpfs" && there;
@@ -295,6 +312,9 @@ pub fn new(
         return long(root, m, fstype, source, options, &target).map(|()| None);
     }
     if !wanted && !copy_up && short(m, fstype, source, options, mode, target.as_fd()) {
+        if fstype == c"tmpfs" {
+            root.mounted_empty(&m.target);
+        }
         return Ok(None);
     }
     let made = match make(fstype, source, options, mode, m.attributes.set) {
@@ -332,10 +352,8 @@ fn host_sysfs(m: &Mount, target: BorrowedFd<'_>) -> Done<Loose> {
     Ok(Loose::from(tree))
 }
 
-/// Mounts it by mount(2) alone, where that can say all there is to say: two calls for seven or
+/// Mounts it by mount(2) alone, where that can say all there is to say: one call for seven or
 /// more. False when it can't, or fails, for only the other way tells why.
-///
-/// The directory is where the call begins: no path is walked.
 fn short(
     m: &Mount,
     fstype: &CStr,
@@ -365,7 +383,12 @@ fn short(
         return false;
     }
     let data = (!data.is_empty()).then_some(data.as_slice());
-    fchdir(target).and_then(|()| mount(Some(source), c".", Some(fstype), flags, data)).is_ok()
+    mount(Some(source), held(target).as_str(), Some(fstype), flags, data).is_ok()
+}
+
+/// What is held, as a path in the host's procfs: the mount point itself, wherever it is by now.
+fn held(target: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", target.as_raw_fd())
 }
 
 /// mount(2)'s flags for attributes. Not for read-only, which there is the file system's as well.
@@ -408,7 +431,7 @@ fn long(
         None => key.to_bytes().to_vec(),
     };
     let data = options.iter().map(text).collect::<Vec<_>>().join(&b',');
-    let place = format!("/proc/self/fd/{}", target.as_raw_fd());
+    let place = held(target.as_fd());
     mount(Some(source), place.as_str(), Some(fstype), MsFlags::empty(), Some(data.as_slice()))
         .map_err(|errno| failed(m, fstype, errno, ""))?;
     let made = root.open(&m.target, OFlag::O_PATH).because("open", shown(&m.target))?;
@@ -426,11 +449,11 @@ fn failed(m: &Mount, fstype: &CStr, errno: Errno, why: &str) -> Cause {
     Cause::new("mount", subject, errno)
 }
 
-/// The mount point, and whether it was there already.
-fn target(root: &Root, m: &Mount, fstype: &CStr) -> Done<(Loose, bool)> {
+/// The mount point, and how it was found.
+fn target(root: &Root, m: &Mount, fstype: &CStr) -> Done<(Loose, Found)> {
     let real = fstype == c"proc" || fstype == c"sysfs";
     if real && let Ok(plain) = root.open_plain(&m.target, OFlag::O_PATH | OFlag::O_DIRECTORY) {
-        return Ok((plain, true));
+        return Ok((plain, Found::Plain));
     }
     let (target, there) = root.directory_or_new(&m.target)?;
     // CVE: 2023-27561, 2019-19921: /proc and /sys are where everyone writes
@@ -501,11 +524,14 @@ pub fn dress(mount: BorrowedFd<'_>, a: Attributes, recursive: bool) -> nix::Resu
     if a == Attributes::default() {
         return Ok(());
     }
+    kernel::set_attributes(mount, &attributes(a), recursive)
+}
+
+/// As the kernel wants them.
+pub fn attributes(a: Attributes) -> kernel::Attributes {
     // KERNEL: mount_setattr(2): to set one access time mode the whole field must be cleared.
     let times = if (a.set | a.clear) & attr::ATIME == 0 { 0 } else { attr::ATIME };
-    let attributes =
-        kernel::Attributes { set: a.set, clear: a.clear | times, ..Default::default() };
-    kernel::set_attributes(mount, &attributes, recursive)
+    kernel::Attributes { set: a.set, clear: a.clear | times, ..Default::default() }
 }
 
 /// Changes propagation, in order.

@@ -1,5 +1,8 @@
 //! Entering namespaces, on init's side of the fork.
 
+use std::os::fd::OwnedFd;
+
+use dhow_kernel::fd::Loose;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
@@ -13,7 +16,9 @@ use crate::validate::linux::ns;
 
 /// Enters the cgroups, joins what is joined by path and becomes root of the user namespace.
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
-    enter_groups(std::mem::take(&mut c.doors))?;
+    // Closed with all the rest.
+    let doors = enter_groups(std::mem::take(&mut c.doors))?;
+    doors.into_iter().map(Loose::from).for_each(drop);
     super::schedule::every_cpu();
     nix::sys::stat::umask(Mode::empty());
     if !plan.spaces.relay {
@@ -53,9 +58,9 @@ pub fn become_root() -> Done {
 }
 
 /// Enters the cgroups, before what may be the container's own is joined.
-pub fn enter_groups(doors: Doors) -> Done {
+pub fn enter_groups(doors: Doors) -> Done<Vec<OwnedFd>> {
     match doors.enter() {
-        Ok(()) => Ok(()),
+        Ok(through) => Ok(through),
         Err((errno, path)) => Err(errno).because("write 0 to", path),
     }
 }

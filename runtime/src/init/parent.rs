@@ -9,7 +9,9 @@ mod relay;
 mod sources;
 
 use std::ffi::CString;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 use dhow_kernel::fd::Loose;
 use dhow_kernel::process::{self, Fork, Side, Vector};
@@ -25,6 +27,7 @@ use super::mounted::Mounted;
 use super::mounts;
 use super::procfs::Procfs;
 use super::protocol::{Link, Message};
+use super::session::Inherited;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::hooks;
@@ -61,6 +64,8 @@ pub struct Launch<'a> {
     /// The lock on the container's directory, which must end with this
     /// process, so init gives up its copy.
     pub lock: RawFd,
+    /// Our end of the link, and init's: made beside the lock, so that one call closes both.
+    pub link: (Link, Link),
     /// Where the steps go.
     pub trace: Trace,
     /// Where warnings go.
@@ -83,7 +88,8 @@ pub struct Init {
 pub fn launch(launch: Launch<'_>) -> Result<(Init, Before)> {
     let (plan, rest, rdt, log) = (launch.plan, launch.rest, launch.rdt, launch.log);
     let state = launch.state.clone();
-    let proc = open_proc()?;
+    // It goes with this process, or with the next that is closed: a call less.
+    let proc = ManuallyDrop::new(Rc::new(open_proc()?));
     let trace = launch.trace.clone();
     let (inside, outside) = trace.step("sources", || sources::prepare(plan, &proc))?;
     let before = Before::look(plan);
@@ -115,14 +121,14 @@ fn open_proc() -> Result<Procfs> {
     Procfs::open().map_err(|errno| Error::system("open as procfs", "/proc", errno))
 }
 
-fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Result<Init> {
-    let system = |errno| Error::system("clone", "the container's first process", errno);
+fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Rc<Procfs>) -> Result<Init> {
     let plan = launch.plan;
-    let (ours, theirs) = Link::pair().map_err(system)?;
-    let group = launch.cgroup.into_fd()?;
+    let (ours, theirs) = launch.link;
+    let group = launch.cgroup.into_fd()?.map(Loose::from);
     let context = Context {
         link: theirs,
-        proc: proc.share().map_err(|e| Error::system("dup", "/proc", e))?,
+        // The child's copy of this process has it, too.
+        proc: Rc::clone(proc),
         fifo: launch.fifo,
         console: launch.console,
         sources,
@@ -135,6 +141,7 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Res
         mounted: Mounted::default(),
         program: None,
         null: None,
+        inherited: Inherited::default(),
         trace: launch.trace,
     };
     let lock = launch.lock;
@@ -147,16 +154,19 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Procfs) -> Res
     let (forked, gate) = gate::fork(&fork, launch.cgroup)?;
     let (pid, pidfd) = match forked {
         Side::Child => {
-            let ours = OwnedFd::from(ours);
-            dhow_kernel::close::all(dhow_kernel::fd::adopt(lock).into_iter().chain([ours]));
+            // Not dropped any more, here or there.
+            drop(Loose::from(OwnedFd::from(ours)));
+            dhow_kernel::fd::leave(lock);
+            dhow_kernel::fd::close_left();
             if plan.spaces.relay {
                 relay::run(plan, context);
             }
-            drop(group.map(Loose::from));
+            drop(group);
             child::run(plan, context)
         }
         Side::Parent(pid, pidfd) => (pid, pidfd),
     };
+    drop(group);
     context.shut();
     gate.open(pid, launch.cgroup).inspect_err(|_| {
         let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);

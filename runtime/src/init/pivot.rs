@@ -1,13 +1,13 @@
 //! The root file system: opened before the mounts, made `/` after them.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use dhow_kernel::fd::Loose;
 use dhow_kernel::mount::{self as kernel, Tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 
@@ -23,38 +23,43 @@ pub fn open(plan: &Plan, c: &mut Context) -> Done {
     if plan.pivot == Pivot::Chroot {
         return beside_the_host(rootfs, c);
     }
-    let slash = open_slash()?;
     let (propagation, recursive) = plan.propagation;
     // DIFFERS: runc makes the host's tree unbindable too, and then can bind nothing of it; here
     // that is private until the root is `/`.
     let unbindable = propagation == libc::MS_UNBINDABLE;
     let propagation = if unbindable { libc::MS_PRIVATE } else { propagation };
-    set(slash.as_fd(), propagation, recursive).because("set the propagation of", "/")?;
+    let depth = if recursive { MsFlags::MS_REC } else { MsFlags::empty() };
+    let change = MsFlags::from_bits_truncate(propagation) | depth;
+    mount(None::<&CStr>, c"/", None::<&CStr>, change, None::<&CStr>)
+        .because("set the propagation of", "/")?;
     if !plan.masked_paths.is_empty() {
         c.null = Some(super::mask::host_null()?);
     }
-    if !recursive || !matches!(propagation, libc::MS_SLAVE | libc::MS_PRIVATE) {
+    if !is_apart(plan) {
         part(rootfs, propagation)?;
     }
+    c.root = Some(Root::new(over_itself(rootfs)?));
+    Ok(())
+}
+
+/// Whether no mount that is made or unmade here shows up where it came from.
+fn is_apart(plan: &Plan) -> bool {
+    let apart = |flags| matches!(flags, libc::MS_SLAVE | libc::MS_PRIVATE | libc::MS_UNBINDABLE);
+    plan.propagation.1 && apart(plan.propagation.0)
+}
+
+/// The root, as a mount of its own over the place where it lies.
+fn over_itself(rootfs: &CStr) -> Done<OwnedFd> {
     let tree = kernel::open_tree(AT_FDCWD, rootfs, Tree::CloneRecursive)
         .because("open the root", rootfs.to_bytes())?;
-    let target = nix::fcntl::open(rootfs, HELD, Mode::empty())
-        .map(Loose::from)
-        .because("open the root", rootfs.to_bytes())?;
-    kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", rootfs.to_bytes())?;
-    c.root = Some(Root::new(tree));
-    Ok(())
+    kernel::move_mount_to_path(tree.as_fd(), rootfs).because("mount", rootfs.to_bytes())?;
+    Ok(tree)
 }
 
 /// Without a mount namespace the mounts go below the root in the caller's, and stay there, as
 /// with runc: they are the caller's to unmount.
 fn beside_the_host(rootfs: &CStr, c: &mut Context) -> Done {
-    let tree = kernel::open_tree(AT_FDCWD, rootfs, Tree::CloneRecursive)
-        .because("open the root", rootfs.to_bytes())?;
-    let target = nix::fcntl::open(rootfs, HELD, Mode::empty())
-        .map(Loose::from)
-        .because("open the root", rootfs.to_bytes())?;
-    kernel::move_mount(tree.as_fd(), target.as_fd()).because("mount", rootfs.to_bytes())?;
+    let tree = over_itself(rootfs)?;
     // Where it lies may be shared, and then so is it: what comes below is to be seen here only.
     set(tree.as_fd(), libc::MS_PRIVATE, true).because("make private", rootfs.to_bytes())?;
     c.root = Some(Root::new(tree));
@@ -96,6 +101,12 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     let root = c.root()?;
     fchdir(root.as_fd()).because("chdir", "the root")?;
     match plan.pivot {
+        // Where we are, and what is held, is `/` by that.
+        Pivot::Pivot if is_apart(plan) => {
+            root.forget();
+            pivot_root(".", ".").because("pivot_root", "")?;
+            return umount2(".", MntFlags::MNT_DETACH).because("unmount", "the old root");
+        }
         Pivot::Pivot => pivot()?,
         Pivot::Move => {
             bare::hide(&c.proc, plan.rootfs.to_bytes())?;

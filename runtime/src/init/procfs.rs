@@ -14,8 +14,6 @@ use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::{Pid, write};
 
-use super::protocol::errno_of;
-
 /// procfs of the runtime's own pid namespace.
 #[derive(Debug)]
 pub struct Procfs(OwnedFd);
@@ -44,11 +42,6 @@ impl Procfs {
             return Err(Errno::EXDEV);
         }
         Ok(Self(fd))
-    }
-
-    /// The same, for another process to have.
-    pub fn share(&self) -> nix::Result<Self> {
-        self.0.try_clone().map(Self).map_err(|e| errno_of(&e))
     }
 
     /// Opens a file of it.

@@ -21,8 +21,30 @@ use super::fault::{Because, Done};
 #[derive(Debug)]
 pub struct Root {
     fd: Loose,
-    /// A directory that was used last, and by which path: most of what is made lies in /dev.
-    last: RefCell<Option<(CString, Rc<Loose>)>>,
+    /// A directory that was used last: most of what is made lies in /dev.
+    last: RefCell<Option<Kept>>,
+    /// Where something empty was mounted last: asking what is in it is a call for nothing.
+    empty: RefCell<Option<CString>>,
+}
+
+/// A directory, and the path that it was reached by.
+#[derive(Debug)]
+struct Kept {
+    path: CString,
+    fd: Rc<Loose>,
+    /// Whether there is no link in it.
+    plain: bool,
+}
+
+/// How a directory was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It was made just now.
+    New,
+    /// It is there, and no link leads to it.
+    Plain,
+    /// It is there, behind a link.
+    Linked,
 }
 
 const HELD: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
@@ -34,15 +56,27 @@ const CONFINED: ResolveFlag =
 impl Root {
     /// Confines to the directory of `fd`.
     pub fn new(fd: impl Into<Loose>) -> Self {
-        Self { fd: fd.into(), last: RefCell::default() }
+        Self { fd: fd.into(), last: RefCell::default(), empty: RefCell::default() }
     }
 
     /// Keeps the directory at `path` for what comes into it: nothing may be mounted over it, or
     /// above it, before [`Self::forget`].
-    pub fn remember(&self, path: &CStr, directory: Loose) -> Rc<Loose> {
-        let directory = Rc::new(directory);
-        *self.last.borrow_mut() = Some((path.to_owned(), Rc::clone(&directory)));
-        directory
+    fn remember(&self, path: &CStr, directory: Loose, found: Found) -> Rc<Loose> {
+        let fd = Rc::new(directory);
+        let (path, plain) = (path.to_owned(), found == Found::Plain);
+        *self.last.borrow_mut() = Some(Kept { path, fd: Rc::clone(&fd), plain });
+        fd
+    }
+
+    /// Whether the directory that is kept, if one is, was reached by names that are no links, and
+    /// `path`, of which that is known, isn't that or above it.
+    pub fn is_beside(&self, path: &CStr) -> bool {
+        let last = self.last.borrow();
+        let below = |kept: &CStr| {
+            let rest = kept.to_bytes().strip_prefix(path.to_bytes());
+            path.is_empty() || rest.is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/'))
+        };
+        last.as_ref().is_none_or(|kept| kept.plain && !below(&kept.path))
     }
 
     /// Something is mounted: paths may lead elsewhere now.
@@ -52,7 +86,7 @@ impl Root {
 
     fn remembered(&self, path: &CStr) -> Option<Rc<Loose>> {
         let last = self.last.borrow();
-        last.as_ref().filter(|(at, _)| at.as_c_str() == path).map(|(_, fd)| Rc::clone(fd))
+        last.as_ref().filter(|kept| kept.path.as_c_str() == path).map(|kept| Rc::clone(&kept.fd))
     }
 
     /// As [`Self::directory`], kept for the next that asks for the same.
@@ -60,7 +94,7 @@ impl Root {
         if let Some(known) = self.remembered(path) {
             return Ok(known);
         }
-        self.directory(path).map(|directory| self.remember(path, directory))
+        self.directory_or_new(path).map(|(directory, found)| self.remember(path, directory, found))
     }
 
     /// Opens what is at `path` (relative, may be empty for the root itself).
@@ -91,25 +125,38 @@ impl Root {
         self.directory_or_new(path).map(|(directory, _)| directory)
     }
 
-    /// As [`Self::directory`], saying whether it was there already.
-    pub fn directory_or_new(&self, path: &CStr) -> Done<(Loose, bool)> {
+    /// As [`Self::directory`], saying how it was found.
+    pub fn directory_or_new(&self, path: &CStr) -> Done<(Loose, Found)> {
         let (parent, name) = split(path);
         if let Some(parent) = self.remembered(&parent)
             && is_name(&name)
             && let Some(made) = made_in(parent.as_fd(), &name, path)?
         {
-            return Ok((made, false));
+            return Ok((made, Found::New));
         }
-        match self.open(path, HELD) {
-            Err(Errno::ENOENT) => {
-                let made = match self.make_last(path)? {
-                    Some(made) => made,
-                    None => self.make(path, libc::S_IFDIR)?,
-                };
-                Ok((made, false))
-            }
-            other => other.because("open", shown(path)).map(|found| (found, true)),
+        // Of a file system that is new there is nothing to be found.
+        let empty = is_name(&name) && self.empty.borrow().as_ref() == Some(&parent);
+        if empty && let Some(made) = self.make_last(path)? {
+            return Ok((made, Found::New));
         }
+        match self.open_plain(path, HELD) {
+            Err(Errno::ENOENT) => {}
+            Err(Errno::ELOOP) => match self.open(path, HELD) {
+                Err(Errno::ENOENT) => {}
+                other => return other.because("open", shown(path)).map(|fd| (fd, Found::Linked)),
+            },
+            other => return other.because("open", shown(path)).map(|fd| (fd, Found::Plain)),
+        }
+        let made = match self.make_last(path)? {
+            Some(made) => made,
+            None => self.make(path, libc::S_IFDIR)?,
+        };
+        Ok((made, Found::New))
+    }
+
+    /// A file system with nothing in it has been mounted at `path`.
+    pub fn mounted_empty(&self, path: &CStr) {
+        *self.empty.borrow_mut() = Some(path.to_owned());
     }
 
     /// What is at `path` unless it is a directory; an empty file is made where nothing is.
@@ -127,9 +174,13 @@ impl Root {
         if !is_name(&name) {
             return Ok(None);
         }
-        match self.open(&parent, HELD) {
+        let (found, how) = match self.open_plain(&parent, HELD) {
+            Err(Errno::ELOOP) => (self.open(&parent, HELD), Found::Linked),
+            found => (found, Found::Plain),
+        };
+        match found {
             // More may come into it.
-            Ok(found) => made_in(self.remember(&parent, found).as_fd(), &name, path),
+            Ok(found) => made_in(self.remember(&parent, found, how).as_fd(), &name, path),
             Err(_) => Ok(None),
         }
     }
@@ -308,6 +359,21 @@ mod tests {
         root.directory(c"l/below").unwrap();
         assert!(!out.exists());
         assert!(dir.path().join(out.strip_prefix("/").unwrap()).join("below").is_dir());
+    }
+
+    #[test]
+    fn what_is_kept_is_beside_other_mounts_only_where_no_link_is() {
+        let (dir, root) = root();
+        std::fs::create_dir_all(dir.path().join("dev/pts")).unwrap();
+        std::os::unix::fs::symlink("dev", dir.path().join("d")).unwrap();
+        assert!(root.is_beside(c"dev"));
+        root.kept(c"dev").unwrap();
+        assert!(root.is_beside(c"sys") && root.is_beside(c"dev/pts") && root.is_beside(c"de"));
+        assert!(!root.is_beside(c"dev") && !root.is_beside(c""));
+        root.kept(c"dev/pts").unwrap();
+        assert!(!root.is_beside(c"dev") && root.is_beside(c"dev/shm"));
+        root.kept(c"d").unwrap();
+        assert!(!root.is_beside(c"sys"));
     }
 
     #[test]

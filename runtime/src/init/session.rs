@@ -12,32 +12,47 @@ use super::protocol::{Link, Message};
 use crate::plan::Plan;
 use crate::seccomp::Filter;
 
-/// A session of its own, and what goes with it.
-pub fn perform(plan: &Plan, proc: &Procfs) -> Done {
+/// A session of its own, and what goes with it; `waits` says that its start may be far off.
+pub fn perform(plan: &Plan, proc: &Procfs, waits: bool) -> Done<Inherited> {
     // The relay's child may lead one already.
     match nix::unistd::setsid() {
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno).because("setsid", ""),
     }
-    // A container that waits for its start can be asked to end, as with runc.
-    dhow_kernel::signal::reset_all_and_end(ignored(proc));
+    let inherited = inherited(proc);
+    if waits {
+        // As with runc, it can be asked to end.
+        dhow_kernel::signal::reset_all_and_end(inherited.ignored);
+    } else {
+        dhow_kernel::signal::reset_all(inherited.ignored);
+    }
     if let Some(name) = &plan.keyring {
         keyring(name)?;
     }
-    Ok(())
+    Ok(inherited)
 }
 
-/// The signals that this process ignores, a bit each: asking for each of them is a call.
-pub fn ignored(proc: &Procfs) -> Option<u64> {
-    let status = Loose::from(proc.file(c"self/status", OFlag::O_RDONLY).ok()?);
+/// What a process has from its maker, as far as is known: a bit each, for asking is a call each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Inherited {
+    /// Signals that it ignores, from the lowest on.
+    pub ignored: Option<u64>,
+    /// Its bounding set.
+    pub bounding: Option<u64>,
+}
+
+/// Of this process.
+pub fn inherited(proc: &Procfs) -> Inherited {
     let mut text = [0; 4096];
-    let length = nix::unistd::read(&status, &mut text).ok()?;
-    mask(&text[..length])
+    let read = proc.file(c"self/status", OFlag::O_RDONLY).map(Loose::from);
+    let length = read.and_then(|status| nix::unistd::read(&status, &mut text)).unwrap_or(0);
+    let status = &text[..length];
+    Inherited { ignored: mask(status, b"SigIgn:\t"), bounding: mask(status, b"CapBnd:\t") }
 }
 
 /// KERNEL: proc_pid_status(5): the mask in hexadecimal digits.
-fn mask(status: &[u8]) -> Option<u64> {
-    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
+fn mask(status: &[u8], name: &[u8]) -> Option<u64> {
+    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name))?;
     u64::from_str_radix(std::str::from_utf8(line).ok()?, 16).ok()
 }
 
@@ -86,14 +101,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_ignored_is_known() {
-        assert_eq!(
-            mask(b"Name:\tSigIgn:\nSigBlk:\t02\nSigIgn:\t0000000000001000\nSeccomp:\t0"),
-            Some(0x1000)
-        );
-        assert_eq!(mask(b"Name:\tx\nSigIgn:\tnone\n"), None);
+    fn what_is_inherited_is_known() {
+        let status = b"Name:\tSigIgn:\nSigBlk:\t02\nSigIgn:\t0000000000001000\nSeccomp:\t0";
+        assert_eq!(mask(status, b"SigIgn:\t"), Some(0x1000));
+        assert_eq!(mask(b"Name:\tx\nSigIgn:\tnone\n", b"SigIgn:\t"), None);
         // A test harness of Rust's ignores SIGPIPE alone, or what its caller does besides.
-        let own = ignored(&Procfs::open().unwrap()).unwrap();
-        assert_ne!(own & 1 << (libc::SIGPIPE - 1), 0);
+        let own = inherited(&Procfs::open().unwrap());
+        assert_ne!(own.ignored.unwrap() & 1 << (libc::SIGPIPE - 1), 0);
+        let bounded = (0..63u8).filter(|cap| dhow_kernel::caps::bounded(*cap) == Ok(true));
+        assert_eq!(own.bounding.unwrap(), bounded.map(|cap| 1 << cap).sum::<u64>());
     }
 }

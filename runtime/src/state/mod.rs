@@ -9,13 +9,16 @@ mod status;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
-use std::os::fd::{AsRawFd, RawFd};
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
+use dhow_kernel::fd::Loose;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{major, minor};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -107,10 +110,9 @@ impl Held {
         if record.process.pid == 0 { Ok(Status::Stopped) } else { self.dir.status(record) }
     }
 
-    /// Whether what is held is still what the path leads to.
+    /// Whether what is held is still there: nobody moves it, and who removes it leaves it no name.
     fn is_current(&self) -> bool {
-        let (held, there) = (self.lock.metadata(), fs::metadata(&self.dir.path));
-        matches!((held, there), (Ok(a), Ok(b)) if (a.dev(), a.ino()) == (b.dev(), b.ino()))
+        self.lock.metadata().is_ok_and(|held| held.nlink() > 0)
     }
 }
 
@@ -374,6 +376,10 @@ impl Dir {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::rule(format!("{MISSING}: {id}")));
             }
+            // It is about to be written.
+            Ok(text) if text.is_empty() => {
+                return Err(Error::rule(format!("{MISSING}: {id}")));
+            }
             other => other.map_err(|e| Error::io("read", path.to_string_lossy(), &e))?,
         };
         serde_json::from_str(&text).map_err(|e| Error::rule(format!("{}: {e}", path.display())))
@@ -387,6 +393,7 @@ impl Dir {
         open.write(true).create(true).truncate(true).mode(0o600);
         let mut file = open.open(&temporary).map_err(io)?;
         let written = file.write_all(text.as_bytes()).and_then(|()| fs::rename(&temporary, &path));
+        drop(Loose::from(OwnedFd::from(file)));
         written.map_err(|e| {
             let _ = fs::remove_file(&temporary);
             io(e)
@@ -399,7 +406,20 @@ impl Dir {
         let io = |e| Error::io("write", path.to_string_lossy(), &e);
         let mut open = OpenOptions::new();
         let mut file = open.write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
-        file.write_all(text.as_bytes()).map_err(io)
+        file.write_all(text.as_bytes()).map_err(io)?;
+        drop(Loose::from(OwnedFd::from(file)));
+        Ok(())
+    }
+
+    /// Writes the first record. An empty one counts as none, so that it needs no other name.
+    pub fn first_record(&self, record: &Record) -> Result<()> {
+        /// KERNEL: what a page holds is there at once.
+        const AT_ONCE: usize = 4096;
+        let text = serde_json::to_string(record).map_err(|e| Error::rule(e.to_string()))?;
+        if text.len() > AT_ONCE {
+            return self.write(file::STATE, &text);
+        }
+        self.write_new(file::STATE, &text)
     }
 
     /// Writes the record.
@@ -440,13 +460,51 @@ impl Dir {
 /// Reads a bundle's config.json, or the file that stands for it; the bundle's path comes back
 /// absolute.
 pub fn bundle(path: &Path, config: Option<&Path>) -> Result<(String, String)> {
+    let unnamed = || Error::rule("the bundle's path is not UTF-8");
+    let text = |file: File, name: &Path| {
+        let io = |e| Error::io("open", name.to_string_lossy(), &e);
+        let mut bytes = Vec::new();
+        // An object that was cut doesn't end in a brace of its own, or is no JSON.
+        let ends = |so_far: &[u8]| so_far.trim_ascii_end().ends_with(b"}");
+        whole::until(file, &mut bytes, ends).map_err(io)?;
+        let wrong = |_| io(std::io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"));
+        String::from_utf8(bytes).map_err(wrong)
+    };
+    if config.is_none()
+        && let Some((bundle, file)) = plainly(path)
+    {
+        let text = text(file, &bundle.join(CONFIG))?;
+        return Ok((bundle.into_os_string().into_string().map_err(|_| unnamed())?, text));
+    }
     let absolute = fs::canonicalize(path)
         .map_err(|e| Error::io("open the bundle", path.to_string_lossy(), &e))?;
-    let config = config.map_or_else(|| absolute.join("config.json"), Path::to_owned);
-    let text = whole::text(&config).map_err(|e| Error::io("open", config.to_string_lossy(), &e))?;
-    let absolute = absolute.into_os_string().into_string();
-    let absolute = absolute.map_err(|_| Error::rule("the bundle's path is not UTF-8"))?;
-    Ok((absolute, text))
+    let config = config.map_or_else(|| absolute.join(CONFIG), Path::to_owned);
+    let file = File::open(&config).map_err(|e| Error::io("open", config.to_string_lossy(), &e))?;
+    let text = text(file, &config)?;
+    Ok((absolute.into_os_string().into_string().map_err(|_| unnamed())?, text))
+}
+
+/// The config in a bundle.
+const CONFIG: &str = "config.json";
+
+/// The file of a bundle whose path is what it seems, with no link in it, and that path: one call.
+fn plainly(path: &Path) -> Option<(PathBuf, File)> {
+    use std::path::Component::{Normal, RootDir};
+    let absolute = std::path::absolute(path).ok()?;
+    if !absolute.components().all(|part| matches!(part, RootDir | Normal(_))) {
+        return None;
+    }
+    // Without a trailing slash.
+    let clean: PathBuf = absolute.components().collect();
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    loop {
+        match openat2(AT_FDCWD, &clean.join(CONFIG), how) {
+            Err(Errno::EINTR) => {}
+            other => return other.ok().map(|file| (clean, file.into())),
+        }
+    }
 }
 
 /// Now, as records have it.

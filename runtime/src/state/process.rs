@@ -27,7 +27,8 @@ impl Identity {
     /// The process `pid` as it is now.
     pub fn of(pid: Pid) -> Result<Self> {
         let gone = || Error::rule("the container's first process ended before its start");
-        let (_, start_time) = stat(pid.as_raw())?.ok_or_else(gone)?;
+        let (_, start_time) =
+            stat_by(pid.as_raw(), |path| whole::record(path))?.ok_or_else(gone)?;
         Ok(Self { pid: pid.as_raw(), start_time, boot_id: boot_id()? })
     }
 
@@ -49,8 +50,16 @@ impl Identity {
 
 /// State letter and start time of a process, unless it has gone.
 fn stat(pid: i32) -> Result<Option<(char, u64)>> {
+    // For many, one after the other.
+    stat_by(pid, |path| whole::read(path))
+}
+
+fn stat_by(
+    pid: i32,
+    read: impl Fn(&str) -> std::io::Result<Vec<u8>>,
+) -> Result<Option<(char, u64)>> {
     let path = format!("/proc/{pid}/stat");
-    match whole::read(&path) {
+    match read(&path) {
         // KERNEL: proc(5): ESRCH for one that went after its file was opened.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
         other => Ok(parse_stat(&other.map_err(|e| Error::io("read", path, &e))?)),
@@ -74,10 +83,11 @@ fn boot_id() -> Result<String> {
         return Ok(known.clone());
     }
     let path = "/proc/sys/kernel/random/boot_id";
-    let read = match whole::text(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
-        other => other.map_err(|e| Error::io("read", path, &e))?.trim().to_owned(),
+    let read = match whole::record(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
+        other => other.map_err(|e| Error::io("read", path, &e))?,
     };
+    let read = String::from_utf8_lossy(&read).trim().to_owned();
     Ok(ID.get_or_init(|| read).clone())
 }
 

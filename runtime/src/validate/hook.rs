@@ -35,6 +35,13 @@ pub struct Hooks {
     pub poststop: Vec<Hook>,
 }
 
+impl Hooks {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Reads all six lists.
 pub fn read(hooks: &spec::Hooks<'_>) -> Result<Hooks> {
     Ok(Hooks {
