@@ -1,10 +1,11 @@
 //! The mount API of file descriptors: fsopen, fsconfig, fsmount, open_tree, move_mount, mount_setattr.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use crate::check;
 
@@ -156,17 +157,32 @@ fn attach(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, flags: u32) -> 
 /// and for attributes of all mounts below.
 pub fn set_attributes(fd: BorrowedFd<'_>, attr: &Attributes, recursive: bool) -> nix::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    set(fd, c"", flags, attr)
+    set(fd, c"", flags, attr).or_else(|errno| match errno {
+        Errno::ENOSYS => older::set(fd, attr, recursive),
+        other => Err(other),
+    })
 }
 
 /// The same on the mount at `name` in the directory `dir`; a link is not followed.
 pub fn set_attributes_at(dir: BorrowedFd<'_>, name: &CStr, attr: &Attributes) -> nix::Result<()> {
-    set(dir, name, libc::AT_SYMLINK_NOFOLLOW, attr)
+    set(dir, name, libc::AT_SYMLINK_NOFOLLOW, attr).or_else(|errno| match errno {
+        Errno::ENOSYS => older::set(itself(dir, name)?.as_fd(), attr, false),
+        other => Err(other),
+    })
 }
 
 /// The same on the mount that the working directory is the root of, and all below it.
 pub fn set_attributes_here(attr: &Attributes) -> nix::Result<()> {
-    set(nix::fcntl::AT_FDCWD, c".", libc::AT_RECURSIVE, attr)
+    let here = nix::fcntl::AT_FDCWD;
+    set(here, c".", libc::AT_RECURSIVE, attr).or_else(|errno| match errno {
+        Errno::ENOSYS => older::set(itself(here, c".")?.as_fd(), attr, true),
+        other => Err(other),
+    })
+}
+
+fn itself(dir: BorrowedFd<'_>, name: &CStr) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    nix::fcntl::openat(dir, name, flags, nix::sys::stat::Mode::empty())
 }
 
 fn set(fd: BorrowedFd<'_>, path: &CStr, flags: i32, attr: &Attributes) -> nix::Result<()> {
@@ -182,10 +198,6 @@ fn set(fd: BorrowedFd<'_>, path: &CStr, flags: i32, attr: &Attributes) -> nix::R
         )
     })
     .map(drop)
-    .or_else(|errno| match errno {
-        Errno::ENOSYS => older::set(fd, attr, recursive),
-        other => Err(other),
-    })
 }
 
 /// Which mount a descriptor is of.
