@@ -65,6 +65,7 @@ conformance-full: all
 # Man pages, completions and systemd units, into target/pages.
 pages:
 	$(CARGO) build --workspace --examples --locked
+	rm -rf target/pages
 	for example in pages image-pages dhow-pages; do $(BUILT)/debug/examples/$$example target/pages || exit; done
 
 # `make install PREFIX=/usr DESTDIR=…`; more in `./install.sh --help`.

@@ -104,9 +104,9 @@ reload() {
 forget() {
     while IFS= read -r file; do
         case $file in /*) ;; *) continue ;; esac
-        case $file/ in */../*) continue ;; esac
-        case ${file##*/} in dhow | dhow[.-]* | _dhow*) rm -f "$destdir$file" ;; esac
-    done <"$1"
+        case $file/ in */../* | *[!A-Za-z0-9/._+@~-]*) continue ;; esac
+        case ${file##*/} in dhow | dhow[.-]* | _dhow*) echo "$destdir$file" ;; esac
+    done <"$1" | xargs rm -f
 }
 
 if [ -n "$uninstall" ]; then
@@ -149,7 +149,7 @@ mkdir -p "$destdir$share/dhow" 2>/dev/null && [ -w "$destdir$share/dhow" ] ||
 
 new=$destdir$list.new
 : >"$new"
-trap 'rm -f "$new"' EXIT
+trap 'rm -f "$new" "$new.some"' EXIT
 # In one step each: a program that runs, or is being read, is not in the way.
 put() {
     mode=$1 from=$2 to=$3
@@ -157,6 +157,17 @@ put() {
     mkdir -p "$destdir${to%/*}" || die "$destdir${to%/*} can't be made"
     cp "$from" "$destdir$to.new" && chmod "$mode" "$destdir$to.new" && mv -f "$destdir$to.new" "$destdir$to" ||
         die "$destdir$to can't be written"
+}
+# Many at once, which nobody runs: DIR FILE…
+put_all() {
+    dir=$1
+    shift
+    for file; do
+        echo "$dir/${file##*/}"
+    done >"$new.some"
+    cat "$new.some" >>"$new"
+    mkdir -p "$destdir$dir" && (cd "$destdir$dir" && sed 's|.*/||' | xargs rm -f) <"$new.some" && cp "$@" "$destdir$dir" &&
+        (cd "$destdir$dir" && sed 's|.*/||' | xargs chmod 644) <"$new.some" || die "$destdir$dir can't be written to"
 }
 # The program's place stands in the unit.
 unit() {
@@ -166,15 +177,11 @@ unit() {
 }
 
 for program in $programs; do put 755 "$bin/$program" "$prefix/bin/$program"; done
-for page in "$pages"/man[18]/*.[18]; do
-    section=${page%/*}
-    put 644 "$page" "$share/man/${section##*/}/${page##*/}"
-done
-for program in $programs; do
-    put 644 "$pages/bash-completion/completions/$program" "$share/bash-completion/completions/$program"
-    put 644 "$pages/zsh/site-functions/_$program" "$zsh/_$program"
-    put 644 "$pages/fish/vendor_completions.d/$program.fish" "$share/fish/vendor_completions.d/$program.fish"
-done
+put_all "$share/man/man1" "$pages"/man1/*.1
+put_all "$share/man/man8" "$pages"/man8/*.8
+put_all "$share/bash-completion/completions" "$pages"/bash-completion/completions/dhow*
+put_all "$zsh" "$pages"/zsh/site-functions/_dhow*
+put_all "$share/fish/vendor_completions.d" "$pages"/fish/vendor_completions.d/dhow*
 [ -z "$system" ] || unit "$pages/systemd/system/dhow.service" "$system/dhow.service"
 unit "$pages/systemd/user/dhow.service" "$user/dhow.service"
 if [ -n "$mirror" ]; then
@@ -188,6 +195,7 @@ if [ -e "$destdir$list" ]; then
     forget "$destdir$share/dhow/.gone"
     rm -f "$destdir$share/dhow/.gone"
 fi
+rm -f "$new.some"
 mv -f "$new" "$destdir$list"
 reload
 if [ -n "$enable" ]; then
