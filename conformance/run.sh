@@ -15,7 +15,7 @@ for suite in runc crun; do
 done
 
 # podman's ran among the e2e cases.
-for engine in containerd dockerd swarm; do
+for engine in containerd dockerd images swarm; do
     conformance/engines/$engine.sh || worst=1
 done
 exit $worst
