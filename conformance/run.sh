@@ -1,6 +1,6 @@
 #!/bin/bash
 # The score of the clauses, the mutants of those that are held, and the outside engines that are at
-# hand, against target/dhow.
+# hand, against target/dhow; arm64's guest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,4 +18,5 @@ done
 for engine in containerd dockerd images swarm; do
     conformance/engines/$engine.sh || worst=1
 done
+conformance/arm64/run.sh || worst=1
 exit $worst

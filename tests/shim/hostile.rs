@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use e2e::{Cmd, World};
+#[cfg(target_arch = "x86_64")]
+use e2e::Cmd;
+use e2e::World;
 
 fn world() -> World {
     let w = World::new();

@@ -57,12 +57,14 @@ pub(super) struct Record {
 impl Record {
     fn of(name: &[u8], stat: &FileStat) -> Self {
         let device = matches!(kind(stat), SFlag::S_IFCHR | SFlag::S_IFBLK);
+        #[allow(clippy::useless_conversion)] // arm64 counts names in 32 bits
+        let names = u64::from(stat.st_nlink);
         Self {
             name: name.to_vec(),
             mode: stat.st_mode,
             uid: stat.st_uid,
             gid: stat.st_gid,
-            links: if is_dir(stat) { 0 } else { stat.st_nlink },
+            links: if is_dir(stat) { 0 } else { names },
             size: match (device, is_dir(stat)) {
                 (true, _) => stat.st_rdev,
                 (_, true) => 0,
