@@ -33,12 +33,12 @@ tools() {
     mmdebstrap --quiet --variant=minbase --architectures=amd64,arm64 --include="$packages" \
         --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' \
         --customize-hook='mkdir "$1/dl" && chmod 777 "$1/dl"' \
-        --customize-hook="$(declare -f download); download \"\$1\"" \
+        --customize-hook="$(declare -f guest_packages); guest_packages \"\$1\"" \
         "$suite" "$cache/root" "$mirror"
     touch "$cache/root/done"
 }
 
-download() {
+guest_packages() {
     chroot "$1" sh -ec '
         cd /dl
         image=$(apt-cache depends linux-image-arm64:arm64 |
