@@ -173,7 +173,8 @@ impl Worker {
     /// It undoes what it has done, and says what of it.
     fn give_up(&mut self) {
         self.link.say_no_more();
-        let _ = self.hear();
+        // That it was ready may still be to be heard, as what it made is.
+        while self.hear().is_ok() {}
     }
 
     fn end(self) -> Result<()> {

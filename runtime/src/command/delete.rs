@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::World;
+use crate::criu::restore;
 use crate::error::{Error, Result};
 use crate::lifecycle;
 use crate::state::{Held, MAKING, MISSING, Record, Status};
@@ -35,6 +36,9 @@ pub fn delete(id: &str, force: bool, world: &World) -> Result<()> {
             let why = format!("cannot delete container {id} that is not stopped: {other}");
             return Err(Error::rule(why));
         }
+    }
+    if force && restore::was_broken_off(&held.dir) {
+        let _ = record.cgroup.kill(libc::SIGKILL);
     }
     lifecycle::destroy(&held, &record, &world.log)
 }

@@ -29,7 +29,7 @@ impl std::str::FromStr for Format {
 
 /// Lists them; with `quiet`, by id alone.
 pub fn list(format: Format, quiet: bool, world: &World) -> Result<String> {
-    let all = world.store.list()?;
+    let all = world.store.list(&world.log)?;
     // As runc: a root that was chosen is expected to be there.
     if all.is_empty() && world.chosen {
         world.store.check()?;

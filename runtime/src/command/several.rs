@@ -16,7 +16,7 @@ pub fn each(text: &str, world: &World, mut one: impl FnMut(&str) -> Result<()>) 
         return Err(Error::rule(format!("invalid regular expression {text:?}")));
     };
     let mut failed = vec![];
-    for (_, record) in world.store.list()? {
+    for (_, record) in world.store.list(&world.log)? {
         let id = CString::new(record.id.as_str()).unwrap_or_default();
         if pattern.is_in(&id)
             && let Err(e) = one(&record.id)

@@ -174,6 +174,11 @@ fn make(
 /// Where criu finds the root, in its own mount namespace; elsewhere it stays empty.
 const ROOT: &str = "criu-root";
 
+/// Whether a restore into this directory was killed: its criu may be left, in the container's groups.
+pub fn was_broken_off(dir: &Dir) -> bool {
+    fs::exists(dir.file(ROOT)).unwrap_or(false)
+}
+
 fn root(dir: &Dir) -> Result<CString> {
     let path = dir.file(ROOT);
     let io = |e| Error::io("mkdir", path.to_string_lossy(), &e);

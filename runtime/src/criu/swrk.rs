@@ -146,6 +146,8 @@ impl Criu {
         match begun.and_then(|socket| Ok((socket, receive(&ours).map_err(system)?.0))) {
             Ok((socket, said)) if said.is_empty() => Ok(Self { socket, pid, pidfd, ended: false }),
             failed => {
+                // criu's own socket may lie in ours, unheard: it would wait for a request at that.
+                drop(ours);
                 let _ = parent::wait(pidfd.as_fd());
                 Err(failed.map_or_else(|e| e, |(_, said)| worded(&said)))
             }

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
 use crate::error::{Error, Result};
+use crate::log::{Level, Log};
 use crate::whole;
 pub use process::Identity;
 pub use status::Status;
@@ -281,15 +282,27 @@ impl Store {
     ///
     /// DIFFERS: runc tells of each directory without a record; here it is a container that is
     /// being made or removed, and no news. One that goes away meanwhile is left out.
-    pub fn list(&self) -> Result<Vec<(Dir, Record)>> {
+    pub fn list(&self, log: &Log) -> Result<Vec<(Dir, Record)>> {
         let entries = match fs::read_dir(&self.root) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(|e| Error::io("read", self.root.to_string_lossy(), &e))?,
         };
-        let mut all: Vec<(Dir, Record)> = entries
-            .flatten()
-            .filter_map(|entry| self.find(entry.file_name().to_str()?).ok())
-            .collect();
+        let mut all = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("read", self.root.to_string_lossy(), &e))?;
+            let name = entry.file_name();
+            let Some(id) = name.to_str().filter(|_| entry.file_type().is_ok_and(|t| t.is_dir()))
+            else {
+                continue;
+            };
+            let Ok(dir) = self.dir(id) else { continue };
+            match dir.read(id) {
+                Ok(record) => all.push((dir, record)),
+                // Not made yet, or gone by now.
+                Err(e) if e.to_string().starts_with(MISSING) => {}
+                Err(e) => log.line(Level::Warning, &format!("load container {id}: {e}")),
+            }
+        }
         all.sort_by(|a, b| a.1.id.cmp(&b.1.id));
         Ok(all)
     }

@@ -107,4 +107,35 @@ fn bug_mounts_that_could_not_all_be_added_stayed_in_the_record() {
     case.strike_at("end 1", libc::SYS_fsopen);
     // Told to keep them in vain, its process takes them back, and nobody said so.
     case.strike_at("parent mounts", libc::SYS_write);
+    case.strike_at("parent mounts", libc::SYS_read);
+}
+
+/// It was left out without a word.
+#[test]
+fn bug_a_container_whose_record_could_not_be_read_was_not_listed() {
+    needs!(Machine);
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    let case = on("list", &w, &b, &["list", "--format", "json"], After::Same);
+    for call in [libc::SYS_openat, libc::SYS_read, libc::SYS_getdents64] {
+        case.strike_at("parent end", call);
+    }
+}
+
+/// criu waited for a request at a socket that lay, unheard, with whom waited for criu.
+#[test]
+fn bug_a_checkpoint_that_could_not_hear_of_criu_s_socket_waited_for_ever() {
+    needs!(Machine);
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    super::criu::beside(&w, &b).strike_at("parent criu", libc::SYS_recvmsg);
+}
+
+/// Its criu stayed in the groups.
+#[test]
+fn bug_what_was_left_of_a_killed_restore_could_not_be_deleted() {
+    needs!(Machine);
+    let w = World::new();
+    let b = w.bundle("b", &["sleep", "1000"]);
+    super::criu::restore(&w, &b).strike_by(super::uses::KILL, "parent criu", libc::SYS_recvmsg);
 }

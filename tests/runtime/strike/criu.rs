@@ -40,13 +40,28 @@ fn checkpoint_that_fails_or_is_killed_leaves_a_container_or_none() {
     checkpoint("checkpoint", &w, &b, &[], After::Container).strike(&[FAIL, KILL]);
 }
 
+/// One that leaves it running.
+pub fn beside<'a>(w: &'a World, b: &'a Bundle) -> Case<'a> {
+    checkpoint("checkpoint, beside", w, b, &["--leave-running"], After::Same)
+}
+
 #[test]
 fn checkpoint_beside_that_fails_leaves_it_running() {
     needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
-    let beside = ["--leave-running"];
-    checkpoint("checkpoint, beside", &w, &b, &beside, After::Same).strike(&[FAIL]);
+    beside(&w, &b).strike(&[FAIL]);
+}
+
+/// One of a checkpoint made before.
+pub fn restore<'a>(w: &'a World, b: &'a Bundle) -> Case<'a> {
+    start(w, b);
+    fs::create_dir_all(w.path("say")).unwrap();
+    let images = images(w);
+    let save = ["checkpoint", "--image-path", &images, b.id()];
+    w.runtime_cmd(save).env("PATH", path()).run().ok();
+    let words = ["restore", "-d", "--image-path", &images, "-b", b.path(), b.id()];
+    Case { path: Some(path()), ..Case::makes("restore", w, b, &words) }
 }
 
 #[test]
@@ -54,12 +69,5 @@ fn restore_that_fails_or_is_killed_leaves_nothing() {
     needs!(Machine);
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
-    start(&w, &b);
-    fs::create_dir_all(w.path("say")).unwrap();
-    let images = images(&w);
-    let save = ["checkpoint", "--image-path", &images, b.id()];
-    w.runtime_cmd(save).env("PATH", path()).run().ok();
-    let words = ["restore", "-d", "--image-path", &images, "-b", b.path(), b.id()];
-    let case = Case::makes("restore", &w, &b, &words);
-    Case { path: Some(path()), ..case }.strike(&[FAIL, KILL]);
+    restore(&w, &b).strike(&[FAIL, KILL]);
 }
