@@ -442,7 +442,7 @@ fn bug_who_looked_right_after_a_checkpoint_found_the_process_still_there() {
     let w = World::new();
     let b = w.bundle("b", &["sleep", "1000"]);
     let mut run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).start();
-    super::lifecycle::wait_for(&w, b.id(), "running");
+    e2e::until("it runs", || w.runtime(["state", b.id()]).out().contains("running"));
     let first = format!("/proc/{}", state(&w, &b)["pid"]);
     let signal = |signal| {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), signal).unwrap();

@@ -386,15 +386,13 @@ impl Dir {
     fn read(&self, id: &str) -> Result<Record> {
         let path = self.file(file::STATE);
         let text = match whole::text(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::rule(format!("{MISSING}: {id}")));
-            }
-            // It is about to be written.
-            Ok(text) if text.is_empty() => {
-                return Err(Error::rule(format!("{MISSING}: {id}")));
-            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
             other => other.map_err(|e| Error::io("read", path.to_string_lossy(), &e))?,
         };
+        // Empty, it is about to be written.
+        if text.is_empty() {
+            return Err(Error::rule(format!("{MISSING}: {id}")));
+        }
         serde_json::from_str(&text).map_err(|e| Error::rule(format!("{}: {e}", path.display())))
     }
 
