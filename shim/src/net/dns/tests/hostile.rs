@@ -206,8 +206,9 @@ fn a_flood_is_bounded_and_names_are_still_answered() {
     socket.set_nonblocking(true).unwrap();
     let (n, _) = socket.recv_from(&mut buffer).unwrap();
     assert_eq!(addresses(&Message::from_vec(&buffer[..n]).unwrap()), ["10.0.0.2"]);
-    let open = std::fs::read_dir("/proc/thread-self/fd").unwrap().count();
-    assert!(open < 200, "{open}");
+    // Of this namespace alone: other tests have sockets of their own.
+    let sockets = std::fs::read_to_string("/proc/thread-self/net/udp").unwrap().lines().count();
+    assert!((4..200).contains(&sockets), "{sockets}");
 }
 
 #[test]
