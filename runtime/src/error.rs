@@ -4,6 +4,9 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+use crate::init::fault::Fault;
+use crate::plan::Phase;
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -34,7 +37,9 @@ pub enum Error {
         errno: Errno,
     },
     /// A step of init failed, on the other side of the fork.
-    Fault(crate::init::fault::Fault),
+    Fault(Fault),
+    /// A step of a further process failed, on the other side of the fork.
+    Joining(Fault),
     /// A rule of the state machine, a missing container, a misused flag: the line as it is shown.
     Rule(String),
 }
@@ -65,6 +70,28 @@ impl Error {
         matches!(self, Self::System { errno: Errno::EPERM | Errno::EACCES | Errno::EROFS, .. })
     }
 
+    /// Whether the program was found, and could not be executed: its interpreter isn't there, say.
+    pub fn is_execution(&self) -> bool {
+        matches!(self, Self::Fault(f) if f.phase == Phase::Exec && f.call.starts_with("exec "))
+    }
+
+    /// What init said, alone; else all of it.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Fault(fault) | Self::Joining(fault) => fault.to_string(),
+            other => other.to_string(),
+        }
+    }
+
+    /// The same of a further process in the container.
+    #[must_use]
+    pub fn joining(self) -> Self {
+        match self {
+            Self::Fault(fault) => Self::Joining(fault),
+            other => other,
+        }
+    }
+
     /// A line of its own.
     pub fn rule(line: impl Into<String>) -> Self {
         Self::Rule(line.into())
@@ -79,7 +106,10 @@ impl fmt::Display for Error {
             Self::System { call, subject, errno } => {
                 write!(f, "{call} {subject}: {}", describe(*errno))
             }
-            Self::Fault(fault) => write!(f, "unable to start container process: {fault}"),
+            Self::Fault(fault) => {
+                write!(f, "unable to start container process: error during container init: {fault}")
+            }
+            Self::Joining(fault) => write!(f, "unable to start container process: {fault}"),
             Self::Rule(line) => f.write_str(line),
         }
     }

@@ -349,10 +349,11 @@ impl Child {
         let env = exec::environment(process);
         // KERNEL: user_namespaces(7): who enters one has its bounding set whole.
         let bounding = self.inherited.bounding.filter(|_| !spaces.user());
-        let own = credentials::Own { limits: !spaces.user(), bounding };
+        let groupless = self.inherited.groupless;
+        let own = credentials::Own { limits: !spaces.user(), bounding, groupless };
         credentials::become_process(process, &self.proc, false, own)?;
         dhow_kernel::fd::close_left();
-        let program = exec::find(process, env)?;
+        let program = exec::find(process, env, false)?;
         capabilities::hold(process, filter)?;
         Ok(program)
     }

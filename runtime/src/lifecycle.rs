@@ -54,6 +54,8 @@ pub struct Wanted<'a> {
     pub notify: Option<PathBuf>,
     /// Whether a later `start` is waited for.
     pub waits: bool,
+    /// Whether nobody but who runs it hears of it before it executes its program.
+    pub now: bool,
     /// Whether this process stays, and takes the container's orphans.
     pub reaps: bool,
     /// Where what is odd, or asked for by `--debug`, is said.
@@ -78,14 +80,17 @@ pub struct Born {
     /// Its hooks.
     pub hooks: Hooks,
     before: Before,
+    group: Cgroup,
 }
 
 impl Born {
     /// Ends it for good, since what follows has failed: nothing of it stays.
-    pub fn unmake(&self, log: &Log) -> Result<()> {
+    pub fn unmake(&mut self, log: &Log) -> Result<()> {
         self.init.discard();
         self.before.restore();
-        destroy(&self.held, &self.record, log)
+        let destroyed = destroy(&self.held, &self.record, log);
+        self.group.undo_above();
+        destroyed
     }
 }
 
@@ -195,7 +200,7 @@ pub fn create(store: &Store, wanted: &Wanted<'_>, terminal: &mut dyn Terminal) -
     let made =
         make(&held, wanted, &mut record, &mut group, shared, &plan, &rest, (link, console), &text);
     match made {
-        Ok((init, before)) => Ok(Born { held, init, record, hooks: rest.hooks, before }),
+        Ok((init, before)) => Ok(Born { held, init, record, hooks: rest.hooks, before, group }),
         Err(e) => {
             group.undo();
             rdt.iter().for_each(Group::undo);
@@ -244,6 +249,7 @@ fn make(
         cgroup: group,
         rdt: &record.rdt,
         fifo,
+        now: wanted.now,
         console,
         preserve: wanted.preserve + wanted.listen,
         lock: held.descriptor(),

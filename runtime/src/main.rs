@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use dhow_kernel::process::executed_by;
-use dhow_kernel::signal::ignore_broken_pipes;
+use dhow_kernel::signal::{hear_of_children, ignore_broken_pipes};
 use dhow_kernel::start::is_read_only;
 
 use argv::Stop;
@@ -21,17 +21,29 @@ use dhow_runtime::sealed;
 use dhow_runtime::state::Store;
 use dhow_runtime::trace::Trace;
 
+const NAME: &str = "dhow-runtime";
+
 /// What is there, in crun's words: its scripts and tests look for them.
 const ABILITIES: &str = "+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU";
 
+/// What this program was called by: it may be installed under another's name, as runc's help and
+/// errors say runc's.
+fn called() -> String {
+    let words = std::env::args_os().next().unwrap_or_default();
+    Path::new(&words).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// As runc: docker reads the lines with "version" and "commit:". As crun: the last one.
-fn version() -> String {
+///
+/// Under another's name the first line says that name, and a further one what this is.
+fn version(name: &str) -> String {
     let commit = option_env!("DHOW_COMMIT")
         .filter(|commit| !commit.is_empty())
         .map(|commit| format!("commit: {commit}\n"));
     let commit = commit.unwrap_or_default();
     let version = env!("CARGO_PKG_VERSION");
-    format!("dhow-runtime version {version}\n{commit}spec: 1.3.0\n{ABILITIES}\n")
+    let truly = if name == NAME { String::new() } else { format!("program: {NAME} {version}\n") };
+    format!("{name} version {version}\n{commit}spec: 1.3.0\n{truly}{ABILITIES}\n")
 }
 
 /// Commands that put a process into a container.
@@ -46,6 +58,7 @@ fn program() -> u8 {
     {
         return fail(&Log::default(), &e, 1);
     }
+    hear_of_children();
     let typed = argv::parse(std::env::args_os().skip(1));
     // A run that stays takes all signals as data, and writes nothing before that.
     let takes = |command: &Command| matches!(command, Command::Run(run) if !run.detach);
@@ -55,12 +68,9 @@ fn program() -> u8 {
     let argv::Typed { global, command, id } = match typed {
         Ok(typed) => typed,
         Err(Stop::Help(verb)) => {
-            // As runc: it may be installed under another's name.
-            let called = std::env::args_os().next().unwrap_or_default();
-            let name = Path::new(&called).file_name().unwrap_or_default().to_string_lossy();
-            return print(&argv::help(&name, verb), &Log::default());
+            return print(&argv::help(&called(), verb), &Log::default());
         }
-        Err(Stop::Version) => return print(&version(), &Log::default()),
+        Err(Stop::Version) => return print(&version(&called()), &Log::default()),
         Err(Stop::Wrong { global, why }) => {
             let log = open_log(&global, "").unwrap_or_default();
             return fail(&log, &Error::rule(why), 1);
@@ -76,8 +86,7 @@ fn program() -> u8 {
         Ok(root) => world(&global, root, log),
         Err(e) => return fail(&log, &e, 1),
     };
-    // As runc: what exec itself can't do must not look like the program's own code.
-    let failed = if matches!(command, Command::Exec(_)) { 255 } else { 1 };
+    let (verb, failed) = failure(&command);
     let performed = handed.and_then(|()| perform(command, &world));
     world.log.trace.note("parent", "end", Vec::new);
     match performed {
@@ -87,7 +96,29 @@ fn program() -> u8 {
             let printed = print(&text, &world.log);
             if code == 0 { printed } else { code as u8 }
         }
-        Err(e) => fail(&world.log, &e, failed),
+        // As runc, whose init says this by itself: a line of its own on standard error.
+        Err(e) if verb == "run" && e.is_execution() => bare(&world.log, &e.cause(), 255),
+        Err(e) => fail(&world.log, &Error::rule(worded(verb, &e)), failed),
+    }
+}
+
+/// The verb if its failures begin with its name, and the code of these.
+const fn failure(command: &Command) -> (&'static str, u8) {
+    match command {
+        Command::Create(_) => ("create", 1),
+        Command::Run(_) => ("run", 1),
+        // As runc: what exec itself can't do must not look like the program's own code.
+        Command::Exec(_) => ("exec", 255),
+        _ => ("", 1),
+    }
+}
+
+/// As runc: which command of which program failed, where a process was to be put into a container.
+fn worded(verb: &str, e: &Error) -> String {
+    match verb {
+        "" => e.to_string(),
+        "exec" => format!("exec failed: {e}"),
+        verb => format!("{} {verb} failed: {e}", called()),
     }
 }
 
@@ -330,13 +361,20 @@ fn print(text: &str, log: &Log) -> u8 {
 }
 
 /// The log has it; standard error too, once.
-///
-/// DIFFERS: runc puts "runc create failed: ", "runc run failed: " or "exec failed: " before it.
 fn fail(log: &Log, e: &Error, code: u8) -> u8 {
     let message = e.to_string();
-    log.line(Level::Error, &message);
-    if !log.is_stderr() {
-        let _ = writeln!(io::stderr(), "{}", one_line(&message));
+    if log.is_stderr() {
+        log.line(Level::Error, &message);
+        return code;
     }
+    bare(log, &message, code)
+}
+
+/// Standard error has it as it is; a log that is elsewhere, too.
+fn bare(log: &Log, message: &str, code: u8) -> u8 {
+    if !log.is_stderr() {
+        log.line(Level::Error, message);
+    }
+    let _ = writeln!(io::stderr(), "{}", one_line(message));
     code
 }

@@ -4,6 +4,7 @@
 //! bound read-only at /run/notify. As runc, READY alone is passed on, with the pid to watch and a
 //! barrier: other words would come from a process that the service manager doesn't know.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -61,6 +62,8 @@ pub fn prepare(dir: &Path) -> Result<()> {
 pub struct Notify {
     socket: UnixDatagram,
     host: Option<UnixDatagram>,
+    /// It has been said: a container is not to keep the service manager busy.
+    told: Cell<bool>,
 }
 
 impl Notify {
@@ -78,7 +81,7 @@ impl Notify {
             let why = Error::io("connect to NOTIFY_SOCKET", host, e);
             log.line(Level::Warning, &format!("{why}: nobody is told that the container is ready"));
         });
-        Ok(Self { socket, host: far.ok() })
+        Ok(Self { socket, host: far.ok(), told: Cell::new(false) })
     }
 
     /// Waits until the container is ready and says so, or has ended.
@@ -115,7 +118,9 @@ impl Notify {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 other => other.map_err(|e| Error::io("hear", "the container's READY", &e))?,
             };
-            let Some(ready) = ready(&buffer[..n]) else { continue };
+            let Some(ready) = ready(&buffer[..n]).filter(|_| !self.told.replace(true)) else {
+                continue;
+            };
             self.say(&[ready, b"\n"].concat())?;
             self.say(format!("MAINPID={main}\n").as_bytes())?;
             return Ok(true);
@@ -177,10 +182,25 @@ mod tests {
     }
 
     #[test]
+    fn bug_a_container_could_flood_the_manager() {
+        let (socket, theirs) = UnixDatagram::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let (host, far) = UnixDatagram::pair().unwrap();
+        let notify = Notify { socket, host: Some(host), told: Cell::default() };
+        for first in [true, false, false] {
+            theirs.send(b"READY=1").unwrap();
+            assert_eq!(notify.pass(1).unwrap(), first);
+        }
+        far.set_nonblocking(true).unwrap();
+        let heard = std::iter::from_fn(|| far.recv(&mut [0; 64]).ok());
+        assert_eq!(heard.count(), 2, "READY and MAINPID, once");
+    }
+
+    #[test]
     fn a_container_that_never_stops_talking_keeps_nobody_from_other_work() {
         let (socket, theirs) = UnixDatagram::pair().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let notify = Notify { socket, host: UnixDatagram::unbound().ok() };
+        let notify = Notify { socket, host: UnixDatagram::unbound().ok(), told: Cell::default() };
         let talking = std::thread::spawn(move || while theirs.send(b"STATUS=on").is_ok() {});
         // Had it to the last word, this would not come back.
         assert!((0..20).all(|_| matches!(notify.pass(1), Ok(false))));

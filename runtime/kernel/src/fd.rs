@@ -75,6 +75,9 @@ pub struct Loose(ManuallyDrop<OwnedFd>);
 /// No more than this many stay open, or a quarter of what the process may have.
 const LOOSE: i32 = 128;
 
+/// Below this what it may have isn't asked for: there is nobody who has so little.
+const FEW: i32 = 32;
+
 /// Those that stay open, a bit each.
 static LEFT: [AtomicU64; LOOSE as usize / 64] = [const { AtomicU64::new(0) }; LOOSE as usize / 64];
 
@@ -121,12 +124,12 @@ impl Drop for Loose {
     fn drop(&mut self) {
         static MOST: AtomicI32 = AtomicI32::new(0);
         let mut most = MOST.load(Ordering::Relaxed);
-        if most == 0 {
+        if most == 0 && self.0.as_raw_fd() >= FEW {
             let own = crate::process::rlimit(libc::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft / 4);
-            most = i32::try_from(own).map_or(LOOSE, |own| own.clamp(1, LOOSE));
+            most = i32::try_from(own).map_or(LOOSE, |own| own.clamp(FEW, LOOSE));
             MOST.store(most, Ordering::Relaxed);
         }
-        if self.0.as_raw_fd() >= most {
+        if self.0.as_raw_fd() >= most.max(FEW) {
             // SAFETY: dropped once, here.
             unsafe { ManuallyDrop::drop(&mut self.0) };
             return;

@@ -30,6 +30,15 @@ pub fn ignore_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+/// Has this process told of its children's ends, whatever its maker did.
+///
+/// KERNEL: signal(7): execve(2) leaves SIGCHLD ignored where it was; wait(2): the ends of children are
+/// nobody's to learn then.
+pub fn hear_of_children() {
+    // SAFETY: the default runs no code.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Takes the next of these signals, which must be blocked, waiting for it; its number.
 pub fn next(of: &nix::sys::signal::SigSet) -> nix::Result<libc::c_int> {
     // SAFETY: the set lives through the call; who sent it isn't asked for.

@@ -86,10 +86,12 @@ mod early {
         if tree < 0 {
             return;
         }
+        // The lowest free number: there is a standard descriptor missing, which is for `main` to mend.
+        let whole = tree > 2;
         let (tree, empty) = (tree as u64, EMPTY.as_ptr() as u64);
         let itself = libc::AT_EMPTY_PATH as u64;
         let attributes = READ_ONLY_ATTRIBUTES.as_ptr() as u64;
-        if call(libc::SYS_mount_setattr, [tree, empty, itself, attributes, 32]) == 0 {
+        if whole && call(libc::SYS_mount_setattr, [tree, empty, itself, attributes, 32]) == 0 {
             let envp = argv.wrapping_add(argc as usize + 1) as u64;
             call(libc::SYS_execveat, [tree, empty, argv as u64, envp, itself]);
         }
@@ -140,7 +142,9 @@ mod early {
 ///
 /// For [`program`].
 pub fn run(main: impl FnOnce() -> u8) -> c_int {
-    for fd in closed() {
+    // Who has executed us from such a mount has seen to it before: ours is, and nobody else does.
+    let missing = (!is_read_only()).then(closed);
+    for fd in missing.into_iter().flatten() {
         // SAFETY: the path is static; the lowest free number is the closed one.
         if unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } != fd {
             std::process::abort();

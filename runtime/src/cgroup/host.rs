@@ -26,6 +26,11 @@ pub(super) struct Host {
     pub v1: Vec<Hierarchy>,
     /// cgroup v2.
     pub unified: Option<Hierarchy>,
+    /// Whether a hierarchy is mounted twice: others may lie on top of what the table tells first.
+    doubled: bool,
+    /// A v2 hierarchy that is mounted where v1 ones have their directories: where it isn't hidden,
+    /// this machine has v2, whatever v1 hierarchies somebody has mounted elsewhere.
+    above: Option<Hierarchy>,
 }
 
 impl Host {
@@ -38,13 +43,10 @@ impl Host {
         let own = whole::record(path).map(text).map_err(io(path))?;
         // The mount table of a busy machine is long: v2 needs none of it.
         let kind = || nix::sys::statfs::statfs(MOUNTPOINT).map(|stat| stat.filesystem_type());
-        // Who is in v1 groups has those beside it.
+        // Who is in v1 groups mostly has those beside it.
         let v1 = Own::parse(&own).v1.iter().any(|(name, _)| !name.starts_with("name="));
         if !v1 && kind() == Ok(nix::sys::statfs::CGROUP2_SUPER_MAGIC) {
-            let own = Own::parse(&own).unified.unwrap_or("/").trim_end_matches('/').to_owned();
-            let mountpoint = MOUNTPOINT.to_owned();
-            let unified = Hierarchy { mountpoint, controllers: vec![], own };
-            return Ok(Self { v1: vec![], unified: Some(unified) });
+            return Ok(Self { unified: Some(Own::parse(&own).at_the_top()), ..Self::default() });
         }
         let path = "/proc/self/mountinfo";
         let table = File::open(path).and_then(|file| {
@@ -52,7 +54,23 @@ impl Host {
             // A record a mount: less than was asked for is not yet the end.
             whole::until(file, &mut bytes, |_| false).map(|()| bytes)
         });
-        Ok(Self::parse(&table.map(text).map_err(io(path))?, &own))
+        let host = Self::parse(&table.map(text).map_err(io(path))?, &own);
+        Ok(host.without_hidden(|mountpoint| {
+            let kind = nix::sys::statfs::statfs(mountpoint).map(|stat| stat.filesystem_type());
+            kind == Ok(nix::sys::statfs::CGROUP2_SUPER_MAGIC)
+        }))
+    }
+
+    /// Without a v2 hierarchy that something else is mounted over, or v1 ones that aren't this machine's;
+    /// `is_there` looks.
+    pub(super) fn without_hidden(mut self, is_there: impl Fn(&str) -> bool) -> Self {
+        if let Some(above) = self.above.take().filter(|_| is_there(MOUNTPOINT)) {
+            return Self { unified: Some(above), ..Self::default() };
+        }
+        if self.doubled {
+            self.unified = self.unified.filter(|unified| is_there(&unified.mountpoint));
+        }
+        self
     }
 
     /// Reads `/proc/self/mountinfo` and `/proc/self/cgroup`.
@@ -62,6 +80,9 @@ impl Host {
         for mount in mountinfo.lines().filter_map(Mount::parse) {
             let within = |group: Option<&str>| below(group.unwrap_or("/"), &mount.root);
             if mount.kind == "cgroup2" {
+                if mount.mountpoint == MOUNTPOINT {
+                    host.above = Some(own.at_the_top());
+                }
                 // As runc: on a hybrid host only at the usual place.
                 if host.unified.is_none() && mount.mountpoint.starts_with(MOUNTPOINT) {
                     let own = within(own.unified);
@@ -79,7 +100,9 @@ impl Host {
             let seen = |h: &Hierarchy| h.controllers == controllers;
             // Other named hierarchies belong to who named them.
             let foreign = controllers.iter().any(|c| c.starts_with("name=") && c != "name=systemd");
-            if controllers.is_empty() || foreign || host.v1.iter().any(seen) {
+            let again = host.v1.iter().any(seen);
+            host.doubled |= again && !controllers.is_empty();
+            if controllers.is_empty() || foreign || again {
                 continue;
             }
             let own = within(own.of(&controllers[0]));
@@ -115,6 +138,12 @@ impl<'a> Own<'a> {
             }
         }
         own
+    }
+
+    /// The v2 hierarchy at the usual place.
+    fn at_the_top(&self) -> Hierarchy {
+        let own = self.unified.unwrap_or("/").trim_end_matches('/').to_owned();
+        Hierarchy { mountpoint: MOUNTPOINT.to_owned(), controllers: vec![], own }
     }
 
     fn of(&self, controller: &str) -> Option<&'a str> {

@@ -325,6 +325,13 @@ impl Cgroup {
         }
     }
 
+    /// Removes what of the groups above its own [`Cgroup::create`] made, its own being gone.
+    pub fn undo_above(&mut self) {
+        while let Some(dir) = self.made.pop() {
+            let _ = files::unmake(&dir);
+        }
+    }
+
     /// The ways into the v1 groups, for the process itself; it is born in the unified one
     /// ([`Cgroup::into_fd`]).
     pub fn doors(&self) -> Result<Doors> {

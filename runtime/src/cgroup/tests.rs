@@ -20,6 +20,33 @@ fn unified() -> Host {
     Host::parse("41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/u/v\n")
 }
 
+/// Something else was mounted over /sys/fs/cgroup, with v1 alone in it.
+#[test]
+fn bug_a_v2_hierarchy_that_lies_under_another_mount_was_used() {
+    let over = SEPARATE.lines().take(4).fold(SEPARATE.to_owned(), |all, line| all + line + "\n");
+    assert_eq!(Host::parse(&over, OWN).without_hidden(|_| false).unified, None);
+    assert!(
+        Host::parse(&over, OWN)
+            .without_hidden(|at| at == "/sys/fs/cgroup/unified")
+            .unified
+            .is_some()
+    );
+    // Where nothing is twice, nothing is looked at.
+    assert!(separate().without_hidden(|_| false).unified.is_some());
+}
+
+/// As a program does that mounts net_cls for itself.
+#[test]
+fn bug_one_v1_hierarchy_somewhere_made_a_v2_machine_one_of_v1() {
+    let table = "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+        50 31 0:40 / /opt/x/net_cls rw - cgroup net_cls rw,net_cls\n";
+    let machine = || Host::parse(table, "1:net_cls:/\n0::/u/v\n");
+    let seen = machine().without_hidden(|at| at == "/sys/fs/cgroup");
+    assert!(seen.is_unified() && seen.v1.is_empty());
+    assert_eq!(seen.unified.unwrap().own, "/u/v");
+    assert!(!machine().without_hidden(|_| false).is_unified());
+}
+
 static NO_ANNOTATIONS: BTreeMap<String, String> = BTreeMap::new();
 static NO_SYSTEMD: Addresses = Addresses { private: None, bus: None, user: true };
 

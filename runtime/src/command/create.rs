@@ -21,7 +21,7 @@ impl Terminal for Engine<'_> {
 pub fn create(flags: &Flags, world: &World) -> Result<()> {
     let handle = Handle::connect(flags.pidfd_socket.as_deref())?;
     let mut terminal = Engine(flags.console_socket.as_deref());
-    let born = lifecycle::create(&world.store, &flags.wanted(world, true), &mut terminal)?;
+    let mut born = lifecycle::create(&world.store, &flags.wanted(world, true), &mut terminal)?;
     let told = handle.send("standard", born.init.pidfd.as_fd());
     let told = told.and_then(|()| flags.write_pid(born.record.process.pid));
     told.inspect_err(|_| {

@@ -153,7 +153,8 @@ fn launch(
         lenient: world.rootless,
         trace,
         log,
-    })?;
+    })
+    .map_err(Error::joining)?;
     log.debug(|| format!("child process in init(): {} has joined", init.pid));
     log.debug(|| format!("setns_init: about to exec {:?}", process.args[0]));
     let ended = handle

@@ -2,6 +2,8 @@
 
 use std::os::fd::AsFd;
 
+use nix::errno::Errno;
+
 use super::World;
 use crate::error::{Error, Result};
 use crate::log::Level;
@@ -38,12 +40,16 @@ pub fn kill(id: &str, text: Option<&str>, all: bool, world: &World) -> Result<()
     }
     let process = record.process.open()?.ok_or_else(gone)?;
     match dhow_kernel::process::pidfd_signal(process.as_fd(), number) {
-        Err(nix::errno::Errno::ESRCH) => return Err(gone()),
+        Err(Errno::ESRCH) => return Err(gone()),
         other => other.map_err(|e| Error::system("signal", id, e))?,
     }
     // A frozen process dies when it thaws.
     if number == libc::SIGKILL && status == Status::Paused {
-        record.cgroup.thaw()?;
+        match record.cgroup.thaw() {
+            // KERNEL: in a group of v2 it has died at once, and systemd takes the groups of the dead.
+            Err(Error::System { errno: Errno::ENOENT | Errno::ENODEV, .. }) => {}
+            other => other?,
+        }
     }
     Ok(())
 }

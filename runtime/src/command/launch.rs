@@ -48,6 +48,7 @@ impl Flags {
             listen: world.listen,
             notify: world.notify.as_ref().map(|_| world.store.notify(&self.id)),
             waits,
+            now: false,
             reaps: false,
             log: &world.log,
         }

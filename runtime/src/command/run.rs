@@ -63,9 +63,11 @@ pub fn run(flags: &Flags, extra: &Extra, world: &World) -> Result<i32> {
     let socket = flags.console_socket.as_deref();
     let mut screen = Screen { socket, detach: extra.detach, ours: None };
     // What it holds ends with this process, which is soon when the container's has.
-    let wanted = Wanted { reaps: reaps(extra), ..flags.wanted(world, false) };
+    let told = flags.pid_file.is_some() || flags.pidfd_socket.is_some();
+    let now = !extra.detach && !told;
+    let wanted = Wanted { now, reaps: reaps(extra), ..flags.wanted(world, false) };
     let born = lifecycle::create(&world.store, &wanted, &mut screen)?;
-    let born = ManuallyDrop::new(born);
+    let mut born = ManuallyDrop::new(born);
     let told = handle.send("standard", born.init.pidfd.as_fd());
     let ended = told.and_then(|()| started(&born, flags, &screen, signals.as_ref(), world));
     // Deleted by somebody else meanwhile: there is nothing of it left to remove.

@@ -1,10 +1,12 @@
 //! What checkpoint and restore are asked for: the command line's texts, checked.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
 use nix::sys::stat::{Mode, fstatat};
 
 use super::rpc::{CgroupMode, NetworkLock, Options};
@@ -134,6 +136,10 @@ impl Dump {
         if parent.is_absolute() {
             return Err(Error::rule("--parent-path must be relative to --image-path"));
         }
+        if !is_beside(parent) {
+            let why = "--parent-path must name a directory beside --image-path, or below it";
+            return Err(Error::rule(why));
+        }
         // `..` is looked up from a directory that is there.
         directory(&self.common.image_path)?;
         let real = self.common.image_path.join(parent);
@@ -145,6 +151,13 @@ impl Dump {
         let shown = real.to_string_lossy().into_owned();
         Err(Error::system("invalid --parent-path: stat", shown, why))
     }
+}
+
+/// Whether a path leads to what lies beside its directory or in it, and no higher.
+fn is_beside(path: &Path) -> bool {
+    let mut parts = path.components().peekable();
+    parts.next_if_eq(&Component::ParentDir);
+    parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// The directories that criu works in.
@@ -184,6 +197,45 @@ impl Directories {
             }
         }
         Ok(())
+    }
+}
+
+/// The link by which criu finds the images of the dump before.
+const PARENT: &str = "parent";
+/// How many there may be of those.
+const MOST_PARENTS: u32 = 256;
+
+impl Directories {
+    /// Makes sure that pages come from checkpoints beside this one at most.
+    ///
+    /// CVE: as 2026-50195's kin: a link that came with a checkpoint could lead to another's of this host,
+    /// and what that held in memory would be the restored container's to read.
+    pub fn parents(&self) -> Result<()> {
+        let why = |text: &OsStr, why: &str| {
+            let text = text.to_string_lossy();
+            Error::rule(format!("the checkpoint's link {PARENT:?}, which says {text:?}, {why}"))
+        };
+        let mut above: Option<OwnedFd> = None;
+        for _ in 0..MOST_PARENTS {
+            let dir = above.as_ref().unwrap_or(&self.images);
+            let text = match readlinkat(dir, PARENT) {
+                Ok(text) => text,
+                // None, or what criu doesn't follow.
+                Err(Errno::ENOENT | Errno::EINVAL) => return Ok(()),
+                Err(e) => return Err(Error::system("read the link", PARENT, e)),
+            };
+            if !is_beside(Path::new(&text)) {
+                return Err(why(&text, "leads elsewhere than beside it: is it from this host?"));
+            }
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            // Nothing there, or a name in it that is a link itself.
+            let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+            let next = openat2(dir, text.as_os_str(), how);
+            above = Some(next.map_err(|e| {
+                Error::system("open the checkpoint's parent", text.to_string_lossy(), e)
+            })?);
+        }
+        Err(Error::rule("the checkpoint's links \"parent\" have no end"))
     }
 }
 
@@ -305,6 +357,40 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_s_parent_lies_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["one", "two", "three", "three/in"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        let link = |text: &str, name: &str| {
+            let _ = std::fs::remove_file(at(name).join(PARENT));
+            std::os::unix::fs::symlink(text, at(name).join(PARENT)).unwrap();
+        };
+        let check = |name: &str| {
+            let images = opened(&at(name)).unwrap();
+            Directories { images, work: None, logs: at(name) }.parents().map_err(|e| e.to_string())
+        };
+        check("one").unwrap();
+        link("../two", "one");
+        link("in", "three");
+        link("../three", "two");
+        check("one").unwrap();
+        // Also of a parent's.
+        for text in ["/etc", "../../etc", "../two/../../etc", "in/../../.."] {
+            link(text, "three/in");
+            assert!(check("one").unwrap_err().contains("elsewhere"), "{text}");
+        }
+        link("../in", "three/in");
+        assert!(check("one").unwrap_err().contains("no end"));
+        std::os::unix::fs::symlink("/etc", at("way")).unwrap();
+        for text in ["../way", "../way/apt", "../gone"] {
+            link(text, "one");
+            assert!(check("one").unwrap_err().contains("open the checkpoint's parent"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_parent_is_a_directory_named_from_the_images() {
         let dir = tempfile::tempdir().unwrap();
         let check = |parent: &str| {
@@ -314,7 +400,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("p")).unwrap();
         std::fs::write(dir.path().join("f"), "").unwrap();
         assert!(check("../p").is_ok());
-        for parent in ["../missing", "../f", "/tmp"] {
+        for parent in ["../missing", "../f", "/tmp", "../../tmp"] {
             let e = check(parent).unwrap_err().to_string();
             assert!(e.contains("--parent-path"), "{e}");
         }

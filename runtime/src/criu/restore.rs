@@ -56,6 +56,7 @@ pub fn restore(
     let dirs = asked.common.open(false)?;
     let standard = descriptors::read(&dirs.images)?;
     dirs.unlinked(&WRITTEN)?;
+    dirs.parents()?;
     let criu = version::ask(program)?;
     let mut options = options(asked, &dirs, &draft, criu)?;
     let given = spaces::on_restore(&draft.decided.plan.spaces, criu)?;
@@ -278,7 +279,7 @@ fn loopback(pid: i32) -> Result<()> {
         Side::Child => {
             let done = setns(space, CloneFlags::CLONE_NEWNET)
                 .and_then(|()| dhow_kernel::net::loopback_up());
-            process::exit_now(done.map_or_else(|errno| errno as i32, |()| 0))
+            process::exit_now(done.map_or_else(|errno| errno as i32, |_| 0))
         }
         Side::Parent(_, pidfd) => pidfd,
     };

@@ -49,8 +49,8 @@ const HARD: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
 fn separate(groups: Option<&Mounts>, root: &Root, m: &Mount, sysfs: Option<Way<'_>>) -> Done {
     let Some(Mounts::Separate { mounts: list, links }) = groups else { return Ok(()) };
     let own = Attributes { set: m.attributes.set | HARD, clear: 0 };
-    let tmpfs = match sysfs.filter(|_| m.propagation.is_empty()).map(in_sysfs) {
-        Some(true) => None,
+    let tmpfs = match sysfs.filter(|_| m.propagation.is_empty()) {
+        Some(way) if in_sysfs(way)? => None,
         _ => Some(aside(root, m, own)?),
     };
     for group in list {
@@ -81,14 +81,18 @@ fn separate(groups: Option<&Mounts>, root: &Root, m: &Mount, sysfs: Option<Way<'
 pub type Way<'a> = (&'a Root, &'a CStr);
 
 /// Mounts the tmpfs for the groups inside of a sysfs that is held and goes there, where nobody but
-/// us has been: its names are the kernel's, and are not exchanged. False where that can't be.
-fn in_sysfs((sysfs, way): Way<'_>) -> bool {
+/// us has been: its names are the kernel's, and are not exchanged. False where that can't be, and
+/// nothing is mounted.
+fn in_sysfs((sysfs, way): Way<'_>) -> Done<bool> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    way == c"fs/cgroup"
+    let made = way == c"fs/cgroup"
         && fchdir(sysfs.as_fd())
             .and_then(|()| mount(Some(c"tmpfs"), way, Some(c"tmpfs"), flags, Some(c"mode=755")))
-            .and_then(|()| chdir(way))
-            .is_ok()
+            .is_ok();
+    if made {
+        chdir(way).because("chdir to", "/sys/fs/cgroup")?;
+    }
+    Ok(made)
 }
 
 /// The same made aside, attached at the target, wherever that is.

@@ -30,6 +30,8 @@ pub struct Context {
     /// How `start` speaks to it: a byte starts it, then what went wrong comes back, and the
     /// program's execution closes it. `run` says Go over the link instead.
     pub fifo: Option<OwnedFd>,
+    /// Whether it executes its program soon, and nobody hears of it before.
+    pub now: bool,
     /// Where the terminal's master goes.
     pub console: Option<OwnedFd>,
     /// What only the parent can give of bind mounts, by index in the plan's mounts.
@@ -109,7 +111,10 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
             c.inherited = session::perform(plan, &c.proc, can_be_asked(plan, c))?;
             Ok(())
         }
-        Phase::Network => dhow_kernel::net::loopback_up().because("bring up", "lo"),
+        Phase::Network => {
+            let up = dhow_kernel::net::loopback_up().because("bring up", "lo");
+            up.map(|socket| drop(Loose::from(socket)))
+        }
         Phase::Root => pivot::open(plan, c),
         Phase::Mounts => mounts::perform(plan, c),
         Phase::Devices => devices::perform(plan, c),

@@ -14,6 +14,7 @@ use super::child::Context;
 use super::fault::{Because, Cause, Done};
 use super::mask::is_null;
 use super::procfs::Procfs;
+use super::session::Inherited;
 use super::{capabilities, exec};
 use crate::plan::Plan;
 use crate::validate::process::{Process, rlimit_name};
@@ -21,9 +22,12 @@ use crate::validate::process::{Process, rlimit_name};
 /// Becomes the plan's process.
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     let env = exec::environment(&plan.process);
-    let own = Own { limits: !plan.spaces.user, bounding: c.inherited.bounding };
+    let Inherited { bounding, groupless, .. } = c.inherited;
+    let own = Own { limits: !plan.spaces.user, bounding, groupless };
     become_process(&plan.process, &c.proc, !plan.readonly, own)?;
-    c.program = Some(exec::find(&plan.process, env)?);
+    // A filter could forbid the look that tells why it failed.
+    let now = c.now && plan.filter.is_none() && plan.start_container.is_empty();
+    c.program = Some(exec::find(&plan.process, env, now)?);
     capabilities::hold(&plan.process, plan.filter.is_some())
 }
 
@@ -34,6 +38,8 @@ pub struct Own {
     pub limits: bool,
     /// Its bounding set, if that is known.
     pub bounding: Option<u64>,
+    /// Whether it is known to be in no supplementary group.
+    pub groupless: bool,
 }
 
 /// Shared with exec: from root to the process's own ids; the capabilities stay permitted.
@@ -48,10 +54,10 @@ pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own: Own) 
     // KERNEL: capabilities(7): root loses none by becoming root. In a user namespace we are its root
     // by now.
     if p.uid == 0 && (!own.limits || process::executed_by() == 0) {
-        ids(p, own.limits)?;
+        ids(p, own)?;
     } else {
         caps::keep(true).because("prctl", "PR_SET_KEEPCAPS")?;
-        ids(p, own.limits)?;
+        ids(p, own)?;
         caps::keep(false).because("prctl", "PR_SET_KEEPCAPS")?;
     }
     // A directory that only the user may enter.
@@ -196,16 +202,17 @@ fn limits(p: &Process) -> Done {
     Ok(())
 }
 
-/// `unchanged` says that nobody has changed this process's ids before.
-fn ids(p: &Process, unchanged: bool) -> Done {
-    if !p.keep_groups {
+/// In the users of its maker, nobody has changed this process's ids before.
+fn ids(p: &Process, own: Own) -> Done {
+    let none = own.groupless && p.groups.is_empty();
+    if !p.keep_groups && !none {
         match process::setgroups(&p.groups) {
             // KERNEL: user_namespaces(7): an unprivileged map comes with setgroups denied.
             Err(Errno::EPERM) if p.groups.is_empty() => {}
             other => other.because("setgroups", format!("{:?}", p.groups))?,
         }
     }
-    if unchanged && (p.uid, p.gid) == (0, 0) && process::executed_by_root() {
+    if own.limits && (p.uid, p.gid) == (0, 0) && process::executed_by_root() {
         return Ok(());
     }
     let (uid, gid) = (Uid::from_raw(p.uid), Gid::from_raw(p.gid));

@@ -21,6 +21,8 @@ pub struct Program {
     name: CString,
     argv: Vector,
     envp: Vector,
+    /// Where it wasn't looked at: whether permissions of files don't hold for it.
+    unseen: Option<bool>,
 }
 
 /// Executes it; comes back only with a cause.
@@ -47,7 +49,8 @@ impl Program {
     /// Becomes it.
     pub fn execute(&self) -> Cause {
         let errno = execve(&self.path, &self.argv, &self.envp);
-        worded(&self.name, errno)
+        let looked = self.unseen.map_or(Ok(()), |overrides| usable(&self.path, overrides));
+        looked.map_or_else(|errno| missing(&self.name, errno), |()| worded(&self.name, errno))
     }
 }
 
@@ -58,16 +61,22 @@ fn worded(name: &CStr, errno: Errno) -> Cause {
 
 /// Finds `args[0]` as execvp(3) would, but before anything is started: an
 /// engine wants to hear of a missing program from `create`.
-pub fn find(p: &Process, env: Vec<CString>) -> Done<Program> {
+///
+/// `now` says that it is executed soon, and who waits for that hears as well of what is missing then.
+pub fn find(p: &Process, env: Vec<CString>, now: bool) -> Done<Program> {
     let name = &p.args[0];
-    let path = if name.to_bytes().contains(&b'/') {
-        usable(name, overrides(p)).map_err(|errno| missing(name, errno))?;
-        name.clone()
-    } else {
-        search(name, &p.env, overrides(p))?
+    let overrides = overrides(p);
+    let (path, unseen) = match name.to_bytes().contains(&b'/') {
+        true if now => (name.clone(), Some(overrides)),
+        true => {
+            usable(name, overrides).map_err(|errno| missing(name, errno))?;
+            (name.clone(), None)
+        }
+        false => (search(name, &p.env, overrides)?, None),
     };
     Ok(Program {
         path,
+        unseen,
         name: name.clone(),
         argv: Vector::new(p.args.clone()),
         envp: Vector::new(env),

@@ -108,7 +108,12 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The program's own failure is worded as engines look for it: `exec: "x": …`, `exec x: …`.
         if !self.call.starts_with("exec: ") && !self.call.starts_with("exec ") {
-            write!(f, "{}: ", self.phase.name())?;
+            let step = match self.phase {
+                // In runc's words.
+                Phase::Mounts => "error mounting",
+                other => other.name(),
+            };
+            write!(f, "{step}: ")?;
         }
         f.write_str(&self.call)?;
         if !self.subject.is_empty() {

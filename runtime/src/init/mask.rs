@@ -1,6 +1,6 @@
 //! Read-only root, read-only paths, masked paths: what the container must not see or change.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use dhow_kernel::fd::Loose;
@@ -35,7 +35,7 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
         let mount = open(c, target).because("open", shown(target))?;
         mounts::dress(mount.as_fd(), READONLY, false).because("mount_setattr", shown(target))?;
     }
-    let mut here = Here::default();
+    let mut here = Here::of(plan, c);
     for path in &plan.readonly_paths {
         readonly(c, path, &mut here)?;
     }
@@ -77,24 +77,81 @@ fn named<'a>(c: &'a Context, path: &'a CStr) -> Option<(&'a Root, &'a CStr)> {
 
 /// The directory that names are said from: where this process is, until it goes to the program's.
 #[derive(Default)]
-struct Here(Option<RawFd>);
+struct Here {
+    at: Option<RawFd>,
+    listing: Option<Listing>,
+}
 
 impl Here {
+    fn of(plan: &Plan, c: &Context) -> Self {
+        Self { at: None, listing: Listing::of(plan, c) }
+    }
+
     fn is(&self, dir: &Root) -> bool {
-        self.0 == Some(dir.as_fd().as_raw_fd())
+        self.at == Some(dir.as_fd().as_raw_fd())
     }
 
     fn go(&mut self, dir: &Root) -> nix::Result<()> {
         if !self.is(dir) {
             fchdir(dir.as_fd())?;
-            self.0 = Some(dir.as_fd().as_raw_fd());
+            self.at = Some(dir.as_fd().as_raw_fd());
         }
         Ok(())
+    }
+
+    fn lacks(&self, dir: &Root, name: &CStr) -> bool {
+        self.listing.as_ref().is_some_and(|listing| listing.lacks(dir, name))
+    }
+}
+
+/// The names at the top of a procfs: of a dozen that configs name, a kernel has some, and to find that
+/// out by each would be a call each.
+struct Listing {
+    of: RawFd,
+    told: Vec<u8>,
+}
+
+impl Listing {
+    /// Where it spares calls.
+    fn of(plan: &Plan, c: &Context) -> Option<Self> {
+        /// One opens it, one reads it.
+        const COSTS: usize = 2;
+        /// Some seventy names.
+        const ENOUGH: usize = 8192;
+        let (proc, way) = c.mounted.find(c"proc")?;
+        let dir = Some(&proc.root).filter(|_| proc.kernels && way.is_empty())?;
+        let paths = plan.readonly_paths.iter().chain(&plan.masked_paths);
+        let there = |path: &&CString| named(c, path).is_some_and(|(at, _)| std::ptr::eq(at, dir));
+        paths.filter(there).nth(COSTS)?;
+        let mut told = vec![0; ENOUGH];
+        let read = match dhow_kernel::dir::read(dir, &mut told) {
+            // Only held.
+            Err(Errno::EBADF) => {
+                let open = dir.open_plain(c"", OFlag::O_RDONLY | OFlag::O_DIRECTORY).ok()?;
+                dhow_kernel::dir::read(&open, &mut told).ok()?
+            }
+            read => read.ok()?,
+        };
+        told.truncate(read);
+        // KERNEL: fs/proc/root.c: it comes after all that is no process: then all of that is told.
+        let whole = dhow_kernel::dir::names(&told).any(|name| name == b"self");
+        whole.then(|| Self { of: dir.as_fd().as_raw_fd(), told })
+    }
+
+    /// Whether it is known not to be there. Of processes those are found that aren't told, by threads.
+    fn lacks(&self, dir: &Root, name: &CStr) -> bool {
+        let name = name.to_bytes();
+        self.of == dir.as_fd().as_raw_fd()
+            && !name.first().is_none_or(u8::is_ascii_digit)
+            && !dhow_kernel::dir::names(&self.told).any(|there| there == name)
     }
 }
 
 fn readonly(c: &Context, path: &CStr, here: &mut Here) -> Done {
     if let Some((dir, name)) = named(c, path) {
+        if here.lacks(dir, name) {
+            return Ok(());
+        }
         here.go(dir).because("chdir to", shown(path))?;
         match bind(name, name, MsFlags::MS_REC) {
             Err(Errno::ENOENT) => return Ok(()),
@@ -125,6 +182,9 @@ fn mask(plan: &Plan, c: &mut Context, here: &mut Here) -> Done {
     let mut directories = Cover { source: None, tmpfs: true };
     for path in &plan.masked_paths {
         if let Some((dir, name)) = named(c, path) {
+            if here.lacks(dir, name) {
+                continue;
+            }
             let cover = if is_directory(dir, name, c) { &mut directories } else { &mut files };
             // What isn't as thought is looked at below.
             match cover.over_name(dir, name, here) {

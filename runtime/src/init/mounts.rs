@@ -19,10 +19,10 @@ use super::fault::{Because, Cause, Done};
 use super::mounted::Mounted;
 use super::protocol::{Link, Message};
 use super::root::{Found, Root, shown, split};
-use super::{cgroup, copy_up, pivot};
+use super::{cgroup, copy_up, pivot, procfs};
 use crate::cgroup::Mounts;
 use crate::plan::Plan;
-use crate::validate::mount::{Attributes, Ids, Kind, Links, Mount, attr};
+use crate::validate::mount::{Attributes, Ids, Kind, Links, Mount, attr, superblock_flag};
 
 type Options = [(CString, Option<CString>)];
 
@@ -82,10 +82,17 @@ fn come_back_to(root: &Root, m: &Mount, made: Option<Loose>, late: bool) -> Done
     if made.is_some() {
         return Ok(made);
     }
-    let there = root.open_plain(&m.target, OFlag::O_PATH);
+    // A procfs can be listed by it.
+    let how = if magic == PROC_SUPER_MAGIC { OFlag::O_DIRECTORY } else { OFlag::O_PATH };
+    let there = root.open_plain(&m.target, how);
     let there = there.and_then(|fd| fstatfs(&fd).map(|stat| (fd, stat.filesystem_type())));
     match there {
-        Ok((fd, kind)) if kind == magic => Ok(Some(fd)),
+        Ok((fd, kind)) if kind == magic => {
+            // Not said in `short`, where it would be the file system's as well.
+            let late = Attributes { set: m.attributes.set & attr::RDONLY, clear: 0 };
+            dress(fd.as_fd(), late, false).because("mount_setattr", shown(&m.target))?;
+            Ok(Some(fd))
+        }
         // CVE: 2019-19921: somebody who shares the root exchanges names in it.
         _ => {
             let path = String::from_utf8_lossy(&shown(&m.target)).into_owned();
@@ -216,8 +223,8 @@ pub fn bind(root: &Root, m: &Mount, tree: OwnedFd, locked: bool) -> Done<Loose> 
     let tree = Loose::from(tree);
     let directory = is_directory(tree.as_fd()).because("stat", "the bind source")?;
     let target = target_of(root, m, directory)?;
-    guard_proc(m, tree.as_fd())?;
-    guard_link(root, m, target.as_fd())?;
+    procfs::guard_bind(m, tree.as_fd())?;
+    procfs::guard_link(root, m, target.as_fd())?;
     dress_bind(m, tree.as_fd(), locked)?;
     dress(tree.as_fd(), m.recursive, true).because("mount_setattr", shown(&m.target))?;
     spread(&m.propagation, tree.as_fd()).because("mount_setattr", shown(&m.target))?;
@@ -260,7 +267,7 @@ fn dress_bind(m: &Mount, mount: BorrowedFd<'_>, locked: bool) -> Done {
 /// `remount`: other flags for what is mounted there.
 fn remount(root: &Root, m: &Mount, bind: bool, options: &Options) -> Done {
     let mount = root.open(&m.target, OFlag::O_PATH).because("open", shown(&m.target))?;
-    guard_link(root, m, mount.as_fd())?;
+    procfs::guard_link(root, m, mount.as_fd())?;
     if !bind {
         let fs = kernel::fspick(mount.as_fd()).because("remount", shown(&m.target))?;
         let words = m.flags.reconfigured();
@@ -296,7 +303,7 @@ pub fn new(
     let (target, found) = target(root, m, fstype)?;
     // What was made just now, or is what it is called, is on no procfs that it isn't named for.
     if found == Found::Linked {
-        guard_link(root, m, target.as_fd())?;
+        procfs::guard_link(root, m, target.as_fd())?;
     }
     let there = found != Found::New;
     // What is mounted somewhere else, by names that are no links, covers nothing that is kept.
@@ -362,7 +369,9 @@ fn short(
     mode: Option<u32>,
     target: BorrowedFd<'_>,
 ) -> bool {
-    let Some(flags) = words(m.attributes) else { return false };
+    // Of those of the kernel's own there is a handle soon.
+    let late = if is_kernels(&m.kind) { attr::RDONLY } else { 0 };
+    let Some(flags) = words(m.attributes.set & !late) else { return false };
     if m.recursive != Attributes::default() || !m.propagation.is_empty() {
         return false;
     }
@@ -392,13 +401,13 @@ fn held(target: BorrowedFd<'_>) -> String {
 }
 
 /// mount(2)'s flags for attributes. Not for read-only, which there is the file system's as well.
-fn words(a: Attributes) -> Option<MsFlags> {
+fn words(set: u64) -> Option<MsFlags> {
     const KNOWN: [(u64, MsFlags); 3] = [
         (attr::NOSUID, MsFlags::MS_NOSUID),
         (attr::NODEV, MsFlags::MS_NODEV),
         (attr::NOEXEC, MsFlags::MS_NOEXEC),
     ];
-    let mut left = a.set;
+    let mut left = set;
     let mut flags = MsFlags::empty();
     for (bit, flag) in KNOWN {
         if left & bit != 0 {
@@ -430,9 +439,13 @@ fn long(
         Some(value) => [key.to_bytes(), b"=", value.to_bytes()].concat(),
         None => key.to_bytes().to_vec(),
     };
-    let data = options.iter().map(text).collect::<Vec<_>>().join(&b',');
+    // KERNEL: before they have an fs_context (overlay: 6.5), file systems know these as flags only.
+    let flag = |(key, _): &(CString, Option<CString>)| superblock_flag(key.to_bytes());
+    let flags = MsFlags::from_bits_retain(options.iter().filter_map(flag).fold(0, |a, b| a | b));
+    let rest = options.iter().filter(|option| flag(option).is_none());
+    let data = rest.map(text).collect::<Vec<_>>().join(&b',');
     let place = held(target.as_fd());
-    mount(Some(source), place.as_str(), Some(fstype), MsFlags::empty(), Some(data.as_slice()))
+    mount(Some(source), place.as_str(), Some(fstype), flags, Some(data.as_slice()))
         .map_err(|errno| failed(m, fstype, errno, ""))?;
     let made = root.open(&m.target, OFlag::O_PATH).because("open", shown(&m.target))?;
     dress(made.as_fd(), m.attributes, false).because("mount_setattr", shown(&m.target))?;
@@ -441,6 +454,13 @@ fn long(
 }
 
 fn failed(m: &Mount, fstype: &CStr, errno: Errno, why: &str) -> Cause {
+    // KERNEL: fs/namespace.c, mount_too_revealing(): what a namespace's owner hides stays hidden.
+    let why = match (fstype == c"proc", errno) {
+        (true, Errno::EPERM) => {
+            " (where a container hides parts of /proc, the kernel allows none without: start that one with systempaths=unconfined)"
+        }
+        _ => why,
+    };
     let subject = format!(
         "type {} on {}{why}",
         fstype.to_string_lossy(),
@@ -546,37 +566,4 @@ pub fn spread(list: &[(u64, bool)], mount: BorrowedFd<'_>) -> nix::Result<()> {
 fn is_directory(fd: BorrowedFd<'_>) -> nix::Result<bool> {
     let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
     Ok(kind == SFlag::S_IFDIR)
-}
-
-/// CVE: 2019-19921: whatever is bound onto /proc must be a procfs, whole.
-fn guard_proc(m: &Mount, tree: BorrowedFd<'_>) -> Done {
-    if m.target.as_c_str() != c"proc" {
-        return Ok(());
-    }
-    let real = fstatfs(tree).because("statfs", "the bind source")?.filesystem_type()
-        == PROC_SUPER_MAGIC
-        && fstat(tree).because("stat", "the bind source")?.st_ino == 1;
-    if real { Ok(()) } else { Err(Cause::rule("only a procfs may be bound onto /proc")) }
-}
-
-/// The rule about /proc goes by names (validate/mount.rs); a link of the root's is a way round it.
-///
-/// Which procfs it is, is no matter: looked for as /proc, it may have another name just now.
-fn guard_link(root: &Root, m: &Mount, target: BorrowedFd<'_>) -> Done {
-    let named = m.target.to_bytes() == b"proc" || m.target.to_bytes().starts_with(b"proc/");
-    if named {
-        return Ok(());
-    }
-    let kind = fstatfs(target).because("statfs", shown(&m.target))?.filesystem_type();
-    if kind != PROC_SUPER_MAGIC {
-        return Ok(());
-    }
-    let id = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
-    let plain = root.open_plain(&m.target, OFlag::O_PATH).and_then(|fd| id(fd.as_fd()));
-    if plain.is_ok() && plain == id(target) {
-        // A procfs that config.json itself has put there.
-        return Ok(());
-    }
-    let path = String::from_utf8_lossy(&shown(&m.target)).into_owned();
-    Err(Cause::rule(format!("{path} leads to /proc: nothing may be mounted there")))
 }

@@ -57,6 +57,8 @@ pub struct Launch<'a> {
     pub rdt: &'a resctrl::Record,
     /// For `create`.
     pub fifo: Option<OwnedFd>,
+    /// Whether nobody hears of it before it executes its program.
+    pub now: bool,
     /// Where the terminal's master goes.
     pub console: Option<OwnedFd>,
     /// `--preserve-fds`, plus socket activation's.
@@ -130,6 +132,7 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Rc<Procfs>) ->
         // The child's copy of this process has it, too.
         proc: Rc::clone(proc),
         fifo: launch.fifo,
+        now: launch.now,
         console: launch.console,
         sources,
         nodes: nodes::prepare(plan)?,
@@ -237,13 +240,14 @@ fn bring(
     outside: &Outside,
     log: &Log,
 ) -> Result<()> {
+    // KERNEL: proc(5): once it has become root in its user namespace, its files are root's alone.
+    oom_score(proc, init.pid, &plan.process)?;
     if plan.spaces.clone & ns::USER != 0 {
         let write = || idmap::write(proc, init.pid, &plan.uid_map, &plan.gid_map);
         log.trace.step("id maps", write)?;
         init.say(&Message::Mapped)?;
     }
     netdevices::carry(plan, proc, init.pid)?;
-    oom_score(proc, init.pid, &plan.process)?;
     loop {
         let (message, fd) = init.hear_with()?;
         match message {

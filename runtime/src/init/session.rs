@@ -39,6 +39,8 @@ pub struct Inherited {
     pub ignored: Option<u64>,
     /// Its bounding set.
     pub bounding: Option<u64>,
+    /// Whether it is known to be in no supplementary group.
+    pub groupless: bool,
 }
 
 /// Of this process.
@@ -47,12 +49,27 @@ pub fn inherited(proc: &Procfs) -> Inherited {
     let read = proc.file(c"self/status", OFlag::O_RDONLY).map(Loose::from);
     let length = read.and_then(|status| nix::unistd::read(&status, &mut text)).unwrap_or(0);
     let status = &text[..length];
-    Inherited { ignored: mask(status, b"SigIgn:\t"), bounding: mask(status, b"CapBnd:\t") }
+    Inherited {
+        ignored: mask(status, b"SigIgn:\t"),
+        bounding: mask(status, b"CapBnd:\t"),
+        groupless: groupless(status),
+    }
+}
+
+/// Whether the line is there, whole and with no group in it.
+fn groupless(status: &[u8]) -> bool {
+    let mut lines = status.split(|b| *b == b'\n');
+    let groups = lines.find_map(|line| line.strip_prefix(b"Groups:"));
+    groups.is_some_and(|ids| ids.trim_ascii().is_empty()) && lines.next().is_some()
 }
 
 /// KERNEL: proc_pid_status(5): the mask in hexadecimal digits.
 fn mask(status: &[u8], name: &[u8]) -> Option<u64> {
-    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name))?;
+    // What was read may end within a line: who is in many groups has a long one. A mask that is cut
+    // is no smaller mask.
+    let lines = status.split_inclusive(|b| *b == b'\n');
+    let line =
+        lines.filter_map(|line| line.strip_suffix(b"\n")).find_map(|l| l.strip_prefix(name))?;
     u64::from_str_radix(std::str::from_utf8(line).ok()?, 16).ok()
 }
 
@@ -101,14 +118,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bug_a_mask_that_was_cut_counted_as_one() {
+        let status = b"SigIgn:\t0000000000001000\nCapBnd:\t000001ffffffffff\n";
+        for end in 0..status.len() {
+            let known = mask(&status[..end], b"CapBnd:\t");
+            assert_eq!(known, None, "{end}");
+        }
+        assert_eq!(mask(status, b"CapBnd:\t"), Some(0x1ff_ffff_ffff));
+    }
+
+    #[test]
     fn what_is_inherited_is_known() {
         let status = b"Name:\tSigIgn:\nSigBlk:\t02\nSigIgn:\t0000000000001000\nSeccomp:\t0";
         assert_eq!(mask(status, b"SigIgn:\t"), Some(0x1000));
         assert_eq!(mask(b"Name:\tx\nSigIgn:\tnone\n", b"SigIgn:\t"), None);
+        assert!(groupless(b"Name:\tx\nGroups:\t \nSigBlk:\t0"));
+        assert!(
+            ![&b"Groups:\t0 \nx"[..], b"Groups:\t", b"Groupe:\t\nx"].into_iter().any(groupless)
+        );
         // A test harness of Rust's ignores SIGPIPE alone, or what its caller does besides.
         let own = inherited(&Procfs::open().unwrap());
         assert_ne!(own.ignored.unwrap() & 1 << (libc::SIGPIPE - 1), 0);
         let bounded = (0..63u8).filter(|cap| dhow_kernel::caps::bounded(*cap) == Ok(true));
         assert_eq!(own.bounding.unwrap(), bounded.map(|cap| 1 << cap).sum::<u64>());
+        assert_eq!(own.groupless, nix::unistd::getgroups().unwrap().is_empty());
     }
 }

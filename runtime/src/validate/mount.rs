@@ -9,7 +9,7 @@ use std::ffi::CString;
 use crate::error::{Error, Result};
 use crate::validate::spec::IdMapping;
 use crate::validate::{cstring, spec};
-pub use options::Flags;
+pub use options::{Flags, superblock_flag};
 use options::{Meaning, meaning};
 
 /// MOUNT_ATTR_* (linux/mount.h).

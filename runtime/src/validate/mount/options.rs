@@ -33,6 +33,16 @@ const SUPERBLOCK: [(u64, &str, &str); 5] = [
     (libc::MS_DIRSYNC, "dirsync", ""),
 ];
 
+/// The flag of mount(2) for a word of fsconfig(2) that sets or clears one of the file system's; 0 for
+/// one that clears.
+pub fn superblock_flag(word: &[u8]) -> Option<u64> {
+    SUPERBLOCK.iter().find_map(|&(flag, set, clear)| match word {
+        _ if word == set.as_bytes() => Some(flag),
+        _ if word == clear.as_bytes() => Some(0),
+        _ => None,
+    })
+}
+
 /// What the options ask for, as MS_* of mount(2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -92,12 +102,17 @@ impl Flags {
     /// As runc: they stay where nobody asked for the contrary, else that is an error.
     pub fn over_locked(self, has: u64) -> Result<Attributes, String> {
         let has = if has & TIMES == 0 { has | libc::MS_STRICTATIME } else { has };
+        let times = self.set & ALL_TIMES;
+        let same_times = times == 0 || times == has & ALL_TIMES;
+        // Nothing would be taken off: access times stay unless another mode is asked for.
+        if same_times && has & LOCKED & !ALL_TIMES & !self.set == 0 {
+            return Ok(self.over());
+        }
         let against = has & self.cleared & LOCKED;
         if against != 0 {
             return Err(format!("cannot clear locked flags {}", names(against)));
         }
-        let times = self.set & ALL_TIMES;
-        if times != 0 && times != has & ALL_TIMES {
+        if !same_times {
             return Err(format!("cannot change locked atime flags {}", names(has & ALL_TIMES)));
         }
         Ok(Self { set: self.set | (has & LOCKED), cleared: self.cleared }.over())
@@ -287,6 +302,18 @@ mod tests {
         assert!(flags(&["noatime"]).over_locked(has).is_err());
         assert!(flags(&["relatime"]).over_locked(has).is_ok());
         assert!(flags(&["strictatime"]).over_locked(0).is_ok());
+    }
+
+    #[test]
+    fn bug_an_access_time_mode_that_was_only_not_wanted_was_an_error() {
+        let strict = libc::MS_NODEV;
+        assert_eq!(
+            flags(&["nodev", "nostrictatime"]).over_locked(strict).unwrap().set,
+            attr::NODEV
+        );
+        assert!(flags(&["nodev", "atime"]).over_locked(libc::MS_NODEV | libc::MS_NOATIME).is_ok());
+        // As runc: where something else is locked, it is.
+        assert!(flags(&["ro", "nostrictatime"]).over_locked(strict).is_err());
     }
 
     #[test]
