@@ -289,7 +289,8 @@ impl Copying<'_> {
             });
             self.layer(blob, layer, form)
         };
-        let made = side_by_side_of(self.options.parallel, &first, put)?;
+        let most = if self.sink.in_turn() { Some(1) } else { self.options.parallel };
+        let made = side_by_side_of(most, &first, put)?;
         // The same blob again is another layer of the chain, and there already as a blob.
         let rest = again.iter().filter(|_| !diff_ids.is_empty());
         let more: Vec<Descriptor> = rest.map(put).collect::<Result<_>>()?;
@@ -352,7 +353,8 @@ impl Copying<'_> {
         let mut fill = |to: &mut dyn Write| {
             let from = self.source.blob(blob)?;
             let mut from = Counted { from, id, progress: self.progress };
-            let diff_id = layer.map(|l| l.diff_id);
+            // A plain blob's digest is its diff_id, and the source's to check.
+            let diff_id = layer.map(|l| l.diff_id).filter(|id| **id != blob.digest);
             recode::squeeze(&mut from, to, packed, self.options.recode.level, diff_id, &what)
         };
         let media_type = recode::layer_type(&blob.media_type, packed, kind);

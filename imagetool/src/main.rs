@@ -19,6 +19,7 @@ const FAILED: u8 = 1;
 const NOT_FOUND: u8 = 2;
 
 fn main() -> ExitCode {
+    dhow_kernel::signal::hear_of_children();
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() && !is_help(&e) => {

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::utsname::uname;
 
-use crate::rootless;
+use crate::{fuse, rootless};
 
 /// An upper directory becomes a layer, so it has plain entries only, whatever the module does where
 /// nothing is said: no marks of its own instead of a directory's or a file's content.
@@ -34,6 +34,22 @@ fn is_before_6_8(release: &str) -> bool {
     (major, minor) < (6, 8)
 }
 
+/// Whether a kernel's answer may mean that it makes no overlay for an ordinary user, or none here.
+fn is_lacking(why: Errno) -> bool {
+    matches!(why, Errno::EPERM | Errno::EACCES | Errno::ENODEV | Errno::EINVAL)
+}
+
+/// What to do about an error of [`Overlay::mount`], to follow it in its line.
+pub fn advice(why: Errno) -> &'static str {
+    if rootless::is_confined() && is_lacking(why) {
+        "; without root the kernel makes overlays since Linux 5.11, and none upon another: install fuse-overlayfs (it needs /dev/fuse), or have the store on a disk (--root, in a container a volume)"
+    } else if why == Errno::EINVAL {
+        "; if the store is on an overlay itself, as in a container, have it on a disk (--root, in a container a volume)"
+    } else {
+        ""
+    }
+}
+
 /// What an overlay is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay<'a, P> {
@@ -48,8 +64,18 @@ pub struct Overlay<'a, P> {
 }
 
 impl<P: AsRef<Path>> Overlay<'_, P> {
-    /// Mounts it at `target`, a directory and no link to one.
+    /// Mounts it at `target`, a directory and no link to one. Where an ordinary user gets none of the
+    /// kernel's, fuse-overlayfs makes it, if the machine has that.
     pub fn mount(&self, target: &Path) -> nix::Result<()> {
+        match self.by_kernel(target) {
+            Err(why) if rootless::is_confined() && is_lacking(why) => {
+                fuse::mount(self, target, why)
+            }
+            done => done,
+        }
+    }
+
+    fn by_kernel(&self, target: &Path) -> nix::Result<()> {
         // KERNEL: `lowerdir+` came with Linux 6.8; before that it is a line in the kernel's log.
         if uname().is_ok_and(|name| is_before_6_8(&name.release().to_string_lossy())) {
             return self.by_text(target);

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::digest::{Algorithm, DiffId, Hashing};
+use crate::digest::{DiffId, Hashing};
 use crate::error::{Error, Result};
 use crate::layer::compress::inflate;
 use crate::layer::squeeze::Squeeze;
@@ -236,7 +236,8 @@ pub fn index(
     Ok((bytes, media_type))
 }
 
-/// Reads a layer, however it is packed, to its end, and writes it packed anew.
+/// Reads a layer, however it is packed, to its end, and writes it packed anew. `diff_id` is what it must be
+/// unpacked, where its source doesn't see to that.
 pub fn squeeze(
     mut from: &mut dyn Read,
     to: &mut dyn Write,
@@ -245,16 +246,25 @@ pub fn squeeze(
     diff_id: Option<&DiffId>,
     what: &str,
 ) -> Result<()> {
-    let algorithm = diff_id.map_or(Algorithm::Sha256, DiffId::algorithm);
-    let mut plain = Hashing::new(inflate(&mut from)?.1, algorithm);
+    let mut plain = inflate(&mut from)?.1;
     let mut squeeze = Squeeze::by(packed, to, level);
-    pour(&mut plain, &mut squeeze, what)?;
+    let got = match diff_id {
+        None => {
+            pour(&mut plain, &mut squeeze, what)?;
+            drop(plain);
+            None
+        }
+        Some(want) => {
+            let mut plain = Hashing::new(plain, want.algorithm());
+            pour(&mut plain, &mut squeeze, what)?;
+            Some(plain.finish().1)
+        }
+    };
     squeeze.finish().map_err(|e| Error::from_io("write", what, e))?;
-    let (_, got, _) = plain.finish();
     // What comes after a stream's end is read, too: only then the source has checked all.
     pour(&mut from, &mut io::sink(), what)?;
-    match diff_id {
-        Some(want) if *want != got => {
+    match (diff_id, got) {
+        (Some(want), Some(got)) if *want != got => {
             let what = format!("{what}, unpacked,");
             Err(Error::Digest { what, want: want.clone(), got })
         }

@@ -1,9 +1,11 @@
 //! `dhow-image delete docker://REF`, or `oci:DIR[:NAME]`. Of the store, `remove` removes.
 
+use std::path::PathBuf;
+
 use clap::Args;
-use dhow_image::edit::Tagged;
 use dhow_image::registry::{Access, Client};
-use dhow_image::transport::{Place, Which};
+use dhow_image::store::delete_from_layout;
+use dhow_image::transport::Place;
 use dhow_image::{Error, Result};
 use serde_json::json;
 
@@ -16,6 +18,9 @@ pub struct Delete {
     /// docker://REF: by its digest, so that its other tags go, too; or oci:DIR:NAME
     #[arg(value_name = "IMAGE")]
     image: String,
+    /// Where the blobs of an oci: image are: they stay, as other layouts may need them
+    #[arg(long, value_name = "DIR")]
+    shared_blob_dir: Option<PathBuf>,
     #[command(flatten)]
     registry: RegistryFlags,
 }
@@ -29,11 +34,8 @@ impl Delete {
                 let settings = cx.settings(&self.registry)?;
                 Client::new(&settings, reference, Access::All)?.delete(reference)?
             }
-            Place::Layout(dir, Which::Named(name)) => {
-                let image = Tagged { dir: dir.clone(), tag: name.clone() };
-                let (_, entry) = image.entry()?;
-                image.untag()?;
-                entry.digest
+            Place::Layout(dir, which) => {
+                delete_from_layout(dir, which, self.shared_blob_dir.is_some())?
             }
             Place::Store(name) => {
                 return Err(Error::usage(

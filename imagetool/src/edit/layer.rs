@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::layer::squeeze::Squeeze;
 use crate::leftovers;
 use crate::manifest::{Compression, Descriptor};
+use crate::pieces::PIECE;
 
-const BUFFER: usize = 256 << 10;
+const BUFFER: usize = PIECE;
 
 /// A packed layer in a file of its own, gone when dropped unless someone took it.
 #[derive(Debug)]

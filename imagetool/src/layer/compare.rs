@@ -13,6 +13,7 @@ use nix::sys::stat::{FileStat, SFlag};
 use super::at::{RootDir, is_dir, is_whiteout, kind, names, stat_at};
 use super::name::join;
 use super::settle::is_opaque;
+use super::whiteout::{PREFIX, is_fuse_mark};
 use crate::error::{Error, Result};
 
 const READ_DIR: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY);
@@ -82,6 +83,13 @@ impl Walk<'_> {
         let Some(dir) = self.open(0, path)? else { return Ok(()) };
         let hidden = hidden || is_opaque(&dir).map_err(|e| self.fail(0, path, e))?;
         let mut all = names(dir).map_err(|e| self.fail(0, path, e))?;
+        all.retain(|base| !is_fuse_mark(base));
+        if crate::rootless::is_confined() {
+            // Where it can make no device, fuse-overlayfs says so what is gone.
+            for base in all.iter_mut().filter(|base| base.starts_with(PREFIX)) {
+                base.drain(..PREFIX.len());
+            }
+        }
         if hidden {
             for &layer in lowers {
                 let Some(dir) = self.open(layer, path)? else { continue };

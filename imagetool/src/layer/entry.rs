@@ -472,9 +472,10 @@ fn hardlink_target(target: Option<Vec<u8>>) -> Result<Name> {
 /// Overlay's own would let a layer reach beneath others; labels of security modules
 /// are the host's to give, never an image's. DIFFERS: docker sets security.selinux.
 pub(crate) fn wanted(key: &[u8]) -> bool {
-    const REFUSED: [&[u8]; 7] = [
+    const REFUSED: [&[u8]; 8] = [
         b"trusted.overlay.",
         b"user.overlay.",
+        b"user.fuseoverlayfs.",
         b"security.selinux",
         b"security.apparmor",
         b"security.SMACK64",

@@ -26,6 +26,7 @@ use super::remap::OWNER;
 use super::seal::timespec;
 use super::sums::Sums;
 use crate::error::{Error, Result};
+use crate::pieces::{PIECE, Pieces};
 
 impl Apply<'_> {
     pub(super) fn dir(&mut self, at: &Place<'_>, meta: Meta) -> Result<()> {
@@ -102,11 +103,15 @@ impl Apply<'_> {
             if let Some(sum) = &mut sum {
                 sum.write(bytes);
             }
-            if body.segments.is_some() {
-                file.write_all_at(bytes, offset).map_err(fail)
-            } else {
-                file.write_all(bytes).map_err(fail)
+            if body.segments.is_none() {
+                return Pieces(&mut *file).write_all(bytes).map_err(fail);
             }
+            let mut at = offset;
+            bytes.chunks(PIECE).try_for_each(|piece| {
+                file.write_all_at(piece, at).map_err(fail)?;
+                at += piece.len() as u64;
+                Ok(())
+            })
         })?;
         if end < body.size {
             file.set_len(body.size).map_err(fail)?;

@@ -25,7 +25,7 @@ use super::holes;
 use super::name::join;
 use super::settle::{attributes, errno, is_opaque, is_overlay};
 use super::sparse::Segment;
-use super::whiteout::{OPAQUE, PREFIX};
+use super::whiteout::{OPAQUE, PREFIX, is_fuse_mark};
 use crate::error::{Error, Result};
 
 pub use delta::{Adjust, Delta};
@@ -205,7 +205,7 @@ impl<'a, W: Write> Packer<'a, W> {
             let opaque = is_opaque(&dir).map_err(fail)?;
             let listing = dir.try_clone().map_err(Error::at("read", self.layers[layer].path()))?;
             for base in names(listing).map_err(fail)? {
-                if children.get(&base).is_some_and(|child| child.closed) {
+                if children.get(&base).is_some_and(|child| child.closed) || is_fuse_mark(&base) {
                     continue;
                 }
                 let Ok(stat) = stat_at(&dir, &base) else { continue };

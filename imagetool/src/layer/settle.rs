@@ -23,7 +23,7 @@ use super::journal::{Debt, Journal};
 use super::name::{Name, split};
 use super::pax::Time;
 use super::seal::{Onto, Stop, set_metadata, timespec};
-use super::whiteout::opaque_xattr;
+use super::whiteout::{FUSE_OPAQUE, opaque_xattr};
 use crate::error::Result;
 
 const READ_DIR: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY);
@@ -84,7 +84,8 @@ pub(super) fn find<'a>(
 }
 
 pub(super) fn is_opaque(dir: impl AsFd) -> nix::Result<bool> {
-    Ok(xattr::get(dir, opaque_xattr())?.is_some_and(|value| value == b"y"))
+    let says = |name| Ok(xattr::get(dir.as_fd(), name)?.is_some_and(|value| value == b"y"));
+    Ok(says(opaque_xattr())? || crate::rootless::is_confined() && says(FUSE_OPAQUE)?)
 }
 
 /// Gives a layer's root the metadata of the one it lies upon; of a new one if there is none.
@@ -286,7 +287,8 @@ pub(crate) fn attributes(fd: impl AsFd) -> nix::Result<Vec<(Vec<u8>, Vec<u8>)>> 
 }
 
 pub(super) fn is_overlay(name: &[u8]) -> bool {
-    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
+    const OWN: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
+    OWN.iter().any(|prefix| name.starts_with(prefix))
 }
 
 pub(crate) fn errno(error: &io::Error) -> Errno {

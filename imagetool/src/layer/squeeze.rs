@@ -14,6 +14,7 @@ use std::thread;
 use libdeflater::{CompressionLvl, Compressor};
 
 use super::compress::Compression;
+use crate::pieces::Pieces;
 
 /// The plain bytes of a part: what lies before isn't referred to, which costs little.
 const GZIP_PART: usize = 1 << 20;
@@ -21,8 +22,8 @@ const ZSTD_PART: usize = 1 << 20;
 /// Levels beyond look further back, and are slow anyway: their parts are larger, and fewer.
 const ZSTD_NEAR: i32 = 9;
 const ZSTD_FAR_PART: usize = 8 << 20;
-/// docker's, and everybody's.
-const GZIP_LEVEL: i32 = 6;
+/// libdeflate's, whose level 5 packs what is in images half a percent smaller than gzip does at 6.
+const GZIP_LEVEL: i32 = 5;
 const ZSTD_LEVEL: i32 = 3;
 /// More workers would take more memory than they are worth.
 const MOST: usize = 8;
@@ -171,7 +172,7 @@ impl<W: Write> Squeeze<W> {
         let worker = &mut self.workers[which];
         let job = worker.done.recv().map_err(|_| died())??;
         worker.has -= 1;
-        self.out.write_all(&job.packed)?;
+        Pieces(&mut self.out).write_all(&job.packed)?;
         self.spare.push(job);
         Ok(())
     }
@@ -297,7 +298,7 @@ mod tests {
     fn every_level_packs() {
         let plain = b"some text that comes again and again ".repeat(3000);
         let gzip = |n| squeezed(Squeeze::gzip(Vec::new(), Some(n)), 1, &plain, 999).len();
-        assert!(gzip(0) > plain.len() && gzip(1) < 3000 && gzip(9) < 1000 && gzip(-1) == gzip(6));
+        assert!(gzip(0) > plain.len() && gzip(1) < 3000 && gzip(9) < 1000 && gzip(-1) == gzip(5));
         let zstd = |n| squeezed(Squeeze::zstd(Vec::new(), Some(n)), 1, &plain, 999).len();
         assert!(zstd(1) < 500 && zstd(19) < 500);
     }

@@ -14,7 +14,7 @@ use super::at::{RootDir, is_dir, is_whiteout, kind, names, open_dir, remove_at, 
 use super::bare::Mounts;
 use super::name::join;
 use super::settle::{find, is_overlay};
-use super::whiteout::opaque_xattr;
+use super::whiteout::{FUSE_OPAQUE, is_fuse_mark, opaque_xattr};
 use crate::error::Result;
 
 const READ_DIR: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY);
@@ -68,7 +68,9 @@ impl Tidy<'_> {
             let stat = stat_at(&dir, &base)?;
             let whole = join(path, &base);
             // SPEC: tar has no sockets.
-            let goes = kind(&stat) == SFlag::S_IFSOCK || self.mounts.only(&whole, &stat)?;
+            let goes = kind(&stat) == SFlag::S_IFSOCK
+                || is_fuse_mark(&base)
+                || self.mounts.only(&whole, &stat)?;
             if goes {
                 remove_at(&dir, &base)?;
                 continue;
@@ -102,6 +104,11 @@ impl Tidy<'_> {
             return Ok(());
         }
         for name in xattr::list_at(dir, base)? {
+            if name.as_c_str() == FUSE_OPAQUE && is_dir(stat) && !self.is_idle(whole)? {
+                // The kernel's overlays are to see the same.
+                let it = self.upper.open_plain(whole, READ_DIR)?;
+                xattr::set(&it, opaque_xattr(), b"y")?;
+            }
             let opaque = name.as_c_str() == opaque_xattr() && !self.is_idle(whole)?;
             if is_overlay(name.as_bytes()) && !opaque {
                 xattr::remove_at(dir, base, &name)?;

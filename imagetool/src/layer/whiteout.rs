@@ -21,6 +21,15 @@ pub(crate) fn opaque_xattr() -> &'static CStr {
     if crate::rootless::is_confined() { c"user.overlay.opaque" } else { c"trusted.overlay.opaque" }
 }
 
+/// The attribute by which fuse-overlayfs makes a directory opaque.
+pub(crate) const FUSE_OPAQUE: &CStr = c"user.fuseoverlayfs.opaque";
+
+/// Whether a name in an upper directory is fuse-overlayfs' own: beside the attribute, a directory
+/// that is opaque has two files that say it.
+pub(crate) fn is_fuse_mark(base: &[u8]) -> bool {
+    base == OPAQUE || base == b".wh..opq"
+}
+
 /// What a name in an archive stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Mark {

@@ -15,6 +15,7 @@ use super::stopped;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
+use crate::pieces::Pieces;
 use crate::progress::Progress;
 use crate::registry::{BlobReader, Client};
 use crate::store::{Early, Lease, make_dir};
@@ -143,7 +144,7 @@ impl<'a> Fetch<'a> {
         }
         let Some(body) = self.body.as_mut() else { return Ok(0) };
         let n = body.read(buf).map_err(|e| Error::from_io("read", &self.path, e))?;
-        self.file.write_all(&buf[..n]).map_err(Error::at("write", &self.path))?;
+        Pieces(&mut self.file).write_all(&buf[..n]).map_err(Error::at("write", &self.path))?;
         Ok(n)
     }
 }

@@ -1,6 +1,6 @@
 //! A file from the web, for `import` and builds: by nobody's credentials.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use jiff::Timestamp;
 use ureq::http::header;
@@ -39,8 +39,8 @@ pub fn download_with_time(settings: &Settings, from: &str) -> Result<Download> {
             200 => {
                 let modified = answer.headers().get(header::LAST_MODIFIED);
                 let modified = modified.and_then(|v| v.to_str().ok()).and_then(date);
-                let body = Box::new(Patient::new(answer.into_body().into_reader(), settings));
-                return Ok(Download { body, modified });
+                let body = Patient::new(answer.into_body().into_reader(), settings);
+                return Ok(Download { body: Box::new(Named { body, title }), modified });
             }
             301 | 302 | 303 | 307 | 308 => {
                 let to = answer.headers().get(header::LOCATION).and_then(|v| v.to_str().ok());
@@ -59,6 +59,21 @@ pub fn download_with_time(settings: &Settings, from: &str) -> Result<Download> {
     }
     let request = format!("GET {}", url::shown(from));
     Err(Error::Network { request, why: "too many redirects".into() })
+}
+
+/// A body whose faults say what it is of: whoever reads it may be far away, and writing something.
+struct Named<R> {
+    body: R,
+    title: String,
+}
+
+impl<R: Read> Read for Named<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.body.read(buf).map_err(|e| match e.kind() {
+            io::ErrorKind::Interrupted => e,
+            _ => Error::Network { request: self.title.clone(), why: e.to_string() }.into_io(),
+        })
+    }
 }
 
 /// SPEC: RFC 9110 §5.6.7.

@@ -230,7 +230,10 @@ impl Client {
             match self.agent(&at).get(&at).call() {
                 // Go's TLS servers answer plain http so. A certificate's fault is told then.
                 Ok(answer) if *scheme == "http" && answer.status() == 400 => return base("https"),
-                Ok(_) => return base(scheme),
+                Ok(mut answer) => {
+                    request::spend(&mut answer, &self.settings);
+                    return base(scheme);
+                }
                 Err(_) => {}
             }
         }

@@ -111,7 +111,7 @@ impl Client {
         loop {
             let ours = url::origin(&at) == own;
             let authorization = if ours { self.authorization()? } else { None };
-            let answer = self.once(call, &at, authorization.as_deref())?;
+            let mut answer = self.once(call, &at, authorization.as_deref())?;
             let status = answer.status().as_u16();
             let replay = !matches!(call.payload, Payload::Stream(..));
             if status == 401 && ours && logins < 2 && replay {
@@ -119,6 +119,7 @@ impl Client {
                 let values = answer.headers().get_all(header::WWW_AUTHENTICATE).iter();
                 let challenges: Vec<String> =
                     values.filter_map(|v| v.to_str().ok().map(str::to_owned)).collect();
+                spend(&mut answer, &self.settings);
                 self.refused(&challenges, authorization.as_deref())?;
                 continue;
             }
@@ -134,6 +135,7 @@ impl Client {
                 ));
             }
             at = self.redirect(call, &at, &answer)?;
+            spend(&mut answer, &self.settings);
         }
     }
 
@@ -223,6 +225,13 @@ pub(super) fn message(answer: &mut Response<Body>, settings: &Settings) -> Strin
     // An answer cut short still says something.
     let _ = body.take(MAX_MESSAGE).read_to_end(&mut bytes);
     said(&bytes)
+}
+
+/// Reads an answer that nobody wants to its end, so that the connection serves the next request. A long
+/// one isn't worth it: then the connection is closed.
+pub(super) fn spend(answer: &mut Response<Body>, settings: &Settings) {
+    let body = Patient::new(answer.body_mut().as_reader(), settings);
+    let _ = io::copy(&mut body.take(MAX_MESSAGE), &mut io::sink());
 }
 
 fn said(bytes: &[u8]) -> String {

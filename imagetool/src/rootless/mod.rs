@@ -14,10 +14,10 @@ mod places;
 mod space;
 mod spec;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -44,17 +44,48 @@ pub struct Inside {
 /// We are inside, and so are all who come from us. The lock is held as long as we live.
 static INSIDE: OnceLock<(Inside, File)> = OnceLock::new();
 
-/// Enters the user namespace of the world whose RUN is `run`; for root, nothing is done. `path` is
-/// where helpers are searched.
+/// Enters the user namespace of the world whose RUN is `run`; for root who may mount, nothing is
+/// done: in a container without privileges root is as an ordinary user. `path` is where helpers are
+/// searched.
 ///
 /// KERNEL: unshare(2): only a process of one thread may.
 pub fn enter(run: &Path, path: Option<&OsStr>) -> Result<()> {
-    if nix::unistd::geteuid().is_root() || INSIDE.get().is_some() {
+    search_in(path);
+    let is_root = nix::unistd::geteuid().is_root();
+    if INSIDE.get().is_some() || is_root && has_capability("CAP_SYS_ADMIN") {
         return Ok(());
     }
-    let entered = space::enter(run, path)?;
-    let _ = INSIDE.set(entered);
+    match space::enter(run) {
+        Ok(entered) => drop(INSIDE.set(entered)),
+        // What needs no mounts is root's all the same.
+        Err(_) if is_root => {}
+        Err(e) => return Err(e),
+    }
     Ok(())
+}
+
+/// Where helpers are searched; `/usr/bin` always is.
+static PATHS: OnceLock<OsString> = OnceLock::new();
+
+/// Says where helpers are searched.
+pub fn search_in(path: Option<&OsStr>) {
+    if let Some(path) = path {
+        let _ = PATHS.set(path.to_owned());
+    }
+}
+
+/// A helper's path, if the machine has it.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let dirs = PATHS.get().map(|path| std::env::split_paths(path)).into_iter().flatten();
+    let mut all = dirs.chain(["/usr/bin".into()]).map(|dir: PathBuf| dir.join(name));
+    all.find(|path| path.is_absolute() && path.is_file())
+}
+
+/// Whether we have a right just now.
+fn has_capability(name: &str) -> bool {
+    let bit = dhow_kernel::caps::NAMES.iter().position(|known| *known == name);
+    let sets = dhow_kernel::caps::get();
+    bit.is_some_and(|bit| sets.is_ok_and(|sets| sets.effective & (1 << bit) != 0))
 }
 
 /// A program that was begun inside, and knows it, goes on there.

@@ -28,7 +28,7 @@ const RECORD: &str = "userns";
 const GATE: &str = "userns.lock";
 
 /// Joins the user namespace of RUN, or makes it; the lock that says that we are in it.
-pub(super) fn enter(run: &Path, path: Option<&OsStr>) -> Result<(Inside, File)> {
+pub(super) fn enter(run: &Path) -> Result<(Inside, File)> {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     make_dir(run)?;
     let gate = open(&run.join(GATE))?;
@@ -38,7 +38,7 @@ pub(super) fn enter(run: &Path, path: Option<&OsStr>) -> Result<(Inside, File)> 
         setns(space, CloneFlags::CLONE_NEWUSER)
             .map_err(|e| refused("join", "the user namespace of the containers", e))?;
     } else {
-        make(uid, gid, path)?;
+        make(uid, gid)?;
         let text = format!("{}\n", fs::metadata("/proc/self/ns/user").map_or(0, |m| m.ino()));
         record.set_len(0).map_err(Error::at("write", run.join(RECORD)))?;
         io::Seek::rewind(&mut record)
@@ -131,11 +131,63 @@ fn living(run: &Path, record: &mut File) -> Result<Option<File>> {
 }
 
 /// A new user namespace, with all ids that this user may have.
-fn make(uid: u32, gid: u32, path: Option<&OsStr>) -> Result<()> {
-    match Helpers::find(uid, gid, path) {
-        Some(helpers) => helpers.make(),
+fn make(uid: u32, gid: u32) -> Result<()> {
+    if uid == 0 {
+        return if may_map() { make_with(map_all) } else { make_alone(uid, gid) };
+    }
+    match Helpers::find(uid, gid) {
+        Some(helpers) => make_with(|pid| helpers.call(pid)),
         None => make_alone(uid, gid),
     }
+}
+
+/// Whether root, who may not mount, may at least say who is who: so it is in most containers.
+fn may_map() -> bool {
+    // KERNEL: user_namespaces(7): the third one, since Linux 5.12, is for the id 0.
+    let needed = ["CAP_SETUID", "CAP_SETGID", "CAP_SETFCAP"];
+    needed.into_iter().all(super::has_capability)
+}
+
+/// All ids of this namespace are the same ones in that of process `pid`.
+fn map_all(pid: u32) -> std::result::Result<(), String> {
+    for name in ["uid_map", "gid_map"] {
+        let mut all = map(name).map_err(|e| e.to_string())?;
+        all.0.iter_mut().for_each(|range| range.outside = range.inside);
+        let lines = all.0.iter().map(|r| format!("{} {} {}\n", r.inside, r.outside, r.size));
+        let path = Path::new("/proc").join(pid.to_string()).join(name);
+        fs::write(&path, lines.collect::<String>())
+            .map_err(|e| format!("write {}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// A new user namespace whose ids `call` maps, outside of it: it is given the process that is in it.
+fn make_with(call: impl Fn(u32) -> std::result::Result<(), String>) -> Result<()> {
+    let failed = |e: io::Error| Error::io("make", "a user namespace", e);
+    let (mut wait, mut go) = io::pipe().map_err(failed)?;
+    let (mut answer, mut tell) = io::pipe().map_err(failed)?;
+    let pid = std::process::id();
+    let side = fork(&Fork::default()).map_err(|e| failed(e.into()))?;
+    let Side::Parent(child, _handle) = side else {
+        drop((go, answer));
+        if wait.read(&mut [0]).is_ok_and(|n| n == 1)
+            && let Err(why) = call(pid)
+        {
+            let _ = tell.write_all(why.as_bytes());
+        }
+        exit_now(0)
+    };
+    drop((wait, tell));
+    let made = unshare(CloneFlags::CLONE_NEWUSER);
+    if made.is_ok() {
+        go.write_all(&[1]).map_err(failed)?;
+    }
+    drop(go);
+    let mut why = String::new();
+    answer.read_to_string(&mut why).map_err(failed)?;
+    let _ = waitpid(child, None);
+    made.map_err(|e| refused("make", "a user namespace", e))?;
+    if why.is_empty() { Ok(()) } else { Err(Error::Conflict(why)) }
 }
 
 fn make_alone(uid: u32, gid: u32) -> Result<()> {
@@ -167,51 +219,21 @@ struct Helpers {
 
 impl Helpers {
     /// Nothing where the user has no ranges, or the machine no helpers.
-    fn find(uid: u32, gid: u32, path: Option<&OsStr>) -> Option<Self> {
+    fn find(uid: u32, gid: u32) -> Option<Self> {
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
         let passwd = read("/etc/passwd");
         let name = ids::name(&passwd, uid);
         let runs =
             |file: &str| Some(ids::granted(&read(file), name, uid)).filter(|r| !r.is_empty());
         let (uids, gids) = (runs("/etc/subuid")?, runs("/etc/subgid")?);
-        let dirs = path.map(std::env::split_paths).into_iter().flatten();
-        let dirs: Vec<PathBuf> = dirs.chain(["/usr/bin".into()]).collect();
-        let program = |name: &str| dirs.iter().map(|d| d.join(name)).find(|p| p.is_file());
+        let program = super::program;
         Some(Self {
             uid: (program("newuidmap")?, ids::map(uid, &uids)),
             gid: (program("newgidmap")?, ids::map(gid, &gids)),
         })
     }
 
-    /// They need a process outside that calls them: a child that is there before the namespace is.
-    fn make(&self) -> Result<()> {
-        let failed = |e: io::Error| Error::io("make", "a user namespace", e);
-        let (mut wait, mut go) = io::pipe().map_err(failed)?;
-        let (mut answer, mut tell) = io::pipe().map_err(failed)?;
-        let pid = std::process::id();
-        let side = fork(&Fork::default()).map_err(|e| failed(e.into()))?;
-        let Side::Parent(child, _handle) = side else {
-            drop((go, answer));
-            if wait.read(&mut [0]).is_ok_and(|n| n == 1)
-                && let Err(why) = self.call(pid)
-            {
-                let _ = tell.write_all(why.as_bytes());
-            }
-            exit_now(0)
-        };
-        drop((wait, tell));
-        let made = unshare(CloneFlags::CLONE_NEWUSER);
-        if made.is_ok() {
-            go.write_all(&[1]).map_err(failed)?;
-        }
-        drop(go);
-        let mut why = String::new();
-        answer.read_to_string(&mut why).map_err(failed)?;
-        let _ = waitpid(child, None);
-        made.map_err(|e| refused("make", "a user namespace", e))?;
-        if why.is_empty() { Ok(()) } else { Err(Error::Conflict(why)) }
-    }
-
+    /// They need a process outside that calls them.
     fn call(&self, pid: u32) -> std::result::Result<(), String> {
         for (program, map) in [&self.uid, &self.gid] {
             let name = program.display();
@@ -250,7 +272,9 @@ fn refused(act: &'static str, what: &str, e: Errno) -> Error {
             "; AppArmor forbids it: give this program a profile with userns, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"
         }
         Errno::ENOSPC => "; the machine allows no more: raise sysctl user.max_user_namespaces",
-        Errno::EPERM => "; in a container, its seccomp profile may forbid it",
+        Errno::EPERM => {
+            "; in a container, its seccomp profile may forbid it: --security-opt seccomp=unconfined there"
+        }
         _ => "",
     };
     Error::Conflict(format!("cannot {act} {what}: {}{hint}", e.desc()))

@@ -46,8 +46,9 @@ fn adapt_to(spec: &mut Spec, own_groups: bool, ids: &Ids) -> Result<()> {
         // The runtime makes what it may, and needs none.
         linux.set_cgroups_path(None);
     }
-    let mut spaces = linux.namespaces().iter().flatten();
-    let networked = spaces.any(|space| space.typ() == LinuxNamespaceType::Network);
+    let has = |kind| linux.namespaces().iter().flatten().any(|space| space.typ() == kind);
+    let networked = has(LinuxNamespaceType::Network);
+    let numbered = has(LinuxNamespaceType::Pid);
     if let Some(sysctl) = linux.sysctl_mut()
         && let Some(range) = sysctl.get_mut("net.ipv4.ping_group_range")
     {
@@ -55,7 +56,7 @@ fn adapt_to(spec: &mut Spec, own_groups: bool, ids: &Ids) -> Result<()> {
         *range = clamped(range, last(&ids.gids));
     }
     for mount in spec.mounts_mut().iter_mut().flatten() {
-        fit(mount, networked, &ids.gids);
+        fit(mount, networked, numbered, &ids.gids);
     }
     Ok(())
 }
@@ -102,7 +103,7 @@ fn clamped(range: &str, last: u32) -> String {
     ends.map(|end| end.to_string()).collect::<Vec<_>>().join(" ")
 }
 
-fn fit(mount: &mut Mount, networked: bool, gids: &IdMap) {
+fn fit(mount: &mut Mount, networked: bool, numbered: bool, gids: &IdMap) {
     let mut options = mount.options().clone().unwrap_or_default();
     match mount.typ().as_deref() {
         // The group tty is one that a user of one id hasn't.
@@ -110,6 +111,11 @@ fn fit(mount: &mut Mount, networked: bool, gids: &IdMap) {
             let gid = option.strip_prefix("gid=").and_then(|gid| gid.parse().ok());
             gid.is_none_or(|gid| gids.outside(gid).is_some())
         }),
+        // KERNEL: procfs is mounted by who owns the pid namespace.
+        Some("proc") if !numbered => {
+            mount.set_typ(Some("bind".into())).set_source(Some("/proc".into()));
+            options.splice(0..0, ["rbind".into(), "rprivate".into()]);
+        }
         // KERNEL: sysfs is mounted by who owns the network namespace.
         Some("sysfs") if !networked => {
             mount.set_typ(Some("bind".into())).set_source(Some("/sys".into()));
@@ -137,7 +143,8 @@ mod tests {
     const CONFIG: &str = r#"{"ociVersion": "1.0.2",
         "process": {"cwd": "/", "user": {"uid": 0, "gid": 0, "additionalGids": [0, 10]}},
         "mounts": [{"destination": "/dev/pts", "type": "devpts", "options": ["gid=5", "mode=0620"]},
-                   {"destination": "/sys", "type": "sysfs", "options": ["ro"]}],
+                   {"destination": "/sys", "type": "sysfs", "options": ["ro"]},
+                   {"destination": "/proc", "type": "proc", "source": "proc"}],
         "linux": {"cgroupsPath": "/dhow-x", "namespaces": [{"type": "mount"}],
                   "sysctl": {"net.ipv4.ping_group_range": "0 2147483647"}}}"#;
 
@@ -166,6 +173,12 @@ mod tests {
         assert_eq!(json["mounts"][1]["options"], serde_json::json!(["rbind", "rprivate", "ro"]));
         assert_eq!(json["linux"]["sysctl"]["net.ipv4.ping_group_range"], "0 65536");
         assert_eq!(json["linux"]["cgroupsPath"], "/dhow-x");
+        assert_eq!(json["mounts"][2]["type"], "bind");
+        assert_eq!(json["mounts"][2]["source"], "/proc");
+        let own = CONFIG.replace("[{\"type\": \"mount\"}]", "[{\"type\": \"pid\"}]");
+        let mut it = spec(&own);
+        adapt_to(&mut it, true, &ids(65536)).unwrap();
+        assert_eq!(serde_json::to_value(&it).unwrap()["mounts"][2]["type"], "proc");
         let mut it = spec(&CONFIG.replace("\"uid\": 0", "\"uid\": 70000"));
         assert!(adapt_to(&mut it, false, &ids(65536)).unwrap_err().to_string().contains("longer"));
     }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::{ChainId, DiffId};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
+use crate::pieces::PIECE;
 use crate::reference::Reference;
 use crate::registry::Open;
 use crate::source::Document;
@@ -81,6 +82,11 @@ pub trait Sink: Sync {
         false
     }
 
+    /// Whether it wants an image's blobs one after another: what it writes has their order.
+    fn in_turn(&self) -> bool {
+        false
+    }
+
     /// Takes a blob; says what came of it, for the progress.
     fn put(&self, part: Part<'_>) -> Result<&'static str>;
 
@@ -114,7 +120,7 @@ pub trait Sink: Sync {
 
 /// Reads all of `from` into `to`; `path` names the target in errors.
 fn pour(from: &mut dyn Read, to: &mut dyn Write, path: &Path) -> Result<()> {
-    let mut buf = vec![0; 1 << 20];
+    let mut buf = vec![0; PIECE];
     loop {
         let n = match from.read(&mut buf) {
             Ok(0) => return Ok(()),

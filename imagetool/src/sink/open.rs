@@ -10,6 +10,7 @@ use crate::daemon::Daemon;
 use crate::error::{Error, Result};
 use crate::leftovers;
 use crate::manifest::Descriptor;
+use crate::pieces::PIECE;
 use crate::reference::Reference;
 use crate::registry::Settings;
 use crate::source::host;
@@ -145,7 +146,7 @@ fn to_daemon(
     let (mut reader, writer) = io::pipe().map_err(Error::at("make a pipe for", &title))?;
     let (written, loaded) = thread::scope(|scope| {
         let loading = scope.spawn(move || daemon.load(&mut reader));
-        let out = BufWriter::with_capacity(1 << 20, writer);
+        let out = BufWriter::with_capacity(PIECE, writer);
         let written = Archive::new(out, Path::new(&title), Flavour::Docker).and_then(|sink| {
             let root = fill(&sink)?;
             sink.entitle(std::slice::from_ref(name))?;
@@ -191,12 +192,12 @@ pub fn to_file<T>(
     write: impl FnOnce(Out, &Path) -> Result<T>,
 ) -> Result<T> {
     let File::Path(path) = file else {
-        return write(Box::new(BufWriter::with_capacity(1 << 20, stdout())), Path::new("stdout"));
+        return write(Box::new(BufWriter::with_capacity(PIECE, stdout())), Path::new("stdout"));
     };
     let special = fs::metadata(path).is_ok_and(|m| !m.is_file());
     if special {
         let out = fs::File::options().write(true).open(path).map_err(Error::at("open", path))?;
-        return write(Box::new(BufWriter::with_capacity(1 << 20, out)), path);
+        return write(Box::new(BufWriter::with_capacity(PIECE, out)), path);
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temp = tempfile::Builder::new()
@@ -205,7 +206,7 @@ pub fn to_file<T>(
         .map_err(Error::at("create a file in", folder))?;
     leftovers::note(temp.path());
     let out = temp.as_file().try_clone().map_err(Error::at("write", path))?;
-    let done = write(Box::new(BufWriter::with_capacity(1 << 20, out)), path)?;
+    let done = write(Box::new(BufWriter::with_capacity(PIECE, out)), path)?;
     temp.as_file().sync_data().map_err(Error::at("sync", path))?;
     temp.persist(path).map_err(|e| Error::io("create", path, e.error))?;
     Ok(done)

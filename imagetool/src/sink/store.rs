@@ -10,6 +10,7 @@ use super::{Layer, New, Part, Signatures, Sink};
 use crate::digest::{Algorithm, ChainId, Hashing};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
+use crate::pieces::Pieces;
 use crate::reference::Reference;
 use crate::snapshot::{Layers, Step};
 use crate::source::Document;
@@ -174,7 +175,7 @@ struct Tee<R, W> {
 impl<R: Read, W: Write> Read for Tee<R, W> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.from.read(buf)?;
-        self.to.write_all(&buf[..n])?;
+        Pieces(&mut self.to).write_all(&buf[..n])?;
         Ok(n)
     }
 }

@@ -9,6 +9,7 @@ use crate::digest::{Algorithm, DiffId, Hashing};
 use crate::error::{Error, Result};
 use crate::layer::squeeze::Squeeze;
 use crate::manifest::{Descriptor, OCI_LAYER_GZIP};
+use crate::pieces::Pieces;
 use crate::store::{BlobWriter, Lease};
 
 const BUFFER: usize = 256 << 10;
@@ -133,7 +134,7 @@ struct Tee<R, W> {
 impl<R: Read, W: Write> Read for Tee<R, W> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.from.read(buf)?;
-        self.to.write_all(&buf[..n])?;
+        Pieces(&mut self.to).write_all(&buf[..n])?;
         Ok(n)
     }
 }

@@ -99,6 +99,7 @@ impl Layers {
     /// Makes sure that all layers of an image are unpacked; the lacking ones are, side by
     /// side, from the store's blobs. The image's chain ids, lowest first.
     pub fn unpack(&self, store: &Store, image: &Stored) -> Result<Vec<ChainId>> {
+        store.suits()?;
         let chain = image.chain_ids(store)?;
         if chain.iter().all(|id| self.has(id)) {
             return Ok(chain);

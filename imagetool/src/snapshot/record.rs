@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{ChainId, DiffId};
 use crate::error::{Error, Result};
-use crate::rootless;
+use crate::store::kind;
 
 /// The record's name beside `fs`.
 pub(super) const FILE: &str = "layer.json";
@@ -31,15 +31,6 @@ pub struct Record {
     pub overlay: String,
     /// The lengths of its regular files together.
     pub size: u64,
-}
-
-/// Whose ids the files of our layers have, and which overlay attributes.
-fn kind() -> (&'static str, &'static str) {
-    match (rootless::is_confined(), rootless::is_single()) {
-        (false, _) => ("native", "trusted"),
-        (true, false) => ("mapped", "user"),
-        (true, true) => ("xattr", "user"),
-    }
 }
 
 impl Record {

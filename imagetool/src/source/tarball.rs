@@ -15,6 +15,7 @@ use crate::digest::{Algorithm, Digest, Hashing};
 use crate::error::{Error, Result};
 use crate::layer::compress::{Compression, inflate};
 use crate::layer::foreign;
+use crate::pieces::PIECE;
 
 /// Members up to this size are kept in memory, as long as all of them are under `MAX_KEPT`.
 const SMALL: u64 = 256 << 10;
@@ -324,7 +325,7 @@ fn spooled(
         .and_then(|t| t.keep().map_err(|e| e.error))
         .map_err(Error::at("create a file in", spool))?;
     let mut out = Hashing::new(file, algorithm);
-    let (mut buf, mut head) = (vec![0; 256 << 10], Vec::new());
+    let (mut buf, mut head) = (vec![0; PIECE], Vec::new());
     loop {
         let n = match entry.read(&mut buf) {
             Ok(0) => break,

@@ -8,6 +8,7 @@ use super::{Lease, Store};
 use crate::digest::{Algorithm, Digest, Hashing, Verified};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
+use crate::pieces::PIECE;
 
 impl Store {
     /// Whether the blob is there. Meaningful only while a lease or a name holds it.
@@ -113,7 +114,7 @@ impl BlobWriter<'_> {
 
 impl Write for BlobWriter<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.file.write(buf)
+        self.file.write(&buf[..buf.len().min(PIECE)])
     }
 
     fn flush(&mut self) -> io::Result<()> {

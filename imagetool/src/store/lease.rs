@@ -31,8 +31,9 @@ pub struct Lease {
 }
 
 impl Store {
-    /// Takes a lease, and sweeps what dead ones left behind.
+    /// Takes a lease, and sweeps what dead ones left behind. A store of another kind is refused.
     pub fn lease(&self) -> Result<Lease> {
+        self.suits()?;
         let tmp = self.tmp();
         let lock = self.lock()?;
         let dead = self.set_dead_aside()?;
@@ -157,10 +158,14 @@ impl Lease {
         }
     }
 
-    /// Syncs and renames every waiting blob into the layout. `synced` says that the
-    /// caller has already brought the whole file system to disk.
+    /// Syncs and renames every waiting blob into the layout, held until something leads to it.
+    /// `synced` says that the caller has already brought the whole file system to disk.
     pub(crate) fn bear(&self, synced: bool) -> Result<()> {
         let mut pending = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        self.hold(pending.iter().map(|(_, digest)| digest))?;
         let mut folders = HashSet::new();
         for (file, _) in pending.iter().filter(|_| !synced) {
             File::open(file).and_then(|f| f.sync_data()).map_err(Error::at("sync", file))?;
@@ -181,6 +186,20 @@ impl Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bug_a_new_blob_was_collected_before_its_image_had_a_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let lease = store.lease().unwrap();
+        let blob = lease.put("text/plain", b"config").unwrap();
+        lease.bear(false).unwrap();
+        let collect = || store.collect(&HashSet::new()).unwrap().blobs;
+        assert_eq!(collect(), []);
+        assert!(store.has_blob(&blob.digest));
+        drop(lease);
+        assert_eq!(collect(), [blob.digest]);
+    }
 
     #[test]
     fn dead_leases_go_a_few_at_a_time() {

@@ -12,6 +12,7 @@ mod find;
 mod gc;
 mod image;
 mod index;
+mod kind;
 mod lease;
 mod listing;
 mod names;
@@ -34,12 +35,14 @@ pub use compact::Compacted;
 pub(crate) use early::Early;
 pub use gc::Collected;
 pub use image::Stored;
+pub(crate) use kind::ours as kind;
+pub use kind::suits;
 pub use lease::Lease;
 pub use removal::{Removal, Removed, Users};
 pub use usage::{ImageUsage, Usage};
 pub use verify::{
-    Depth, Finding, LayoutCollected, Repaired, Severity, collect_layout, verify_layout,
-    verify_source,
+    Depth, Finding, LayoutCollected, Repaired, Severity, collect_layout, delete_from_layout,
+    verify_layout, verify_source,
 };
 
 /// How the names of files on their way into place begin.
@@ -100,6 +103,7 @@ impl Store {
         let lock = self.lock()?;
         self.born(&self.layout().join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         self.born(&self.layout().join("index.json"), br#"{"schemaVersion":2,"manifests":[]}"#)?;
+        self.be_ours()?;
         self.born(&self.root.join("version"), VERSION.as_bytes())?;
         drop(lock);
         Ok(self)

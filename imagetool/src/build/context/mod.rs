@@ -136,8 +136,8 @@ pub fn named(name: &str, what: &str, fetch: Fetch<'_>, memory: Option<&Path>) ->
     if super::fetch::is_url(what) {
         let dir = fetch.dir()?;
         let root = RootDir::open(dir.path())?;
-        let mut head =
-            Head::new(download(fetch.settings, what)?).map_err(Error::at("read", what))?;
+        let mut head = Head::new(download(fetch.settings, what)?)
+            .map_err(|e| Error::from_io("read", what, e))?;
         if head.is_archive() {
             unpack(&root, head, &shown(what), fetch.scratch)?;
         } else {
@@ -268,7 +268,7 @@ fn stream(
     shown: &str,
     file: Option<&str>,
 ) -> Result<Context> {
-    let head = Head::new(from).map_err(Error::at("read", shown))?;
+    let head = Head::new(from).map_err(|e| Error::from_io("read", shown, e))?;
     let dir = fetch.dir()?;
     let root = RootDir::open(dir.path())?;
     if head.is_archive() {

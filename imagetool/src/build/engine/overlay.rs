@@ -13,7 +13,8 @@ use nix::sched::{CloneFlags, unshare};
 use crate::digest::ChainId;
 use crate::error::{Error, Result};
 use crate::layer::RootDir;
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, advice};
+use crate::rootless;
 use crate::snapshot::Layers;
 
 /// Takes this thread, and those it begins, into a mount namespace of their own. Without the right
@@ -133,10 +134,17 @@ fn attach(lower: &[PathBuf], own: Option<(&Path, &Path)>, target: &Path) -> Resu
     // What is written is brought to disk with all other layers, when the image is.
     let overlay = Overlay { source: c"dhow-build", lower, upper: own, volatile: own.is_some() };
     overlay.mount(target).map_err(|e| match e {
-        Errno::EPERM | Errno::EACCES => Error::unsupported(
+        Errno::EPERM | Errno::EACCES if !rootless::is_confined() => Error::unsupported(
             "building without being root",
             "overlayfs must be mounted: run as root, or in a container that may mount",
         ),
-        e => Error::io("mount layers on", target, e.into()),
+        e => match advice(e) {
+            "" => Error::io("mount layers on", target, e.into()),
+            advice => Error::Conflict(format!(
+                "mount layers on {}: {}{advice}",
+                target.display(),
+                e.desc()
+            )),
+        },
     })
 }

@@ -15,7 +15,18 @@ fn error_of_line(line: &str) -> Option<String> {
     let level = value.get("level")?.as_str()?;
     let grave = matches!(level, "error" | "fatal" | "panic");
     let message = value.get("msg")?.as_str()?.trim_end();
-    grave.then(|| message.replace('\n', ": "))
+    grave.then(|| beyond_verb(message).replace('\n', ": "))
+}
+
+/// Without `runc create failed: ` and the like: who reports it says that himself.
+fn beyond_verb(message: &str) -> &str {
+    let Some((verb, rest)) = message.split_once(" failed: ") else { return message };
+    let name = verb.strip_suffix(" create").or_else(|| verb.strip_suffix(" run"));
+    let runtime = |name: &str| {
+        !name.contains(' ') && ["runc", "crun", "runtime"].iter().any(|end| name.ends_with(end))
+    };
+    let said = verb == "exec" || name.is_some_and(runtime);
+    if said { rest } else { message }
 }
 
 #[cfg(test)]
@@ -37,5 +48,15 @@ mod tests {
         fs::write(&path, lines[2..].join("\n")).unwrap();
         assert_eq!(last_error(&path), None);
         assert_eq!(last_error(&dir.path().join("none")), None);
+    }
+
+    #[test]
+    fn whose_command_failed_is_told_once() {
+        assert_eq!(beyond_verb("runc create failed: no /x"), "no /x");
+        assert_eq!(beyond_verb("dhow-runtime run failed: a failed: b"), "a failed: b");
+        assert_eq!(beyond_verb("exec failed: no /x"), "no /x");
+        for other in ["chdir to /x failed: b", "to run failed: b", "no /x", " run failed: b"] {
+            assert_eq!(beyond_verb(other), other);
+        }
     }
 }

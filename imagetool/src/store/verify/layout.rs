@@ -12,6 +12,7 @@ use super::{Finding, Findings};
 use crate::digest::{Algorithm, Digest, Hashing};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Index};
+use crate::sink::change_index;
 use crate::source::{self, Directory, Layout};
 use crate::store::gc::names;
 use crate::transport::Which;
@@ -56,30 +57,12 @@ pub struct LayoutCollected {
 /// into it have left half made. Where a document can't be read nothing is removed: what it
 /// leads to is unknown.
 pub fn collect_layout(dir: &Path, dry_run: bool) -> Result<LayoutCollected> {
-    let locked = |path: &Path| -> Result<fs::File> {
-        let file = fs::File::open(path).map_err(Error::at("open", path))?;
-        file.lock().map_err(Error::at("lock", path))?;
-        Ok(file)
-    };
+    let _reserved = reserve(dir)?;
+    let _index = locked(dir)?;
     let index = source::layout_index(&Directory(dir.to_owned()))?;
-    // Who copies into it holds the first, who writes its index the second.
-    let _locks = (locked(&dir.join("oci-layout"))?, locked(dir)?);
-    let index = source::layout_index(&Directory(dir.to_owned())).unwrap_or(index);
-    let findings = Findings::default();
     let entries: Vec<&Descriptor> = index.manifests.iter().collect();
-    let needs = read(dir, &index, &entries, &findings);
-    let bad = findings.sorted().into_iter().find(|(f, _)| f.what != "image" && f.what != "layer");
-    if let Some((finding, _)) = bad {
-        let why = format!("nothing is collected, as what must stay is unknown: {finding}");
-        return Err(Error::invalid(dir.display().to_string(), why));
-    }
-    for below in ["blobs", "blobs/sha256", "blobs/sha512"] {
-        let path = dir.join(below);
-        if path.symlink_metadata().is_ok_and(|m| !m.is_dir()) {
-            let why = "it is no directory of the layout's own, and others may need what is there";
-            return Err(Error::invalid(path.display().to_string(), why));
-        }
-    }
+    let needs = known(dir, &index, &entries, "nothing is collected")?;
+    own_blobs(dir)?;
     let mut done = LayoutCollected::default();
     for digest in idle(dir, &needs) {
         let path = dir.join(source::blob_name(&digest));
@@ -103,6 +86,71 @@ pub fn collect_layout(dir: &Path, dry_run: bool) -> Result<LayoutCollected> {
         }
     }
     Ok(done)
+}
+
+/// Deletes an image from a layout: its name, and the blobs that no other image there leads to. What
+/// nothing leads to already stays. With `shared` the blobs lie where other layouts have theirs: all stay.
+pub fn delete_from_layout(dir: &Path, which: &Which, shared: bool) -> Result<Digest> {
+    // That there is a layout is checked before anything in it is locked.
+    source::layout_index(&Directory(dir.to_owned()))?;
+    let _reserved = reserve(dir)?;
+    let (gone, doomed) = change_index(dir, |index| {
+        let gone = source::choose(index, which, &dir.display().to_string())?.clone();
+        let its = read(dir, index, &[&gone], &Findings::default());
+        let at = index.manifests.iter().position(|d| *d == gone);
+        index.manifests.remove(at.expect("it was chosen among them"));
+        if shared {
+            return Ok((gone.digest, Vec::new()));
+        }
+        own_blobs(dir)?;
+        let left: Vec<&Descriptor> = index.manifests.iter().collect();
+        let needs = known(dir, index, &left, "nothing is deleted")?;
+        let doomed: Vec<Digest> =
+            its.known.into_keys().filter(|digest| !needs.known.contains_key(digest)).collect();
+        Ok((gone.digest, doomed))
+    })?;
+    for digest in doomed {
+        let path = dir.join(source::blob_name(&digest));
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &path, e));
+            }
+            _ => {}
+        }
+    }
+    Ok(gone)
+}
+
+fn locked(path: &Path) -> Result<fs::File> {
+    let file = fs::File::open(path).map_err(Error::at("open", path))?;
+    file.lock().map_err(Error::at("lock", path))?;
+    Ok(file)
+}
+
+/// Nobody copies into the layout as long as this lives; who writes its index locks the directory.
+fn reserve(dir: &Path) -> Result<fs::File> {
+    locked(&dir.join("oci-layout"))
+}
+
+/// What these images lead to, or an error where one of their documents can't be read.
+fn known(dir: &Path, index: &Index, entries: &[&Descriptor], so: &str) -> Result<Needs> {
+    let findings = Findings::default();
+    let needs = read(dir, index, entries, &findings);
+    let bad = findings.sorted().into_iter().find(|(f, _)| f.what != "image" && f.what != "layer");
+    let Some((finding, _)) = bad else { return Ok(needs) };
+    let why = format!("{so}, as what must stay is unknown: {finding}");
+    Err(Error::invalid(dir.display().to_string(), why))
+}
+
+fn own_blobs(dir: &Path) -> Result<()> {
+    for below in ["blobs", "blobs/sha256", "blobs/sha512"] {
+        let path = dir.join(below);
+        if path.symlink_metadata().is_ok_and(|m| !m.is_dir()) {
+            let why = "it is no directory of the layout's own, and others may need what is there";
+            return Err(Error::invalid(path.display().to_string(), why));
+        }
+    }
+    Ok(())
 }
 
 fn read(dir: &Path, index: &Index, entries: &[&Descriptor], findings: &Findings) -> Needs {

@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::manifest::Descriptor;
 use crate::source::Source;
 
-pub use layout::{LayoutCollected, collect_layout, verify_layout};
+pub use layout::{LayoutCollected, collect_layout, delete_from_layout, verify_layout};
 pub use repair::Repaired;
 
 /// How bad a finding is.

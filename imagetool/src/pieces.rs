@@ -1,0 +1,50 @@
+//! How much a file is given at once.
+//!
+//! KERNEL: write(2) on a file system with large folios (ext4 since 6.16, XFS, btrfs): a write gets folios of its own
+//! size. Those of 128 KiB and more come from memory that nobody has used for long, which in a virtual machine
+//! the host may first have to find: eight times the CPU time of the same bytes in pieces of 64 KiB. Smaller
+//! pieces cost calls.
+
+use std::io::{self, Write};
+
+/// The most that a file is given by one call.
+pub const PIECE: usize = 64 << 10;
+
+/// A file that is written piece by piece.
+#[derive(Debug)]
+pub struct Pieces<W>(pub W);
+
+impl<W: Write> Write for Pieces<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(&buf[..buf.len().min(PIECE)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_written_and_no_call_is_long() {
+        struct Calls(Vec<usize>, Vec<u8>);
+        impl Write for Calls {
+            fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+                self.0.push(buf.len());
+                self.1.extend_from_slice(buf);
+                Ok(buf.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let bytes: Vec<u8> = (0..150_000_u32).map(|n| n as u8).collect();
+        let mut to = Pieces(Calls(Vec::new(), Vec::new()));
+        to.write_all(&bytes).unwrap();
+        assert_eq!(to.0.0, [PIECE, PIECE, 150_000 - 2 * PIECE]);
+        assert!(to.0.1 == bytes);
+    }
+}
