@@ -103,7 +103,7 @@ fn plug(host: &Host, record: &Record) -> Result<(Arc<OwnedFd>, Serving, String)>
 fn namespace() -> Result<OwnedFd> {
     let make = || -> nix::Result<OwnedFd> {
         unshare(CloneFlags::CLONE_NEWNET)?;
-        dhow_kernel::net::loopback_up()?;
+        drop(dhow_kernel::net::loopback_up()?);
         let file = File::open("/proc/thread-self/ns/net");
         Ok(file.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?.into())
     };
@@ -128,4 +128,25 @@ pub(super) fn sweep(host: &Host) {
 fn forget(host: &Host, id: &str, lock: Lock) {
     let _ = std::fs::remove_dir_all(host.paths.monitor(id));
     drop(lock);
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::setns;
+
+    use super::*;
+
+    #[test]
+    fn bug_the_socket_that_brought_lo_up_kept_the_namespace() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let made = namespace().unwrap();
+        let look = move || {
+            setns(made, CloneFlags::CLONE_NEWNET).unwrap();
+            std::fs::read_to_string("/proc/thread-self/net/sockstat").unwrap()
+        };
+        let told = thread::spawn(look).join().unwrap();
+        assert!(told.starts_with("sockets: used 0\n"), "{told}");
+    }
 }

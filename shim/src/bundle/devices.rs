@@ -1,11 +1,13 @@
 //! Device nodes and the rules of the devices cgroup.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use dhow_image::rootless;
 use nix::sys::stat::{major, minor};
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount};
 
+use crate::bundle::mounts::mount;
 use crate::error::{Error, Result};
 use crate::model::{Device, HostConfig};
 use crate::options::rights::plain;
@@ -24,14 +26,30 @@ const DEFAULT: [&str; 10] = [
     "c 136:* rwm",
 ];
 
-/// Nodes beyond the runtime's default ones, and the cgroup's rules.
+/// Nodes that have another name inside than on the host, for a user who can't make any: the host's
+/// are bound, each with its source.
+pub fn bound(host: &HostConfig) -> Result<Vec<Mount>> {
+    let mut all = Vec::new();
+    for device in host.devices.iter().flatten().filter(|d| is_renamed(d)) {
+        for (source, node) in nodes_of(device)? {
+            let target = node.path().display().to_string();
+            all.push(mount(&target, "bind", source, &["bind", "nosuid", "noexec"]));
+        }
+    }
+    Ok(all)
+}
+
+fn is_renamed(device: &Device) -> bool {
+    device.path_on_host != device.path_in_container
+}
+
+/// Nodes beyond the runtime's default ones, and the cgroup's rules; those that are [`bound`] are none.
 pub fn devices(host: &HostConfig) -> Result<(Vec<LinuxDevice>, Vec<LinuxDeviceCgroup>)> {
     if host.privileged {
         let mut nodes = Vec::new();
         walk(Path::new("/dev"), &mut nodes);
         // All of the host's are there under their own names; a --device may give another.
-        let renamed = |d: &&Device| d.path_on_host != d.path_in_container;
-        for device in host.devices.iter().flatten().filter(renamed) {
+        for device in host.devices.iter().flatten().filter(|d| is_renamed(d)) {
             add(device, &mut nodes, &mut Vec::new())?;
         }
         return Ok((nodes, vec![rule("a *:* rwm", true)]));
@@ -52,6 +70,23 @@ fn add(
     nodes: &mut Vec<LinuxDevice>,
     rules: &mut Vec<LinuxDeviceCgroup>,
 ) -> Result<()> {
+    for (_, node) in nodes_of(device)? {
+        let mut rule = LinuxDeviceCgroup::default();
+        rule.set_allow(true)
+            .set_typ(Some(node.typ()))
+            .set_major(Some(node.major()))
+            .set_minor(Some(node.minor()))
+            .set_access(Some(device.cgroup_permissions.clone()));
+        rules.push(rule);
+        if !(is_renamed(device) && rootless::is_confined()) {
+            nodes.push(node);
+        }
+    }
+    Ok(())
+}
+
+/// The nodes of one `--device` by their names inside, each with where it is on the host.
+fn nodes_of(device: &Device) -> Result<Vec<(PathBuf, LinuxDevice)>> {
     let source = Path::new(&device.path_on_host);
     let meta = std::fs::metadata(source).map_err(|e| not_a_device(source, plain(&e)))?;
     let mut found = Vec::new();
@@ -67,22 +102,16 @@ fn add(
     if found.is_empty() {
         return Err(not_a_device(source, "not a device node"));
     }
-    for mut node in found {
-        let below = node.path().strip_prefix(source).map(Path::to_owned).unwrap_or_default();
+    let named = |mut node: LinuxDevice| {
+        let from = node.path().clone();
+        let below = from.strip_prefix(source).map(Path::to_owned).unwrap_or_default();
         let inside = Path::new(&device.path_in_container).join(below);
         // `join("")` would leave a slash at the end.
         let inside = inside.components().collect();
         node.set_path(inside);
-        let mut rule = LinuxDeviceCgroup::default();
-        rule.set_allow(true)
-            .set_typ(Some(node.typ()))
-            .set_major(Some(node.major()))
-            .set_minor(Some(node.minor()))
-            .set_access(Some(device.cgroup_permissions.clone()));
-        rules.push(rule);
-        nodes.push(node);
-    }
-    Ok(())
+        (from, node)
+    };
+    Ok(found.into_iter().map(named).collect())
 }
 
 fn not_a_device(source: &Path, why: impl std::fmt::Display) -> Error {
@@ -174,5 +203,9 @@ mod tests {
         assert_eq!(nodes[0].path(), Path::new("/dev/nothing"));
         assert_eq!((nodes[0].major(), nodes[0].minor()), (1, 3));
         assert_eq!(rules.last().unwrap().access().as_deref(), Some("r"));
+        // Who can't make nodes has the host's bound.
+        let mounts = bound(&host).unwrap();
+        assert_eq!(mounts[0].source().as_deref(), Some(Path::new("/dev/null")));
+        assert_eq!(mounts[0].destination(), Path::new("/dev/nothing"));
     }
 }

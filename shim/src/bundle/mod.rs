@@ -69,6 +69,7 @@ pub fn prepare(
         linux.set_cgroups_path(Some(format!("user.slice:dhow:{}", record.id).into()));
     }
     notify::add(host, record, &mut spec);
+    notify::add_sockets(&mut spec);
     let bundle = host.paths.bundle(&record.id);
     make_dir(&bundle)?;
     let encode = |e| Error::io("encode", &bundle.join("config.json"), e);
@@ -94,6 +95,10 @@ fn assemble(
 ) -> Result<Spec> {
     let options = record.host_config.security_opt.as_deref().unwrap_or_default();
     let security = rights::security(options)?;
+    let mut mounts = mounts::all(host, record, shares, sources);
+    if rootless::is_confined() {
+        mounts.extend(devices::bound(&record.host_config)?);
+    }
     let mut spec = Spec::default();
     let mut rootfs = Root::default();
     rootfs
@@ -102,7 +107,7 @@ fn assemble(
     // What is written needs no more, and older runtimes refuse what they do not know.
     spec.set_version("1.0.2".into())
         .set_root(Some(rootfs))
-        .set_mounts(Some(mounts::all(host, record, shares, sources)))
+        .set_mounts(Some(mounts))
         .set_process(Some(process::process(record, root, &security, links)?))
         .set_linux(Some(linux::linux(record, &security, shares)?));
     let own_name = record.host_config.uts_mode != "host";

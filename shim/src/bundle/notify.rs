@@ -1,9 +1,11 @@
-//! /run/notify: where a container says that it is ready, when a service manager wants to hear it.
+//! What a service manager and a container have to do with each other: /run/notify, where the container
+//! says that it is ready, and the sockets that it is given.
 
 use oci_spec::runtime::Spec;
 
 use crate::host::Host;
 use crate::model::Record;
+use crate::monitor::listen::Sockets;
 use crate::monitor::notify::SOCKET;
 
 /// Where the container has it; runc has it there, too.
@@ -23,6 +25,17 @@ pub fn add(host: &Host, record: &Record, spec: &mut Spec) {
         let mut env = process.env().clone().unwrap_or_default();
         env.retain(|set| !set.starts_with("NOTIFY_SOCKET="));
         env.push(format!("NOTIFY_SOCKET={INSIDE}/{SOCKET}"));
+        process.set_env(Some(env));
+    }
+}
+
+/// Tells the container of the sockets that it has from 3 on.
+pub fn add_sockets(spec: &mut Spec) {
+    let told = Sockets::ours().env();
+    if let Some(process) = spec.process_mut().as_mut().filter(|_| !told.is_empty()) {
+        let mut env = process.env().clone().unwrap_or_default();
+        env.retain(|set| !set.starts_with("LISTEN_"));
+        env.extend(told);
         process.set_env(Some(env));
     }
 }

@@ -52,6 +52,7 @@ struct Cli {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    dhow_kernel::signal::hear_of_children();
     // Before anything else: a monitor has no options, and no memory to waste on them.
     match std::env::args_os().nth(1) {
         Some(what) if what == crate::monitor::ARGUMENT => return crate::monitor::main(),

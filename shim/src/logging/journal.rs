@@ -9,7 +9,6 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -146,39 +145,26 @@ impl Writer {
         out
     }
 
-    /// Sends a datagram; false when there is no room and nobody waits for it.
+    /// Sends a datagram; false when there is no room and nobody waits for it. What is too long for one
+    /// goes as systemd's own library sends it: in a file in memory that nobody changes any more.
     fn send(&mut self, datagram: &[u8], wait: bool) -> Result<bool> {
-        let mut again = true;
+        let (mut again, mut sealed) = (true, None);
         loop {
-            match self.socket.send(datagram) {
-                Ok(_) => return Ok(true),
+            let sent = match &sealed {
+                None => self.socket.send(datagram).map(drop),
+                Some(file) => pass(&self.socket, file),
+            };
+            match sent {
+                Ok(()) => return Ok(true),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock && !wait => return Ok(false),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.wait()?,
-                Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) => {
-                    return self.hand_over(datagram);
+                Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) && sealed.is_none() => {
+                    sealed = Some(in_memory(datagram)?);
                 }
                 // It was started anew: its socket is another one.
                 Err(_) if std::mem::take(&mut again) => self.socket = connect(&self.path)?,
                 Err(e) => return Err(e),
-            }
-        }
-    }
-
-    /// Sends what is too long for a datagram, as systemd's own library does: in a file in memory
-    /// that nobody changes any more.
-    fn hand_over(&self, datagram: &[u8]) -> Result<bool> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let file = memfd_create(c"journal-entry", flags)?;
-        let mut file = File::from(file);
-        file.write_all(datagram)?;
-        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
-        loop {
-            match dhow_kernel::rights::send(self.socket.as_fd(), &[], &[file.as_fd()]) {
-                Ok(_) => return Ok(true),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => self.wait()?,
-                Err(e) => return Err(e.into()),
             }
         }
     }
@@ -191,6 +177,18 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn in_memory(datagram: &[u8]) -> Result<File> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let mut file = File::from(memfd_create(c"journal-entry", flags)?);
+    file.write_all(datagram)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+    Ok(file)
+}
+
+fn pass(socket: &UnixDatagram, file: &File) -> Result<()> {
+    dhow_kernel::rights::send(socket.as_fd(), &[], &[file.as_fd()]).map(drop).map_err(Error::from)
 }
 
 fn connect(path: &Path) -> Result<UnixDatagram> {
@@ -333,6 +331,36 @@ mod tests {
         file.read_to_end(&mut text).unwrap();
         let got = fields(&text);
         assert_eq!((got["MESSAGE"].as_slice(), got["COM_X"].len()), (&b"long"[..], 4 << 20));
+    }
+
+    #[test]
+    fn bug_what_is_too_long_waited_for_a_slow_journal_and_never_found_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let journal = UnixDatagram::bind(&path).unwrap();
+        let mut record =
+            record(&[("labels", "com.x"), ("mode", "non-blocking"), ("max-buffer-size", "4m")]);
+        record.config.labels.insert("com.x".into(), "y".repeat(64 << 10));
+        let settings = Settings::of(&record.host_config.log_config).unwrap();
+        let mut log = Writer::open(&record, &settings, &path).unwrap();
+        nix::sys::socket::setsockopt(&log.socket, nix::sys::socket::sockopt::SndBuf, &4096)
+            .unwrap();
+        // More than its queue holds: some wait here, and nobody for them.
+        let begun = std::time::Instant::now();
+        for _ in 0..600 {
+            log.write(Stream::Stdout, b"long\n").unwrap();
+            if !log.waiting.is_empty() {
+                break;
+            }
+        }
+        assert!(!log.waiting.is_empty());
+        assert!(begun.elapsed().as_millis() < u128::from(PATIENCE));
+        drop(journal);
+        std::fs::remove_file(&path).unwrap();
+        let journal = UnixDatagram::bind(&path).unwrap();
+        log.write(Stream::Stdout, b"more\n").unwrap();
+        let (n, fds) = dhow_kernel::rights::receive(journal.as_fd(), &mut [0; 16]).unwrap();
+        assert_eq!((n, fds.len()), (0, 1));
     }
 
     #[test]

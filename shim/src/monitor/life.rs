@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use dhow_image::rootless;
 
 use super::birth::{Birth, Born};
+use super::listen;
 use super::living::Life;
 use super::lock::Lock;
 use super::oom::Counter;
@@ -43,14 +44,20 @@ pub fn main() -> ExitCode {
 
 /// Nobody reads a monitor's stderr: every failure goes to the client or into the state.
 fn run() -> Option<()> {
+    let count = std::env::args().nth(4).and_then(|count| count.parse().ok());
+    let places = listen::places(count.unwrap_or(0))?;
     let mut socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     let null = File::options().read(true).write(true).open("/dev/null").ok()?;
     nix::unistd::dup2_stdin(&null).ok()?;
     drop(null);
     let (task, lock, listener) = Task::receive(&mut socket)?;
+    if !task.sockets.is_empty() {
+        listen::Sockets::receive(&socket, task.sockets, places)?;
+    }
     if let Some(inside) = task.inside {
         rootless::stay(inside, &task.run).ok()?;
     }
+    rootless::search_in(std::env::var_os("PATH").as_deref());
     let _ = nix::sys::prctl::set_name(c"dhow-monitor"); // it was exec'ed as /proc/self/exe
     let _ = nix::unistd::setsid();
     super::cgroup::leave_v1();

@@ -25,6 +25,7 @@ mod frozen;
 mod health;
 mod hold;
 mod life;
+pub(crate) mod listen;
 mod living;
 mod lock;
 mod logs;

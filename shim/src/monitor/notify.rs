@@ -90,12 +90,14 @@ impl Notify {
             return;
         };
         let Ok(container) = container.try_clone() else { return };
-        // As long as this process is there; further lives of the container say it again.
+        // Said once: who is up stays so for the manager, and no container is to keep it busy. Heard as
+        // long as this process is there: nobody in the container is to wait for room.
         std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
+            let (mut buffer, mut told) = ([0; 4096], false);
             while let Ok(n) = container.recv(&mut buffer) {
-                if is_ready(&buffer[..n]) {
+                if !told && is_ready(&buffer[..n]) {
                     self.tell(main);
+                    told = true;
                 }
             }
         });
@@ -187,6 +189,23 @@ mod tests {
         assert!(Notice::of(Some(OsString::new()), Sdnotify::Conmon).is_none());
         assert!(Notice::of(Some("/x".into()), Sdnotify::Ignore).is_none());
         assert!(connect(&"relative".into()).is_err());
+    }
+
+    #[test]
+    fn bug_a_container_could_flood_the_manager() {
+        let (manager, far) = UnixDatagram::pair().unwrap();
+        let (container, inside) = UnixDatagram::pair().unwrap();
+        Notify { manager, container: Some(container) }.stay();
+        // Each is heard, or there were no room for so many; and so were those before the last.
+        for _ in 0..1000 {
+            inside.send(b"READY=1").unwrap();
+        }
+        inside.shutdown(std::net::Shutdown::Both).unwrap();
+        let mut buffer = [0; 64];
+        let n = far.recv(&mut buffer).unwrap();
+        assert_eq!(buffer[..n], *format!("READY=1\nMAINPID={}\n", std::process::id()).as_bytes());
+        far.set_nonblocking(true).unwrap();
+        assert!(far.recv(&mut buffer).is_err(), "said once");
     }
 
     #[test]

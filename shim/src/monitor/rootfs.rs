@@ -6,7 +6,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use dhow_image::overlay::Overlay;
+use dhow_image::overlay::{Overlay, advice};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -26,8 +26,16 @@ pub fn is_of_host(record: &Record) -> bool {
 
 /// Enters a mount namespace of our own.
 pub fn enter_namespace() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)
-        .map_err(|e| Error::engine(format!("make a mount namespace: {}", e.desc())))?;
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|e| {
+        let hint = match e {
+            // Without the right to mount there is no user namespace either, or we would be in it.
+            Errno::EPERM => {
+                "; in a container: start that one with --security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+            }
+            _ => "",
+        };
+        Error::engine(format!("make a mount namespace: {}{hint}", e.desc()))
+    })?;
     let slave = MsFlags::MS_REC | MsFlags::MS_SLAVE;
     mount(None::<&str>, "/", None::<&str>, slave, None::<&str>)
         .map_err(|e| Error::engine(format!("make mounts private: {}", e.desc())))
@@ -35,6 +43,7 @@ pub fn enter_namespace() -> Result<()> {
 
 /// Mounts the container's root at ROOT/containers/ID/rootfs; `first` is true before its first life.
 pub fn mount_overlay(host: &Host, record: &Record, first: bool) -> Result<()> {
+    suits(host)?;
     let dir = host.paths.container(&record.id);
     let (upper, work, target) = (dir.join("upper"), dir.join("work"), dir.join("rootfs"));
     let mut lower: Vec<PathBuf> =
@@ -60,7 +69,14 @@ pub fn mount_overlay(host: &Host, record: &Record, first: bool) -> Result<()> {
     }
     let upper = Some((upper.as_path(), work.as_path()));
     let overlay = Overlay { source: c"dhow", lower: &lower, upper, volatile };
-    overlay.mount(&target).map_err(|e| Error::io("mount overlay on", &target, e.desc()))
+    overlay
+        .mount(&target)
+        .map_err(|e| Error::io("mount overlay on", &target, format!("{}{}", e.desc(), advice(e))))
+}
+
+/// Refuses to use a store whose files another kind of user made.
+pub fn suits(host: &Host) -> Result<()> {
+    dhow_image::store::suits(&host.paths.root).map_err(|e| Error::conflict(e.to_string()))
 }
 
 /// Mounts `lower`, two layers or more and the topmost first, for reading alone.
@@ -76,7 +92,8 @@ pub fn unmount(host: &Host, record: &Record) -> Result<()> {
     }
     for target in targets.iter().rev() {
         match umount2(target, MntFlags::MNT_DETACH) {
-            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            // Who may not unmount has mounted nothing.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT | Errno::EPERM) => {}
             Err(e) => return Err(Error::io("unmount", target, e.desc())),
         }
     }

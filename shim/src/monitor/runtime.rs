@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use dhow_image::build::run::last_error;
 
+use super::listen::Sockets;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::model::Record;
@@ -81,6 +82,10 @@ impl<'a> Runtime<'a> {
         if let Some(console) = console {
             call.arg("--console-socket").arg(console);
         }
+        match Sockets::ours().names().len() {
+            0 => {}
+            count => drop(call.args(["--preserve-fds", &count.to_string()])),
+        }
         call
     }
 
@@ -94,7 +99,7 @@ impl<'a> Runtime<'a> {
         meanwhile: &mut dyn FnMut(),
     ) -> Result<i32> {
         call.arg(self.id).stdin(stdio.stdin).stdout(stdio.stdout).stderr(stdio.stderr);
-        let mut child = call.spawn().map_err(|e| self.cannot(&e))?;
+        let mut child = Sockets::ours().offered(|| call.spawn()).map_err(|e| self.cannot(&e))?;
         drop(call); // our copies of its streams
         meanwhile();
         self.judge(child.wait().map_err(|e| self.cannot(&e))?, "create")?;

@@ -3,11 +3,12 @@
 use std::os::unix::net::UnixStream;
 
 use super::attach::{Line, follow, role_of};
+use super::listen::Sockets;
 use super::lock::Lock;
 use super::notify::{Notice, Notify};
 use super::protocol::{Failed, Frame, Step};
 use super::task::{Purpose, Task};
-use super::{Attach, Ended, socket, state, terminal};
+use super::{Attach, Ended, rootfs, socket, state, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::events;
 use crate::exit::Exit;
@@ -57,10 +58,12 @@ impl Running<'_> {
 
 /// Starts `record`'s container.
 pub fn start<'a>(host: &'a Host, record: &'a Record, how: Start) -> Result<Running<'a>> {
+    rootfs::suits(host)?;
     if let Some(attach) = &how.attach {
         let keys = attach.detach_keys.as_deref();
         terminal::DetachKeys::of(host, keys, record, record.config.tty)?; // before anything is made
     }
+    let sockets = Sockets::take(|name| std::env::var_os(name))?;
     let lock = lock(host, record)?;
     let role = how.attach.as_ref().map(role_of).unwrap_or_default();
     let size = if record.config.tty { terminal::size() } else { None };
@@ -70,7 +73,7 @@ pub fn start<'a>(host: &'a Host, record: &'a Record, how: Start) -> Result<Runni
     if how.attach.is_some() {
         events::of_container(&host.paths, record, "attach", &[]);
     }
-    let stream = task.hand_over(lock, listener)?;
+    let stream = task.with(sockets).hand_over(lock, listener)?;
     answer(host, record, how.attach, (stream, notify))
 }
 

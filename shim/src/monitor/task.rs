@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use dhow_image::rootless::{self, Inside};
 use serde::{Deserialize, Serialize};
 
+use super::listen::Sockets;
 use super::lock::Lock;
 use super::protocol::Role;
 use crate::delegation::Delegation;
@@ -55,6 +56,9 @@ pub struct Task {
     /// `XDG_RUNTIME_DIR` of the sender's systemd, where that makes the container's groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<PathBuf>,
+    /// Names of the sockets that come after it: a service manager's, for the container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<String>,
 }
 
 impl Task {
@@ -71,7 +75,14 @@ impl Task {
                 .then(Delegation::of_caller)
                 .and_then(Delegation::scopes)
                 .filter(|_| record.host_config.cgroup_parent.is_empty()),
+            sockets: Vec::new(),
         }
+    }
+
+    /// The same with sockets for the container.
+    #[must_use]
+    pub fn with(self, sockets: &Sockets) -> Self {
+        Self { sockets: sockets.names().to_vec(), ..self }
     }
 
     /// Starts a monitor, hands it the task, the lock and the socket that clients connect to,
@@ -84,6 +95,10 @@ impl Task {
         let mut command = Command::new("/proc/self/exe");
         // The arguments after the first are for who reads a process list.
         command.arg0("dhow").arg(ARGUMENT).arg(&self.root).arg(&self.id);
+        if !self.sockets.is_empty() {
+            // But for this one: so many places are to be kept before anything is opened.
+            command.arg(self.sockets.len().to_string());
+        }
         command.stdin(OwnedFd::from(theirs));
         command.stdout(Stdio::null()).stderr(Stdio::null());
         // The caller's secrets are none of the monitor's business, nor of the hooks it runs.
@@ -97,6 +112,9 @@ impl Task {
             dhow_kernel::rights::send(ours.as_fd(), &message, &[lock.as_fd(), listener.as_fd()])
                 .map_err(|e| cause(e.into()))?;
         ours.write_all(&message[sent..]).map_err(cause)?;
+        if !self.sockets.is_empty() {
+            Sockets::ours().send(ours.as_fd()).map_err(|e| cause(e.into()))?;
+        }
         Ok(ours)
     }
 

@@ -48,6 +48,7 @@ pub const MOUNT_POINTS: [&[u8]; 14] = [
 /// The directories that a container's root consists of: its own changes, then its image's
 /// layers, topmost first. They are copies of mounts: read-only, and no device in them opens.
 pub fn layers(host: &Host, record: &Record) -> Result<Vec<RootDir>> {
+    crate::monitor::rootfs::suits(host)?;
     let upper = host.paths.container(&record.id).join("upper");
     let lower = record.layers.iter().rev().map(|chain| host.paths.layer_fs(chain));
     std::iter::once(upper).chain(lower).map(|dir| read_only(&dir)).collect()

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::Mode;
-use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs};
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs};
 
 use super::attach;
 use crate::bundle::{RootDir, copy_up};
@@ -141,9 +141,12 @@ fn take(init: &OwnedFd, back: &OwnedFd, record: &Record) -> Result<Taken, Stop> 
 fn take_here(record: &Record) -> nix::Result<Taken> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let here = open("/", flags, Mode::empty())?;
-    // A container that may mount could have put anything there.
-    if fstatfs(&here)?.filesystem_type() != OVERLAYFS_SUPER_MAGIC {
-        return Err(Errno::EXDEV);
+    // A container that may mount could have put anything there; fuse-overlayfs makes those of an
+    // ordinary user alone, who is no more than that inside.
+    match fstatfs(&here)?.filesystem_type() {
+        OVERLAYFS_SUPER_MAGIC => {}
+        FUSE_SUPER_MAGIC if dhow_image::rootless::is_confined() => {}
+        _ => return Err(Errno::EXDEV),
     }
     let root = open_tree(here.as_fd(), c"", Tree::Clone)?;
     let inside = RootDir::from_fd(here, "/");

@@ -47,6 +47,8 @@ pub struct Container {
     pub env: Vec<String>,
     /// What else.
     pub others: Wants,
+    /// `ListenStream=` and `ListenDatagram=` of a socket unit beside it, each with its address.
+    pub sockets: Vec<(&'static str, String)>,
     /// Whose systemd.
     pub manager: Manager,
     /// A first line that says what wrote it.
@@ -80,6 +82,34 @@ impl Container {
         Ok(unit.0)
     }
 
+    /// The unit of the sockets that the container is given, if there are any: its file, and its text.
+    pub fn socket(&self) -> Option<(String, String)> {
+        if self.sockets.is_empty() {
+            return None;
+        }
+        let file = self.socket_file();
+        let mut unit = Text::default();
+        if self.header {
+            let version = env!("CARGO_PKG_VERSION");
+            unit.0 = format!("# {file}, written by dhow system generate {version}\n\n");
+        }
+        unit.section("Unit");
+        let name = self.name.replace('%', "%%");
+        unit.set("Description", &format!("Sockets of the container {name} of dhow"));
+        unit.set("Documentation", "man:dhow-system-generate(1)");
+        unit.section("Socket");
+        for (kind, address) in &self.sockets {
+            unit.set(kind, address);
+        }
+        unit.section("Install");
+        unit.set("WantedBy", "sockets.target");
+        Some((file, unit.0))
+    }
+
+    fn socket_file(&self) -> String {
+        format!("{}.socket", self.file.strip_suffix(".service").unwrap_or(&self.file))
+    }
+
     fn unit(&self, unit: &mut Text) -> Result<()> {
         unit.section("Unit");
         unit.set("Description", &format!("Container {} of dhow", self.name.replace('%', "%%")));
@@ -90,9 +120,13 @@ impl Container {
         }
         unit.set("RequiresMountsFor", &super::word(&self.root)?);
         let others = &self.others;
-        for (key, names) in
-            [("After", &others.after), ("Wants", &others.wants), ("Requires", &others.requires)]
-        {
+        let socket = (!self.sockets.is_empty()).then(|| self.socket_file());
+        for (key, names, socket) in [
+            ("After", &others.after, &socket),
+            ("Wants", &others.wants, &None),
+            ("Requires", &others.requires, &socket),
+        ] {
+            let names: Vec<&str> = socket.iter().chain(names).map(String::as_str).collect();
             if !names.is_empty() {
                 unit.set(key, &names.join(" "));
             }
@@ -119,7 +153,10 @@ impl Container {
         }
         if let Some(directory) = self.directory.as_ref().filter(|_| self.new.is_some()) {
             // The dash: one that is gone since keeps no container back that needs nothing of it.
-            unit.set("WorkingDirectory", &format!("-{}", directory.replace('%', "%%")));
+            // The slash: a backslash there would go on with the next line, and blanks would be lost.
+            let ends = directory.ends_with(|c: char| c == '\\' || c.is_whitespace());
+            let slash = if ends { "/" } else { "" };
+            unit.set("WorkingDirectory", &format!("-{}{slash}", directory.replace('%', "%%")));
         }
         let remove = format!("-{}", call(&["rm", "--force", "--volumes", name])?);
         match &self.new {
@@ -184,6 +221,7 @@ mod tests {
             start_timeout: None,
             env: vec!["A=b c".into()],
             others: Wants { after: vec!["db.service".into()], ..Wants::default() },
+            sockets: Vec::new(),
             manager: Manager::System,
             header: true,
         }
@@ -217,9 +255,30 @@ mod tests {
     }
 
     #[test]
+    fn bug_a_directory_s_last_backslash_took_the_next_line() {
+        let directory = Some("/srv/%\\".to_owned());
+        let unit = Container { directory, ..container(Some(&["busybox"])) }.text().unwrap();
+        assert!(unit.contains("WorkingDirectory=-/srv/%%\\/\n"), "{unit}");
+    }
+
+    #[test]
     fn without_word_of_its_start_it_is_no_notify_unit() {
         let quiet = Container { sdnotify: Sdnotify::Ignore, quiet: true, ..container(None) };
         let unit = quiet.text().unwrap();
         assert!(unit.contains("Type=exec\n") && unit.contains("StandardOutput=null\n"), "{unit}");
+    }
+
+    #[test]
+    fn sockets_are_a_unit_beside_it_that_it_requires() {
+        assert_eq!(container(None).socket(), None);
+        let sockets = vec![("ListenStream", "8080".into()), ("ListenDatagram", "/run/x".into())];
+        let it = Container { sockets, ..container(None) };
+        let (file, unit) = it.socket().unwrap();
+        assert_eq!(file, "container-web.socket");
+        let lines = "[Socket]\nListenStream=8080\nListenDatagram=/run/x\n\n[Install]\nWantedBy=sockets.target\n";
+        assert!(unit.ends_with(lines), "{unit}");
+        let unit = it.text().unwrap();
+        assert!(unit.contains("After=container-web.socket db.service\n"), "{unit}");
+        assert!(unit.contains("Requires=container-web.socket\n"), "{unit}");
     }
 }

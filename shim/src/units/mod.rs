@@ -47,9 +47,13 @@ impl Text {
     }
 }
 
-/// systemd.syntax(7): a word of a command line, in quotes where it needs them; `%` and `$` mean
-/// something there.
+/// systemd.syntax(7): a word in quotes where it needs them; `%` means something there.
 pub fn word(text: &str) -> Result<String> {
+    quoted(text, false)
+}
+
+/// The same of a command line's arguments: there `$` means something, too.
+fn quoted(text: &str, dollars: bool) -> Result<String> {
     // What can't be printed has an escape of systemd's own, but NUL can't be an argument anyway.
     if text.contains('\0') {
         return Err(Error::usage(format!("{text:?} can't stand in a unit: it has a NUL")));
@@ -62,7 +66,8 @@ pub fn word(text: &str) -> Result<String> {
     for c in text.chars() {
         match c {
             '"' | '\\' => word.extend(['\\', c]),
-            '%' | '$' => word.extend([c, c]),
+            '%' => word.extend([c, c]),
+            '$' if dollars => word.extend([c, c]),
             '\n' => word.push_str("\\n"),
             c if c.is_control() && (c as u32) < 0x80 => {
                 let _ = write!(word, "\\x{:02x}", c as u32);
@@ -75,9 +80,11 @@ pub fn word(text: &str) -> Result<String> {
 }
 
 /// A command line of such words.
+///
+/// SPEC: systemd.service(5): variables are put into arguments, not into the program's path.
 pub fn line<T: AsRef<str>>(words: &[T]) -> Result<String> {
-    let words: Vec<String> = words.iter().map(|text| word(text.as_ref())).collect::<Result<_>>()?;
-    Ok(words.join(" "))
+    let words = words.iter().enumerate().map(|(n, text)| quoted(text.as_ref(), n > 0));
+    Ok(words.collect::<Result<Vec<_>>>()?.join(" "))
 }
 
 #[cfg(test)]
@@ -87,15 +94,21 @@ mod tests {
     #[test]
     fn words_stand_in_a_unit_as_they_are() {
         assert_eq!(word("/var/lib/dhow").unwrap(), "/var/lib/dhow");
-        assert_eq!(word("/a b/%h/$x/\"").unwrap(), "\"/a b/%%h/$$x/\\\"\"");
+        assert_eq!(word("/a b/%h/\"").unwrap(), "\"/a b/%%h/\\\"\"");
         assert_eq!(word("/a\nExecStart=b").unwrap(), "\"/a\\nExecStart=b\"");
         assert_eq!(word("").unwrap(), "\"\"");
         assert_eq!(word(";").unwrap(), "\";\"");
         assert!(word("a\0b").is_err());
     }
 
+    #[test]
+    fn bug_a_dollar_was_two_where_systemd_reads_none() {
+        assert_eq!(word("A=$b").unwrap(), "\"A=$b\"");
+        assert_eq!(line(&["/a$b/dhow", "$HOME"]).unwrap(), "\"/a$b/dhow\" \"$$HOME\"");
+    }
+
     /// systemd's own reading, as far as [`word`] makes use of it.
-    fn read(quoted: &str) -> String {
+    fn read(quoted: &str, dollars: bool) -> String {
         let Some(inner) = quoted.strip_prefix('"').and_then(|q| q.strip_suffix('"')) else {
             return quoted.to_owned();
         };
@@ -110,7 +123,7 @@ mod tests {
                     }
                     c => out.push(c),
                 },
-                '%' | '$' => {
+                '%' | '$' if c == '%' || dollars => {
                     assert_eq!(chars.next(), Some(c));
                     out.push(c);
                 }
@@ -122,10 +135,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_text_is_one_word_of_one_line(text in "[^\\x00]*") {
-            let word = word(&text).unwrap();
+        fn every_text_is_one_word_of_one_line(text in "[^\\x00]*", dollars in proptest::bool::ANY) {
+            let word = quoted(&text, dollars).unwrap();
             proptest::prop_assert!(!word.contains('\n'));
-            proptest::prop_assert_eq!(read(&word), text);
+            proptest::prop_assert_eq!(read(&word, dollars), text);
         }
     }
 }

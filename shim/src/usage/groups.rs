@@ -15,10 +15,11 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// The groups of process `pid`; none when it has gone.
-    pub fn of(pid: i32) -> Option<Self> {
+    /// The groups of process `pid`, the first one of the container `id`; none when it has gone, or
+    /// the groups are those of its caller: a container's own have its id in their names.
+    pub fn of(pid: i32, id: &str) -> Option<Self> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        Some(Self::parse(Path::new(MOUNT), &text))
+        text.contains(id).then(|| Self::parse(Path::new(MOUNT), &text))
     }
 
     /// /proc/PID/cgroup, of hierarchies mounted below `mount` (cgroups(7)).

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::Groups;
+use super::{Groups, kin};
 
 /// One look at a container's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +32,13 @@ impl Sample {
         Self { at, cpu: 0, memory: 0, limit: 0, network: none, io: none, pids: 0 }
     }
 
-    /// Of the groups of process `pid`; with `network` of its network namespace, too.
-    pub fn take(pid: i32, network: bool) -> Option<Self> {
-        let groups = Groups::of(pid)?;
-        let sample = groups.v2().map_or_else(|| of_v1(&groups), |dir| of_v2(&dir));
+    /// Of the groups of the container `id`, whose first process is `pid`, or of its processes where
+    /// it has none; with `network` of its network namespace, too.
+    pub fn take(pid: i32, id: &str, network: bool) -> Option<Self> {
+        let sample = match Groups::of(pid, id) {
+            Some(groups) => groups.v2().map_or_else(|| of_v1(&groups), |dir| of_v2(&dir)),
+            None => of_kin(pid)?,
+        };
         let network = if network {
             sum_of_devices(
                 &std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default(),
@@ -89,6 +92,12 @@ fn of_v1(groups: &Groups) -> Sample {
         pids: number(&dir("pids"), "pids.current").unwrap_or(0),
         ..Sample::none()
     }
+}
+
+fn of_kin(pid: i32) -> Option<Sample> {
+    let kin::Sum { cpu, memory, io, threads } = kin::sum(&kin::of(pid));
+    let limit = u64::MAX;
+    (threads > 0).then(|| Sample { cpu, memory, io, pids: threads, limit, ..Sample::none() })
 }
 
 fn of_v2(dir: &Path) -> Sample {

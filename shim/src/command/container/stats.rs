@@ -135,7 +135,7 @@ fn look_at(host: &Host, record: Record, typed: String) -> Result<Shown> {
     let alive = matches!(state.status, Status::Running | Status::Paused);
     // As docker: only a network of its own is the container's to count.
     let network = !matches!(record.host_config.network_mode.as_str(), "host" | "none");
-    let sample = if alive { Sample::take(state.pid, network) } else { None };
+    let sample = if alive { Sample::take(state.pid, &record.id, network) } else { None };
     Ok(Shown { typed, record, sample })
 }
 

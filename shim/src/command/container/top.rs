@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::host::Host;
 use crate::monitor;
 use crate::output::{Output, table};
-use crate::usage::{Groups, processes};
+use crate::usage::{self, processes};
 
 /// Show a container's processes
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ impl Top {
         if !state.status.is_alive() {
             return Err(monitor::not_running(&record));
         }
-        let pids = Groups::of(state.pid).map(|groups| groups.pids()).unwrap_or_default();
+        let pids = usage::pids(state.pid, &record.id);
         let rows = processes::list(&self.words[1..], &pids)?;
         events::of_container(&host.paths, &record, "top", &[]);
         Ok(table::layout_at_least(&rows, 20))

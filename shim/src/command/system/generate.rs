@@ -66,6 +66,13 @@ pub struct Generate {
     /// Unit that has to be there
     #[arg(long, value_name = "UNIT")]
     pub requires: Vec<String>,
+    /// Stream socket that systemd opens and the container is given at 3 and after, as 8080,
+    /// 127.0.0.1:8080, [::1]:8080 or /run/web.sock: a NAME.socket beside the NAME.service
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen_stream: Vec<String>,
+    /// Datagram socket, the same
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen_datagram: Vec<String>,
     /// What the unit's name begins with
     #[arg(long, value_name = "TEXT", default_value = "container")]
     pub container_prefix: String,
@@ -84,10 +91,10 @@ impl Generate {
     /// Prints each unit, or the path of each file.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
         let done = self.units(host, out).and_then(|units| {
-            for (unit, text) in units {
+            for (file, text) in units {
                 if self.files {
-                    let cause = |e| Error::io("write", Path::new(&unit.file), e);
-                    let path = std::env::current_dir().map_err(cause)?.join(&unit.file);
+                    let cause = |e| Error::io("write", Path::new(&file), e);
+                    let path = std::env::current_dir().map_err(cause)?.join(&file);
                     write_atomic(&path, text.as_bytes(), Sync::Yes)?;
                     out.line(&path.display().to_string());
                 } else {
@@ -102,19 +109,25 @@ impl Generate {
         }
     }
 
-    /// All of them, before the first is written.
-    fn units(&self, host: &Host, out: &mut Output) -> Result<Vec<(Container, String)>> {
+    /// All of them, before the first is written: files, and texts.
+    fn units(&self, host: &Host, out: &mut Output) -> Result<Vec<(String, String)>> {
         for (flag, values) in
             [("--after", &self.after), ("--wants", &self.wants), ("--requires", &self.requires)]
         {
             values.iter().try_for_each(|name| unit_name(flag, name))?;
         }
         unit_name("--container-prefix", &format!("{}{}x", self.container_prefix, self.separator))?;
+        if let Some(set) =
+            self.env.iter().find(|set| set.split_once('=').is_none_or(|s| s.0.is_empty()))
+        {
+            return Err(Error::usage(format!("--env: {set:?} is no KEY=VALUE")));
+        }
         let mut units = Vec::new();
         for needle in &self.containers {
             let unit = self.unit(host, &host.containers.find(needle)?.record, out)?;
             let text = unit.text()?;
-            units.push((unit, text));
+            units.extend(unit.socket());
+            units.push((unit.file, text));
         }
         Ok(units)
     }
@@ -169,9 +182,33 @@ impl Generate {
             start_timeout: self.start_timeout,
             env: self.env.clone(),
             others,
+            sockets: self.sockets()?,
             manager: manager(self.user),
             header: !self.no_header,
         })
+    }
+}
+
+impl Generate {
+    /// In the words of systemd.socket(5).
+    fn sockets(&self) -> Result<Vec<(&'static str, String)>> {
+        let mut all = Vec::new();
+        for (flag, key, addresses) in [
+            ("--listen-stream", "ListenStream", &self.listen_stream),
+            ("--listen-datagram", "ListenDatagram", &self.listen_datagram),
+        ] {
+            for address in addresses {
+                if address.is_empty()
+                    || address.contains(|c: char| c.is_whitespace() || c.is_control())
+                {
+                    return Err(Error::usage(format!(
+                        "{flag}: {address:?} is no address of a socket"
+                    )));
+                }
+                all.push((key, address.replace('%', "%%")));
+            }
+        }
+        Ok(all)
     }
 }
 

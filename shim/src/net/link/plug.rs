@@ -308,8 +308,11 @@ fn child(host: &Socket, inside: &Socket, ns: BorrowedFd<'_>, plug: &Plug) -> Res
     };
     let name = &plug.inside.interface;
     let parent = parent_of(host, parent)?;
+    // KERNEL: before 6.15 the name has to be free where the parent is, too: there "eth0" rarely is.
+    let taken = find(host, name)?.is_some();
+    let born = if taken { BORN } else { name };
     let mut attributes = vec![
-        LinkAttribute::IfName(name.clone()),
+        LinkAttribute::IfName(born.to_owned()),
         LinkAttribute::Link(parent.index),
         LinkAttribute::NetNsFd(ns.as_raw_fd()),
     ];
@@ -321,10 +324,19 @@ fn child(host: &Socket, inside: &Socket, ns: BorrowedFd<'_>, plug: &Plug) -> Res
     }
     attributes.push(kind);
     host.batch(&[Request::new(what, name, NewLink(link(0, attributes))).with(NEW)])?;
-    find(inside, name)?
+    let index = find(inside, born)?
         .map(|found| found.index)
-        .ok_or_else(|| Error::engine(format!("{what} {name}: the kernel made it elsewhere")))
+        .ok_or_else(|| Error::engine(format!("{what} {name}: the kernel made it elsewhere")))?;
+    if taken {
+        let named = link(index, vec![LinkAttribute::IfName(name.clone())]);
+        let done = inside.batch(&[Request::new(what, name, SetLink(named))]);
+        done.inspect_err(|_| drop(gone(inside, born, index)))?;
+    }
+    Ok(index)
 }
+
+/// What a device is called in its first moment, where its own name is taken.
+const BORN: &str = "dhow-new";
 
 pub(super) fn macvlan(mode: MacvlanMode) -> LinkAttribute {
     let mode = match mode {

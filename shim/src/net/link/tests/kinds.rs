@@ -69,6 +69,23 @@ fn macvlan_containers_reach_each_other_as_their_mode_says() {
     });
 }
 
+/// KERNEL: up to 6.14 a name that the parent's namespace has was taken in the child's, too.
+#[test]
+fn bug_a_child_of_eth0_could_not_be_eth0_itself() {
+    alone(|| {
+        ip("ip link add eth0 type veth peer name p1; ip link set eth0 up; ip link set p1 up");
+        let host = Socket::here().unwrap();
+        let ns = namespace();
+        let inside = Socket::within(ns.as_fd()).unwrap();
+        let plugged = || plug(&host, &inside, ns.as_fd(), &macvlan("eth0", MacvlanMode::Bridge, 2));
+        plugged().unwrap();
+        assert_eq!(get(&inside, "eth0").kind, "macvlan");
+        let error = plugged().unwrap_err();
+        assert_eq!(error.message, "create macvlan eth0: File exists");
+        assert_eq!(list(&inside).unwrap().len(), 2, "lo and the first one");
+    });
+}
+
 #[test]
 fn a_parent_is_found_made_or_told() {
     alone(|| {
