@@ -1,6 +1,6 @@
 #!/bin/bash
 # The score of the clauses, the mutants of those that are held, and the outside engines that are at
-# hand, against target/dhow; arm64's guest.
+# hand, against target/dhow; the Debian package; the guests of QEMU, x86's and arm64's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,5 +18,7 @@ done
 for engine in containerd dockerd images swarm; do
     conformance/engines/$engine.sh || worst=1
 done
+conformance/qemu.sh || worst=1
+make package || worst=1
 conformance/arm64/run.sh || worst=1
 exit $worst

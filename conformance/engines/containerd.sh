@@ -81,6 +81,7 @@ by_ctr() {
     check 'run -d' '' c run -d --runc-binary "$RUNTIME" --memory-limit 67108864 --cpu-quota 40000 --cpu-period 100000 \
         --cgroup /unusual:prefix:name --log-uri "file://$SCRATCH/a.log" $IMAGE a \
         sh -c 'trap "echo got term; exit 9" TERM; echo begins; while :; do sleep 0.1; done'
+    check 'its bundle, checked and planned by dhow-runtime' 'planned' fits default a
     check 'tasks ls' 'RUNNING' status a
     check 'log' 'begins' eval 'until_true 10 grep begins $SCRATCH/a.log; cat $SCRATCH/a.log'
     check 'limits read back' '67108864 40000' eval \
@@ -112,6 +113,13 @@ by_ctr() {
     check 'remove' '*exit code 137*' eval 'until_true 10 eval "[ \$(status a) = STOPPED ]"; c tasks rm a; c containers rm a'
     check 'shim killed' 'gone' shim_killed
     check '20 at once' '20' twenty
+}
+
+# Whatever runtime runs it: no problem but that it runs, and a plan.
+fits() {
+    local bundle=/run/containerd/io.containerd.runtime.v2.task/$1/$2
+    "$DHOW" check -b "$bundle" | grep -v -e '^warning: ' -e 'its cgroup is in use'
+    "$DHOW" plan -b "$bundle" | grep -qx mounts && echo planned
 }
 
 comes_back() {

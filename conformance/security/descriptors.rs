@@ -7,7 +7,7 @@ use e2e::Done;
 use e2e::bundle::Bundle;
 use serde_json::json;
 
-use crate::scene::{QUIET, SECRET, Scene, Verdict, capabilities, flawed_if};
+use crate::scene::{Ordinary, QUIET, SECRET, Scene, Verdict, capabilities, flawed_if};
 
 /// A caller that forgets to close things: 7 is the host's root.
 const LEAK: [&str; 4] =
@@ -106,6 +106,41 @@ pub fn entering(s: &Scene) -> Verdict {
         s.exec(&b, &["true"]);
         if !fs::read(b.rootfs("seen")).unwrap().is_empty() {
             return Verdict::Flawed("its root or a descriptor leads out".to_owned());
+        }
+    }
+    Verdict::Safe
+}
+
+/// The same in an ordinary user's container, whose processes are the user's: the host is its files
+/// then. Whoever comes in is stopped as early as it can be.
+pub fn entering_as_user(s: &Scene) -> Verdict {
+    let ann = Ordinary::new(s);
+    ann.give(&s.outside());
+    let secret = s.outside().join("secret").display().to_string();
+    let one = json!([{"containerID": 0, "hostID": Ordinary::UID, "size": 1}]);
+    let names = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_KILL"];
+    let b = s.another("b", &["/attack", "inside", "peek", &secret]);
+    fs::copy(std::env::current_exe().unwrap(), b.rootfs("attack")).unwrap();
+    let b = b.and("/linux/namespaces", json!({"type": "user"}));
+    let b = b.with("/linux/uidMappings", one.clone()).with("/linux/gidMappings", one);
+    let mut b = b.with("/process/capabilities", capabilities(&names));
+    let linux = b.config["linux"].as_object_mut().unwrap();
+    linux.retain(|key, _| !["cgroupsPath", "resources"].contains(&key.as_str()));
+    for mount in b.config["mounts"].as_array_mut().unwrap() {
+        mount["options"].as_array_mut().unwrap().retain(|option| option != "gid=5");
+    }
+    b.write();
+    ann.give(b.dir());
+    let made = ann.cmd(["run", "--detach", "--bundle", b.path(), b.id()]).under(QUIET).run();
+    if made.code != 0 {
+        let why = "it makes no container for an ordinary user here";
+        return Verdict::NotApplicable(why.to_owned());
+    }
+    e2e::until("it looks", || b.rootfs("looks").exists());
+    for _ in 0..15 {
+        ann.cmd(["exec", b.id(), "true"]).run();
+        if fs::metadata(b.rootfs("seen")).unwrap().len() > 0 {
+            return Verdict::Flawed("its root or directory leads to the user's files".to_owned());
         }
     }
     Verdict::Safe

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// `inside VERB ARGS`.
 pub fn run(args: &[String]) -> ExitCode {
@@ -18,6 +20,7 @@ pub fn run(args: &[String]) -> ExitCode {
     match words[..] {
         ["swap", a, b] => swap(a, b),
         ["hold-programs"] => hold_programs(),
+        ["peek", file] => peek(file),
         ["socket", name] => socket(name),
         ["peak", file, ref command @ ..] => peak(file, command),
         // Entered as itself, by somebody's /proc/self/exe.
@@ -32,6 +35,35 @@ pub fn run(args: &[String]) -> ExitCode {
 fn swap(a: &str, b: &str) -> ExitCode {
     loop {
         let _ = renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE);
+    }
+}
+
+/// Stops each process that comes to this pid namespace as early as it can, and looks for a file by its
+/// root and directory until it is gone; what it finds goes to /seen.
+fn peek(file: &str) -> ExitCode {
+    let mut seen = File::create("/seen").unwrap();
+    File::create("/looks").unwrap();
+    let send = |pid, signal: Option<Signal>| kill(Pid::from_raw(pid), signal).is_ok();
+    let mut look = |pid: i32| {
+        for at in ["root", "cwd/../../../../../../.."] {
+            if let Ok(text) = fs::read(format!("/proc/{pid}/{at}{file}")) {
+                seen.write_all(&text).unwrap();
+            }
+        }
+    };
+    let mut pid = 2;
+    loop {
+        // It may have passed by unseen.
+        while !send(pid, Some(Signal::SIGSTOP)) && !send(pid + 1, Some(Signal::SIGSTOP)) {}
+        if !send(pid, None) {
+            pid += 1;
+        }
+        look(pid);
+        send(pid, Some(Signal::SIGCONT));
+        while send(pid, None) {
+            look(pid);
+        }
+        pid += 1;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -195,6 +196,64 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         for state in fs::read_dir(self.w.runtime_root()).into_iter().flatten().flatten() {
+            self.cmd([OsStr::new("delete"), OsStr::new("--force"), &state.file_name()]).run();
+        }
+    }
+}
+
+/// Who has a runtime as an ordinary user has it, with containers of its own.
+pub struct Ordinary<'a> {
+    s: &'a Scene,
+    words: Vec<OsString>,
+    root: PathBuf,
+}
+
+impl<'a> Ordinary<'a> {
+    /// Nobody else's id.
+    pub const UID: u32 = 23_999;
+
+    /// The programs are copies: this one's and the runtime may stand where the user can't go.
+    pub fn new(s: &'a Scene) -> Self {
+        let (home, root) = (s.w.path("user"), s.w.path("user/state"));
+        for dir in [&home, &root] {
+            fs::create_dir(dir).unwrap();
+        }
+        fs::create_dir(home.join("run")).unwrap();
+        let copy = |(n, word): (usize, &OsString)| {
+            if !Path::new(word).is_absolute() {
+                return word.clone();
+            }
+            let own = home.join(format!("program-{n}"));
+            fs::copy(word, &own).unwrap();
+            own.into_os_string()
+        };
+        let words = s.words.iter().enumerate().map(copy).collect();
+        fs::set_permissions(s.w.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+        let this = Self { s, words, root };
+        this.give(&home);
+        this
+    }
+
+    /// Makes it the user's, with all in it.
+    pub fn give(&self, what: &Path) {
+        let owner = format!("{0}:{0}", Self::UID);
+        self.s.w.cmd("chown").args(["-hR", &owner]).arg(what).run().ok();
+    }
+
+    /// The runtime's command, by the user.
+    pub fn cmd<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Cmd {
+        let id = Self::UID.to_string();
+        let user = ["--reuid", &id, "--regid", &id, "--clear-groups", "--"];
+        let limit = ["timeout", "--foreground", "-s", "KILL", "20"];
+        let cmd = self.s.w.cmd("setpriv").args(user).args(limit).args(&self.words).limit(60);
+        let cmd = cmd.env("XDG_RUNTIME_DIR", self.root.with_file_name("run"));
+        cmd.arg("--root").arg(&self.root).args(args)
+    }
+}
+
+impl Drop for Ordinary<'_> {
+    fn drop(&mut self) {
+        for state in fs::read_dir(&self.root).into_iter().flatten().flatten() {
             self.cmd([OsStr::new("delete"), OsStr::new("--force"), &state.file_name()]).run();
         }
     }

@@ -45,6 +45,7 @@ pub const TABLE: &[Case] = table! {
         "descriptors", "CVE-2024-21626", "a program has the caller's descriptors", descriptors::inherited, planted::inherited;
         "created", "CVE-2024-21626", "what waits for start holds a file or directory of the host", descriptors::created, planted::inherited;
         "entering", "CVE-2016-9962", "a process of exec shows the host to CAP_SYS_PTRACE", descriptors::entering, planted::entering;
+        "entering-user", "CVE-2016-9962", "so does one of an ordinary user's, and the user's files", descriptors::entering_as_user, planted::entering_as_user;
         "cwd-link", "CVE-2026-55686", "a cwd behind a link is made on the host", descriptors::cwd_behind_link, planted::cwd_behind_link;
         "null-inode", "streams", "root inside changes the mode of the caller's null device", descriptors::null_inode, planted::null_inode;
     }
