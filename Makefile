@@ -9,16 +9,16 @@ THREADS ?= 2
 # A shell's job in the background ignores Ctrl-C, and what it starts would, too.
 CASES   := env --default-signal=INT,QUIT RUST_BACKTRACE=0
 
-.PHONY: all ci-build test unit e2e bench guest guests pages install uninstall deb clauses mutants oracle security conformance-full fmt lint deny fresh clean
+.PHONY: all ci-build test unit e2e bench guest guests pages install uninstall deb package clauses mutants oracle security conformance-full fmt lint deny fresh clean
 
 all:
 	$(CARGO) build --release --locked $(PARTS)
 	tests/place.sh $(BUILT)/release $(OUT)
 
-# The same programs, linked faster.
+# The same programs as the tests' own build has them, with overflow and debug assertions checked.
 ci-build:
-	$(CARGO) build --profile ci --locked $(PARTS)
-	tests/place.sh $(BUILT)/ci $(OUT)
+	$(CARGO) build --locked $(PARTS)
+	tests/place.sh $(BUILT)/debug $(OUT)
 
 # What CI runs. `sh tests/setup.sh` installs what it needs.
 test: ci-build pages
@@ -78,6 +78,10 @@ uninstall:
 # target/debian/dhow_*.deb, by cargo-deb (cargo install cargo-deb).
 deb: all pages
 	tests/deb.sh $(OUT) target/pages target/debian
+
+# The package built, looked at by lintian, and through dpkg's verbs in a guest.
+package: all pages
+	tests/package.sh $(OUT) target/pages
 
 fmt:
 	$(CARGO) fmt --all

@@ -13,6 +13,7 @@
 #   --pages DIR     where man pages, completions and units are (target/pages)
 set -eu
 umask 022
+unset CDPATH
 here=$(cd "$(dirname "$0")" && pwd)
 programs="dhow dhow-image dhow-runtime"
 
@@ -84,11 +85,12 @@ case $prefix in
 /usr | /usr/local) system=$prefix/lib/systemd/system user=$prefix/lib/systemd/user ;;
 *) system=/etc/systemd/system user=/etc/systemd/user ;;
 esac
-settings=/etc/dhow/daemon.json others=/etc/docker/daemon.json
+settings=/etc/dhow/daemon.json others=/etc/docker/daemon.json defaults=/etc/default/docker
 if [ -n "$own" ]; then
-    config=${XDG_CONFIG_HOME:-$HOME/.config}
+    config=${XDG_CONFIG_HOME:-${HOME:?no HOME: your settings are in it}/.config}
     system= user=$config/systemd/user
-    settings=$config/dhow/daemon.json others=$config/docker/daemon.json
+    settings=$config/dhow/daemon.json
+    others="$config/docker/daemon.json /etc/dhow/daemon.json /etc/docker/daemon.json"
     path XDG_CONFIG_HOME "$config"
 fi
 # Debian's zsh looks elsewhere for what packages bring.
@@ -97,7 +99,21 @@ zsh=$share/zsh/site-functions
 
 reload() {
     [ -z "$destdir" ] && [ -d /run/systemd/system ] && command -v systemctl >/dev/null || return 0
-    if [ -n "$own" ]; then systemctl --user daemon-reload 2>/dev/null || :; else systemctl daemon-reload; fi
+    if [ -n "$own" ]; then manager daemon-reload 2>/dev/null || :; else manager daemon-reload; fi
+}
+
+# A user's or the machine's.
+manager() {
+    if [ -n "$own" ]; then systemctl --user "$@"; else systemctl "$@"; fi
+}
+
+# Not of a package, or of another prefix: that one's containers go on.
+disable() {
+    [ -z "$destdir" ] && [ -d /run/systemd/system ] && command -v systemctl >/dev/null || return 0
+    loaded=$(manager show --property FragmentPath dhow.service 2>/dev/null) || return 0
+    loaded=${loaded#FragmentPath=} ours=${system:-$user}/dhow.service
+    [ -n "$loaded" ] && [ "$(readlink -f "$loaded")" = "$(readlink -f "$ours")" ] || return 0
+    manager disable --now dhow.service >/dev/null 2>&1 || :
 }
 
 # Removes the files that a list names, if they are where we put files, and our own empty directories.
@@ -111,12 +127,13 @@ forget() {
 
 if [ -n "$uninstall" ]; then
     [ -e "$destdir$list" ] || die "nothing is installed in $destdir$prefix ($list is missing)"
-    if [ -z "$destdir" ] && [ -d /run/systemd/system ] && [ -z "$own" ]; then
-        systemctl disable --now dhow.service >/dev/null 2>&1 || :
-    fi
+    disable
     forget "$destdir$list"
     rm -f "$destdir$list"
     rmdir "$destdir$share/dhow" 2>/dev/null || :
+    # A user's systemd that doesn't run just now.
+    wanted=$user/default.target.wants/dhow.service
+    [ -z "$own" ] || [ -e "$wanted" ] || rm -f "$wanted"
     reload
     echo "removed from $destdir$prefix; images, containers and settings are where they were"
     exit 0
@@ -135,13 +152,26 @@ written="{\"registry-mirrors\": [\"$mirror\"]}"
 if [ -n "$mirror" ]; then
     if [ -e "$destdir$settings" ]; then
         # One line of ours may be changed; a file of somebody's is theirs.
-        case $(cat "$destdir$settings") in
-        *"\"$mirror\""*) mirror= ;;
-        '{"registry-mirrors": ["'*'"]}') ;;
-        *) die "$destdir$settings has settings of yours: add \"registry-mirrors\": [\"$mirror\"] there, and leave --mirror away" ;;
+        text=$(cat "$destdir$settings")
+        known=
+        case $text in *'"registry-mirrors"'*) known=${text#*'"registry-mirrors"'} ;; esac
+        known=${known%%]*}
+        url=${text#'{"registry-mirrors": ["'}
+        url=${url%'"]}'}
+        case $url in *[!A-Za-z0-9:/._~%-]*)
+            case $known in *"\"$mirror\""*) mirror= ;; esac
+            [ -z "$mirror" ] || die "$destdir$settings has settings of yours: add \"registry-mirrors\": [\"$mirror\"] there, and leave --mirror away"
+            ;;
         esac
-    elif [ -e "$destdir$others" ]; then
-        die "$destdir$others is what dhow reads: add \"registry-mirrors\": [\"$mirror\"] there, and leave --mirror away"
+    else
+        # What is read where ours is not there would be read no more.
+        for file in $others; do
+            [ ! -e "$destdir$file" ] ||
+                die "$destdir$file is what dhow reads: add \"registry-mirrors\": [\"$mirror\"] there, or to a copy of it at $destdir$settings, and leave --mirror away"
+        done
+        if grep -q '^[[:space:]]*\(export[[:space:]]*\)\{0,1\}DOCKER_OPTS=' "$destdir$defaults" 2>/dev/null; then
+            die "$destdir$defaults is what dhow reads: add --registry-mirror=$mirror to its DOCKER_OPTS, and leave --mirror away"
+        fi
     fi
 fi
 mkdir -p "$destdir$share/dhow" 2>/dev/null && [ -w "$destdir$share/dhow" ] ||
@@ -200,7 +230,7 @@ mv -f "$new" "$destdir$list"
 reload
 if [ -n "$enable" ]; then
     [ -d /run/systemd/system ] || die "--enable: this machine doesn't run systemd; the rest is installed"
-    if [ -n "$own" ]; then systemctl --user enable --now dhow; else systemctl enable --now dhow; fi
+    manager enable --now dhow
 fi
 echo "installed in $destdir$prefix: $programs"
 case :$PATH: in *:"$prefix/bin":*) ;; *) [ -n "$destdir" ] || echo "$prefix/bin is not in PATH" ;; esac

@@ -11,7 +11,7 @@ packages="
     bats dpkg-dev gawk python3 python3-pip
     curl iperf3 iptables nftables wrk
     gpg gpg-agent gpgconf
-    passt slirp4netns uidmap
+    fuse-overlayfs passt slirp4netns uidmap
     golang-github-opencontainers-image-spec-dev python3-jsonschema
 "
 [ "${1:-}" = ci ] && packages="$packages git"

@@ -10,6 +10,8 @@
 #   guest.sh build                 build or refresh the cache
 #   guest.sh [OPTION…] -- CMD…     run CMD in a fresh guest; ends with its exit code,
 #                                  124 at the time limit, 125 if the guest died
+#   --qemu                         QEMU's machine with two CPUs (qemu.sh), not User Mode Linux
+#   --kernel trixie|bullseye       with --qemu: Debian's 6.12 (else) or 5.10
 #   --systemd                      systemd is the first process, not a shell script
 #   --user                         as uid 1000 ("tester") with a delegated cgroup; with --systemd,
 #                                  in a unit of its own user manager
@@ -32,14 +34,18 @@ packages=busybox-static,kmod,util-linux,mount,procps,iproute2,strace,attr,libcap
 packages=$packages,systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,uidmap,apparmor
 packages=$packages,crun,runc,podman,conmon,fuse-overlayfs,slirp4netns,passt,nftables
 
+. "$here/qemu.sh"
+
 die() { echo "guest.sh: $*" >&2; exit 125; }
 
 # ---- build ----
 # Each version of this script has an image of its own: two checkouts may share a cache.
 build() {
     mkdir -p "$cache"
-    local key
-    key=$({ echo "$packages"; cat "$here/init" "$here/agent"; sed -n '/^# ---- build/,/^# ---- run/p' "$0"; } |
+    local key from
+    from=("$0")
+    [ $kind = uml ] || { packages=$qemu_packages; from+=("$here/qemu.sh"); }
+    key=$({ echo "$packages"; cat "$here/init" "$here/agent"; sed -n '/^# ---- build/,/^# ---- run/p' "${from[@]}"; } |
         sha256sum | cut -c1-12)
     image=$cache/image-$key
     [ ! -e "$image/done" ] || return 0
@@ -50,15 +56,20 @@ build() {
     local work=$cache/work
     clear_away "$work" "$image"
     mkdir -p "$work/debs" "$image"
-    system "$work/root" >&2
-    kernel "$work" >&2
+    if [ $kind = qemu ]; then
+        system "$work/root" "$qemu_suite" >&2
+        qemu_kernels "$work" "$image" >&2
+    else
+        system "$work/root" "$(. /etc/os-release && echo "$VERSION_CODENAME")" >&2
+        kernel "$work" "$image" >&2
+    fi
     configure "$work/root"
     units "$work/root"
     truncate -s 4G "$work/root.img"
     mke2fs -q -F -t ext4 -O '^has_journal,^metadata_csum' -E lazy_itable_init=1,nodiscard -m 0 \
         -d "$work/root" "$work/root.img"
     chmod 444 "$work/root.img"
-    mv -f "$work/root.img" "$work/linux.uml" "$image/"
+    mv -f "$work/root.img" "$image/"
     clear_away "$work"
     find "$cache" -maxdepth 1 -name 'image-*' -mtime +7 -exec rm -rf {} +
     touch "$image/done"
@@ -68,18 +79,22 @@ build() {
 # Removes directories; but never what is mounted in one: the host's.
 clear_away() { rm -rf --one-file-system "$@"; }
 
-# A small Debian, of the host's own release and from its own mirror. What is mounted into it (parts
-# of /dev, /proc and /sys) is mounted for mmdebstrap alone, and goes with it however that ends.
-system() {
-    local release keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror
-    release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+# A line of apt's sources: a suite, from the host's own mirror.
+source_of() {
+    local keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror
     mirror=$(apt-get indextargets --format '$(SITE)' | grep '/debian/*$' | head -n 1)
+    echo "deb [signed-by=$keyring] ${mirror:-http://deb.debian.org/debian} $1 main"
+}
+
+# A small Debian of a suite. What is mounted into it (parts of /dev, /proc and /sys) is mounted for
+# mmdebstrap alone, and goes with it however that ends.
+system() {
     unshare --mount --propagation private mmdebstrap --quiet --mode=root --variant=minbase --include=$packages \
         --aptopt='Apt::Install-Recommends "false"' \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
         --dpkgopt=force-unsafe-io \
-        "$release" "$1" "deb [signed-by=$keyring] ${mirror:-http://deb.debian.org/debian} $release main"
+        "$2" "$1" "$(source_of "$2")"
     rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*
 }
 
@@ -87,7 +102,7 @@ system() {
 kernel() {
     (cd "$1/debs" && apt-get -q download -o APT::Sandbox::User=root user-mode-linux)
     dpkg -x "$1"/debs/user-mode-linux_*.deb "$1/uml"
-    cp "$1/uml/usr/bin/linux.uml" "$1/linux.uml"
+    cp "$1/uml/usr/bin/linux.uml" "$2/linux.uml"
     local from version
     from=$(echo "$1"/uml/usr/lib/uml/modules/*)
     version=$(basename "$from")
@@ -150,12 +165,16 @@ END
 }
 
 # ---- run ----
-[ "${1:-}" != build ] || { build; exit 0; }
+kind=uml
+[ "${1:-}" != build ] || { [ "${2:-}" != --qemu ] || kind=qemu; build; exit 0; }
+smp=2 linux=trixie
 user=0 mem=512 limit=300 cwd=/ console='' disk='' init=/usr/local/sbin/guest-init shares=() envs=() kernel=()
 while [ $# -gt 0 ]; do
     case $1 in
     --user) user=1 ;;
     --systemd) init=/lib/systemd/systemd ;;
+    --qemu) kind=qemu ;;
+    --kernel) linux=$2; shift ;;
     --v1) kernel+=(systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1) ;;
     --share)
         IFS=: read -r from to ro <<<"$2"
@@ -179,10 +198,10 @@ done
 build
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/dhow-guest.XXXXXX")
-uml=
+machine='' pipes=()
 cleanup() {
     set +e
-    [ -z "$uml" ] || kill "$uml" 2>/dev/null
+    [ -z "$machine" ] || kill "$machine" 2>/dev/null
     wait 2>/dev/null
     rm -rf "$dir"
 }
@@ -200,22 +219,28 @@ console=${console:-$dir/console}
 } >"$dir/control"
 truncate -s %64K "$dir/control"
 
-exec 5>&1 6>&2
 # UML keeps the guest's memory in a file in TMPDIR, mapped: on a tmpfs, please.
-HOME=$dir TMPDIR=/dev/shm timeout -k 5 "$limit" "$image/linux.uml" umid=guest uml_dir="$dir/uml" \
-    mem="${mem}M" ubd0="$dir/cow,$image/root.img" ubd1="$dir/control" ${disk:+ubd2="$disk"} \
-    root=/dev/ubda rootfstype=ext4 rw init="$init" quiet loglevel=4 panic=-1 \
-    lsm=landlock,yama,apparmor,bpf systemd.unified_cgroup_hierarchy=1 "${kernel[@]}" \
-    random.trust_cpu=on con=null con0=null,fd:7 con1=null,fd:5 con2=null,fd:6 ssl=null \
-    </dev/null 7>"$console" >"$dir/log" 2>&1 &
-uml=$!
+uml() {
+    HOME=$dir TMPDIR=/dev/shm timeout -k 5 "$limit" "$image/linux.uml" umid=guest uml_dir="$dir/uml" \
+        mem="${mem}M" ubd0="$dir/cow,$image/root.img" ubd1="$dir/control" ${disk:+ubd2="$disk"} \
+        root=/dev/ubda rootfstype=ext4 rw init="$init" quiet loglevel=4 panic=-1 \
+        lsm=landlock,yama,apparmor,bpf systemd.unified_cgroup_hierarchy=1 "${kernel[@]}" \
+        random.trust_cpu=on con=null con0=null,fd:7 con1=null,fd:5 con2=null,fd:6 ssl=null \
+        </dev/null 7>"$console" >"$dir/log" 2>&1 &
+    machine=$!
+}
+
+exec 5>&1 6>&2
+$kind
 set +e
-wait "$uml"
+wait "$machine"
 ended=$?
-uml=
+machine=
+exec 8>&- 9>&-
+[ ${#pipes[@]} = 0 ] || wait "${pipes[@]}"
 answer=$(head -c 512 "$dir/control" | tr -d '\0' | head -n 1)
 case $answer in rc=*) exit "${answer#rc=}" ;; esac
 [ $ended != 124 ] || { echo "guest.sh: time limit of $limit s" >&2; tail -n 20 "$console" >&2; exit 124; }
-echo "guest.sh: no answer from the guest (UML ended with $ended)" >&2
+echo "guest.sh: no answer from the guest ($kind ended with $ended)" >&2
 tail -n 30 "$console" "$dir/log" >&2
 exit 125

@@ -13,6 +13,19 @@ fn id(w: &World, name: &str) -> Value {
 }
 
 #[test]
+fn bug_saves_of_one_image_differed_in_the_order_of_their_layers() {
+    let w = World::new();
+    w.pull("layers");
+    let save = |n: u32| {
+        let to = w.path(format!("{n}.tar"));
+        w.image(["save", "-q", "-o", to.to_str().unwrap(), "layers"]).ok();
+        fs::read(to).unwrap()
+    };
+    let first = save(0);
+    assert!((1..12).all(|n| save(n) == first));
+}
+
+#[test]
 fn every_form_of_save_loads_again_and_others_read_it() {
     let w = World::new();
     w.pull("layers");

@@ -70,7 +70,11 @@ fn gzip_streams_of_every_kind() {
     let python = "import sys,zlib,struct; d=sys.stdin.buffer.read(); h=d[:3]+b'\\x02'+d[4:10]; \
         sys.stdout.buffer.write(h+struct.pack('<H',zlib.crc32(h)&0xffff)+d[10:])";
     let summed = through(&format!("python3 -c \"{python}\""), &gzip);
-    for good in [&gzip, &members, &summed, &with(&|b| b.resize(end + 512, 0))] {
+    // What eStargz looks like: members, and behind them an empty one whose header has a field of its own.
+    let footer = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x1a\0SG\x16\x000000000000000000STARGZ\
+        \x01\0\0\xff\xff\0\0\0\0\0\0\0\0";
+    let stargz = [&members[..], footer].concat();
+    for good in [&gzip, &members, &stargz, &summed, &with(&|b| b.resize(end + 512, 0))] {
         let w = taken(good, "+gzip", &tar).unwrap();
         w.image(["export", "x"]).ok();
     }

@@ -71,6 +71,61 @@ fn gc_of_a_layout_is_umocis() {
 }
 
 #[test]
+fn an_image_deleted_from_a_layout_takes_its_own_blobs_along() {
+    let w = World::new();
+    let layout = w.path("layout");
+    let path = layout.to_str().unwrap();
+    let place = |name: &str| format!("oci:{path}:{name}");
+    w.pull("layers");
+    w.pull("busybox");
+    let blobs = || {
+        let names = fs::read_dir(layout.join("blobs/sha256")).unwrap();
+        names.map(|entry| entry.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
+    };
+    w.image(["copy", "busybox", &place("one")]).ok();
+    let one = blobs();
+    w.image(["copy", "layers", &place("two")]).ok();
+    w.image(["copy", "layers", &place("three")]).ok();
+    let both = blobs();
+    w.image(["delete", &format!("oci:{path}")]).refused().err_has("say which: one, two, three");
+    w.image(["delete", &place("four")]).code(2);
+    w.image(["delete", &place("two")]).ok().out_is("");
+    assert_eq!(blobs(), both, "another name leads to the same image");
+    // What nothing leads to was not this image's: it stays for gc.
+    fs::write(layout.join("blobs/sha256").join("0".repeat(64)), "stray").unwrap();
+    w.image(["delete", "--shared-blob-dir", "/elsewhere", &place("one")]).ok();
+    assert!(blobs().is_superset(&one), "shared blobs are others' too");
+    w.image(["copy", "busybox", &place("one")]).ok();
+    w.image(["delete", &place("three")]).ok();
+    let mut left = one.clone();
+    left.insert("0".repeat(64).into());
+    assert_eq!(blobs(), left);
+    // Where it is unknown what must stay, all stays.
+    w.image(["copy", "layers", &place("two")]).ok();
+    let index = fs::read_to_string(layout.join("index.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&index).unwrap();
+    let named = |name: &str| {
+        let all = json["manifests"].as_array().unwrap();
+        let named =
+            |m: &&serde_json::Value| m["annotations"]["org.opencontainers.image.ref.name"] == name;
+        let digest = all.iter().find(named).unwrap()["digest"].as_str().unwrap();
+        layout.join("blobs").join(digest.replace(':', "/"))
+    };
+    fs::write(named("two"), "{}").unwrap();
+    w.image(["delete", &place("one")]).refused().err_has("unknown");
+    assert_eq!(fs::read_to_string(layout.join("index.json")).unwrap(), index);
+    // One that is damaged itself may go.
+    w.image(["delete", &place("two")]).ok();
+    w.image(["delete", &format!("oci:{path}")]).ok();
+    w.cmd("skopeo")
+        .args(["copy", "-q"])
+        .args([&format!("oci:{path}")])
+        .arg("dir:x")
+        .run()
+        .refused();
+}
+
+#[test]
 fn prune_takes_the_nameless_and_with_all_the_unused() {
     let w = World::new();
     w.pull("busybox");

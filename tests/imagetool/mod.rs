@@ -1,5 +1,6 @@
 //! dhow-image: references, archives and streams.
 
+mod access;
 mod archives;
 mod bombs;
 mod compact;

@@ -84,6 +84,15 @@ fn layers_go_from_gzip_to_zstd_to_none_and_back_to_the_same_bytes() {
     let tar = format!("oci-archive:{}", w.path("a.tar").display());
     w.image(["copy", &place("none"), &tar]).ok();
     assert_eq!(raw(&w, &tar)["layers"], raw(&w, &place("again"))["layers"], "gzip by habit");
+    // A plain layer is checked on its way, too.
+    let layer = raw(&w, &place("none"))["layers"][0]["digest"].as_str().unwrap().to_owned();
+    let blob = w.path("none/blobs").join(layer.replace(':', "/"));
+    let mut bytes = std::fs::read(&blob).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    let convert = ["convert", &place("none"), &place("bad"), "--compress", "gzip"];
+    w.image(convert).refused().err_has(&layer);
 }
 
 #[test]

@@ -1,30 +1,15 @@
 //! NOTIFY_SOCKET and socket activation: what a service manager and a container tell each other.
 
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use e2e::bundle::Bundle;
+use e2e::manager::Manager;
 use e2e::{World, needs};
 use serde_json::json;
 
 use super::lifecycle::wait_for;
 
 const QUIET: [&str; 4] = ["sh", "-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"];
-
-/// The service manager's end.
-fn manager(w: &World) -> (UnixDatagram, PathBuf) {
-    let path = w.path("manager.sock");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    (socket, path)
-}
-
-fn heard(socket: &UnixDatagram) -> String {
-    let mut buffer = [0; 256];
-    let n = socket.recv(&mut buffer).unwrap();
-    String::from_utf8_lossy(&buffer[..n]).into_owned()
-}
 
 /// What the container would do at /run/notify/notify.sock, done on the host's side of the mount.
 fn say(w: &World, b: &Bundle, text: &str) {
@@ -36,21 +21,21 @@ fn say(w: &World, b: &Bundle, text: &str) {
 #[test]
 fn ready_of_a_started_container_is_passed_on_with_its_pid_and_a_barrier() {
     let w = World::new();
-    let (socket, path) = manager(&w);
+    let manager = Manager::new(&w);
     let look = "until test -S $NOTIFY_SOCKET; do sleep 0.05; done; echo $NOTIFY_SOCKET >/seen; \
         touch /run/notify/x 2>/dev/null || echo read-only >>/seen; exec sleep 1000";
     let b = w.bundle("b", &["sh", "-c", look]);
     let create = w.runtime_cmd(["create", "-b", b.path(), b.id()]).under(QUIET);
-    create.env("NOTIFY_SOCKET", &path).run().ok();
-    let start = w.runtime_cmd(["start", b.id()]).env("NOTIFY_SOCKET", &path);
+    create.env("NOTIFY_SOCKET", manager.path()).run().ok();
+    let start = w.runtime_cmd(["start", b.id()]).env("NOTIFY_SOCKET", manager.path());
     std::thread::scope(|s| {
         let starting = s.spawn(|| start.run());
         say(&w, &b, "STATUS=loading");
         say(&w, &b, "STATUS=loaded\nREADY=1\n");
         let pid = w.runtime(["state", b.id()]).ok().json()["pid"].to_string();
-        assert_eq!(heard(&socket), "READY=1\n");
-        assert_eq!(heard(&socket), format!("MAINPID={pid}\n"));
-        assert_eq!(heard(&socket), "BARRIER=1");
+        assert_eq!(manager.heard(), "READY=1\n");
+        assert_eq!(manager.heard(), format!("MAINPID={pid}\n"));
+        assert_eq!(manager.heard(), "BARRIER=1");
         starting.join().unwrap().ok();
     });
     e2e::until("it has looked", || {
@@ -63,14 +48,14 @@ fn ready_of_a_started_container_is_passed_on_with_its_pid_and_a_barrier() {
 #[test]
 fn ready_in_the_foreground_names_the_runtime_which_still_forwards_signals() {
     let w = World::new();
-    let (socket, path) = manager(&w);
+    let manager = Manager::new(&w);
     let b =
         w.bundle("b", &["sh", "-c", "trap 'exit 5' TERM; touch /up; while :; do sleep 0.05; done"]);
-    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).env("NOTIFY_SOCKET", &path);
+    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).env("NOTIFY_SOCKET", manager.path());
     let mut child = run.start();
     say(&w, &b, "READY=1");
-    assert_eq!(heard(&socket), "READY=1\n");
-    assert_eq!(heard(&socket), format!("MAINPID={}\n", child.id()));
+    assert_eq!(manager.heard(), "READY=1\n");
+    assert_eq!(manager.heard(), format!("MAINPID={}\n", child.id()));
     e2e::until("the trap is set", || b.rootfs("up").exists());
     w.cmd("kill").args(["-TERM", &child.id().to_string()]).run().ok();
     assert_eq!(child.wait().unwrap().code(), Some(5));
@@ -79,11 +64,12 @@ fn ready_in_the_foreground_names_the_runtime_which_still_forwards_signals() {
 #[test]
 fn container_that_ends_without_being_ready_is_not_waited_for() {
     let w = World::new();
-    let (_socket, path) = manager(&w);
+    let manager = Manager::new(&w);
     let b = w.bundle("b", &["true"]);
-    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).env("NOTIFY_SOCKET", &path);
+    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).env("NOTIFY_SOCKET", manager.path());
     run.limit(20).run().ok();
-    let run = w.runtime_cmd(["run", "-d", "-b", b.path(), b.id()]).env("NOTIFY_SOCKET", &path);
+    let run =
+        w.runtime_cmd(["run", "-d", "-b", b.path(), b.id()]).env("NOTIFY_SOCKET", manager.path());
     run.under(QUIET).limit(20).run().ok();
     wait_for(&w, b.id(), "stopped");
     w.runtime(["delete", b.id()]).ok();

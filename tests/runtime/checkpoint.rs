@@ -18,6 +18,10 @@ use serde_json::json;
 pub fn path() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
+        // A guest has one of its own.
+        if e2e::place::mode().is_guest() {
+            return std::env::var("PATH").unwrap();
+        }
         let done = Cmd::new(workspace().join("tests/criu.sh")).limit(300).run().ok();
         let rest = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         format!("{}:{rest}", done.out().trim())

@@ -121,8 +121,8 @@ fn file_that_is_not_the_device_asked_for_is_an_error() {
 
 #[test]
 fn in_a_user_namespace_a_device_has_the_mode_and_owner_asked_for_too() {
-    // KERNEL: open_tree(2) of a mount that is nowhere, since 6.15.
-    needs!(Root, FullKernel);
+    // KERNEL: open_tree(2) of a mount that is nowhere.
+    needs!(Root, Linux(6, 15));
     let w = World::new();
     let script = "stat -c '%n %F %a %u:%g %t:%T' /dev/mine /lost/too; head -c 2 /dev/mine | wc -c; \
         awk '$2 == \"/dev/mine\" {print $4}' /proc/self/mounts | cut -d, -f1-3";

@@ -52,8 +52,16 @@ fn program_is_looked_up_in_the_containers_path_and_failures_are_in_runcs_words()
         std::fs::write(b.rootfs("etc/passwd"), "").unwrap();
         let mut b = w.bundle("c", &[arg]);
         b.write();
-        let done = w.runtime(["create", "-b", b.path(), b.id()]).refused();
-        done.err_has(&format!("unable to start container process: {words}"));
+        for verb in ["create", "run"] {
+            let done = w.runtime([verb, "-b", b.path(), b.id()]).refused();
+            let init = "error during container init";
+            done.err_has(&format!("unable to start container process: {init}: {words}"));
+        }
+        // Whoever waits for its pid gets none.
+        let pid = w.path("pid");
+        let run = ["run", "--pid-file", pid.to_str().unwrap(), "-b", b.path(), b.id()];
+        w.runtime(run).refused().err_has(words);
+        assert!(!pid.exists());
         b = b.with("/process/args", json!(["sleep", "1000"]));
         create(&w, &b);
         w.runtime(["start", b.id()]).ok();

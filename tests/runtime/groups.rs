@@ -1,6 +1,7 @@
 //! What becomes of the processes in a container's groups: paused, killed, shown, joined.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use e2e::bundle::Bundle;
@@ -197,6 +198,7 @@ fn deleting_a_container_spares_another_in_a_group_below() {
 
 #[test]
 fn a_create_that_fails_after_the_groups_were_made_leaves_none() {
+    needs!(Cgroupfs, Root);
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     let deep = format!("/{}/deep/er", b.id());
@@ -209,6 +211,12 @@ fn a_create_that_fails_after_the_groups_were_made_leaves_none() {
     let no_program = w.bundle("c", &["/absent"]);
     let no_program = no_program.with("/linux/cgroupsPath", format!("/{}/deep", b.id()).into());
     run(&no_program);
+    gone();
+    // Found out by its execution.
+    fs::write(no_program.rootfs("text"), "no program").unwrap();
+    fs::set_permissions(no_program.rootfs("text"), fs::Permissions::from_mode(0o755)).unwrap();
+    let no_program = no_program.with("/process/args", json!(["/text"]));
+    run(&no_program).err_has("exec format error");
     gone();
     let hook = json!([{"path": "/bin/false"}]);
     let no_program = no_program.with("/process/args", json!(["true"]));
@@ -252,4 +260,15 @@ fn exec_joins_groups_below_in_the_hierarchies_that_are_named() {
     let ends = |end: &str| done.lines().iter().any(|line| line.ends_with(end));
     assert!(ends(&format!(":memory:/{id}/m")) && ends(&format!(":/{id}/c")), "{done}");
     w.runtime(["delete", "-f", id]).ok();
+}
+
+/// v1 controllers are in use elsewhere; what is at the usual place is v2.
+#[test]
+fn bug_with_v1_elsewhere_v2_at_the_usual_place_was_passed_over() {
+    needs!(Root, Machine);
+    let w = World::new();
+    let over =
+        ["unshare", "-m", "sh", "-ec", "mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"", "sh"];
+    let b = w.bundle("b", &["true"]);
+    w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(over).run().ok();
 }

@@ -281,3 +281,14 @@ fn annotations_have_the_runtime_write_to_no_file_of_the_host() {
     w.runtime(["run", "-b", b.path(), b.id()]).ok();
     assert!(!out.exists() && !err.exists());
 }
+
+/// Who leaves its children's ends to nobody hands that down to what it executes.
+#[test]
+fn bug_a_caller_deaf_to_its_children_s_ends_made_a_run_wait_for_ever() {
+    let w = World::new();
+    let deaf = ["bash", "-c", "trap '' CHLD; exec \"$@\"", "bash"];
+    let b = w.bundle("b", &["grep", "SigIgn", "/proc/self/status"]);
+    let b = b.with("/hooks/createRuntime", hook("exit 0"));
+    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(deaf).limit(20).run().ok();
+    run.out_is("SigIgn:\t0000000000000000");
+}

@@ -46,7 +46,7 @@ fn run(w: &World, b: &Bundle) -> Vec<String> {
 
 #[test]
 fn maps_of_the_mount_decide_without_a_user_namespace() {
-    needs!(Root);
+    needs!(Root, Linux(5, 12));
     let w = World::new();
     let dir = tree(&w, "one");
     let lines = json!([{"containerID": 100, "hostID": 1000, "size": 1},
@@ -63,7 +63,7 @@ fn maps_of_the_mount_decide_without_a_user_namespace() {
 
 #[test]
 fn maps_alone_imply_idmap() {
-    needs!(Root);
+    needs!(Root, Linux(5, 12));
     let w = World::new();
     let dir = tree(&w, "one");
     let b = stat(&w, &["/in/foo"]).and(
@@ -76,7 +76,7 @@ fn maps_alone_imply_idmap() {
 
 #[test]
 fn an_idmapped_mount_in_a_user_namespace_is_written_as_its_root() {
-    needs!(Root);
+    needs!(Root, Linux(5, 12));
     let w = World::new();
     let dir = tree(&w, "one");
     // Nobody but the host's root can go there: the runtime opens it.
@@ -95,7 +95,7 @@ fn an_idmapped_mount_in_a_user_namespace_is_written_as_its_root() {
 
 #[test]
 fn idmap_without_maps_takes_those_of_the_user_namespace() {
-    needs!(Root);
+    needs!(Root, Linux(5, 12));
     let w = World::new();
     let dir = tree(&w, "one");
     let b = in_users(&w, stat(&w, &["/in/foo", "/plain/foo"]))
@@ -106,7 +106,7 @@ fn idmap_without_maps_takes_those_of_the_user_namespace() {
 
 #[test]
 fn ridmap_reaches_the_mounts_below_and_idmap_does_not() {
-    needs!(Root);
+    needs!(Root, Linux(5, 12));
     let w = World::new();
     let (top, below) = (tree(&w, "top"), tree(&w, "below"));
     fs::create_dir(top.join("sub")).unwrap();
@@ -131,7 +131,7 @@ fn ridmap_reaches_the_mounts_below_and_idmap_does_not() {
 
 #[test]
 fn source_that_an_earlier_mount_put_into_the_root_is_idmapped_too() {
-    needs!(Root);
+    needs!(Root, Linux(5, 12));
     let w = World::new();
     let dir = tree(&w, "one");
     for users in [false, true] {
@@ -153,7 +153,7 @@ fn source_that_an_earlier_mount_put_into_the_root_is_idmapped_too() {
 
 #[test]
 fn user_namespace_that_is_joined_gives_its_maps() {
-    needs!(Root);
+    needs!(Root, Linux(5, 12));
     let w = World::new();
     let dir = tree(&w, "one");
     let first = w.bundle("first", &["sleep", "60"]);

@@ -4,10 +4,11 @@ use e2e::{World, fixtures, needs, program};
 
 /// What depends on the calls that fall back: mounts and their flags, the program's own copy,
 /// descriptors that are to be closed, containers of dhow with their volumes.
-const CASES: [&str; 8] = [
+const CASES: [&str; 9] = [
     "runtime::lifecycle::",
     "runtime::mounts::",
     "runtime::propagation::",
+    "runtime::options::every_plain_option_",
     "runtime::exec::",
     "runtime::handles::",
     "runtime::activation::",

@@ -1,6 +1,7 @@
 //! The command line: crun's extras, logs, and how wrong usage ends.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
@@ -23,7 +24,6 @@ fn another_config_file_than_the_bundle_s() {
 
 #[test]
 fn what_is_in_the_root_is_not_swept_away() {
-    use std::os::unix::fs::PermissionsExt;
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     w.runtime(["run", "-b", b.path(), b.id()]).ok();
@@ -168,6 +168,56 @@ fn version_is_what_docker_and_containerd_parse() {
             assert!(abilities.contains(ability), "{abilities}");
         }
     }
+}
+
+/// What installs it in runc's place looks for runc's name; who wants to know reads what it is.
+#[test]
+fn under_another_name_it_tells_that_name_and_what_it_is() {
+    let w = World::new();
+    let called = w.path("runc");
+    std::os::unix::fs::symlink(e2e::program("dhow-runtime"), &called).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let lines = w.cmd(&called).arg("--version").run().ok().lines();
+    assert_eq!(lines[0], format!("runc version {version}"));
+    assert!(lines.contains(&format!("program: dhow-runtime {version}")), "{lines:?}");
+}
+
+/// As runc's: engines and scripts look for them.
+#[test]
+fn a_failure_to_run_says_whose_command_failed() {
+    let w = World::new();
+    let b = w.bundle("b", &["/no/such"]);
+    let words = "unable to start container process: ";
+    let init = format!("{words}error during container init: exec: \"/no/such\": ");
+    let log = w.path("log");
+    let flags = ["--log", log.to_str().unwrap(), "--log-format=json"];
+    for verb in ["create", "run"] {
+        let done = w.runtime(flags.into_iter().chain([verb, "-b", b.path(), b.id()])).code(1);
+        assert!(done.err().starts_with(&format!("dhow-runtime {verb} failed: {init}")), "{done}");
+        let told = fs::read_to_string(&log).unwrap();
+        let line: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+        assert_eq!(line["msg"], done.err());
+    }
+    let done = w.runtime(flags.into_iter().chain(["exec", "nobody", "true"])).code(255);
+    assert_eq!(done.err(), "exec failed: container does not exist: nobody");
+    let done = w.runtime(flags.into_iter().chain(["run", "nobody", "-b", "/no/such"])).code(1);
+    assert!(done.err().starts_with("dhow-runtime run failed: "), "{done}");
+}
+
+/// As runc, whose init says it by itself: a line of its own, and the code of such an init.
+#[test]
+fn a_program_that_can_not_be_executed_is_told_in_a_bare_line() {
+    let w = World::new();
+    let b = w.bundle("b", &["/script"]);
+    fs::write(b.rootfs("script"), "#!/no/such\n").unwrap();
+    fs::set_permissions(b.rootfs("script"), fs::Permissions::from_mode(0o755)).unwrap();
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).code(255);
+    assert_eq!(done.err(), "exec /script: no such file or directory");
+    let log = w.path("log");
+    let flags = ["--log", log.to_str().unwrap()];
+    let done = w.runtime(flags.into_iter().chain(["run", "-b", b.path(), b.id()])).code(255);
+    assert_eq!(done.err(), "exec /script: no such file or directory");
+    assert!(fs::read_to_string(&log).unwrap().contains("exec /script: no such file"));
 }
 
 /// Those who look into a failing start look for these words.

@@ -48,6 +48,7 @@ mod schedule;
 mod seccomp;
 mod security;
 mod shapes;
+mod stock;
 mod strike;
 mod suites;
 mod trace;

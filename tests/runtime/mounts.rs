@@ -32,6 +32,23 @@ fn masked_paths_are_empty_and_read_only_paths_are_read_only() {
     assert!(format!("{}{}", done.out(), done.err()).contains("Read-only file system"), "{done}");
 }
 
+/// What of many names isn't there is known by one look; a process is there that no look tells of.
+#[test]
+fn many_paths_of_a_procfs_are_masked_beside_those_that_it_has_not() {
+    let w = World::new();
+    let script = "wc -c </proc/keys; ls /proc/fs /proc/1 /proc/version 2>&1 | wc -l; \
+        echo x 2>&1 >/proc/sys/kernel/domainname";
+    let b = w.bundle("b", &["sh", "-c", script]);
+    let names = ["/proc/no", "/proc/such", "/proc/name", "/proc/key", "/proc/keyss", "/proc/keys"];
+    let masked = names.iter().chain(&["/proc/fs", "/proc/1"]);
+    let b = b.with("/linux/maskedPaths", json!(masked.collect::<Vec<_>>()));
+    let b = b.with("/linux/readonlyPaths", json!(["/proc/none", "/proc/sys"]));
+    let done = w.runtime(["run", "-b", b.path(), b.id()]).code(1);
+    // The file, and two titles with a line before and nothing below.
+    assert_eq!(done.lines()[..2], ["0", "5"], "{done}");
+    assert!(format!("{}{}", done.out(), done.err()).contains("Read-only file system"), "{done}");
+}
+
 #[test]
 fn bind_mounts_of_files_and_directories() {
     let w = World::new();

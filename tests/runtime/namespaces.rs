@@ -313,7 +313,7 @@ fn without_a_mount_namespace_the_mounts_are_the_callers() {
 
 #[test]
 fn new_user_namespace_without_maps_has_the_callers_ids() {
-    needs!(Root);
+    needs!(Root, Linux(5, 12));
     let w = World::new();
     let dir = w.path("shown");
     fs::create_dir(&dir).unwrap();

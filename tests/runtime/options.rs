@@ -301,7 +301,7 @@ fn mount_label_is_left_out_where_nothing_reads_it() {
 
 #[test]
 fn options_longer_than_the_mount_api_takes() {
-    needs!(FullKernel);
+    needs!(Root);
     let w = World::new();
     let lower: Vec<_> = ["a", "b"].map(|name| w.path(name.repeat(150))).into_iter().collect();
     for (n, dir) in lower.iter().enumerate() {

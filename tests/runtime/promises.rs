@@ -27,9 +27,9 @@ fn verbs_that_are_not_told_an_id_are_refused() {
     let w = World::new();
     let b = w.bundle("b", &["true"]);
     for verb in ["state", "start", "kill", "delete"] {
-        w.runtime([verb]).code(1);
+        w.runtime([verb]).code(1).err_has("requires");
     }
-    w.runtime(["create", "-b", b.path()]).code(1);
+    w.runtime(["create", "-b", b.path()]).code(1).err_has("requires");
     assert!(!w.runtime_root().exists());
 }
 

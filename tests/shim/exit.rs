@@ -88,3 +88,11 @@ fn a_program_for_another_processor_says_what_to_do() {
         .err_has("exec /x: exec format error")
         .err_has("--platform");
 }
+
+#[test]
+fn bug_a_caller_deaf_to_its_children_s_ends_could_run_nothing() {
+    let w = World::new();
+    w.pull("busybox");
+    let deaf = ["bash", "-c", "trap '' CHLD; exec \"$@\"", "bash"];
+    w.dhow_cmd(["run", "--rm", "busybox", "sh", "-c", "exit 7"]).under(deaf).run().code(7);
+}

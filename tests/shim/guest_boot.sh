@@ -88,6 +88,25 @@ notifying() {
     rm /etc/systemd/system/container-*.service
 }
 
+# A socket of systemd's: whoever comes to it has the container started, and that has the socket.
+activated() {
+    dhow create --name given --network none --stop-signal KILL bb sh -c \
+        'echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; [ -e /proc/self/fd/3 ] && echo open; sleep 1000' >/dev/null
+    cd /etc/systemd/system
+    dhow system generate --files --name --listen-stream 127.0.0.1:8099 given >/dev/null
+    cd /
+    systemctl daemon-reload
+    systemctl start container-given.socket
+    say 'before anybody came' dhow ps -a --format '{{.State}}' --filter name=given
+    exec 9<>/dev/tcp/127.0.0.1/8099
+    until_so 'dhow logs given | grep open'
+    say given dhow logs given
+    exec 9>&-
+    systemctl stop container-given.socket container-given
+    dhow rm given >/dev/null
+    rm /etc/systemd/system/container-given.*
+}
+
 journal() {
     { printf 'big='; head -c 400000 /dev/zero | tr '\0' x; echo; } >/tmp/labels
     dhow run --name told --network none --log-driver journald --log-opt 'tag={{.Name}}/x' bb \
@@ -108,6 +127,7 @@ if [ ! -e /var/lib/rebooted ]; then
     containers
     long user
     long notifying
+    long activated
     long journal
     cat /proc/sys/kernel/random/boot_id >/var/lib/rebooted
     echo rebooting

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use e2e::{Cmd, World, workspace};
+use e2e::{Cmd, Ordinary, World, needs, workspace};
 
 /// Man pages, completions and units; `make test` has made them.
 pub fn pages() -> PathBuf {
@@ -129,16 +129,96 @@ fn what_is_typed_wrongly_is_told_in_one_line_before_anything_is_written() {
         assert!(done.err().starts_with("install.sh: ") && done.err().contains(words), "{done}");
         assert!(files(&w.path("dest")).is_empty(), "{args:?}");
     }
-    // Settings of somebody's stay theirs.
+}
+
+#[test]
+fn bug_settings_of_somebody_s_were_written_over() {
+    let w = World::new();
     let mirror = ["--mirror", "https://m.example"];
-    for (place, text) in [("etc/dhow", "{\"mtu\": 1400}"), ("etc/docker", "{}")] {
-        let dir = w.path("dest").join(place);
-        fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("daemon.json"), text).unwrap();
-        install(&w, &mirror).run().code(1).err_has("add \"registry-mirrors\"");
-        assert_eq!(files(&w.path("dest")).len(), 1);
+    for (place, text) in [
+        ("etc/dhow/daemon.json", r#"{"mtu": 1400}"#),
+        ("etc/dhow/daemon.json", r#"{"registry-mirrors": ["https://a"], "labels": ["b"]}"#),
+        ("etc/dhow/daemon.json", r#"{"registry-mirrors": ["https://a", "https://b"]}"#),
+        ("etc/dhow/daemon.json", r#"{"insecure-registries": ["https://m.example"]}"#),
+        ("etc/docker/daemon.json", "{}"),
+        ("etc/default/docker", "export DOCKER_OPTS=--icc=false\n"),
+    ] {
+        let path = w.path("dest").join(place);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        install(&w, &mirror).run().code(1).err_has("add ").err_has("leave --mirror away");
+        assert_eq!(files(&w.path("dest")), [place]);
+        assert_eq!(fs::read_to_string(path).unwrap(), text);
         fs::remove_dir_all(w.path("dest")).unwrap();
     }
+    // It is in there already.
+    let path = w.path("dest/etc/dhow/daemon.json");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let text = r#"{"mtu": 1400, "registry-mirrors": ["https://a", "https://m.example"]}"#;
+    fs::write(&path, text).unwrap();
+    install(&w, &mirror).run().ok();
+    assert_eq!(fs::read_to_string(path).unwrap(), text);
+}
+
+/// Another /etc and /run, and a systemd that notes what it is asked; `$1` is the world.
+const MACHINE: &str = r#"
+    mkdir -p "$1/etc" "$1/fake"
+    mount --bind "$1/etc" /etc; mount -t tmpfs none /run; mkdir -p /run/systemd/system
+    cat >"$1/fake/systemctl" <<EOF
+#!/bin/sh
+echo "\$*" >>$1/asked
+case "\$*" in *show*) echo "FragmentPath=\$(cat $1/fragment)" ;; esac
+EOF
+    chmod 755 "$1/fake/systemctl"; PATH=$1/fake:$PATH; cd "$1"; shift; exec "$@""#;
+
+#[test]
+fn bug_uninstalling_ended_the_containers_of_another_installation() {
+    needs!(Root);
+    let w = World::new();
+    let (dir, prefix) = (w.path("").display().to_string(), w.path("p").display().to_string());
+    let bin = fs::canonicalize(e2e::program("dhow")).unwrap();
+    let call = |args: &[&str]| {
+        let call = w.cmd("sh").arg(workspace().join("install.sh")).args(["--prefix", &prefix]);
+        let call = call.arg("--bin").arg(bin.parent().unwrap()).arg("--pages").arg(pages());
+        call.args(args).under(["unshare", "-m", "sh", "-ec", MACHINE, "sh", &dir]).run().ok()
+    };
+    for (loaded, ends) in [
+        ("/usr/lib/systemd/system/dhow.service", false),
+        ("/etc/systemd/system/dhow.service", true),
+    ] {
+        call(&[]);
+        fs::write(w.path("fragment"), loaded).unwrap();
+        call(&["--uninstall"]);
+        let asked = fs::read_to_string(w.path("asked")).unwrap();
+        assert_eq!(asked.contains("disable --now dhow.service"), ends, "{asked}");
+        assert!(files(&w.path("etc")).is_empty());
+    }
+}
+
+#[test]
+fn bug_a_user_s_unit_stayed_enabled_when_it_was_gone() {
+    needs!(Root);
+    let w = World::new();
+    let ann = Ordinary::new(&w, false);
+    // What the user can't read lies elsewhere.
+    let to = w.path("src");
+    w.cmd("cp").args(["-rL"]).arg(pages()).arg(&to).run().ok();
+    fs::copy(workspace().join("install.sh"), to.join("install.sh")).unwrap();
+    let call = |args: &[&str]| {
+        let (script, bin) = (to.join("install.sh"), w.path("bin"));
+        let call = ["sh".as_ref(), script.as_os_str(), "--bin".as_ref(), bin.as_os_str()];
+        let pages = ["--pages".as_ref(), to.as_os_str()];
+        ann.cmd(call).args(pages).args(args).without_env("XDG_CONFIG_HOME").run().ok()
+    };
+    call(&[]);
+    let home = w.path("home");
+    assert!(home.join(".local/bin/dhow").exists());
+    let wants = home.join(".config/systemd/user/default.target.wants");
+    fs::create_dir(&wants).unwrap();
+    std::os::unix::fs::chown(&wants, Some(ann.uid()), None).unwrap();
+    std::os::unix::fs::symlink("../dhow.service", wants.join("dhow.service")).unwrap();
+    call(&["--uninstall"]);
+    assert!(files(&home).is_empty(), "{:?}", files(&home));
 }
 
 /// The package's metadata names what is there, and all of it.

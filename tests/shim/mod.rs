@@ -58,6 +58,7 @@ mod registries;
 mod restart;
 mod rootless;
 mod settings;
+mod stock;
 mod storm;
 mod streams;
 mod terminal;

@@ -69,7 +69,7 @@ table netdev odd { }
 
 #[test]
 fn tables_of_others_are_what_they_were_byte_by_byte() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let server = &w.wires().server;
     server.nft(STRANGERS);
@@ -89,7 +89,7 @@ fn tables_of_others_are_what_they_were_byte_by_byte() {
 
 #[test]
 fn no_rule_names_a_container_and_what_it_published_goes_with_it() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let server = &w.wires().server;
     mirror(&w, "first", &["-p", "8079:7"]);
@@ -112,7 +112,7 @@ fn no_rule_names_a_container_and_what_it_published_goes_with_it() {
 
 #[test]
 fn a_firewall_that_flushes_everything_is_mended_by_reload() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     w.dhow(["network", "create", "pier"]).ok();
@@ -141,7 +141,7 @@ fn a_firewall_that_flushes_everything_is_mended_by_reload() {
 /// Bridges, too: somebody removed them all.
 #[test]
 fn devices_that_somebody_removed_are_mended_by_the_next_start() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     mirror(&w, "mm", &["-p", "8080:7"]);
@@ -184,7 +184,7 @@ fn is_no_obstacle(script: &str) {
 
 #[test]
 fn beside_docker() {
-    needs!(Root);
+    needs!(Root, Nftables);
     is_no_obstacle(
         "for iptables in iptables ip6tables; do
             $iptables -P FORWARD DROP
@@ -196,7 +196,7 @@ fn beside_docker() {
 
 #[test]
 fn beside_ufw() {
-    needs!(Root);
+    needs!(Root, Nftables);
     is_no_obstacle(
         "for ufw in 'iptables ufw' 'ip6tables ufw6'; do
             set -- $ufw
@@ -213,7 +213,7 @@ fn beside_ufw() {
 /// An admin's own chain that drops has no hook but itself.
 #[test]
 fn beside_a_forward_policy_of_somebodys_own() {
-    needs!(Root);
+    needs!(Root, Nftables);
     is_no_obstacle(
         "nft 'table inet mine {
             chain forward {
@@ -227,7 +227,7 @@ fn beside_a_forward_policy_of_somebodys_own() {
 /// What dhow needs of the kernel and can't have is told before anything is made.
 #[test]
 fn without_rights_to_nftables_it_is_told_and_nothing_is_left() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let server = &w.wires().server;
     let refused = w
@@ -243,7 +243,7 @@ fn without_rights_to_nftables_it_is_told_and_nothing_is_left() {
 
 #[test]
 fn two_worlds_share_a_machine() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let other = [w.path("root2"), w.path("run2")];
     let second = |args: &[&str]| {

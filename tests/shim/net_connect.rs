@@ -14,7 +14,7 @@ fn addresses(w: &World, container: &str) -> Vec<String> {
 
 #[test]
 fn a_running_container_is_connected_and_disconnected() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier", "--subnet", "10.7.0.0/24"]).ok();
     mirror(&w, "mm", &["-p", "8080:7"]);
@@ -65,7 +65,7 @@ fn a_running_container_is_connected_and_disconnected() {
 
 #[test]
 fn an_interface_that_its_container_renamed_goes_all_the_same() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     mirror(&w, "mm", &["--cap-add", "NET_ADMIN"]);
@@ -81,7 +81,7 @@ fn an_interface_that_its_container_renamed_goes_all_the_same() {
 
 #[test]
 fn a_stopped_container_is_connected_for_its_next_start() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     w.dhow(["create", "--name", "mm", "mirror"]).ok();
@@ -98,7 +98,7 @@ fn a_stopped_container_is_connected_for_its_next_start() {
 
 #[test]
 fn names_and_aliases_are_answered_and_go_with_their_container() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     mirror(&w, "pp", &["--network", "pier"]);
@@ -128,7 +128,7 @@ fn names_and_aliases_are_answered_and_go_with_their_container() {
 
 #[test]
 fn links_are_in_hosts_and_environment_on_the_default_bridge() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "db", &["-e", "PASS=word"]);
     mirror(&w, "web", &["--link", "db:store"]);
@@ -144,7 +144,7 @@ fn links_are_in_hosts_and_environment_on_the_default_bridge() {
 
 #[test]
 fn a_container_has_several_networks_from_its_start() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "one", "--subnet", "10.7.1.0/24"]).ok();
     w.dhow(["network", "create", "two", "--subnet", "10.7.2.0/24"]).ok();
@@ -163,7 +163,7 @@ fn a_container_has_several_networks_from_its_start() {
 
 #[test]
 fn macvlan_containers_stand_beside_the_host() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     let create = ["network", "create", "-d", "macvlan", "-o", "parent=eth0"];
@@ -183,7 +183,7 @@ fn macvlan_containers_stand_beside_the_host() {
 /// Another program has swept all rules away: what the change needs is there again after it.
 #[test]
 fn a_network_is_left_and_joined_though_all_rules_were_swept_away() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier", "--subnet", "10.7.0.0/24"]).ok();
     mirror(&w, "mm", &["-p", "8080:7", "--network", "pier"]);
@@ -200,7 +200,7 @@ fn a_network_is_left_and_joined_though_all_rules_were_swept_away() {
 /// Whoever of the two is first: what the record says is what the container has.
 #[test]
 fn a_container_is_connected_while_it_starts() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.pull("busybox");
     w.dhow(["network", "create", "pier"]).ok();
@@ -230,7 +230,7 @@ fn slow_runtime(w: &World) -> String {
 
 #[test]
 fn between_two_lives_a_container_is_connected_and_disconnected_for_the_next() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     let slow = slow_runtime(&w);
@@ -257,7 +257,7 @@ fn between_two_lives_a_container_is_connected_and_disconnected_for_the_next() {
 
 #[test]
 fn ports_of_a_container_in_internal_networks_wait_for_a_way_out() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     w.dhow(["network", "create", "--internal", "cellar"]).ok();

@@ -85,7 +85,7 @@ fn at_each_step(w: &World, what: &str, mut body: impl FnMut(&str, Vec<String>)) 
 
 #[test]
 fn a_kill_at_any_step_of_a_start_is_mended_by_the_next_command() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     let run = ["run", "-d", "--name", "mm", "-p", "8080:7", "--network", "pier"];
@@ -103,7 +103,7 @@ fn a_kill_at_any_step_of_a_start_is_mended_by_the_next_command() {
 
 #[test]
 fn a_container_that_ends_while_its_monitor_is_replaced_gives_back_what_it_had() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     let run = ["run", "-d", "--name", "mm", "-p", "8080:7", "--network", "pier"];
@@ -127,7 +127,7 @@ fn a_container_that_ends_while_its_monitor_is_replaced_gives_back_what_it_had() 
 
 #[test]
 fn a_failure_at_any_step_of_a_start_leaves_nothing() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     let run = ["run", "--rm", "-p", "8080:7", "--network", "pier", "busybox", "true"];
@@ -173,7 +173,7 @@ fn struck_while(w: &World, what: &str, mut body: impl FnMut(), mut after: impl F
 
 #[test]
 fn a_kill_at_any_step_of_an_end_is_mended_by_the_next_command() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     let create = ["create", "--name", "mm", "-p", "8080:7", "--network", "pier", "mirror"];
@@ -190,7 +190,7 @@ fn a_kill_at_any_step_of_an_end_is_mended_by_the_next_command() {
 
 #[test]
 fn a_kill_at_any_step_of_connect_is_mended_by_the_next_command() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     w.dhow(["create", "--name", "mm", "-p", "8080:7", "mirror"]).ok();
@@ -215,7 +215,7 @@ fn a_kill_at_any_step_of_connect_is_mended_by_the_next_command() {
 
 #[test]
 fn a_killed_monitors_container_is_reached_again_after_the_next_command() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     let ports = ["--network", "pier", "-p", "8080:7", "-p", "127.0.0.1:8081:7/udp"];
@@ -239,7 +239,7 @@ fn a_killed_monitors_container_is_reached_again_after_the_next_command() {
 /// The container was killed along with its monitor: an address, a port and a name wait for nobody.
 #[test]
 fn what_killed_containers_had_can_be_had_again() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "--subnet", "10.9.0.0/29", "pier"]).ok();
     for round in 0..4 {
@@ -261,7 +261,7 @@ fn what_killed_containers_had_can_be_had_again() {
 /// id stays, as nobody but the kernel changes it.)
 #[test]
 fn after_a_reboot_all_is_made_again() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     let flags = ["--restart", "always", "--network", "pier", "-p", "8080:7"];
@@ -296,7 +296,7 @@ fn after_a_reboot_all_is_made_again() {
 /// What dhow turned forwarding on for needs its guard as long as that is on; else no table is left.
 #[test]
 fn no_device_is_left_when_the_last_network_is_gone_and_no_table_but_the_guard() {
-    needs!(Root);
+    needs!(Root, Nftables);
     for forwards in ["1", "0"] {
         let w = World::wired();
         let server = &w.wires().server;
@@ -315,7 +315,7 @@ fn no_device_is_left_when_the_last_network_is_gone_and_no_table_but_the_guard() 
 /// Killed while it connected, after the container had its interface and before any state told of it.
 #[test]
 fn an_interface_that_its_container_renamed_goes_with_what_a_killed_monitor_left() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     mirror(&w, "mm", &["--cap-add", "NET_ADMIN"]);
@@ -337,7 +337,7 @@ fn an_interface_that_its_container_renamed_goes_with_what_a_killed_monitor_left(
 /// A network that a container joined while it ran goes with it like those of its start.
 #[test]
 fn what_was_connected_is_given_back_when_all_were_killed() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
     mirror(&w, "mm", &["-p", "8080:7"]);

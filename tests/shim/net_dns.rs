@@ -107,7 +107,7 @@ fn rests(w: &World, name: &str, flags: &[&str]) {
 
 #[test]
 fn containers_of_a_network_find_each_other_by_every_name() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "app"]).ok();
     w.dhow(["network", "create", "other"]).ok();
@@ -147,7 +147,7 @@ fn containers_of_a_network_find_each_other_by_every_name() {
 
 #[test]
 fn dig_sees_what_docker_would_answer() {
-    needs!(Root);
+    needs!(Root, Machine);
     let w = World::wired();
     w.dhow(["network", "create", "app"]).ok();
     rests(&w, "db", &["--network", "app"]);
@@ -176,7 +176,7 @@ fn dig_sees_what_docker_would_answer() {
 
 #[test]
 fn other_names_are_asked_of_the_hosts_servers_or_ones_own() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let server = &w.wires().server;
     let stub = Upstream::start(server, "127.0.0.53");
@@ -219,7 +219,7 @@ fn other_names_are_asked_of_the_hosts_servers_or_ones_own() {
 
 #[test]
 fn the_three_files_are_dockers() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let stub = "nameserver 127.0.0.53\nsearch corp\noptions edns0\n";
     let files = "cat /etc/hosts; echo --; cat /etc/resolv.conf; echo --; cat /etc/hostname; ip -o -4 addr show eth0 | awk '{sub(\"/.*\",\"\",$4);print $4}'";
@@ -277,7 +277,7 @@ fn the_three_files_are_dockers() {
 
 #[test]
 fn files_follow_the_networks_of_a_running_container_unless_it_changed_them() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "app"]).ok();
     rests(&w, "db", &["--network", "app"]);
@@ -320,7 +320,7 @@ fn files_follow_the_networks_of_a_running_container_unless_it_changed_them() {
 
 #[test]
 fn links_of_the_default_bridge_are_lines_that_follow() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     rests(&w, "db", &["--expose", "5432", "-e", "POSTGRES_DB=x"]);
     rests(&w, "web", &["--link", "db", "--link", "db:data"]);
@@ -349,7 +349,7 @@ fn links_of_the_default_bridge_are_lines_that_follow() {
 
 #[test]
 fn a_killed_monitors_names_are_served_by_the_next() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "app"]).ok();
     rests(&w, "db", &["--network", "app"]);
@@ -373,7 +373,7 @@ fn ticks(pid: i32) -> u64 {
 
 #[test]
 fn a_monitor_without_descriptors_waits_for_them_and_does_not_spin() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "app"]).ok();
     let few = ["prlimit", "--nofile=48:48"];

@@ -12,7 +12,7 @@ fn mirror(w: &World, name: &str, flags: &[&str]) {
 
 #[test]
 fn a_routed_network_takes_no_port_of_the_host_and_opens_its_own_addresses() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     w.dhow([
@@ -51,7 +51,7 @@ fn a_routed_network_takes_no_port_of_the_host_and_opens_its_own_addresses() {
 
 #[test]
 fn a_network_sends_under_the_address_that_was_chosen() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     let chosen = format!("com.docker.network.host_ipv4={}", Wires::SECOND);
@@ -71,7 +71,7 @@ fn a_network_sends_under_the_address_that_was_chosen() {
 /// docker leaves such a client with the container that is gone for as long as it asks.
 #[test]
 fn a_udp_client_that_goes_on_asking_is_led_to_the_next_container_at_once() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     let client = wires.client.within(|| UdpSocket::bind("0.0.0.0:0").unwrap());

@@ -7,7 +7,7 @@ use super::net_tools::{address, at, from_within, mirror};
 
 #[test]
 fn what_is_not_published_is_not_reached_by_a_neighbour_who_knows_the_way() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "mm", &["-p", "8080:7", "-p", "8080:7/udp"]);
     let wires = w.wires();
@@ -29,7 +29,7 @@ fn what_is_not_published_is_not_reached_by_a_neighbour_who_knows_the_way() {
 /// policy DROP of `FORWARD`.
 #[test]
 fn the_host_forwards_for_nobody_else() {
-    needs!(Root);
+    needs!(Root, Nftables);
     for bridged in [false, true] {
         forwards_for_nobody_else(bridged);
     }
@@ -88,7 +88,7 @@ fn forwards_for_nobody_else(bridged: bool) {
 /// A machine that forwarded before goes on.
 #[test]
 fn a_router_stays_one() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     let behind = Space::new();
@@ -126,7 +126,7 @@ fn counted(space: &Space, chain: &str) -> u64 {
 /// loopback alone was once to be had that way (moby, "127.0.0.1" reached by layer 2 neighbours).
 #[test]
 fn loopbacks_ports_are_not_reached_by_who_sends_there_from_outside() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     let loopback = ["-p", "127.0.0.1:8080:7", "-p", "127.0.0.1:8080:7/udp", "-p", "8081:7"];
@@ -157,7 +157,7 @@ fn loopbacks_ports_are_not_reached_by_who_sends_there_from_outside() {
 
 #[test]
 fn networks_do_not_reach_each_other_unless_a_container_is_in_both() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "red"]).ok();
     w.dhow(["network", "create", "blue"]).ok();
@@ -181,7 +181,7 @@ fn networks_do_not_reach_each_other_unless_a_container_is_in_both() {
 
 #[test]
 fn an_internal_network_has_no_way_out_and_none_in() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     w.dhow(["network", "create", "--internal", "cellar"]).ok();
@@ -210,7 +210,7 @@ fn an_internal_network_has_no_way_out_and_none_in() {
 
 #[test]
 fn without_icc_containers_of_a_network_reach_what_is_published_alone() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let icc = "com.docker.network.bridge.enable_icc=false";
     w.dhow(["network", "create", "-o", icc, "shy"]).ok();
@@ -227,7 +227,7 @@ fn without_icc_containers_of_a_network_reach_what_is_published_alone() {
 /// in the host's network namespace.
 #[test]
 fn nobody_from_outside_looks_like_loopback_and_no_socket_is_abstract() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     w.dhow(["network", "create", "--ipv6", "--subnet", "fd00:da::/64", "six"]).ok();

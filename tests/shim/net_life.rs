@@ -6,7 +6,7 @@ const ADDRESS: &str = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
 
 #[test]
 fn a_restart_keeps_the_address_and_a_stopped_container_has_none() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "plain"]).ok();
     for name in ["aa", "bb"] {
@@ -27,7 +27,7 @@ fn a_restart_keeps_the_address_and_a_stopped_container_has_none() {
 
 #[test]
 fn who_stands_in_anothers_namespace_loses_its_devices_with_it() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["run", "-d", "--name", "donor", "busybox", "sleep", "1000"]).ok();
     w.dhow([
@@ -51,7 +51,7 @@ fn who_stands_in_anothers_namespace_loses_its_devices_with_it() {
 
 #[test]
 fn links_follow_their_container_to_another_address() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let run = |args: &[&str]| w.dhow(["run", "-d"].iter().chain(args).copied()).ok();
     run(&["--name", "db", "--expose", "5432", "busybox", "sleep", "1000"]);

@@ -14,7 +14,7 @@ fn count() -> usize {
 /// By hand, `DHOW_CONTAINERS=250`.
 #[test]
 fn many_containers_on_one_network_all_find_each_other() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let count = count();
     w.dhow(["network", "create", "fleet"]).ok();
@@ -53,7 +53,7 @@ fn many_containers_on_one_network_all_find_each_other() {
 /// A subnet has an end, and what was given back is given again.
 #[test]
 fn addresses_run_out_and_come_back() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "--subnet", "10.9.0.0/29", "boat"]).ok();
     for n in 0..5 {
@@ -72,7 +72,7 @@ fn addresses_run_out_and_come_back() {
 /// Started and ended side by side, again and again: nothing is lost and nothing doubled.
 #[test]
 fn starts_and_ends_side_by_side_leave_nothing() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "dock"]).ok();
     thread::scope(|scope| {

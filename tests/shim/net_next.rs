@@ -19,7 +19,7 @@ type End = (&'static str, fn(&World));
 /// asking. So he does.
 #[test]
 fn who_spoke_to_the_last_container_of_an_address_does_not_reach_the_next() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let client = w.wires().client.within(|| UdpSocket::bind((Wires::CLIENT, 7777)).unwrap());
     client.connect(at(Wires::SERVER, 8080)).unwrap();
@@ -77,7 +77,7 @@ fn who_spoke_to_the_last_container_of_an_address_does_not_reach_the_next() {
 /// answer for the address any more.
 #[test]
 fn what_the_last_container_has_yet_to_say_does_not_stand_in_the_next_ones_way() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "last", &["-p", "8080:7"]);
     let own = address(&w, "last");

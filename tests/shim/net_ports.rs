@@ -25,7 +25,7 @@ fn heard(space: &Space, protocol: &str, to: &str) {
 
 #[test]
 fn a_published_port_is_reached_from_everywhere_and_sources_are_kept() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let (client, server) = (&w.wires().client, &w.wires().server);
     mirror(&w, "web", &["-p", "8080:7", "-p", "8080:7/udp"]);
@@ -59,7 +59,7 @@ fn a_published_port_is_reached_from_everywhere_and_sources_are_kept() {
 
 #[test]
 fn ps_and_inspect_tell_ports_as_docker_does() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let flags = ["-p", "8080:7", "-p", "9:9/udp", "-p", "127.0.0.1:8081:8081", "--expose", "80-82"];
     mirror(&w, "web", &flags);
@@ -100,7 +100,7 @@ fn ps_and_inspect_tell_ports_as_docker_does() {
 
 #[test]
 fn ports_that_nobody_names_are_any_that_is_free() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "all", &["-P"]);
     mirror(&w, "one", &["-p", "7", "-p", "127.0.0.1::7/udp"]);
@@ -127,7 +127,7 @@ fn ports_that_nobody_names_are_any_that_is_free() {
 
 #[test]
 fn a_taken_port_says_who_has_it() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "first", &["-p", "8080:7"]);
     let taken = ["run", "--name", "second", "-p", "8090:9", "-p", "8080:7", "mirror"];
@@ -158,7 +158,7 @@ fn a_taken_port_says_who_has_it() {
 
 #[test]
 fn publishing_is_narrowed_by_environment_and_daemon_json() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let run = |name: &str| {
         w.dhow_cmd(["run", "-d", "--name", name, "-p", "7", "-p", "0.0.0.0::9", "mirror"])
@@ -192,7 +192,7 @@ fn publishing_is_narrowed_by_environment_and_daemon_json() {
 
 #[test]
 fn the_hosts_network_discards_ports_and_says_so() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["run", "--rm", "--network", "host", "-p", "8080:7", "busybox", "true"])
         .ok()
@@ -208,7 +208,7 @@ fn the_hosts_network_discards_ports_and_says_so() {
 
 #[test]
 fn many_connections_over_loopback_are_carried_beside_each_other() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "web", &["-p", "127.0.0.1:8080:7"]);
     let server = &w.wires().server;
@@ -246,7 +246,7 @@ fn many_connections_over_loopback_are_carried_beside_each_other() {
 
 #[test]
 fn a_container_killed_in_the_middle_leaves_no_connection_open() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "web", &["-p", "127.0.0.1:8080:7"]);
     let server = &w.wires().server;
@@ -265,7 +265,7 @@ fn a_container_killed_in_the_middle_leaves_no_connection_open() {
 
 #[test]
 fn a_container_that_does_not_listen_refuses() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["run", "-d", "--name", "idle", "-p", "8080:7", "busybox", "sleep", "1000"]).ok();
     let server = &w.wires().server;
@@ -285,7 +285,7 @@ fn a_container_that_does_not_listen_refuses() {
 
 #[test]
 fn ports_are_served_again_after_the_monitor_was_killed() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "web", &["-p", "8080:7", "-p", "8080:7/udp"]);
     let server = &w.wires().server;

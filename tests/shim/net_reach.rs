@@ -6,7 +6,7 @@ use super::net_tools::{address, at, from_within, mirror, port};
 
 #[test]
 fn published_ports_are_reached_from_everywhere_and_sources_are_kept() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "mm", &["-p", "8080:7", "-p", "8080:7/udp", "-p", "8081:9"]);
     mirror(&w, "nn", &[]);
@@ -50,7 +50,7 @@ fn published_ports_are_reached_from_everywhere_and_sources_are_kept() {
 
 #[test]
 fn containers_of_other_networks_reach_what_is_published_and_nothing_else() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "far"]).ok();
     mirror(&w, "mm", &["-p", "8080:7"]);
@@ -66,7 +66,7 @@ fn containers_of_other_networks_reach_what_is_published_and_nothing_else() {
 
 #[test]
 fn ipv6_is_as_good_as_ipv4() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let subnet = "fd00:da::/64";
     w.dhow(["network", "create", "--ipv6", "--subnet", subnet, "six"]).ok();
@@ -104,7 +104,7 @@ fn ipv6_is_as_good_as_ipv4() {
 
 #[test]
 fn a_port_is_published_at_the_address_that_was_said_alone() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let second = format!("{}:8081:7", Wires::SECOND);
     let six = format!("[{}]:8083:7", Wires::SERVER6);
@@ -130,7 +130,7 @@ fn a_port_is_published_at_the_address_that_was_said_alone() {
 
 #[test]
 fn what_the_image_exposes_is_published_by_a_capital_p() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "mm", &["-P"]);
     let wires = w.wires();
@@ -145,7 +145,7 @@ fn what_the_image_exposes_is_published_by_a_capital_p() {
 
 #[test]
 fn containers_reach_the_outside_under_the_hosts_address() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     let mut outside = w.cmd(w.mirror()).arg("77").space(Some(&wires.client)).start();
@@ -172,7 +172,7 @@ fn containers_reach_the_outside_under_the_hosts_address() {
 
 #[test]
 fn a_port_in_use_is_told_with_who_has_it() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     mirror(&w, "first", &["-p", "8080:7"]);
     let clash = w.dhow(["run", "-d", "--name", "second", "-p", "8080:7", "mirror"]).code(125);

@@ -22,7 +22,7 @@ fn wrk(w: &World, seconds: u32) -> u64 {
 /// By hand, `DHOW_LONG=1`: a minute.
 #[test]
 fn nginx_serves_under_load_without_an_error_and_again_after_a_restart() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.add(&fixtures::nginx_layout(), "nginx");
     w.dhow(["run", "-d", "--name", "web", "-p", "8080:80", "nginx"]).ok();
@@ -47,7 +47,7 @@ fn nginx_serves_under_load_without_an_error_and_again_after_a_restart() {
 /// An application of two: a database, and a client that knows it by its name.
 #[test]
 fn postgres_and_its_client_find_each_other_by_name() {
-    needs!(Root);
+    needs!(Root, Nftables);
     if !long() && std::env::var_os("CI").is_some() {
         return; // Its image is half a minute's download.
     }

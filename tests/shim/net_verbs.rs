@@ -18,7 +18,7 @@ fn subnets(w: &World, network: &str) -> Vec<String> {
 
 #[test]
 fn a_bridge_is_there_from_the_making_of_its_network_to_its_removal() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let id = w.dhow(["network", "create", "--subnet", "10.70.0.0/24", "net"]).ok().out();
     let device = format!("dh-{}", &id[..12]);
@@ -38,7 +38,7 @@ fn a_bridge_is_there_from_the_making_of_its_network_to_its_removal() {
 
 #[test]
 fn somebody_elses_bridge_is_used_and_left() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.wires()
         .server
@@ -56,7 +56,7 @@ fn somebody_elses_bridge_is_used_and_left() {
 
 #[test]
 fn subnets_keep_off_the_machines_routes_and_other_worlds() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.wires()
         .server
@@ -78,7 +78,7 @@ fn subnets_keep_off_the_machines_routes_and_other_worlds() {
 
 #[test]
 fn daemon_json_settles_the_default_network_and_follows_when_nobody_is_in_it() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     daemon(
         &w,
@@ -119,7 +119,7 @@ fn daemon_json_settles_the_default_network_and_follows_when_nobody_is_in_it() {
 
 #[test]
 fn many_at_once_have_subnets_and_addresses_of_their_own() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let names: Vec<String> = (0..6).map(|n| format!("net{n}")).collect();
     std::thread::scope(|scope| {
@@ -158,7 +158,7 @@ fn many_at_once_have_subnets_and_addresses_of_their_own() {
 
 #[test]
 fn a_full_network_says_so() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "--subnet", "10.76.0.0/30", "small"]).ok();
     w.dhow(["run", "-d", "--name", "only", "--network", "small", "busybox", "sleep", "1000"]).ok();

@@ -4,7 +4,7 @@ use e2e::{Space, Wires, World, needs};
 
 #[test]
 fn client_and_server_reach_each_other_through_the_router() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let wires = w.wires();
     let mut mirror = w.cmd(w.mirror()).args(["7"]).start();
@@ -30,7 +30,7 @@ fn client_and_server_reach_each_other_through_the_router() {
 
 #[test]
 fn programs_of_a_wired_world_are_not_on_the_machines_network() {
-    needs!(Root);
+    needs!(Root, Nftables);
     let w = World::wired();
     let ours = std::fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
     let theirs = w.server(["readlink", "/proc/self/ns/net"]).ok().out();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 
 use e2e::{Ordinary, Registry, Wires, World, needs};
 
@@ -148,6 +149,137 @@ fn limits_without_a_group_to_hold_them_are_told_and_left_out() {
     user.dhow(run).code(125).err_has("needs a delegated cgroup");
 }
 
+/// Regression: without a group of its own, a container was taken for all that is in its caller's.
+#[test]
+fn processes_of_a_container_without_a_group_are_its_own() {
+    needs!(Root);
+    let w = World::new();
+    let user = Ordinary::new(&w, true);
+    pull(&user, "busybox");
+    let run = ["run", "-d", "--name", "one", "--network", "none", "busybox"];
+    user.dhow([&run[..], &["sh", "-c", "sleep 601 & exec sleep 602"]].concat()).ok();
+    user.dhow(["exec", "-d", "one", "sleep", "603"]).ok();
+    e2e::until("all three are there", || {
+        let top = user.dhow(["top", "one", "-o", "pid,args"]).ok().out();
+        assert!(top.lines().count() <= 4, "{top}");
+        ["601", "602", "603"].iter().all(|which| top.contains(&format!("sleep {which}")))
+    });
+    let stats = ["stats", "--no-stream", "--format", "{{.PIDs}} {{.MemUsage}}", "one"];
+    let done = user.dhow(stats).ok();
+    assert!(done.out().starts_with("3 ") && done.out().contains("KiB / "), "{done}");
+    user.dhow(["rm", "-f", "one"]).ok();
+    // Regression: no procfs is mounted for the machine's processes; the machine's is there.
+    let own = std::process::id().to_string();
+    let look = ["run", "--rm", "--network", "none", "--pid", "host", "busybox", "ls", "-d"];
+    user.dhow([&look[..], &[&format!("/proc/{own}")]].concat()).ok();
+    // Regression: a device under another name.
+    let device = ["run", "--rm", "--network", "none", "--device", "/dev/zero:/dev/nought"];
+    let read = ["busybox", "sh", "-c", "head -c 3 /dev/nought | wc -c"];
+    user.dhow([&device[..], &read].concat()).ok().out_is("3");
+}
+
+#[test]
+fn another_s_memory_mounts_and_low_ports_are_refused_in_one_line() {
+    needs!(Root);
+    let w = World::new();
+    w.daemon_json(r#"{"bridge": ""}"#);
+    let user = Ordinary::new(&w, true);
+    pull(&user, "busybox");
+    let donor = ["run", "-d", "--name", "one", "--network", "none", "--ipc", "shareable"];
+    user.dhow([&donor[..], &["busybox", "sleep", "600"]].concat()).ok();
+    let join = ["run", "--rm", "--network", "none", "--ipc", "container:one", "busybox", "true"];
+    user.dhow(join).code(125).err_has("without root its /dev/shm can't be shared");
+    user.dhow(["rm", "-f", "one"]).ok();
+    let start = user.cmd(["cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"]).run().ok().out();
+    if start.trim().parse::<u16>().unwrap() > 81 {
+        let run = ["run", "--rm", "-p", "127.0.0.1:81:80", "busybox", "true"];
+        user.dhow(run).code(125).err_has("below net.ipv4.ip_unprivileged_port_start");
+    }
+    let image = w.path("bin/dhow-image").into_os_string();
+    let mount = [image, "mount".into(), "busybox".into()];
+    user.cmd(mount).run().refused().err_has("dhow-image unpack");
+}
+
+#[test]
+fn a_store_of_another_kind_is_refused_in_one_line_before_anything_is_touched() {
+    needs!(Root);
+    let w = World::new();
+    let user = Ordinary::new(&w, true);
+    pull(&user, "busybox");
+    user.dhow(["create", "--name", "one", "--network", "none", "busybox", "true"]).ok();
+    user.dhow(["start", "one"]).ok();
+    user.dhow(["wait", "one"]).ok();
+    fs::write(w.path("subid"), "").unwrap();
+    let store = user.root();
+    let line = format!(
+        "dhow: the store {} is a user's with ids from {} on, and this is a user's with one id: its files would have other owners; choose another --root",
+        store.display(),
+        user.first()
+    );
+    let run = ["run", "--network", "none", "--rm", "busybox", "true"];
+    for words in [
+        &run[..],
+        &["create", "busybox"],
+        &["start", "one"],
+        &["commit", "one", "x"],
+        &["diff", "one"],
+        &["cp", "one:/etc/passwd", "-"],
+        &["export", "-o", "x.tar", "one"],
+    ] {
+        let done = user.dhow(words).refused();
+        assert_eq!(done.err().trim_end(), line, "{words:?}");
+    }
+    // What reads names alone may look, and nothing was changed.
+    user.dhow(["images", "-q"]).ok();
+    user.dhow(["ps", "-a", "--format", "{{.Names}} {{.Status}}"]).ok().out_has("one Exited (0)");
+    w.dhow(["--root", store.to_str().unwrap(), "run", "--rm", "busybox", "true"])
+        .refused()
+        .err_has("and this is root's");
+    // With other ranges, too.
+    fs::write(w.path("subid"), "ann:399000000:65536\n").unwrap();
+    user.dhow(run).refused().err_has("and this is a user's with ids from 399000000 on");
+}
+
+/// An archive of busybox, for the containers in a container.
+fn saved_busybox(w: &World, user: &Ordinary) -> PathBuf {
+    pull(user, "busybox");
+    let archive = w.path("home/busybox.tar");
+    fs::write(&archive, user.dhow(["save", "busybox"]).ok().stdout).unwrap();
+    archive
+}
+
+/// dhow in a container of dhow's without privileges, of a user without any.
+#[test]
+fn containers_in_a_container_without_privileges() {
+    needs!(Root, Machine);
+    let w = World::new();
+    let user = Ordinary::new(&w, true);
+    let archive = saved_busybox(&w, &user);
+    let programs = format!("{}:/opt:ro", w.path("bin").display());
+    let archive = format!("{}:/busybox.tar:ro", archive.display());
+    let outer = ["run", "--rm", "--network", "none", "-v", &programs, "-v", &archive];
+    let outer = [&outer[..], &["-v", "store:/store", "-e", "DHOW_ROOT=/store", "-e"]].concat();
+    let outer = [&outer[..], &["PATH=/opt:/bin"]].concat();
+    let inner = "set -e; dhow load -q -i /busybox.tar; d='dhow run --network none'
+        $d --rm busybox sh -c 'touch /x; chown 33:34 /x; stat -c %u:%g /x; cat /proc/self/uid_map'
+        $d -d --name in busybox sleep 600; dhow exec in cat /proc/1/comm; dhow rm -f in
+        printf 'FROM busybox\nRUN touch /y; chown 7 /y\nCMD stat -c %%u /y' | dhow build -q -t built -
+        $d --rm built";
+    let open = ["--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined"];
+    let shell = |script| ["busybox", "sh", "-c", script];
+    let done = user.dhow([&outer[..], &open, &shell(inner)].concat()).ok();
+    let words: Vec<String> = done.out().split_whitespace().map(str::to_owned).collect();
+    let at = |word: &str| words.iter().position(|w| w == word).unwrap_or_else(|| panic!("{done}"));
+    assert_eq!(words[at("33:34") + 1..][..6], ["0", "0", "1", "1", "1", "65536"], "{done}");
+    assert!(at("33:34") < at("sleep") && words.last().unwrap() == "7", "{done}");
+    // What the outer one forbids is told, with what to do.
+    let inner = "dhow load -q -i /busybox.tar; dhow run --rm --network none busybox true";
+    let done = user.dhow([&outer[..], &shell(inner)].concat());
+    done.code(125).err_has("start that one with --security-opt seccomp=unconfined");
+    let done = user.dhow([&outer[..], &open[..2], &shell(inner)].concat());
+    done.code(125).err_has("start that one with systempaths=unconfined");
+}
+
 #[test]
 fn networks_of_an_ordinary_user() {
     needs!(Root);
@@ -206,6 +338,54 @@ fn root_of_a_user_namespace_with_one_id_runs_containers_too() {
     );
     let done = user.cmd(["unshare", "-r", "-m", "sh", "-c", &script]).run().ok();
     assert!(done.out().contains("\n0\n") && done.out().ends_with("\nx"), "{done}");
+}
+
+/// The container's root is an overlay, on which the kernel makes no other: what is in it of dhow's goes
+/// by fuse-overlayfs. Without that, one line says what to do.
+#[test]
+fn where_the_kernel_makes_no_overlay_fuse_overlayfs_does() {
+    needs!(Root, Machine);
+    let w = World::new();
+    let user = Ordinary::new(&w, true);
+    let archive = saved_busybox(&w, &user);
+    let fuse = nix::sys::stat::makedev(10, 229);
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
+    nix::sys::stat::mknod(&w.path("fuse"), nix::sys::stat::SFlag::S_IFCHR, mode, fuse).unwrap();
+    fs::set_permissions(w.path("fuse"), fs::Permissions::from_mode(0o666)).unwrap();
+    let bound = |from: String, to: &str| format!("{from}:{to}:ro");
+    let device = format!("{}:/dev/fuse", w.path("fuse").display());
+    let libraries = format!("/lib/{}-linux-gnu", std::env::consts::ARCH);
+    let volumes = [
+        bound(w.path("bin").display().to_string(), "/opt"),
+        bound(archive.display().to_string(), "/busybox.tar"),
+        bound("/usr/bin/fuse-overlayfs".into(), "/usr/bin/fuse-overlayfs"),
+        bound("/lib64".into(), "/lib64"),
+        bound(format!("/usr{libraries}"), &libraries),
+    ];
+    let outer = ["run", "--rm", "--network", "none", "--security-opt", "seccomp=unconfined"];
+    let more = ["--security-opt", "systempaths=unconfined", "-e", "PATH=/opt:/bin:/usr/bin"];
+    let volumes: Vec<&str> = volumes.iter().flat_map(|v| ["-v", v.as_str()]).collect();
+    let run = |device: &[&str], script: &str| {
+        let last = ["-e", "DHOW_ROOT=/store", "busybox", "sh", "-c", script];
+        user.dhow([&outer[..], &more, &volumes, device, &last].concat())
+    };
+    let script = "set -e; dhow load -q -i /busybox.tar; d='dhow run --network none'
+        $d -d --name one busybox sh -c 'echo new >/home/x; mkfifo /up; read x </up' >/dev/null
+        until dhow exec one test -p /up; do sleep 0.1; done
+        dhow exec one sh -c 'grep \" / \" /proc/mounts | cut -d\" \" -f3; chown 7 /home/x; ln /home/x /home/z'
+        dhow cp one:/home/x - | tar xO; dhow diff one
+        dhow commit one two >/dev/null 2>&1; dhow rm -f one >/dev/null
+        $d --rm two stat -c '%u %h' /home/x /home/z
+        printf 'FROM two\nRUN echo built >/home/y; echo x >/seen\n' | dhow build -q -t three - >/dev/null
+        $d --rm three sh -c 'cat /home/y; stat -c %u /home/x'
+        $d -d --name gone busybox rm /etc/group >/dev/null; dhow wait gone; dhow diff gone
+        dhow save three | tar xO | grep -c user.fuseoverlay || true";
+    let done = run(&["--device", &device], script).ok();
+    let told = "Loaded image: busybox:latest\nfuse.fuse-overlayfs\nnew\nC /home\nA /home/x\nA /home/z\n\
+        A /up\n7 2\n7 2\nbuilt\n7\n0\nC /etc\nD /etc/group\n0";
+    done.out_is(told);
+    let script = "dhow load -q -i /busybox.tar; dhow run --network none --rm busybox true";
+    run(&[], script).code(125).err_has("install fuse-overlayfs (it needs /dev/fuse)");
 }
 
 #[test]

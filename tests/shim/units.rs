@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
-use std::time::Duration;
 
+use e2e::manager::Manager;
 use e2e::{World, needs};
 
 use super::lifecycle::field;
@@ -13,20 +12,6 @@ fn world() -> World {
     let w = World::new();
     w.pull("busybox");
     w
-}
-
-/// The service manager's end.
-fn manager(w: &World) -> (UnixDatagram, PathBuf) {
-    let path = w.path("manager");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    (socket, path)
-}
-
-fn heard(socket: &UnixDatagram) -> String {
-    let mut buffer = [0; 256];
-    let n = socket.recv(&mut buffer).unwrap();
-    String::from_utf8_lossy(&buffer[..n]).into_owned()
 }
 
 /// What the container would do at /run/notify/notify.sock, done on the host's side of the mount.
@@ -47,70 +32,67 @@ fn say(w: &World, name: &str, text: &str) {
 #[test]
 fn ready_in_the_foreground_names_the_client_and_comes_from_the_container() {
     let w = world();
-    let (socket, path) = manager(&w);
+    let manager = Manager::new(&w);
     let name = w.id("c");
     let look = "echo $NOTIFY_SOCKET; test -S $NOTIFY_SOCKET && echo there; \
         touch /run/notify/x 2>/dev/null || echo read-only; exec sleep 1000";
     let run =
         ["run", "--name", &name, "-e", "NOTIFY_SOCKET=/elsewhere", "busybox", "sh", "-c", look];
-    let mut child = w.dhow_cmd(run).env("NOTIFY_SOCKET", &path).start();
+    let mut child = w.dhow_cmd(run).env("NOTIFY_SOCKET", manager.path()).start();
     say(&w, &name, "STATUS=READY=1\nMAINPID=1\nFDSTORE=1");
     say(&w, &name, "STATUS=up\nREADY=1");
-    assert_eq!(heard(&socket), format!("READY=1\nMAINPID={}\n", child.id()));
+    assert_eq!(manager.heard(), format!("READY=1\nMAINPID={}\n", child.id()));
     let seen = "/run/notify/notify.sock\nthere\nread-only";
     e2e::until("it has looked", || w.dhow(["logs", &name]).out().trim() == seen);
     w.dhow(["rm", "-f", &name]).ok();
     child.wait().unwrap();
-    socket.set_nonblocking(true).unwrap();
-    assert!(socket.recv(&mut [0; 8]).is_err(), "nothing else is passed on");
+    assert!(!manager.hears_more(), "nothing else is passed on");
 }
 
 #[test]
 fn in_the_background_ready_is_waited_for_and_names_the_monitor() {
     let w = world();
-    let (socket, path) = manager(&w);
+    let manager = Manager::new(&w);
     let name = w.id("c");
     let run = ["run", "-d", "--name", &name, "busybox", "sleep", "1000"];
-    let mut child = w.dhow_cmd(run).env("NOTIFY_SOCKET", &path).start();
+    let mut child = w.dhow_cmd(run).env("NOTIFY_SOCKET", manager.path()).start();
     say(&w, &name, "READY=1");
     let state = w.root().join("containers").join(field(&w, &name, "/Id").as_str().unwrap());
     let state = fs::read_to_string(state.join("state.json")).unwrap();
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-    assert_eq!(heard(&socket), format!("READY=1\nMAINPID={}\n", state["monitor_pid"]));
-    assert_eq!(heard(&socket), "BARRIER=1");
+    assert_eq!(manager.heard(), format!("READY=1\nMAINPID={}\n", state["monitor_pid"]));
+    assert_eq!(manager.heard(), "BARRIER=1");
     assert!(child.wait().unwrap().success());
     w.dhow(["rm", "-f", &name]).ok();
     // One that ends without a word is waited for no longer.
     let run = ["run", "-d", "--name", &name, "busybox", "true"];
-    w.dhow_cmd(run).env("NOTIFY_SOCKET", &path).run().ok();
+    w.dhow_cmd(run).env("NOTIFY_SOCKET", manager.path()).run().ok();
     w.dhow(["rm", "-f", &name]).ok();
-    socket.set_nonblocking(true).unwrap();
-    assert!(socket.recv(&mut [0; 8]).is_err());
+    assert!(!manager.hears_more());
 }
 
 #[test]
 fn dhow_says_it_itself_or_nobody_does() {
     let w = world();
-    let (socket, path) = manager(&w);
+    let manager = Manager::new(&w);
     let name = w.id("c");
     let create = ["create", "--sdnotify", "conmon", "--name", &name, "busybox"];
     w.dhow([&create[..], &["sh", "-c", "env; exec sleep 1000"]].concat()).ok();
     let begin = |args: &[&str]| {
         let args = [args, &[&name]].concat();
-        w.dhow_cmd(args).env("NOTIFY_SOCKET", &path).start()
+        w.dhow_cmd(args).env("NOTIFY_SOCKET", manager.path()).start()
     };
     let mut first = begin(&["start", "-a"]);
-    assert_eq!(heard(&socket), format!("READY=1\nMAINPID={}\n", first.id()));
+    assert_eq!(manager.heard(), format!("READY=1\nMAINPID={}\n", first.id()));
     // It runs already, as after a boot with dhow.service: who comes to it tells so, too.
     let mut second = begin(&["start", "-a", "--sdnotify", "container"]);
-    assert_eq!(heard(&socket), format!("READY=1\nMAINPID={}\n", second.id()));
+    assert_eq!(manager.heard(), format!("READY=1\nMAINPID={}\n", second.id()));
     w.dhow(["stop", "-t", "0", &name]).ok();
     first.wait().unwrap();
     second.wait().unwrap();
     assert!(begin(&["start", "--sdnotify", "ignore"]).wait().unwrap().success());
     assert!(!w.dhow(["logs", &name]).ok().out().contains("NOTIFY_SOCKET"));
-    socket.set_nonblocking(true).unwrap();
-    assert!(socket.recv(&mut [0; 8]).is_err());
+    assert!(!manager.hears_more());
     w.dhow(["rm", "-f", &name]).ok();
     w.dhow(["run", "--sdnotify", "x", "busybox"])
         .code(125)
@@ -118,6 +100,61 @@ fn dhow_says_it_itself_or_nobody_does() {
     let run = ["run", "--rm", "busybox", "true"];
     let none = w.dhow_cmd(run).env("NOTIFY_SOCKET", w.path("none")).run().code(125);
     none.err_has("NOTIFY_SOCKET");
+}
+
+/// A service manager that has a listening socket at 3 and a connected one at 4, whose other end says
+/// something; it executes what it is given, as sd_listen_fds(3) has it.
+const ACTIVATING: &str = "
+import os, socket, sys
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1]); listening.listen()
+ours, theirs = socket.socketpair()
+ours.send(b'through the socket')
+ours.shutdown(socket.SHUT_WR)
+keep = [os.dup2(listening.fileno(), 13), os.dup2(theirs.fileno(), 14), os.dup2(ours.fileno(), 15)]
+os.dup2(13, 3, True); os.dup2(14, 4, True); os.set_inheritable(15, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES='web:talk')
+print(os.fstat(3).st_ino, flush=True)
+os.execvp(sys.argv[2], sys.argv[2:])
+";
+
+#[test]
+fn sockets_of_a_service_manager_reach_the_container_in_each_of_its_lives() {
+    let w = world();
+    let path = w.path("listening").display().to_string();
+    let manager = ["python3", "-c", ACTIVATING, &path].map(str::to_owned);
+    let look = "echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; readlink /proc/self/fd/3; \
+        timeout 9 cat <&4; echo; ls /proc/self/fd | wc -l";
+    let told = |inode: &str| {
+        // 0, 1, 2, the two sockets, and what ls has open itself.
+        format!("{inode}\n2 1 web:talk\nsocket:[{inode}]\nthrough the socket\n6")
+    };
+    let run = ["run", "--rm", "busybox", "sh", "-c", look];
+    let done = w.dhow_cmd(run).under(manager.clone()).run().ok();
+    let inode = done.lines()[0].clone();
+    done.out_is(&told(&inode));
+    // Other runtimes, too, and from one life to the next.
+    let name = w.id("c");
+    fs::remove_file(&path).unwrap();
+    let twice = "readlink /proc/self/fd/3; test -e /again || { touch /again; exit 3; }";
+    let create =
+        ["create", "--name", &name, "--restart", "on-failure", "busybox", "sh", "-c", twice];
+    w.dhow(create).ok();
+    let done = w.dhow_cmd(["start", &name]).under(manager.clone()).run().ok();
+    let inode = done.lines()[0].clone();
+    e2e::until("it has lived twice", || w.dhow(["logs", &name]).out().lines().count() == 2);
+    w.dhow(["wait", &name]).ok();
+    let line = format!("socket:[{inode}]");
+    w.dhow(["logs", &name]).ok().out_is(&format!("{line}\n{line}"));
+    w.dhow(["rm", &name]).ok();
+    fs::remove_file(&path).unwrap();
+    // Sockets for another process are none of ours; those that aren't there are told.
+    let seen =
+        ["run", "--rm", "busybox", "sh", "-c", "echo none:$LISTEN_FDS; ls /proc/self/fd | wc -l"];
+    let other = ["sh", "-c", "exec 3</dev/null; LISTEN_PID=1 LISTEN_FDS=1 exec \"$@\"", "sh"];
+    w.dhow_cmd(seen).under(other).run().ok().out_is("none:\n4");
+    let lacking = ["sh", "-c", "exec 3<&-; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"", "sh"];
+    w.dhow_cmd(seen).under(lacking).run().code(125).err_has("LISTEN_FDS=1: descriptor 3");
 }
 
 /// The lines of a unit that begin so.
@@ -135,7 +172,7 @@ fn a_unit_starts_what_is_there_or_makes_it_anew() {
     let command = ["--stop-timeout", "7", "busybox", "sh", "-c", "echo $HOME 100%"];
     w.dhow_cmd([&create[..], &command].concat()).env("HOME", "/h o").run().ok();
     w.dhow(["system", "generate", &name]).code(1).err_has("use --new");
-    let call = ["system", "generate", "--new", "--after", "a.service", "--env", "A=b c", &name];
+    let call = ["system", "generate", "--new", "--after", "a.service", "--env", "A=b $c", &name];
     let unit = w.dhow(call).ok().out();
     let dhow = fs::canonicalize(e2e::program("dhow")).unwrap();
     let dhow =
@@ -148,7 +185,7 @@ fn a_unit_starts_what_is_there_or_makes_it_anew() {
     assert_eq!(lines(&unit, "ExecStart"), [run]);
     assert_eq!(lines(&unit, "ExecStop"), [format!("-{dhow} stop --timeout 7 {name}")]);
     assert_eq!(lines(&unit, "TimeoutStopSec"), ["67"]);
-    assert_eq!(lines(&unit, "Environment"), ["\"A=b c\""]);
+    assert_eq!(lines(&unit, "Environment"), ["\"A=b $c\""]);
     let after = format!("a.service container-{other}.service");
     assert_eq!(lines(&unit, "After"), ["network-online.target dhow.service", &after]);
     let files = ["system", "generate", "--files", "--name", "--user", "--no-header", &other];
@@ -159,7 +196,21 @@ fn a_unit_starts_what_is_there_or_makes_it_anew() {
     assert_eq!(lines(&unit, "ExecStart"), [start]);
     assert_eq!(lines(&unit, "WantedBy"), ["default.target"]);
     assert!(unit.starts_with("[Unit]\n") && lines(&unit, "After").is_empty(), "{unit}");
+    // A unit of the sockets it is given, beside it.
+    let listen = ["--listen-stream", "8080", "--listen-datagram", "/run/%x"];
+    let call = ["system", "generate", "--files", "--name"];
+    let files = w.dhow([&call[..], &listen, &[&other]].concat()).ok().lines();
+    let [socket, service] = &files[..] else { panic!("{files:?}") };
+    assert!(socket.ends_with(&format!("/container-{other}.socket")), "{socket}");
+    let socket = fs::read_to_string(socket).unwrap();
+    assert_eq!(lines(&socket, "ListenStream"), ["8080"]);
+    assert_eq!(lines(&socket, "ListenDatagram"), ["/run/%%x"]);
+    let service = fs::read_to_string(service).unwrap();
+    assert_eq!(lines(&service, "Requires"), [format!("container-{other}.socket")]);
+    let bad = ["system", "generate", "--listen-stream", "a\nb", &other];
+    w.dhow(bad).code(1).err_has("no address of a socket");
     w.dhow(["system", "generate", "--after", "x y", &other]).code(1).err_has("no name of a unit");
+    w.dhow(["system", "generate", "--env", "A", &other]).code(1).err_has("no KEY=VALUE");
     w.dhow(["system", "generate", "--restart-policy", "x", &other]).refused();
     w.dhow(["update", "--restart", "always", &other]).ok();
     w.dhow(["system", "generate", &other]).ok().err_has("--restart no");

@@ -45,6 +45,13 @@ impl Agent {
         &self.path
     }
 
+    /// The same, once there are so many: who has said all isn't kept until it is heard.
+    #[track_caller]
+    pub fn hears(&self, count: usize) -> Vec<Value> {
+        crate::until(&format!("the agent has heard {count} states"), || self.told().len() >= count);
+        self.told()
+    }
+
     /// The container process states it was sent, in order.
     pub fn told(&self) -> Vec<Value> {
         self.told.lock().unwrap().clone()

@@ -29,6 +29,9 @@ const CLOSE_RANGE_CLOEXEC: u32 = 4;
 /// MFD_NOEXEC_SEAL and MFD_EXEC, of 6.3.
 const MFD_NEWER: u32 = 0x18;
 
+/// MOUNT_ATTR_NOSYMFOLLOW, of 5.14.
+const NOSYMFOLLOW: u32 = 0x20_0000;
+
 const fn op(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
     Instruction { code, jt, jf, k }
 }
@@ -42,7 +45,11 @@ fn filter() -> Vec<Instruction> {
         refuse(nix::libc::ENOSYS),
         op(EQUAL, number(nix::libc::SYS_close_range), 0, 3),
         op(LOAD, THIRD, 0, 0),
-        op(ANY_OF, CLOSE_RANGE_CLOEXEC, 4, 0),
+        op(ANY_OF, CLOSE_RANGE_CLOEXEC, 8, 0),
+        op(RETURN, ALLOW, 0, 0),
+        op(EQUAL, number(nix::libc::SYS_fsmount), 0, 3),
+        op(LOAD, THIRD, 0, 0),
+        op(ANY_OF, NOSYMFOLLOW, 4, 0),
         op(RETURN, ALLOW, 0, 0),
         op(EQUAL, number(nix::libc::SYS_memfd_create), 0, 3),
         op(LOAD, SECOND, 0, 0),

@@ -80,6 +80,12 @@ pub enum Need {
     FullKernel,
     /// Time that runs evenly.
     EvenTime,
+    /// nftables with tables of both families, and translation: User Mode Linux hasn't these.
+    Nftables,
+    /// A kernel of at least this version.
+    Linux(u32, u32),
+    /// A guest of QEMU, which has a stock kernel of Debian, two CPUs, CRIU, AppArmor and podman.
+    StockKernel,
 }
 
 impl Need {
@@ -90,13 +96,16 @@ impl Need {
             Self::CgroupV1 => Path::new("/sys/fs/cgroup/memory").exists(),
             Self::Cgroupfs => !mode.by_systemd(),
             Self::Root | Self::ManyIds => !mode.is_rootless(),
-            Self::Machine | Self::Guests | Self::FullKernel | Self::EvenTime => !mode.is_guest(),
+            Self::FullKernel | Self::Nftables => !mode.is_guest() || stock_kernel(),
+            Self::StockKernel => stock_kernel(),
+            Self::Linux(major, minor) => kernel() >= (major, minor),
+            Self::Machine | Self::Guests | Self::EvenTime => !mode.is_guest(),
         }
     }
 
     /// In words.
-    pub fn words(self) -> &'static str {
-        match self {
+    pub fn words(self) -> String {
+        let words = match self {
             Self::CgroupV1 => "cgroup v1",
             Self::Cgroupfs => "groups by path, not systemd's",
             Self::Root => "root",
@@ -105,7 +114,11 @@ impl Need {
             Self::Guests => "a guest of its own",
             Self::FullKernel => "a kernel with more than User Mode Linux has",
             Self::EvenTime => "time that runs evenly",
-        }
+            Self::Linux(major, minor) => return format!("Linux {major}.{minor}"),
+            Self::Nftables => "nftables with all that networks use",
+            Self::StockKernel => "a guest of QEMU with Debian's kernel",
+        };
+        words.to_owned()
     }
 }
 
@@ -122,6 +135,18 @@ pub fn lacks(needs: &[Need]) -> bool {
     true
 }
 
+/// The kernel's version.
+fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Whether this is a guest of QEMU: `run.sh --qemu` says so.
+fn stock_kernel() -> bool {
+    std::env::var_os("DHOW_E2E_QEMU").is_some_and(|text| !text.is_empty())
+}
+
 /// Whether pid 1 is systemd.
 pub fn has_systemd() -> bool {
     fs::metadata("/run/systemd/system").is_ok_and(|m| m.is_dir())
@@ -131,8 +156,8 @@ pub fn has_systemd() -> bool {
 /// `needs!(CgroupV1);` as its first line.
 #[macro_export]
 macro_rules! needs {
-    ($($need:ident),+) => {
-        if $crate::place::lacks(&[$($crate::place::Need::$need),+]) {
+    ($($need:ident $(($($number:expr),+))?),+) => {
+        if $crate::place::lacks(&[$($crate::place::Need::$need $(($($number),+))?),+]) {
             return;
         }
     };

@@ -3,6 +3,7 @@
 use e2e::{World, needs};
 use nix::libc;
 
+use super::scene::portrait;
 use super::uses::on;
 use super::{After, Case};
 use crate::runtime::lifecycle::create;
@@ -15,6 +16,19 @@ fn bug_a_create_that_could_not_lock_its_directory_left_it() {
     let case = Case::makes("create", &w, &b, &["create", "-b", b.path(), b.id()]);
     case.strike_at("parent reserve", libc::SYS_openat);
     case.strike_at("parent reserve", libc::SYS_flock);
+}
+
+/// A second one was mounted over it, and the container ran on.
+#[test]
+fn bug_a_tmpfs_for_the_groups_that_could_not_be_entered_stayed_under_another() {
+    needs!(Machine);
+    if !std::path::Path::new("/sys/fs/cgroup/memory").exists() {
+        return;
+    }
+    let w = World::new();
+    let b = w.bundle("b", &portrait());
+    let case = Case::makes("run", &w, &b, &["run", "-b", b.path(), b.id()]);
+    case.strike_at("init mounts", libc::SYS_chdir);
 }
 
 /// It recorded no process, and `delete` could not end the one there was.

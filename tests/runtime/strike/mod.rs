@@ -327,7 +327,11 @@ impl<'a> Case<'a> {
         }
         // Killed once it had been started, it ends as it was killed.
         let ends = matches!(what, What::Kill(_)) && ended.code == 137 && ended.err.is_empty();
-        if !ends && ((128..255).contains(&ended.code) || ended.code == 0 || lines != 1 || more != 0)
+        // As runc: what can't be executed is a line without more.
+        let bare = ended.code == 255 && more == 1 && lines == 0 && ended.err.starts_with("exec ");
+        if !ends
+            && !bare
+            && ((128..255).contains(&ended.code) || ended.code == 0 || lines != 1 || more != 0)
         {
             return Err("neither went on nor failed with one line".into());
         }
