@@ -10,6 +10,8 @@ if [ ! -x "$tool" ]; then
         cargo install -q --locked --root target/tools cargo-deny
     chmod +x "$tool"
 fi
+# On a machine that has built nothing yet, there is nothing to look at offline.
+cargo fetch --quiet --locked
 "$tool" --offline check --hide-inclusion-graph bans licenses sources
 # Advisories need RustSec's database from GitHub: checked where it can be reached.
 if "$tool" fetch db >/dev/null 2>&1; then
