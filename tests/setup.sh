@@ -4,7 +4,7 @@
 set -eu
 packages="
     make gcc libc6-dev ca-certificates
-    apache2-utils attr busybox-static docker-registry file iproute2 iputils-ping jq libcap2-bin
+    apache2-utils attr bind9-dnsutils busybox-static docker-registry file iproute2 iputils-ping jq libcap2-bin
     mmdebstrap procps skopeo strace umoci util-linux zstd
     buildah conmon crun podman runc
     e2fsprogs xz-utils
