@@ -177,16 +177,19 @@ fi
 mkdir -p "$destdir$share/dhow" 2>/dev/null && [ -w "$destdir$share/dhow" ] ||
     die "$destdir$share/dhow can't be written to; be root, or name another --prefix"
 
-new=$destdir$list.new
+new=$destdir$list.new half=$new some=$destdir$share/dhow/.some
+# On a full disk, too, nothing half-written stays.
+trap 'rm -f "$new" "$half" "$some" "$destdir$share/dhow/.unit" "$destdir$share/dhow/.gone"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 : >"$new"
-trap 'rm -f "$new" "$new.some"' EXIT
 # In one step each: a program that runs, or is being read, is not in the way.
 put() {
     mode=$1 from=$2 to=$3
-    echo "$to" >>"$new"
+    half=$destdir$to.new
+    echo "$to" >>"$new" || die "$new can't be written"
     mkdir -p "$destdir${to%/*}" || die "$destdir${to%/*} can't be made"
-    cp "$from" "$destdir$to.new" && chmod "$mode" "$destdir$to.new" && mv -f "$destdir$to.new" "$destdir$to" ||
-        die "$destdir$to can't be written"
+    cp "$from" "$half" && chmod "$mode" "$half" && mv -f "$half" "$destdir$to" || die "$destdir$to can't be written"
 }
 # Many at once, which nobody runs: DIR FILE…
 put_all() {
@@ -194,11 +197,15 @@ put_all() {
     shift
     for file; do
         echo "$dir/${file##*/}"
-    done >"$new.some"
-    cat "$new.some" >>"$new"
-    mkdir -p "$destdir$dir" && (cd "$destdir$dir" && sed 's|.*/||' | xargs rm -f) <"$new.some" && cp "$@" "$destdir$dir" &&
-        (cd "$destdir$dir" && sed 's|.*/||' | xargs chmod 644) <"$new.some" || die "$destdir$dir can't be written to"
+    done >"$some" && cat "$some" >>"$new" || die "$new can't be written"
+    mkdir -p "$destdir$dir" || die "$destdir$dir can't be made"
+    remove_some
+    cp "$@" "$destdir$dir" && (cd "$destdir$dir" && sed 's|.*/||' | xargs chmod 644) <"$some" || {
+        remove_some
+        die "$destdir$dir can't be written to"
+    }
 }
+remove_some() { (cd "$destdir$dir" && sed 's|.*/||' | xargs rm -f) <"$some"; }
 # The program's place stands in the unit.
 unit() {
     sed "s|^\(Exec[A-Za-z]*=-\{0,1\}\)/usr/bin/dhow |\1$prefix/bin/dhow |" "$1" >"$destdir$share/dhow/.unit"
@@ -215,8 +222,9 @@ put_all "$share/fish/vendor_completions.d" "$pages"/fish/vendor_completions.d/dh
 [ -z "$system" ] || unit "$pages/systemd/system/dhow.service" "$system/dhow.service"
 unit "$pages/systemd/user/dhow.service" "$user/dhow.service"
 if [ -n "$mirror" ]; then
-    mkdir -p "$destdir${settings%/*}" && echo "$written" >"$destdir$settings.new" &&
-        mv -f "$destdir$settings.new" "$destdir$settings" || die "$destdir$settings can't be written"
+    half=$destdir$settings.new
+    mkdir -p "$destdir${settings%/*}" && echo "$written" >"$half" && mv -f "$half" "$destdir$settings" ||
+        die "$destdir$settings can't be written"
 fi
 
 # What an older version had and this one hasn't.
@@ -225,7 +233,7 @@ if [ -e "$destdir$list" ]; then
     forget "$destdir$share/dhow/.gone"
     rm -f "$destdir$share/dhow/.gone"
 fi
-rm -f "$new.some"
+rm -f "$some"
 mv -f "$new" "$destdir$list"
 reload
 if [ -n "$enable" ]; then

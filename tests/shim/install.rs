@@ -1,6 +1,8 @@
 //! install.sh and the Debian package: what is put where, what is refused, and that it is used.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -129,6 +131,44 @@ fn what_is_typed_wrongly_is_told_in_one_line_before_anything_is_written() {
         assert!(done.err().starts_with("install.sh: ") && done.err().contains(words), "{done}");
         assert!(files(&w.path("dest")).is_empty(), "{args:?}");
     }
+}
+
+/// A disk that gets full at one point or another, until it is large enough.
+#[test]
+fn a_full_disk_leaves_whole_files_and_no_others() {
+    needs!(Root);
+    let w = World::new();
+    let bin = w.path("small");
+    fs::create_dir(&bin).unwrap();
+    for program in ["dhow", "dhow-image", "dhow-runtime"] {
+        fs::write(bin.join(program), vec![b'#'; 50_000]).unwrap();
+        fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let args = ["--bin", bin.to_str().unwrap(), "--mirror", "https://mirror.example"];
+    install(&w, &args).run().ok();
+    let whole = w.path("whole");
+    fs::rename(w.path("dest"), &whole).unwrap();
+    let script = "mkdir -p \"$1\"; mount -t tmpfs -o \"size=$2\" none \"$1\"; to=$3; shift 3
+        \"$@\"; code=$?; cp -a \"$0\" \"$to\"; exit $code";
+    let (mut failed, mut size) = (0, 100);
+    loop {
+        let (dest, got) = (w.path("dest"), w.path(format!("got{size}")));
+        let size_of = format!("{size}k");
+        let before = ["unshare", "-m", "sh", "-c", script].map(OsString::from);
+        let first = [dest.clone(), dest, size_of.into(), got.clone()].map(OsString::from);
+        let done = install(&w, &args).under(before.into_iter().chain(first)).run();
+        for file in files(&got).iter().filter(|file| !file.ends_with("dhow/installed")) {
+            let same = fs::read(got.join(file)).unwrap() == fs::read(whole.join(file)).unwrap();
+            assert!(same, "{file} with {size} KiB: {done}");
+        }
+        if done.code == 0 {
+            break;
+        }
+        done.code(1).err_has("No space left").err_has("install.sh: ");
+        assert!(!got.join("usr/local/share/dhow/installed").exists(), "{size} KiB");
+        (failed, size) = (failed + 1, size + 150);
+    }
+    assert!(failed > 2, "{failed} full disks");
 }
 
 #[test]
