@@ -54,7 +54,7 @@ fn in_the_background_ready_is_waited_for_and_names_the_monitor() {
     let w = world();
     let manager = Manager::new(&w);
     let name = w.id("c");
-    let run = ["run", "-d", "--name", &name, "busybox", "sleep", "1000"];
+    let run = ["run", "-d", "--sdnotify", "container", "--name", &name, "busybox", "sleep", "1000"];
     let mut child = w.dhow_cmd(run).env("NOTIFY_SOCKET", manager.path()).start();
     say(&w, &name, "READY=1");
     let state = w.root().join("containers").join(field(&w, &name, "/Id").as_str().unwrap());
@@ -65,8 +65,26 @@ fn in_the_background_ready_is_waited_for_and_names_the_monitor() {
     assert!(child.wait().unwrap().success());
     w.dhow(["rm", "-f", &name]).ok();
     // One that ends without a word is waited for no longer.
-    let run = ["run", "-d", "--name", &name, "busybox", "true"];
+    let run = ["run", "-d", "--sdnotify", "container", "--name", &name, "busybox", "true"];
     w.dhow_cmd(run).env("NOTIFY_SOCKET", manager.path()).run().ok();
+    w.dhow(["rm", "-f", &name]).ok();
+    assert!(!manager.hears_more());
+}
+
+/// A CI's job has the NOTIFY_SOCKET of the service that it is a job of.
+#[test]
+fn bug_in_the_background_a_word_was_waited_for_that_nobody_had_asked_for() {
+    let w = world();
+    let manager = Manager::new(&w);
+    let name = w.id("c");
+    let below = |args: &[&str]| {
+        w.dhow_cmd(args).env("NOTIFY_SOCKET", manager.path()).limit(60).run().ok();
+    };
+    let look = ["busybox", "sh", "-c", "echo is ${NOTIFY_SOCKET-unset}; exec sleep 1000"];
+    below(&[&["run", "-d", "--name", &name][..], &look].concat());
+    e2e::until("it has looked", || w.dhow(["logs", &name]).out().trim() == "is unset");
+    w.dhow(["stop", "-t", "0", &name]).ok();
+    below(&["start", &name]);
     w.dhow(["rm", "-f", &name]).ok();
     assert!(!manager.hears_more());
 }
@@ -97,9 +115,31 @@ fn dhow_says_it_itself_or_nobody_does() {
     w.dhow(["run", "--sdnotify", "x", "busybox"])
         .code(125)
         .err_has("use container, conmon or ignore");
-    let run = ["run", "--rm", "busybox", "true"];
-    let none = w.dhow_cmd(run).env("NOTIFY_SOCKET", w.path("none")).run().code(125);
-    none.err_has("NOTIFY_SOCKET");
+}
+
+/// As with the runtime: the container runs, has its socket, and is waited for no longer than without.
+#[test]
+fn bug_a_manager_that_is_not_there_kept_containers_from_starting() {
+    let w = world();
+    let name = w.id("c");
+    let gone = w.path("gone.sock");
+    let alone = |args: &[&str]| w.dhow_cmd(args).env("NOTIFY_SOCKET", &gone).limit(60).run().ok();
+    let told = |done: e2e::Done| {
+        let done = done.err_has("WARNING: connect to NOTIFY_SOCKET");
+        assert_eq!(done.err().matches("nobody is told").count(), 1, "{done}");
+    };
+    let up = ["sh", "-c", "test -S $NOTIFY_SOCKET && echo up; exec sleep 1000"];
+    told(alone(&["run", "--rm", "busybox", "true"]));
+    let run = ["run", "-d", "--sdnotify", "container", "--name", &name, "busybox"];
+    told(alone(&[&run[..], &up].concat()));
+    e2e::until("it has looked", || w.dhow(["logs", &name]).out().trim() == "up");
+    w.dhow(["stop", "-t", "0", &name]).ok();
+    told(alone(&["start", &name]));
+    w.dhow(["rm", "-f", &name]).ok();
+    w.dhow(["create", "--name", &name, "busybox", "true"]).ok();
+    told(alone(&["start", "-a", &name]));
+    assert!(!alone(&["start", "--sdnotify", "ignore", &name]).err().contains("NOTIFY_SOCKET"));
+    w.dhow(["rm", "-f", &name]).ok();
 }
 
 /// A service manager that has a listening socket at 3 and a connected one at 4, whose other end says

@@ -171,7 +171,7 @@ fn record(
         networks,
         publish_ip,
         resolver: crate::options::dns::of_machine(daemon)?,
-        sdnotify: flags.sdnotify.unwrap_or_default(),
+        sdnotify: flags.sdnotify,
         typed: std::env::args_os()
             .skip(1)
             .map(|word| word.to_string_lossy().into_owned())

@@ -51,9 +51,9 @@ pub struct Record {
     /// What daemon.json said of names when it was made.
     #[serde(default, skip_serializing_if = "MachineResolver::is_silent")]
     pub resolver: MachineResolver,
-    /// Who tells a service manager that it is up.
-    #[serde(default, skip_serializing_if = "Sdnotify::is_usual")]
-    pub sdnotify: Sdnotify,
+    /// Who tells a service manager that it is up, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sdnotify: Option<Sdnotify>,
     /// The arguments that made it, for a unit that does so again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub typed: Vec<String>,

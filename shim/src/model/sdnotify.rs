@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// What becomes of `NOTIFY_SOCKET`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sdnotify {
     /// The container says so, over a socket of its own.
-    #[default]
     Container,
     /// dhow does, as soon as the container runs; the word is podman's.
     Conmon,
@@ -29,9 +28,11 @@ impl Sdnotify {
         }
     }
 
-    /// Whether it is what nobody has to say.
-    pub fn is_usual(&self) -> bool {
-        *self == Self::default()
+    /// Who it is when nothing is said: in the foreground the container. In the background nobody,
+    /// or whoever runs below a service (the job of a CI) and has its `NOTIFY_SOCKET` would wait for the
+    /// word of a container that knows of none.
+    pub fn unsaid(background: bool) -> Self {
+        if background { Self::Ignore } else { Self::Container }
     }
 }
 

@@ -48,26 +48,36 @@ impl Notice {
     /// For a container that runs already, whoever started it: what it had to say is said.
     pub fn tell_running(&self) {
         if let Ok(manager) = connect(&self.address) {
-            Notify { manager, container: None }.stay();
+            Notify { manager: Some(manager), container: None, warning: None }.stay();
         }
     }
 }
 
-/// The manager, and the container's socket if it is the container who speaks.
+/// The manager, if it can be reached, and the container's socket if it is the container who speaks.
 #[derive(Debug)]
 pub struct Notify {
-    manager: UnixDatagram,
+    manager: Option<UnixDatagram>,
     container: Option<UnixDatagram>,
+    /// Why nobody will be told.
+    warning: Option<String>,
 }
 
 impl Notify {
     /// Before the start; the caller holds the container's lock.
+    ///
+    /// A manager that can't be reached is no reason to do without the container: as the runtime has
+    /// it, it is warned of, and the container has its socket all the same.
     pub fn prepare(host: &Host, id: &str, notice: Option<&Notice>) -> Result<Option<Self>> {
         let dir = host.paths.notify(id);
         let _ = fs::remove_dir_all(&dir); // what a killed monitor left
         let Some(notice) = notice else { return Ok(None) };
-        let manager = connect(&notice.address)
-            .map_err(|e| Error::io("NOTIFY_SOCKET", notice.address.as_ref(), e))?;
+        let (manager, warning) = match connect(&notice.address) {
+            Ok(manager) => (Some(manager), None),
+            Err(e) => {
+                let why = Error::io("connect to NOTIFY_SOCKET", notice.address.as_ref(), e);
+                (None, Some(format!("{why}: nobody is told that the container is ready")))
+            }
+        };
         let container = (notice.how == Sdnotify::Container)
             .then(|| {
                 // Whatever the caller's umask is, the container's user must get through.
@@ -79,7 +89,12 @@ impl Notify {
             })
             .transpose()
             .map_err(|e: io::Error| Error::io("make", &dir, e))?;
-        Ok(Some(Self { manager, container }))
+        Ok(Some(Self { manager, container, warning }))
+    }
+
+    /// What the user is to hear of it, once.
+    pub fn warning(&mut self) -> Option<String> {
+        self.warning.take()
     }
 
     /// The container runs, and this process stays: it is the one to watch.
@@ -106,6 +121,9 @@ impl Notify {
     /// The container runs, and this process goes: waits until it is ready, or has ended. Its
     /// monitor is the one to watch.
     pub fn leave(self, host: &Host, record: &Record) -> Result<()> {
+        if self.manager.is_none() {
+            return Ok(());
+        }
         let (line, state) = Line::of_living(host, record, Role::default())?;
         let Some(line) = line else { return Ok(()) };
         if let Some(container) = &self.container
@@ -120,7 +138,8 @@ impl Notify {
 
     /// A manager that doesn't listen any more is told nothing; the container runs nevertheless.
     fn tell(&self, main: u32) {
-        let _ = self.manager.send(format!("READY=1\nMAINPID={main}\n").as_bytes());
+        let Some(manager) = &self.manager else { return };
+        let _ = manager.send(format!("READY=1\nMAINPID={main}\n").as_bytes());
     }
 
     /// Waits until what was said has been worked on: the manager asks who its sender is.
@@ -128,8 +147,8 @@ impl Notify {
     /// SPEC: sd_notify_barrier(3): the receiver closes the descriptor then, also one that doesn't
     /// know it.
     fn barrier(&self) {
-        let Ok((ours, theirs)) = std::io::pipe() else { return };
-        let _ = dhow_kernel::rights::send(self.manager.as_fd(), b"BARRIER=1", &[theirs.as_fd()]);
+        let (Some(manager), Ok((ours, theirs))) = (&self.manager, std::io::pipe()) else { return };
+        let _ = dhow_kernel::rights::send(manager.as_fd(), b"BARRIER=1", &[theirs.as_fd()]);
         drop(theirs);
         let _ =
             poll(&mut [PollFd::new(ours.as_fd(), PollFlags::empty())], PollTimeout::from(PATIENCE));
@@ -195,7 +214,7 @@ mod tests {
     fn bug_a_container_could_flood_the_manager() {
         let (manager, far) = UnixDatagram::pair().unwrap();
         let (container, inside) = UnixDatagram::pair().unwrap();
-        Notify { manager, container: Some(container) }.stay();
+        Notify { manager: Some(manager), container: Some(container), warning: None }.stay();
         // Each is heard, or there were no room for so many; and so were those before the last.
         for _ in 0..1000 {
             inside.send(b"READY=1").unwrap();
@@ -213,7 +232,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("manager");
         let manager = UnixDatagram::bind(&path).unwrap();
-        let notify = Notify { manager: connect(&path.into()).unwrap(), container: None };
+        let connected = connect(&path.into()).ok();
+        let notify = Notify { manager: connected, container: None, warning: None };
         notify.tell(7);
         let mut buffer = [0; 64];
         let n = manager.recv(&mut buffer).unwrap();

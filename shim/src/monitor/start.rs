@@ -68,13 +68,16 @@ pub fn start<'a>(host: &'a Host, record: &'a Record, how: Start) -> Result<Runni
     let role = how.attach.as_ref().map(role_of).unwrap_or_default();
     let size = if record.config.tty { terminal::size() } else { None };
     let listener = socket::listen_for(host, &record.id)?;
-    let notify = Notify::prepare(host, &record.id, how.notify.as_ref())?;
+    let mut notify = Notify::prepare(host, &record.id, how.notify.as_ref())?;
+    let unheard = notify.as_mut().and_then(Notify::warning);
     let task = Task::new(host, record, Purpose::Start { role, size });
     if how.attach.is_some() {
         events::of_container(&host.paths, record, "attach", &[]);
     }
     let stream = task.with(sockets).hand_over(lock, listener)?;
-    answer(host, record, how.attach, (stream, notify))
+    let mut running = answer(host, record, how.attach, (stream, notify))?;
+    running.told.extend(unheard);
+    Ok(running)
 }
 
 fn answer<'a>(

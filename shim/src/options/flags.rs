@@ -118,7 +118,7 @@ pub struct Flags {
     /// Keys that leave the container running (default ctrl-p,ctrl-q)
     #[arg(long, value_name = "KEYS")]
     pub detach_keys: Option<String>,
-    /// Who tells NOTIFY_SOCKET that it is up: container, conmon (dhow itself) or ignore (default "container")
+    /// Who tells NOTIFY_SOCKET that it is up: container, conmon (dhow itself) or ignore (default container, and with -d ignore)
     #[arg(long, value_name = "WHO")]
     pub sdnotify: Option<Sdnotify>,
 

@@ -91,6 +91,13 @@ impl Output {
         let _ = to.write_all(&tamed);
     }
 
+    /// Warnings, a line each, as docker words them.
+    pub fn warn(&self, lines: &[String]) {
+        for line in lines {
+            self.note(&format!("WARNING: {line}"));
+        }
+    }
+
     /// An error's one line. What an image or a registry calls itself ends up in errors, so
     /// no control character of theirs reaches the terminal.
     pub fn error(&self, error: &Error) {

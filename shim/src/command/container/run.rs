@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::making::{self, Request, Steps, lap, make};
-use crate::model::Record;
+use crate::model::{Record, Sdnotify};
 use crate::monitor::{self, Attach, Ended, Notice, Start};
 use crate::options::{Order, fill};
 use crate::output::Output;
@@ -72,7 +72,8 @@ impl Run {
         let request = Request { flags: &self.order.flags, image, command, intent, now: true };
         let record = make(host, request, out, &mut steps)?;
         let begun = Instant::now();
-        let notify = Notice::of(std::env::var_os("NOTIFY_SOCKET"), record.sdnotify);
+        let how = record.sdnotify.unwrap_or(Sdnotify::unsaid(self.detach));
+        let notify = Notice::of(std::env::var_os("NOTIFY_SOCKET"), how);
         let started = monitor::start(host, &record, Start { attach, notify });
         let running = started.inspect_err(|_| {
             if record.host_config.auto_remove {
@@ -84,9 +85,7 @@ impl Run {
         })?;
         lap(&mut steps, "start", begun);
         let inner = running.steps.clone();
-        for line in &running.told {
-            out.note(&format!("WARNING: {line}"));
-        }
+        out.warn(&running.told);
         let exit = if self.detach {
             running.leave()?;
             out.line(&record.id);

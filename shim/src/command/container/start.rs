@@ -37,7 +37,7 @@ impl Start {
     /// Prints each name; attached, the container's exit code.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
         if self.attach || self.interactive {
-            return match self.foreground(host) {
+            return match self.foreground(host, out) {
                 Ok(exit) => exit,
                 Err(e) => {
                     out.error(&e);
@@ -45,25 +45,31 @@ impl Start {
                 }
             };
         }
-        out.each(&self.containers, |needle| {
+        let mut told = Vec::new();
+        let exit = out.each(&self.containers, |needle| {
             let found = host.containers.find(needle)?;
             match self.notice(&found.record) {
                 Some(notify) if !monitor::state(host, &found.record)?.status.is_alive() => {
                     let how = How { attach: None, notify: Some(notify) };
-                    monitor::start(host, &found.record, how)?.leave()?;
+                    let mut running = monitor::start(host, &found.record, how)?;
+                    told.append(&mut running.told);
+                    running.leave()?;
                 }
                 _ => monitor::ensure(host, &found.record)?,
             }
             Ok(needle.to_owned())
-        })
+        });
+        out.warn(&told);
+        exit
     }
 
     fn notice(&self, record: &Record) -> Option<Notice> {
-        let how = self.sdnotify.unwrap_or(record.sdnotify);
+        let background = !self.attach && !self.interactive;
+        let how = self.sdnotify.or(record.sdnotify).unwrap_or(Sdnotify::unsaid(background));
         Notice::of(std::env::var_os("NOTIFY_SOCKET"), how)
     }
 
-    fn foreground(&self, host: &Host) -> Result<Exit> {
+    fn foreground(&self, host: &Host, out: &Output) -> Result<Exit> {
         let [needle] = self.containers.as_slice() else {
             return Err(Error::usage("you cannot start and attach multiple containers at once"));
         };
@@ -79,12 +85,10 @@ impl Start {
             self.notice(&record).iter().for_each(Notice::tell_running);
             monitor::attach(host, &record, &attach)?
         } else {
-            monitor::start(
-                host,
-                &record,
-                How { attach: Some(attach), notify: self.notice(&record) },
-            )?
-            .follow()?
+            let how = How { attach: Some(attach), notify: self.notice(&record) };
+            let running = monitor::start(host, &record, how)?;
+            out.warn(&running.told);
+            running.follow()?
         };
         Ok(match ended {
             Ended::Exited(code) => Exit::container(code),

@@ -39,7 +39,7 @@ pub struct Generate {
     #[arg(long)]
     pub user: bool,
     /// Who tells systemd that it is up: container, conmon (dhow itself) or ignore
-    /// (default container if it was made with --sdnotify=container, else conmon)
+    /// (default what it was made with, else conmon)
     #[arg(long, value_name = "WHO")]
     pub sdnotify: Option<Sdnotify>,
     /// systemd's Restart=
@@ -147,12 +147,6 @@ impl Generate {
         }
         let new = self.new.then(|| again(record)).transpose()?;
         let kind = record.host_config.log_config.kind.as_str();
-        let of_container = record.sdnotify == Sdnotify::Container
-            && record.typed.iter().any(|word| word.starts_with("--sdnotify"));
-        let usual = match record.sdnotify {
-            Sdnotify::Container if !of_container => Sdnotify::Conmon,
-            other => other,
-        };
         let called = if self.name || self.new { name } else { &record.id };
         let mut others = Wants {
             after: self.after.clone(),
@@ -174,7 +168,7 @@ impl Generate {
             new,
             directory: Some(record.directory.clone())
                 .filter(|dir| !dir.is_empty() && dir != "/" && !dir.contains(char::is_control)),
-            sdnotify: self.sdnotify.unwrap_or(usual),
+            sdnotify: self.sdnotify.or(record.sdnotify).unwrap_or(Sdnotify::Conmon),
             quiet: kind == "journald",
             stop_timeout: self.stop_timeout.map_or_else(|| record.stop_timeout(), i64::from),
             restart: self.restart_policy.clone(),
