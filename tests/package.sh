@@ -31,6 +31,6 @@ mv "$work"/new/*.deb "$work/new.deb"
 rm -rf "$work/tree"
 
 tests/guest/guest.sh --systemd --mem 1024 --share "$work:/debs:ro" -- \
-    bash -e -c "$(cat tests/package_guest.sh)" >"$work/told" || { cat "$work/told"; exit 1; }
+    bash -e -c "$(cat tests/guest/words.sh tests/package_guest.sh)" >"$work/told" || { cat "$work/told"; exit 1; }
 diff -u tests/package_guest.out "$work/told"
 echo "dpkg: installed, upgraded, removed and purged in a guest with systemd"

@@ -1,12 +1,5 @@
-# Runs in a guest with systemd: /debs has the package and the next version of it.
-say() { echo "$1: $(shift; "$@" 2>&1 | tr '\n' ' ')"; }
-until_so() {
-    for _ in $(seq 300); do
-        ! eval "$1" >/dev/null 2>&1 || return 0
-        sleep 0.1
-    done
-    echo "waited in vain: $1"
-}
+# Runs in a guest with systemd: /debs has the package and the next version of it;
+# tests/guest/words.sh goes before.
 quiet() { "$@" >/tmp/out 2>&1 || { cat /tmp/out; false; }; }
 export DEBIAN_FRONTEND=noninteractive
 systemctl set-default multi-user.target 2>/dev/null

@@ -39,6 +39,20 @@ fn a_paused_container_can_be_deleted_by_force() {
     w.runtime(["state", b.id()]).refused();
 }
 
+/// On cgroup v2 the frozen die of the signal itself, and systemd removes a scope that is empty: here it
+/// has all the time for that before the runtime goes on.
+#[test]
+fn bug_a_kill_of_a_paused_container_failed_when_its_group_went_first() {
+    let w = World::new();
+    let b = running(&w);
+    w.runtime(["pause", b.id()]).ok();
+    let slow = ["strace", "-qq", "-e", "trace=pidfd_send_signal", "-o", "/dev/null"];
+    let slow = [&slow[..], &["-e", "inject=pidfd_send_signal:delay_exit=2000000"]].concat();
+    w.runtime_cmd(["kill", b.id(), "KILL"]).under(slow).run().ok();
+    super::lifecycle::wait_for(&w, b.id(), "stopped");
+    w.runtime(["delete", b.id()]).ok();
+}
+
 #[test]
 fn update_changes_limits_up_and_down_and_keeps_the_others() {
     let w = World::new();

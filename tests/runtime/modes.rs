@@ -15,10 +15,19 @@ const CASES: [&str; 8] = [
     "build::stages::images_and_named_contexts_are_copied_from",
 ];
 
+/// What guests can't make themselves: `tests/guest/run.sh` calls this before each.
+#[test]
+#[ignore = "makes fixtures, and is no case"]
+fn what_guests_are_given() {
+    for made in [fixtures::busybox_root(), fixtures::layout(), fixtures::archives()] {
+        assert!(made.is_dir());
+    }
+    assert!(fixtures::mirror_layout().is_dir());
+}
+
 fn run_in(mode: &str) {
     let w = World::new();
     let bin = program("dhow-runtime").parent().unwrap().to_owned();
-    fixtures::busybox_root();
     let done = w
         .cmd(workspace().join("tests/guest/run.sh"))
         .arg(mode)

@@ -24,7 +24,8 @@ fn a_machine_that_reboots_has_its_containers_back() {
         .args(["--systemd", "--env", if long { "LONG=1" } else { "LONG=" }])
         .args(["--share", &share(programs.parent().unwrap(), "/dhow")])
         .args(["--share", &share(&pages(), "/pages"), "--share", &share(&src, "/src")])
-        .args(["--", "bash", "-e", "-c", include_str!("guest_boot.sh")])
+        .args(["--", "bash", "-e", "-c"])
+        .arg(concat!(include_str!("../guest/words.sh"), include_str!("guest_boot.sh")))
         .limit(600)
         .run()
         .ok();

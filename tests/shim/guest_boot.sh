@@ -1,20 +1,11 @@
 # Runs in a guest with systemd, twice: before its reboot and after. /src has install.sh, /dhow the
-# programs and /pages the rest of what it puts in place. With LONG=1 also as a user, with units of
-# single containers, and with the journal.
+# programs and /pages the rest of what it puts in place; tests/guest/words.sh goes before. With
+# LONG=1 also as a user, with units of single containers, and with the journal.
 long() { [ "${LONG:-}" != 1 ] || "$@"; }
 export XDG_RUNTIME_DIR=
 tester() {
     setpriv --reuid=1000 --regid=1000 --init-groups env HOME=/home/tester USER=tester \
         XDG_RUNTIME_DIR=/run/user/1000 PATH=/home/tester/.local/bin:/usr/bin:/bin "$@"
-}
-say() { echo "$1: $(shift; "$@" 2>&1 | tr '\n' ' ')"; }
-# Waits for something; a guest is slow.
-until_so() {
-    for _ in $(seq 300); do
-        ! eval "$1" >/dev/null 2>&1 || return 0
-        sleep 0.1
-    done
-    echo "waited in vain: $1"
 }
 
 first() {

@@ -19,12 +19,18 @@ fn pull(user: &Ordinary<'_>, name: &str) {
     user.dhow(["tag", &full, name]).ok();
 }
 
+/// Somebody with ranges of ids, or with one id, and with an image.
+fn with_busybox(w: &World, ranges: bool) -> Ordinary<'_> {
+    let user = Ordinary::new(w, ranges);
+    pull(&user, "busybox");
+    user
+}
+
 #[test]
 fn a_user_with_ranges_pulls_runs_looks_and_removes() {
     needs!(Root);
     let w = World::new();
-    let user = Ordinary::new(&w, true);
-    pull(&user, "busybox");
+    let user = with_busybox(&w, true);
     let script = "id -u; touch /x && chown 33:34 /x && stat -c %u:%g /x; cat /proc/self/uid_map";
     let done = user.dhow(["run", "--rm", "--network", "none", "busybox", "sh", "-c", script]).ok();
     let words: Vec<String> = done.out().split_whitespace().map(str::to_owned).collect();
@@ -53,8 +59,7 @@ fn a_user_with_ranges_pulls_runs_looks_and_removes() {
 fn commands_share_a_namespace_as_long_as_a_container_lives_even_without_its_monitor() {
     needs!(Root);
     let w = World::new();
-    let user = Ordinary::new(&w, true);
-    pull(&user, "busybox");
+    let user = with_busybox(&w, true);
     let space = |name: &str| user.dhow(["exec", name, "readlink", "/proc/self/ns/user"]).ok().out();
     for name in ["one", "two"] {
         user.dhow(["run", "-d", "--name", name, "busybox", "sleep", "600"]).ok();
@@ -77,8 +82,7 @@ fn files_go_in_and_out_and_become_images() {
     needs!(Root);
     for ranges in [true, false] {
         let w = World::new();
-        let user = Ordinary::new(&w, ranges);
-        pull(&user, "busybox");
+        let user = with_busybox(&w, ranges);
         user.dhow(["run", "-d", "--name", "box", "busybox", "sleep", "600"]).ok();
         fs::write(w.path("in"), "brought").unwrap();
         user.dhow(["cp".as_ref(), w.path("in").as_os_str(), "box:/etc/in".as_ref()]).ok();
@@ -101,8 +105,7 @@ fn a_build_runs_as_an_ordinary_user() {
     needs!(Root);
     for ranges in [true, false] {
         let w = World::new();
-        let user = Ordinary::new(&w, ranges);
-        pull(&user, "busybox");
+        let user = with_busybox(&w, ranges);
         let text = "FROM busybox\nCOPY --chown=33:34 file /file\nRUN id -u > /who; rm -r /home; mkdir /home; echo built > /home/x\nCMD cat /who /home/x\n";
         let dir = w.context("site", &[("Dockerfile", text), ("file", "x")]);
         let words = ["build".as_ref(), "-t".as_ref(), "built".as_ref(), dir.as_os_str()];
@@ -121,8 +124,7 @@ fn a_build_runs_as_an_ordinary_user() {
 fn one_id_and_no_helpers_run_what_needs_no_more_and_say_what_does() {
     needs!(Root);
     let w = World::new();
-    let user = Ordinary::new(&w, false);
-    pull(&user, "busybox");
+    let user = with_busybox(&w, false);
     let script = "id -u; cat /proc/self/uid_map; chown 33 /etc/passwd || echo no";
     let done = user.dhow(["run", "--rm", "--network", "none", "busybox", "sh", "-c", script]).ok();
     let words: Vec<String> = done.out().split_whitespace().map(str::to_owned).collect();
@@ -137,8 +139,7 @@ fn one_id_and_no_helpers_run_what_needs_no_more_and_say_what_does() {
 fn limits_without_a_group_to_hold_them_are_told_and_left_out() {
     needs!(Root);
     let w = World::new();
-    let user = Ordinary::new(&w, true);
-    pull(&user, "busybox");
+    let user = with_busybox(&w, true);
     let run =
         ["run", "--rm", "--network", "none", "-m", "64m", "--pids-limit", "9", "busybox", "true"];
     let done = user.dhow(run).ok();
@@ -154,8 +155,7 @@ fn limits_without_a_group_to_hold_them_are_told_and_left_out() {
 fn processes_of_a_container_without_a_group_are_its_own() {
     needs!(Root);
     let w = World::new();
-    let user = Ordinary::new(&w, true);
-    pull(&user, "busybox");
+    let user = with_busybox(&w, true);
     let run = ["run", "-d", "--name", "one", "--network", "none", "busybox"];
     user.dhow([&run[..], &["sh", "-c", "sleep 601 & exec sleep 602"]].concat()).ok();
     user.dhow(["exec", "-d", "one", "sleep", "603"]).ok();
@@ -183,8 +183,7 @@ fn another_s_memory_mounts_and_low_ports_are_refused_in_one_line() {
     needs!(Root);
     let w = World::new();
     w.daemon_json(r#"{"bridge": ""}"#);
-    let user = Ordinary::new(&w, true);
-    pull(&user, "busybox");
+    let user = with_busybox(&w, true);
     let donor = ["run", "-d", "--name", "one", "--network", "none", "--ipc", "shareable"];
     user.dhow([&donor[..], &["busybox", "sleep", "600"]].concat()).ok();
     let join = ["run", "--rm", "--network", "none", "--ipc", "container:one", "busybox", "true"];
@@ -204,8 +203,7 @@ fn another_s_memory_mounts_and_low_ports_are_refused_in_one_line() {
 fn a_store_of_another_kind_is_refused_in_one_line_before_anything_is_touched() {
     needs!(Root);
     let w = World::new();
-    let user = Ordinary::new(&w, true);
-    pull(&user, "busybox");
+    let user = with_busybox(&w, true);
     user.dhow(["create", "--name", "one", "--network", "none", "busybox", "true"]).ok();
     user.dhow(["start", "one"]).ok();
     user.dhow(["wait", "one"]).ok();
@@ -242,7 +240,6 @@ fn a_store_of_another_kind_is_refused_in_one_line_before_anything_is_touched() {
 
 /// An archive of busybox, for the containers in a container.
 fn saved_busybox(w: &World, user: &Ordinary) -> PathBuf {
-    pull(user, "busybox");
     let archive = w.path("home/busybox.tar");
     fs::write(&archive, user.dhow(["save", "busybox"]).ok().stdout).unwrap();
     archive
@@ -253,7 +250,7 @@ fn saved_busybox(w: &World, user: &Ordinary) -> PathBuf {
 fn containers_in_a_container_without_privileges() {
     needs!(Root, Machine);
     let w = World::new();
-    let user = Ordinary::new(&w, true);
+    let user = with_busybox(&w, true);
     let archive = saved_busybox(&w, &user);
     let programs = format!("{}:/opt:ro", w.path("bin").display());
     let archive = format!("{}:/busybox.tar:ro", archive.display());
@@ -285,8 +282,7 @@ fn networks_of_an_ordinary_user() {
     needs!(Root);
     let w = World::new();
     w.daemon_json(r#"{"bridge": ""}"#);
-    let user = Ordinary::new(&w, true);
-    pull(&user, "busybox");
+    let user = with_busybox(&w, true);
     let program = w.path("bin/dhow").display().to_string();
     let run = ["env", "PATH=/nowhere", &program, "run", "--rm", "busybox", "true"];
     user.cmd(run).run().code(125).err_has("install one, or use --network none or host");
@@ -314,8 +310,7 @@ fn networks_of_an_ordinary_user() {
 fn a_terminal_of_an_ordinary_user() {
     needs!(Root);
     let w = World::new();
-    let user = Ordinary::new(&w, true);
-    pull(&user, "busybox");
+    let user = with_busybox(&w, true);
     let mut t = user.dhow_pty(["run", "--rm", "-it", "--network", "none", "busybox", "sh"]);
     t.send("tty; echo $((40 + 2))\n").expect("/dev/pts/0");
     t.expect("42");
@@ -346,7 +341,7 @@ fn root_of_a_user_namespace_with_one_id_runs_containers_too() {
 fn where_the_kernel_makes_no_overlay_fuse_overlayfs_does() {
     needs!(Root, Machine);
     let w = World::new();
-    let user = Ordinary::new(&w, true);
+    let user = with_busybox(&w, true);
     let archive = saved_busybox(&w, &user);
     let fuse = nix::sys::stat::makedev(10, 229);
     let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
