@@ -61,7 +61,16 @@ pub struct Entry<'a> {
 
 /// Adds it, up to where only the start is missing. On failure it is gone.
 pub fn join(entry: Entry<'_>) -> Result<Init> {
-    let gone = || Error::rule("cannot exec in a stopped container");
+    let container = &entry.record.process;
+    // One that ends under our hands fails in many ways: this is why.
+    bring(entry).map_err(|error| if container.is_ending() { gone() } else { error })
+}
+
+fn gone() -> Error {
+    Error::rule("cannot exec in a stopped container")
+}
+
+fn bring(entry: Entry<'_>) -> Result<Init> {
     let target = entry.record.process.open()?.ok_or_else(gone)?;
     let spaces = Spaces::of(entry.record.process.pid)?;
     // A process on its way out has lost its namespaces, and its number may be another's:

@@ -3,7 +3,9 @@
 use std::fs;
 
 use e2e::bundle::Bundle;
-use e2e::{World, needs};
+use e2e::{World, needs, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::lifecycle::create;
 
@@ -197,5 +199,28 @@ fn exec_into_a_group_below_the_containers() {
         wrong.err_has("bad sub cgroup path");
         e2e::until("the group is empty", || fs::remove_dir(&group).is_ok());
     }
+    w.runtime(["delete", "-f", b.id()]).ok();
+}
+
+/// A first process gives up its namespaces some time before it has ended: here one that was executed
+/// beside it, and that nobody waits for, holds it in between.
+#[test]
+fn a_container_on_its_way_out_is_a_stopped_one() {
+    let w = World::new();
+    let b = running(&w);
+    let script = "touch /beside; sleep 1000";
+    let mut beside = w.runtime_cmd(["exec", b.id(), "sh", "-c", script]).start();
+    until("it is beside", || b.rootfs("beside").exists());
+    let caller = Pid::from_raw(beside.id() as i32);
+    kill(caller, Signal::SIGSTOP).unwrap();
+    let init = w.runtime(["state", b.id()]).ok().json()["pid"].as_i64().unwrap();
+    kill(Pid::from_raw(init as i32), Signal::SIGKILL).unwrap();
+    until("it has no namespaces", || fs::read_link(format!("/proc/{init}/ns/mnt")).is_err());
+    for flags in [&[][..], &["--detach"], &["--cap", "CAP_SYS_PTRACE"]] {
+        let exec = [&["exec"], flags, &[b.id(), "true"]].concat();
+        w.runtime(exec).refused().err_has("cannot exec in a stopped container");
+    }
+    kill(caller, Signal::SIGCONT).unwrap();
+    assert_eq!(beside.wait().unwrap().code(), Some(137));
     w.runtime(["delete", "-f", b.id()]).ok();
 }

@@ -27,9 +27,8 @@ impl Identity {
     /// The process `pid` as it is now.
     pub fn of(pid: Pid) -> Result<Self> {
         let gone = || Error::rule("the container's first process ended before its start");
-        let (_, start_time) =
-            stat_by(pid.as_raw(), |path| whole::record(path))?.ok_or_else(gone)?;
-        Ok(Self { pid: pid.as_raw(), start_time, boot_id: boot_id()? })
+        let now = stat_by(pid.as_raw(), |path| whole::record(path))?.ok_or_else(gone)?;
+        Ok(Self { pid: pid.as_raw(), start_time: now.start_time, boot_id: boot_id()? })
     }
 
     /// A handle on it, unless it has ended. Not to be able to look is not to see that it has.
@@ -42,22 +41,47 @@ impl Identity {
             Err(Errno::ESRCH) => return Ok(None),
             other => other.map_err(|e| Error::system("open process", self.pid.to_string(), e))?,
         };
-        let same =
-            |(state, start_time)| start_time == self.start_time && !matches!(state, 'Z' | 'X');
+        let same = |now: Stat| now.start_time == self.start_time && !now.ended();
         Ok(stat(self.pid)?.is_some_and(same).then_some(handle))
+    }
+
+    /// Whether it has ended or is on its way out.
+    ///
+    /// KERNEL: a process gives up its files and namespaces first, and becomes a zombie only when all
+    /// others of its pid namespace are gone and waited for.
+    pub fn is_ending(&self) -> bool {
+        let lives = |now: Stat| now.start_time == self.start_time && !now.ended() && !now.exiting;
+        matches!(stat(self.pid), Ok(now) if !now.is_some_and(lives))
     }
 }
 
-/// State letter and start time of a process, unless it has gone.
-fn stat(pid: i32) -> Result<Option<(char, u64)>> {
+/// What /proc/PID/stat says (proc(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stat {
+    /// Field 3.
+    state: char,
+    /// Of field 9.
+    exiting: bool,
+    /// Field 22.
+    start_time: u64,
+}
+
+impl Stat {
+    const fn ended(self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// KERNEL: `PF_EXITING` of include/linux/sched.h.
+const EXITING: u64 = 0x4;
+
+/// That of a process, unless it has gone.
+fn stat(pid: i32) -> Result<Option<Stat>> {
     // For many, one after the other.
     stat_by(pid, |path| whole::read(path))
 }
 
-fn stat_by(
-    pid: i32,
-    read: impl Fn(&str) -> std::io::Result<Vec<u8>>,
-) -> Result<Option<(char, u64)>> {
+fn stat_by(pid: i32, read: impl Fn(&str) -> std::io::Result<Vec<u8>>) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
     match read(&path) {
         // KERNEL: proc(5): ESRCH for one that went after its file was opened.
@@ -68,12 +92,13 @@ fn stat_by(
 
 /// The name, in parentheses, is the process's to choose: it may hold anything, parentheses too,
 /// and need not be text.
-fn parse_stat(bytes: &[u8]) -> Option<(char, u64)> {
+fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     let text = String::from_utf8_lossy(bytes);
     let (_, rest) = text.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+    let exiting = fields.nth(5)?.parse::<u64>().ok()? & EXITING != 0;
+    Some(Stat { state, exiting, start_time: fields.nth(12)?.parse().ok()? })
 }
 
 /// This boot's id; empty where the kernel doesn't say.
@@ -97,19 +122,20 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_is_no_trap() {
-        let mut line = String::from("7 (a) R (b) S");
-        line.push_str(&" 0".repeat(18));
-        line.push_str(" 12345 0 0");
-        assert_eq!(parse_stat(line.as_bytes()), Some(('S', 12345)));
-        let line = [b"7 (\xff) S", " 0".repeat(18).as_bytes(), b" 12345 0 0"].concat();
-        assert_eq!(parse_stat(&line), Some(('S', 12345)));
+        let found = |exiting| Some(Stat { state: 'S', exiting, start_time: 12345 });
+        let rest = |flags| format!("{} {flags}{} 12345 0 0", " 0".repeat(5), " 0".repeat(12));
+        let line = format!("7 (a) R (b) S{}", rest("4194304"));
+        assert_eq!(parse_stat(line.as_bytes()), found(false));
+        let line = [b"7 (\xff) S", rest("4194564").as_bytes()].concat();
+        assert_eq!(parse_stat(&line), found(true));
     }
 
     #[test]
     fn another_start_time_is_another_process() {
         let me = Identity::of(nix::unistd::getpid()).unwrap();
-        assert!(me.open().unwrap().is_some());
-        assert!(Identity { start_time: me.start_time + 1, ..me.clone() }.open().unwrap().is_none());
+        assert!(me.open().unwrap().is_some() && !me.is_ending());
+        let other = Identity { start_time: me.start_time + 1, ..me.clone() };
+        assert!(other.open().unwrap().is_none() && other.is_ending());
         assert!(Identity { boot_id: "other".into(), ..me }.open().unwrap().is_none());
     }
 }
