@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use e2e::{Done, World};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::lifecycle::field;
 
@@ -275,4 +277,39 @@ fn who_comes_in_as_a_container_ends_is_told_so() {
         w.dhow(["wait", "one"]);
         e2e::until("it is gone", || w.dhow(["ps", "-aq"]).ok().out().is_empty());
     }
+}
+
+/// A first process gives up its namespaces some time before it has ended: here a command that was
+/// executed beside it, and that nobody waits for, holds it in between.
+#[test]
+fn a_container_on_its_way_out_is_not_running() {
+    let w = world();
+    let name = ready(&w, "c", &[], "touch /ready /made; sleep 1000");
+    let mut exec = w.dhow_cmd(["exec", &name, "sh", "-c", "touch /beside; sleep 1000"]).start();
+    e2e::until("it is beside", || w.dhow(["exec", &name, "ls", "/beside"]).code == 0);
+    let caller = Pid::from_raw(exec.id() as i32);
+    kill(caller, Signal::SIGSTOP).unwrap();
+    let init = field(&w, &name, "/State/Pid").as_i64().unwrap() as i32;
+    kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
+    e2e::until("it has no namespaces", || {
+        std::fs::read_link(format!("/proc/{init}/ns/mnt")).is_err()
+    });
+    assert_eq!(field(&w, &name, "/State/Pid"), init, "it has not ended");
+    let gone = format!("container {name} is not running");
+    w.dhow(["exec", &name, "true"]).code(1).err_has(&gone);
+    w.dhow(["exec", "-d", &name, "true"]).code(1).err_has(&gone);
+    w.dhow(["top", &name]).code(1).err_has(&gone);
+    w.dhow(["pause", &name]).code(1).err_has(&gone);
+    w.dhow(["update", "--cpu-shares", "512", &name]).ok();
+    w.dhow(["commit", &name, "picture"]).ok();
+    std::thread::scope(|scope| {
+        // Its files are there again when it has ended.
+        let copy = scope.spawn(|| w.dhow(["cp", &format!("{name}:/made"), "-"]));
+        kill(caller, Signal::SIGCONT).unwrap();
+        copy.join().unwrap().ok();
+    });
+    assert_eq!(exec.wait().unwrap().code(), Some(137));
+    w.dhow(["wait", &name]).ok().out_is("137");
+    w.dhow(["rm", &name]).ok();
+    assert_eq!(w.dhow(["run", "--rm", "picture", "ls", "/made"]).ok().out(), "/made");
 }

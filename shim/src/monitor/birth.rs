@@ -130,7 +130,7 @@ impl<'a> Birth<'a> {
         drop(shares);
         let init = process::open_pid(pid)
             .map_err(|e| Error::engine(format!("open process {pid}: {}", e.desc())))?;
-        let oom = Counter::of(pid);
+        let oom = Counter::of(pid, &record.id);
         self.step("create");
         self.mark_running(pid)?;
         self.attach()?;

@@ -64,15 +64,21 @@ pub fn not_running(record: &Record) -> Error {
 
 /// Freezes all processes of the container, or thaws them.
 pub fn freeze(host: &Host, record: &Record, freeze: bool) -> Result<()> {
-    let runs = is_active(&state(host, record)?);
-    if !runs && freeze {
+    let now = state(host, record)?;
+    let active = is_active(&now);
+    // Between two lives its monitor says why not.
+    if freeze && now.status != Status::Restarting && !process::runs(&now)? {
         return Err(not_running(record));
     }
-    if !runs {
+    if !active {
         return Err(Error::conflict(format!("Container {} is not paused", record.name)));
     }
-    let freeze = if freeze { Freeze::Freeze } else { Freeze::Thaw };
-    Line::ask(host, record, &Frame::Freeze(freeze))
+    let wish = if freeze { Freeze::Freeze } else { Freeze::Thaw };
+    Line::ask(host, record, &Frame::Freeze(wish)).map_err(|error| {
+        // One that ended under our hands fails in many ways: this is why.
+        let runs = state(host, record).and_then(|now| process::runs(&now));
+        if freeze && matches!(runs, Ok(false)) { not_running(record) } else { error }
+    })
 }
 
 /// Ends the container: `signal`, and after `patience` SIGKILL. Not running is fine.
@@ -134,7 +140,7 @@ pub(super) fn has_ended(process: &OwnedFd) -> Result<bool> {
 }
 
 /// Waits for a process's end; false when `patience` ran out first.
-fn ended_within(process: &OwnedFd, patience: Option<Duration>) -> Result<bool> {
+pub(super) fn ended_within(process: &OwnedFd, patience: Option<Duration>) -> Result<bool> {
     let until = patience.map(|patience| Instant::now() + patience);
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));

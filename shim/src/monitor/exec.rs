@@ -15,7 +15,6 @@ use std::process::Stdio;
 use nix::sys::statfs::{FsType, fstatfs};
 
 use super::attach::Line;
-use super::control::has_ended;
 use super::files::Files;
 use super::outlet::Outlet;
 use super::protocol::{ExecOrder, Frame};
@@ -105,10 +104,7 @@ fn perform(host: &Host, record: &Record, exec: &Exec) -> Result<Ended> {
 /// A container that runs, and that nobody has frozen.
 fn may_run(record: &Record, state: &State) -> Result<()> {
     let name = &record.name;
-    let runs = match process::open(state)? {
-        Some(init) => !has_ended(&init)?,
-        None => false,
-    };
+    let runs = process::runs(state)?;
     Err(Error::conflict(match state.status {
         Status::Paused => format!("Container {name} is paused, unpause the container before exec"),
         Status::Restarting => {

@@ -2,7 +2,6 @@
 //! while looking thaws it, for its monitor sees the connection go.
 
 use super::attach::Line;
-use super::control::has_ended;
 use super::protocol::{Frame, Freeze, Role};
 use super::{is_active, process, state};
 use crate::error::{Error, Result};
@@ -15,7 +14,9 @@ pub struct Frozen(Line);
 /// Freezes the container's processes; nothing when it does not run, or is paused already.
 pub fn frozen(host: &Host, record: &Record) -> Result<Option<Frozen>> {
     let now = state(host, record)?;
-    if !is_active(&now) || now.status == Status::Paused {
+    let wanted = is_active(&now) && now.status != Status::Paused;
+    // One on its way out would be kept from ending.
+    if !wanted || now.status == Status::Running && !process::runs(&now)? {
         return Ok(None);
     }
     let (line, _) = Line::of_living(host, record, Role::default())?;
@@ -28,10 +29,7 @@ pub fn frozen(host: &Host, record: &Record) -> Result<Option<Frozen>> {
             None | Some(Frame::Exited(_)) => return Ok(None),
             Some(Frame::Failed(failed)) => {
                 let now = state(host, record)?;
-                let runs = match process::open(&now)? {
-                    Some(init) => now.status == Status::Running && !has_ended(&init)?,
-                    None => false,
-                };
+                let runs = now.status == Status::Running && process::runs(&now)?;
                 return if runs { Err(Error::from(failed)) } else { Ok(None) };
             }
             Some(_) => {}

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::attach::Line;
+use super::control::ended_within;
 use super::lock::Lock;
 use super::protocol::Role;
 use super::{clear, is_active, process, state};
@@ -26,6 +27,16 @@ pub struct Still<'a> {
     pub fresh: bool,
     /// `None` between two lives: its monitor has it.
     lock: Option<Lock>,
+}
+
+impl Hold<'_> {
+    /// Waits for the end of a process that lives.
+    pub fn wait(&self) -> Result<()> {
+        match self {
+            Self::Living(init) => ended_within(init, None).map(drop),
+            Self::Still(_) => Ok(()),
+        }
+    }
 }
 
 /// Finds out whether `record`'s container lives, and keeps it so if it doesn't.

@@ -132,7 +132,7 @@ fn adopt(mut birth: Birth<'_>, held: Held) -> Option<()> {
     } else {
         stdio::reopen(&birth.dir)
     };
-    let oom = Counter::of(birth.state.pid);
+    let oom = Counter::of(birth.state.pid, &birth.record.id);
     birth.state.monitor_pid = std::process::id() as i32;
     birth.host.containers.write_state(birth.record, &birth.state).ok()?;
     if let Err(error) = birth.adopt_networks() {

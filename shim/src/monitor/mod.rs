@@ -68,7 +68,7 @@ pub use life::main;
 pub use lock::Lock;
 pub use logs::{LogOptions, logs};
 pub use notify::Notice;
-pub use process::{boot_id, namespace};
+pub use process::{boot_id, namespace, runs};
 pub use protocol::Step;
 pub use reconcile::{containers, state};
 pub use rootfs::mount_lower;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 pub struct Counter(Option<PathBuf>);
 
 impl Counter {
-    /// The counter of the cgroup that process `pid` is in.
-    pub fn of(pid: i32) -> Self {
+    /// The counter of the group that process `pid` of the container `id` is in. Others' groups, which
+    /// have no such name, count others' deaths: the caller's, or v1's root for one that has ended.
+    pub fn of(pid: i32, id: &str) -> Self {
         let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        Self(file_of(&text))
+        Self(file_of(&text).filter(|file| file.to_string_lossy().contains(id)))
     }
 
     /// It has counted a kill.

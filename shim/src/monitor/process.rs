@@ -12,6 +12,8 @@ use crate::model::State;
 pub struct Stat {
     /// Ended, and not yet waited for.
     pub zombie: bool,
+    /// On its way out (field 9): nothing of it can be joined any more, but it has not ended.
+    pub exiting: bool,
     /// Field 4.
     pub parent: i32,
     /// Field 6.
@@ -21,6 +23,9 @@ pub struct Stat {
     /// Field 52, a wait status; of a zombie, its last.
     pub exit_status: i32,
 }
+
+/// KERNEL: include/linux/sched.h, in field 9 of /proc/PID/stat.
+const PF_EXITING: u64 = 0x4;
 
 /// This boot.
 pub fn boot_id() -> Result<String> {
@@ -40,6 +45,7 @@ fn parse(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     Some(Stat {
         zombie: matches!(*fields.first()?, "Z" | "X"),
+        exiting: fields.get(6)?.parse::<u64>().ok()? & PF_EXITING != 0,
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         start_time: fields.get(19)?.parse().ok()?,
@@ -61,6 +67,17 @@ pub fn open(state: &State) -> Result<Option<OwnedFd>> {
     // Opened first, compared second: from here on the descriptor can't change its meaning.
     let same = stat(state.pid).is_some_and(|s| !s.zombie && s.start_time == state.start_time);
     Ok(same.then_some(fd))
+}
+
+/// Whether the container's first process can still be joined.
+///
+/// KERNEL: one that ends gives up its files and namespaces first, and becomes a zombie, and its
+/// pidfd readable, only when all processes of its pid namespace are gone and waited for.
+pub fn runs(state: &State) -> Result<bool> {
+    let Some(init) = open(state)? else { return Ok(false) };
+    // Asked in this order: while the descriptor says nothing, the pid is still its.
+    let exiting = stat(state.pid).is_none_or(|s| s.zombie || s.exiting);
+    Ok(!exiting && !super::control::has_ended(&init)?)
 }
 
 /// A namespace of the container's first process, held open; nothing when that has ended.
@@ -93,7 +110,14 @@ mod tests {
         let stat = parse(&text).unwrap();
         assert_eq!(
             stat,
-            Stat { zombie: true, parent: 40, session: 60, start_time: 220, exit_status: 520 }
+            Stat {
+                zombie: true,
+                exiting: false, // 90
+                parent: 40,
+                session: 60,
+                start_time: 220,
+                exit_status: 520
+            }
         );
         assert_eq!(parse("42 (x"), None);
     }

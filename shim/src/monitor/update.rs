@@ -17,7 +17,10 @@ pub fn update(host: &Host, record: &Record, change: &Change) -> Result<()> {
     let changed = host.containers.change(&record.id, |fresh| {
         change.apply(&mut fresh.host_config)?;
         match change.resources() {
-            Some(resources) if runs => take(host, fresh, &resources),
+            Some(resources) if runs => take(host, fresh, &resources).or_else(|error| {
+                // One that ended under our hands has its limits from its next start.
+                if process::runs(&state(host, fresh)?)? { Err(error) } else { Ok(()) }
+            }),
             _ => Ok(()),
         }
     });

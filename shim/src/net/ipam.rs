@@ -161,6 +161,9 @@ pub fn known(paths: &Paths, network: &str) -> Vec<IpAddr> {
 
 /// The kernel knows no flows of these any more.
 pub fn forgotten(paths: &Paths, network: &str, addresses: &[IpAddr]) -> Result<()> {
+    if !file(paths, network).exists() {
+        return Ok(()); // the network was removed meanwhile, and its marks with it
+    }
     change(paths, network, |all| all.known.retain(|known| !addresses.contains(known)))
 }
 
@@ -459,6 +462,9 @@ mod tests {
         forgotten(&w.paths, &net.id, &[two]).unwrap();
         release(&w.paths, &net.id, "c").unwrap();
         assert!(known(&w.paths, &net.id).is_empty(), "nobody here follows what a LAN says");
+        std::fs::remove_dir_all(dir(&w.paths, &net.id)).unwrap();
+        forgotten(&w.paths, &net.id, &[two]).unwrap();
+        assert!(!dir(&w.paths, &net.id).exists(), "nothing is made for a network that went");
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl<'a> View<'a> {
                 })
             })?;
             match made {
-                Err(Stop::Ended) => {}
+                // Its namespaces go before it does: the next look finds it ended.
+                Err(Stop::Ended) => hold.wait()?,
                 Err(Stop::Failed(error)) => return Err(error),
                 Ok(Made { root, namespace }) => {
                     return Ok(Self { root, namespace, _hold: hold });

@@ -133,6 +133,12 @@ impl Containers {
         self.seek(needle)?.ok_or_else(|| self.unknown(bare_name(needle)))
     }
 
+    /// `done`, with the container that `needle` named: one that was removed meanwhile fails in many
+    /// ways, and is told of as one that isn't there.
+    pub fn unless_gone<T>(&self, needle: &str, done: Result<T>) -> Result<T> {
+        done.or_else(|error| self.find(needle).and(Err(error)))
+    }
+
     /// [`Containers::find`], for who looks elsewhere when there is none.
     pub fn seek(&self, needle: &str) -> Result<Option<Container>> {
         if needle.is_empty() {
@@ -488,6 +494,21 @@ mod tests {
         store.rename(&a, "two").unwrap();
         assert_eq!(store.find("two").unwrap().record.name, "two");
         assert!(store.find("one").is_err());
+    }
+
+    #[test]
+    fn what_failed_on_a_container_that_was_removed_is_that_there_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Containers::open(root.path());
+        let a = record('a', "one");
+        store.create(&a).unwrap();
+        let failed = || Err::<(), _>(Error::engine("open rootfs: No such file or directory"));
+        assert_eq!(store.unless_gone("one", failed()), failed());
+        assert_eq!(store.unless_gone("one", Ok(5)), Ok(5));
+        store.remove(&a).unwrap();
+        let said = store.unless_gone("one", failed()).unwrap_err();
+        assert_eq!(said.kind, crate::Kind::NotFound);
+        assert!(said.message.starts_with("No such container: one"), "{}", said.message);
     }
 
     #[test]

@@ -19,7 +19,15 @@ impl Groups {
     /// the groups are those of its caller: a container's own have its id in their names.
     pub fn of(pid: i32, id: &str) -> Option<Self> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        text.contains(id).then(|| Self::parse(Path::new(MOUNT), &text))
+        Self::named(Path::new(MOUNT), &text, id)
+    }
+
+    /// KERNEL: cgroups(7): of v1 a process on its way out is shown in the root group, where all the
+    /// host's are, while v2 still tells where it was.
+    fn named(mount: &Path, text: &str, id: &str) -> Option<Self> {
+        let mut groups = Self::parse(mount, text);
+        groups.paths.retain(|(_, path)| path.contains(id));
+        (!groups.paths.is_empty()).then_some(groups)
     }
 
     /// /proc/PID/cgroup, of hierarchies mounted below `mount` (cgroups(7)).
@@ -66,6 +74,16 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bug_all_the_hosts_processes_were_those_of_a_container_on_its_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("pids")).unwrap();
+        std::fs::write(dir.path().join("pids/cgroup.procs"), "1\n2\n").unwrap();
+        let of = |text: &str| Groups::named(dir.path(), text, "dhow-a").map(|groups| groups.pids());
+        assert_eq!(of("4:pids:/\n0::/dhow-a\n"), Some(BTreeSet::new()));
+        assert_eq!(of("4:pids:/\n0::/\n"), None);
+    }
 
     #[test]
     fn both_versions_are_found_with_the_groups_below() {

@@ -56,8 +56,7 @@ impl Commit {
         let name = self.name.as_deref().map(name).transpose()?;
         let record = host.containers.find(&self.container)?.record;
         let made = self.of(host, &record, name.as_ref(), out);
-        // One that is removed just then is told of as one that isn't there.
-        made.or_else(|error| host.containers.find(&self.container).and(Err(error)))
+        host.containers.unless_gone(&self.container, made)
     }
 
     fn of(
@@ -84,6 +83,8 @@ impl Commit {
             command: record.config.cmd.clone().unwrap_or_default().join(" "),
         };
         let frozen = self.frozen(host, record, out)?;
+        // Nobody removes one that doesn't run while its files are read.
+        let held = if frozen.is_none() { Some(monitor::hold(host, record)?) } else { None };
         let tell = |action| {
             if frozen.is_some() {
                 events::of_container(&host.paths, record, action, &[]);
@@ -92,7 +93,7 @@ impl Commit {
         tell("pause");
         let made = commit(store, &making).map_err(of_image);
         tell("unpause");
-        drop(frozen);
+        drop((frozen, held));
         let id = made?.to_string();
         self.announce(host, record, &id, name);
         Ok(id)

@@ -57,11 +57,13 @@ impl Cp {
         match (Side::parse(&self.source), Side::parse(&self.destination)) {
             (Side::Container(name, path), Side::Local(to)) => {
                 let record = &host.containers.find(name)?.record;
-                out_of(host, &Named { name, record }, path, to, how)
+                let done = out_of(host, &Named { name, record }, path, to, how);
+                host.containers.unless_gone(name, done)
             }
             (Side::Local(from), Side::Container(name, path)) => {
                 let record = &host.containers.find(name)?.record;
-                into(host, from, &Named { name, record }, path, how)
+                let done = into(host, from, &Named { name, record }, path, how);
+                host.containers.unless_gone(name, done)
             }
             (Side::Container(..), Side::Container(..)) => {
                 Err(Error::usage("copying between containers is not supported"))

@@ -29,9 +29,10 @@ impl Diff {
 
     fn perform(&self, host: &Host, out: &mut Output) -> Result<()> {
         let record = host.containers.find(&self.container)?.record;
-        let layers = reach::layers(host, &record)?;
+        let all =
+            reach::layers(host, &record).and_then(|layers| changes(&layers).map_err(of_image));
         let mut lines = Vec::new();
-        for change in shown(changes(&layers).map_err(of_image)?) {
+        for change in shown(host.containers.unless_gone(&self.container, all)?) {
             let sign = match change.kind {
                 ChangeKind::Added => b"A ",
                 ChangeKind::Modified | ChangeKind::Within => b"C ",

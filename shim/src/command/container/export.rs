@@ -27,7 +27,7 @@ impl Export {
     /// The merged root, as it is now; the container may run.
     pub fn run(self, host: &Host, out: &mut Output) -> Exit {
         let result = self.perform(host);
-        out.end(result)
+        out.end(host.containers.unless_gone(&self.container, result))
     }
 
     fn perform(&self, host: &Host) -> Result<()> {

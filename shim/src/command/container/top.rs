@@ -40,6 +40,9 @@ impl Top {
         }
         let pids = usage::pids(state.pid, &record.id);
         let rows = processes::list(&self.words[1..], &pids)?;
+        if rows.len() < 2 && !monitor::runs(&state)? {
+            return Err(monitor::not_running(&record)); // it ended meanwhile
+        }
         events::of_container(&host.paths, &record, "top", &[]);
         Ok(table::layout_at_least(&rows, 20))
     }
