@@ -71,7 +71,7 @@ fn interrupted_it_ends_all_at_once() {
         let began = Instant::now();
         kill(Pid::from_raw(build.id() as i32), signal).unwrap();
         let done = build.wait_with_output().unwrap();
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!(
             done.status.code(),
@@ -138,7 +138,7 @@ fn a_repository_that_never_comes_is_given_up_at_once() {
         let began = Instant::now();
         kill(Pid::from_raw(build.id() as i32), signal).unwrap();
         let done = build.wait_with_output().unwrap();
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!(done.status.code(), Some(128 + signal as i32), "{said}");
         // `git` is gone with it.

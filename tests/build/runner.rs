@@ -271,7 +271,7 @@ fn a_cancelled_one_leaves_nothing() {
                 let (end, ..) = b.run(&c);
                 assert_eq!(end.unwrap(), End::Canceled);
                 let took = told.join().unwrap().elapsed();
-                assert!(took < Duration::from_secs(2), "{took:?}");
+                assert!(took < Duration::from_secs(20), "{took:?}");
             }
         });
     }
@@ -368,7 +368,7 @@ fn a_true_costs_little() {
         });
         let best = times.min().unwrap();
         println!("best {best:?}");
-        // Fifteen on a quiet machine, of a release.
-        assert!(best < Duration::from_millis(150), "{best:?}");
+        // Fifteen on a quiet machine, of a release; others may be at work.
+        assert!(best < Duration::from_millis(500), "{best:?}");
     });
 }

@@ -269,7 +269,7 @@ fn a_hostile_layout_is_refused_and_never_waited_for() {
     let bytes = fs::read(&manifest).unwrap();
     let tried = |what: &str| {
         for verb in ["stat", "config"] {
-            let done = w.image_cmd([verb, "--image", &image]).limit(10).run().refused();
+            let done = w.image_cmd([verb, "--image", &image]).limit(60).run().refused();
             assert!(done.code == 1 || done.code == 2, "{what}\n{done}");
         }
     };
@@ -306,8 +306,8 @@ fn a_hostile_layout_is_refused_and_never_waited_for() {
     fs::remove_file(&path).unwrap();
     w.cmd("mkfifo").arg(&path).run().ok();
     tried("the index is a fifo");
-    w.image_cmd(["tag", "--image", &image, "x"]).limit(10).run().refused();
-    w.image_cmd(["list", "--layout", &dir]).limit(10).run().refused();
+    w.image_cmd(["tag", "--image", &image, "x"]).limit(60).run().refused();
+    w.image_cmd(["list", "--layout", &dir]).limit(60).run().refused();
 }
 
 #[test]

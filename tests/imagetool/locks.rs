@@ -35,10 +35,10 @@ fn readers_go_on_while_the_writers_lock_is_held() {
             &["inspect", "--config", "layers"],
             &["mount"],
         ] {
-            w.image_cmd(verb).limit(10).run().ok();
+            w.image_cmd(verb).limit(60).run().ok();
         }
-        w.dhow_cmd(["images"]).limit(10).run().ok();
-        w.dhow_cmd(["image", "inspect", "layers"]).limit(10).run().ok();
+        w.dhow_cmd(["images"]).limit(60).run().ok();
+        w.dhow_cmd(["image", "inspect", "layers"]).limit(60).run().ok();
     }
     let mut tag = w.image_cmd(["tag", "layers", "later:1"]).start();
     thread::sleep(Duration::from_millis(100));

@@ -22,7 +22,7 @@ fn global_flags_have_an_effect_or_are_refused() {
     w.image_cmd(words).stdin(std::fs::read(w.path("a.tar")).unwrap()).run().ok();
     assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
     let words = ["--command-timeout", "200ms", "copy", "oci-archive:-", "other"];
-    let late = w.cmd("sh").args(["-c", "sleep 3 | timeout 2 \"$@\"", "sh"]);
+    let late = w.cmd("sh").args(["-c", "sleep 3 | timeout 60 \"$@\"", "sh"]);
     late.arg(e2e::program("dhow-image")).args(words).run().code(1).err_has("--command-timeout");
     assert!(w.image(["-v"]).ok().out().starts_with("dhow-image version "));
 }

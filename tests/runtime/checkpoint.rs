@@ -191,7 +191,8 @@ fn standard_pipes_are_the_restorer_s() {
 fn a_connection_inside_goes_on() {
     needs!(FullKernel);
     let w = World::new();
-    let server = "nc -l -p 7000 -e cat & sleep 0.3; \
+    // Port 7000, in hexadecimal, is listened at.
+    let server = "nc -l -p 7000 -e cat & until grep -q ':1B58 ' /proc/net/tcp*; do sleep 0.05; done; \
         (i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done) | nc 127.0.0.1 7000 >/echo";
     let b = w.bundle("b", &["sh", "-c", server]);
     let file = b.rootfs("echo");

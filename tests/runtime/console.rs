@@ -16,9 +16,9 @@ fn terminal_is_the_process_own_and_follows_resizes() {
     t.expect("# ");
     t.send("sleep 0.2; stty size\n");
     t.expect("33 111");
-    t.send("sleep 100\n");
-    t.expect("sleep 100");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let nap = e2e::nap();
+    t.send(&format!("{nap}\n"));
+    e2e::sleeps(&nap);
     t.send("\x03");
     t.expect("# ");
     t.send("exit 6\n");

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use e2e::{World, needs};
 use serde_json::{Value, json};
@@ -26,7 +25,7 @@ fn statistics_are_runcs_key_for_key() {
     needs!(CgroupV1);
     let w = World::new();
     // Both work for a while, lest a counter be zero and left out by one of them.
-    let work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000";
+    let work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; touch /done; sleep 1000";
     let (ours, theirs) = (w.bundle("a", &["sh", "-c", work]), w.bundle("b", &["sh", "-c", work]));
     let limits = json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 20},
         "cpu": {"quota": 50_000, "period": 100_000}, "devices": [{"allow": false, "access": "rwm"}]});
@@ -41,7 +40,9 @@ fn statistics_are_runcs_key_for_key() {
     let hush = ["sh", "-c", "exec \"$@\" </dev/null >/dev/null 2>&1", "sh"];
     let run = w.cmd("runc").arg("--root").arg(w.path("runc"));
     run.args(["run", "-d", "-b", theirs.path(), theirs.id()]).under(hush).run().ok();
-    thread::sleep(Duration::from_millis(500));
+    for b in [&ours, &theirs] {
+        e2e::until("it has worked", || b.rootfs("done").exists());
+    }
     let left = runc(&["events", "--stats", theirs.id()]).run().ok().json();
     let right = w.runtime(["events", "--stats", ours.id()]).ok().json();
     runc(&["delete", "-f", theirs.id()]).run().ok();
@@ -90,19 +91,19 @@ fn events_come_at_the_interval_until_the_container_stops() {
 #[test]
 fn running_out_of_memory_is_an_event() {
     let w = World::new();
-    let hog = "while [ ! -e /go ]; do sleep 0.05; done; head -c 200000000 /dev/zero | tail -n 1; touch /done; sleep 1000";
+    // Again and again: nobody knows when who listens has begun to.
+    let hog = "while :; do head -c 200000000 /dev/zero | tail -n 1; sleep 0.1; done";
     let b = w.bundle("b", &["sh", "-c", hog]);
     let b = b.with("/linux/resources/memory", json!({"limit": 16 << 20, "swap": 16 << 20}));
     create(&w, &b);
     w.runtime(["start", b.id()]).ok();
-    let events = w.runtime_cmd(["events", b.id()]).start();
-    thread::sleep(Duration::from_secs(1));
-    std::fs::write(b.rootfs("go"), "").unwrap();
-    e2e::until("the hog is dead", || b.rootfs("done").exists());
-    w.runtime(["kill", b.id(), "KILL"]).ok();
-    let text = String::from_utf8(events.wait_with_output().unwrap().stdout).unwrap();
+    let mut events = w.runtime_cmd(["events", b.id()]).start();
+    let mut said = BufReader::new(events.stdout.take().unwrap()).lines().map(Result::unwrap);
     let oom = format!(r#"{{"type":"oom","id":"{}"}}"#, b.id());
-    assert!(text.lines().any(|line| line == oom), "{text}");
+    assert!(said.any(|line| line == oom));
+    w.runtime(["kill", b.id(), "KILL"]).ok();
+    said.for_each(drop);
+    assert!(events.wait().unwrap().success());
     w.runtime(["delete", b.id()]).ok();
 }
 

@@ -70,7 +70,7 @@ fn kill_and_delete_by_regular_expression() {
 fn arrives(w: &World, place: &str, args: &[&str]) -> String {
     let ours = w.path("socket");
     let socket = UnixDatagram::bind(&ours).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let (top, _) = place[1..].split_once('/').unwrap();
     let hide = format!(
         "mount -t tmpfs tmpfs /{top} && mkdir -p $(dirname {place}) && touch {place} && \

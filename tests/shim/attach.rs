@@ -181,15 +181,22 @@ fn no_stdin_and_no_signals() {
             let events = std::fs::read_to_string(w.root().join("events")).unwrap();
             events.matches("\"Action\":\"attach\"").count() == count
         });
-        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    // Signals that are handed on come by a descriptor, and so are blocked (proc(5)).
+    let hands_on = |child: &Child| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t")).unwrap();
+        u64::from_str_radix(mask, 16).unwrap() >> (Signal::SIGTERM as i32 - 1) & 1 == 1
     };
     let mut quiet = joined(&w, &["attach", "--no-stdin", "--sig-proxy=false", &name]);
     attached(1);
+    assert!(!hands_on(&quiet));
     kill(pid(&quiet), Signal::SIGTERM).unwrap();
     assert!(quiet.wait().unwrap().code().is_none(), "it is ended by its signal");
     assert_eq!(field(&w, &name, "/State/Running"), true);
     let mut loud = joined(&w, &["attach", "--no-stdin", &name]);
     attached(2);
+    e2e::until("it hands signals on", || hands_on(&loud));
     kill(pid(&loud), Signal::SIGTERM).unwrap();
     assert_eq!(loud.wait().unwrap().code(), Some(5));
     w.dhow(["rm", &name]).ok();

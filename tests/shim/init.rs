@@ -85,9 +85,9 @@ fn on_a_terminal_the_command_has_it() {
     let w = world();
     let mut t = w.dhow_pty(["run", "--rm", "--init", "-it", "busybox"]);
     t.expect("# ");
-    t.send("sleep 1000\n");
-    t.expect("sleep 1000");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let nap = e2e::nap();
+    t.send(&format!("{nap}\n"));
+    e2e::sleeps(&nap);
     t.send("\x03");
     t.expect("# ");
     t.send("exit 9\n");

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use e2e::{Wires, World, needs};
 
-use super::net_tools::{address, at, from_within, mirror};
+use super::net_tools::{address, at, from_within, is_deaf_within, mirror};
 
 fn addresses(w: &World, container: &str) -> Vec<String> {
     let list = w.dhow(["exec", container, "ip", "-o", "-4", "addr"]).ok().lines();
@@ -19,7 +19,7 @@ fn a_running_container_is_connected_and_disconnected() {
     w.dhow(["network", "create", "pier", "--subnet", "10.7.0.0/24"]).ok();
     mirror(&w, "mm", &["-p", "8080:7"]);
     mirror(&w, "pp", &["--network", "pier"]);
-    assert_eq!(from_within(&w, "pp", "mm", 7), None);
+    assert!(is_deaf_within(&w, "pp", "mm", 7));
     w.dhow(["network", "connect", "--ip", "10.7.0.77", "--alias", "mate", "pier", "mm"]).ok();
     assert_eq!(addresses(&w, "mm").len(), 2);
     assert!(addresses(&w, "mm").contains(&"10.7.0.77/24".to_owned()));
@@ -216,11 +216,14 @@ fn a_container_is_connected_while_it_starts() {
     w.dhow(["network", "rm", "pier"]).ok();
 }
 
-/// A runtime that takes its time to make a container.
-fn slow_runtime(w: &World) -> String {
-    let path = w.path("slow");
+/// A runtime that makes no container as long as the file `hold` is there; `called` is there when it
+/// would.
+fn held_runtime(w: &World) -> String {
+    let path = w.path("held");
     let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *\" create \"*) sleep 0.5 ;; esac\nexec {} \"$@\"\n",
+        "#!/bin/sh\ncase \"$*\" in *\" create \"*) \
+         while [ -e {0}/hold ]; do : >{0}/called; sleep 0.05; done ;; esac\nexec {1} \"$@\"\n",
+        w.path("").display(),
         e2e::program("dhow-runtime").display()
     );
     std::fs::write(&path, script).unwrap();
@@ -233,19 +236,26 @@ fn between_two_lives_a_container_is_connected_and_disconnected_for_the_next() {
     needs!(Root, Nftables);
     let w = World::wired();
     w.dhow(["network", "create", "pier"]).ok();
-    let slow = slow_runtime(&w);
+    let held = held_runtime(&w);
     for (name, action, has) in [("aa", "connect", 2), ("bb", "disconnect", 1)] {
-        let script = "test -e /second && exec sleep 1000; sleep 0.2; touch /second";
-        let run = ["run", "-d", "--restart", "always", "--name", name, "--runtime", &slow];
+        let script = "test -e /second && exec sleep 1000; \
+                      until [ -e /end ]; do sleep 0.05; done; touch /second";
+        let run = ["run", "-d", "--restart", "always", "--name", name, "--runtime", &held];
         w.dhow(run.iter().chain(&["busybox", "sh", "-c", script])).ok();
         if action == "disconnect" {
             w.dhow(["network", "connect", "pier", name]).ok();
         }
-        let status = || w.dhow(["inspect", "-f", "{{.State.Status}}", name]).ok().out();
-        e2e::until("it restarts", || status() == "restarting");
+        std::fs::write(w.path("hold"), "").unwrap();
+        w.dhow(["exec", name, "touch", "/end"]).ok();
         // The pause is over, and the next life has read the record, but isn't there yet.
-        std::thread::sleep(std::time::Duration::from_millis(250));
-        w.dhow(["network", action, "pier", name]).ok();
+        e2e::until("the next life begins", || w.path("called").exists());
+        let status = || w.dhow(["inspect", "-f", "{{.State.Status}}", name]).ok().out();
+        assert_eq!(status(), "restarting");
+        let changed = w.dhow_cmd(["network", action, "pier", name]).start();
+        std::thread::sleep(std::time::Duration::from_millis(250)); // it may wait for the life
+        std::fs::remove_file(w.path("hold")).unwrap();
+        assert!(changed.wait_with_output().unwrap().status.success());
+        std::fs::remove_file(w.path("called")).unwrap();
         e2e::until("it lives", || status() == "running");
         assert_eq!(addresses(&w, name).len(), has, "{action}");
         let count = "{{len .NetworkSettings.Networks}}";

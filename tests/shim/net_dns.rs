@@ -381,7 +381,7 @@ fn a_monitor_without_descriptors_waits_for_them_and_does_not_spin() {
     w.dhow_cmd(run).under(few).run().ok();
     let monitor = monitors(&w)[0];
     let descriptors = || std::fs::read_dir(format!("/proc/{monitor}/fd")).unwrap().count();
-    let flood = "for n in $(seq 60); do (sleep 3 | nc 127.0.0.11 53) & done; wait";
+    let flood = "mkfifo /hold; for n in $(seq 60); do (cat /hold | nc 127.0.0.11 53) & done; wait";
     w.dhow(["exec", "-d", "web", "sh", "-c", flood]).ok();
     e2e::until("they are all taken", || descriptors() >= 48);
     let mut waiting = w.dhow_cmd(["wait", "web"]).start();
@@ -390,6 +390,7 @@ fn a_monitor_without_descriptors_waits_for_them_and_does_not_spin() {
     let ran = ticks(monitor) - before;
     assert!(ran < 25, "the monitor ran for {ran} of 100 ticks");
     assert!(descriptors() >= 48, "they were there all along");
+    w.dhow(["exec", "web", "sh", "-c", ": >/hold"]).ok();
     let query = "printf '\\000\\025\\022\\064\\001\\000\\000\\001\\000\\000\\000\\000\\000\\000\\003web\\000\\000\\001\\000\\001'";
     let ask = format!("{query} | nc -w 3 127.0.0.11 53 | wc -c");
     e2e::until("it answers again", || {

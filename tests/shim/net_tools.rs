@@ -39,7 +39,23 @@ pub fn port(w: &World, name: &str, private: &str) -> u16 {
 /// Asks the mirror at `host` from within a container: the address it sees, or nothing.
 #[track_caller]
 pub fn from_within(w: &World, container: &str, host: &str, port: u16) -> Option<String> {
-    let nc = format!("echo 'who asks?' | nc -w 1 {host} {port}");
+    ask_within(w, container, (host, port), 20)
+}
+
+/// The same where nobody may answer, which is not waited for long.
+#[track_caller]
+pub fn is_deaf_within(w: &World, container: &str, host: &str, port: u16) -> bool {
+    ask_within(w, container, (host, port), 1).is_none()
+}
+
+#[track_caller]
+fn ask_within(
+    w: &World,
+    container: &str,
+    (host, port): (&str, u16),
+    seconds: u32,
+) -> Option<String> {
+    let nc = format!("echo 'who asks?' | nc -w {seconds} {host} {port}");
     let done = w.dhow(["exec", container, "sh", "-c", &nc]);
     done.lines().first().cloned()
 }

@@ -17,9 +17,9 @@ fn debian_bash_prompt_tty_resize_interrupt_exit_code() {
     t.send("sleep 0.3; stty size\n");
     t.expect("50 100");
     t.expect("# ");
-    t.send("sleep 1000\n");
-    t.expect("sleep 1000");
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    let nap = e2e::nap();
+    t.send(&format!("{nap}\n"));
+    e2e::sleeps(&nap);
     t.send("\x03");
     t.expect("# ");
     t.send("echo still $((40 + 2))\n");

@@ -37,6 +37,7 @@ pub use wires::{Space, Wires};
 pub use world::World;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The repository's top folder.
@@ -53,14 +54,28 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// Waits until something is so; `what` says what, when it never comes.
+/// Waits until something is so; `what` says what, when it never comes. A machine with much to do
+/// takes its time: who waits in vain has failed in any case.
 #[track_caller]
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < end, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// `sleep` for so long as nobody else on this machine sleeps, some days: see [`sleeps`].
+pub fn nap() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("sleep {}.{}", 1_000_000 + std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Waits until what [`nap`] said runs, in a container or without.
+#[track_caller]
+pub fn sleeps(nap: &str) {
+    let line = nap.replace('.', "\\.");
+    until(nap, || Cmd::new("pgrep").args(["-fx", &line]).run().code == 0);
 }
 
 /// To be put before a command (`Cmd::under`): a mount namespace where a hybrid's v2 hierarchy isn't

@@ -60,7 +60,7 @@ impl Pty {
                 }
             }
         });
-        Self { child, keys, screen, device, line, limit: Duration::from_secs(30) }
+        Self { child, keys, screen, device, line, limit: Duration::from_mins(1) }
     }
 
     /// Types.

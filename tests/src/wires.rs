@@ -133,7 +133,7 @@ impl Space {
     /// The mirror at `to` must answer, and see this address.
     #[track_caller]
     pub fn is_seen_as(&self, address: &str, protocol: &str, to: &str) {
-        match self.ask(protocol, to) {
+        match self.ask_for(protocol, to, Duration::from_secs(30)) {
             Ok(seen) => assert_eq!(seen, address, "who asks {protocol} {to}"),
             Err(e) => panic!("nobody answers at {protocol} {to}: {e}"),
         }

@@ -310,7 +310,7 @@ impl Drop for World {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.sweep()));
             return;
         }
-        let left = self.settle(Duration::from_secs(5));
+        let left = self.settle(Duration::from_secs(20));
         if !left.is_empty() {
             self.sweep();
             panic!("the case left behind:\n  {}", left.join("\n  "));

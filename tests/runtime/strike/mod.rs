@@ -203,7 +203,7 @@ impl<'a> Case<'a> {
 
     /// Waits for what is on its way out; what differs then.
     fn differs(&self, from: &BTreeSet<String>) -> Option<String> {
-        let end = Instant::now() + Duration::from_secs(3);
+        let end = Instant::now() + Duration::from_secs(20);
         loop {
             let now = self.look();
             if now == *from {
