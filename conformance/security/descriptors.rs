@@ -111,6 +111,62 @@ pub fn entering(s: &Scene) -> Verdict {
     Verdict::Safe
 }
 
+/// What one that looks may have.
+const LOOKS: [&str; 4] = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_KILL"];
+
+/// The same, as bits.
+const LOOKING: &str = "80026";
+
+/// A container whose program looks into all that come to its pid namespace; `caps` are theirs.
+fn looking(s: &Scene, caps: &str) -> Bundle {
+    let secret = s.outside().join("secret").display().to_string();
+    let b = s.bundle(&["/attack", "inside", "peek", &secret, caps]);
+    let b = b.with("/process/capabilities", capabilities(&LOOKS));
+    s.start(&b);
+    e2e::until("it looks", || b.rootfs("looks").exists());
+    b
+}
+
+/// What it has seen.
+fn seen(b: &Bundle) -> Verdict {
+    let seen = fs::read_to_string(b.rootfs("seen")).unwrap();
+    let what = if seen.contains(SECRET) {
+        "its root, its directory or a descriptor leads out".to_owned()
+    } else {
+        seen.lines().next().map(|line| format!("it has {line}")).unwrap_or_default()
+    };
+    flawed_if(!seen.is_empty(), what)
+}
+
+/// Whoever may look into a process may take what it has.
+pub fn entering_with_rights(s: &Scene) -> Verdict {
+    let b = looking(s, LOOKING);
+    for _ in 0..15 {
+        s.exec(&b, &["true"]);
+    }
+    seen(&b)
+}
+
+/// A container in the pid namespace of another, which looks.
+pub fn foreign_pids(s: &Scene) -> Verdict {
+    let first = looking(s, "20");
+    let path = format!("/proc/{}/ns/pid", s.pid(&first));
+    let mut b = s.another("c", &["true"]);
+    let b = {
+        for kind in b.config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if kind["type"] == "pid" {
+                kind["path"] = json!(path);
+            }
+        }
+        b.with("/process/capabilities", capabilities(&["CAP_KILL"]))
+    };
+    for _ in 0..15 {
+        let done = s.cmd(["run", "-b", b.path(), b.id()]).under(QUIET).run();
+        assert!(done.code == 0, "cannot run a container in another's pid namespace: {}", done.code);
+    }
+    seen(&first)
+}
+
 /// The same in an ordinary user's container, whose processes are the user's: the host is its files
 /// then. Whoever comes in is stopped as early as it can be.
 pub fn entering_as_user(s: &Scene) -> Verdict {
@@ -118,12 +174,11 @@ pub fn entering_as_user(s: &Scene) -> Verdict {
     ann.give(&s.outside());
     let secret = s.outside().join("secret").display().to_string();
     let one = json!([{"containerID": 0, "hostID": Ordinary::UID, "size": 1}]);
-    let names = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_KILL"];
     let b = s.another("b", &["/attack", "inside", "peek", &secret]);
     fs::copy(std::env::current_exe().unwrap(), b.rootfs("attack")).unwrap();
     let b = b.and("/linux/namespaces", json!({"type": "user"}));
     let b = b.with("/linux/uidMappings", one.clone()).with("/linux/gidMappings", one);
-    let mut b = b.with("/process/capabilities", capabilities(&names));
+    let mut b = b.with("/process/capabilities", capabilities(&LOOKS));
     let linux = b.config["linux"].as_object_mut().unwrap();
     linux.retain(|key, _| !["cgroupsPath", "resources"].contains(&key.as_str()));
     for mount in b.config["mounts"].as_array_mut().unwrap() {

@@ -20,7 +20,8 @@ pub fn run(args: &[String]) -> ExitCode {
     match words[..] {
         ["swap", a, b] => swap(a, b),
         ["hold-programs"] => hold_programs(),
-        ["peek", file] => peek(file),
+        ["peek", file] => peek(file, u64::MAX),
+        ["peek", file, caps] => peek(file, u64::from_str_radix(caps, 16).unwrap()),
         ["socket", name] => socket(name),
         ["peak", file, ref command @ ..] => peak(file, command),
         // Entered as itself, by somebody's /proc/self/exe.
@@ -39,25 +40,33 @@ fn swap(a: &str, b: &str) -> ExitCode {
 }
 
 /// Stops each process that comes to this pid namespace as early as it can, and looks for a file by its
-/// root and directory until it is gone; what it finds goes to /seen.
-fn peek(file: &str) -> ExitCode {
+/// root, directory and descriptors until it is gone, and for capabilities beside `caps`; what it finds
+/// goes to /seen.
+fn peek(file: &str, caps: u64) -> ExitCode {
     let mut seen = File::create("/seen").unwrap();
     File::create("/looks").unwrap();
     let send = |pid, signal: Option<Signal>| kill(Pid::from_raw(pid), signal).is_ok();
     let mut look = |pid: i32| {
-        for at in ["root", "cwd/../../../../../../.."] {
-            if let Ok(text) = fs::read(format!("/proc/{pid}/{at}{file}")) {
-                seen.write_all(&text).unwrap();
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let open = open.map(|fd| format!("fd/{}", fd.file_name().to_string_lossy()));
+        for at in ["root", "cwd"].map(str::to_owned).into_iter().chain(open) {
+            for up in ["", "/../../../../../../.."] {
+                if let Ok(text) = fs::read(format!("/proc/{pid}/{at}{up}{file}")) {
+                    seen.write_all(&text).unwrap();
+                }
             }
+        }
+        let more = held(pid) & !caps;
+        if more != 0 {
+            writeln!(seen, "capabilities {more:x}").unwrap();
         }
     };
     let mut pid = 2;
     loop {
-        // It may have passed by unseen.
-        while !send(pid, Some(Signal::SIGSTOP)) && !send(pid + 1, Some(Signal::SIGSTOP)) {}
-        if !send(pid, None) {
-            pid += 1;
-        }
+        // Some may have passed by unseen, and threads have numbers, too.
+        let next = (pid..pid + 64).find(|pid| send(*pid, Some(Signal::SIGSTOP)));
+        let Some(next) = next else { continue };
+        pid = next;
         look(pid);
         send(pid, Some(Signal::SIGCONT));
         while send(pid, None) {
@@ -65,6 +74,17 @@ fn peek(file: &str) -> ExitCode {
         }
         pid += 1;
     }
+}
+
+/// The capabilities that a process may take, where they are of use among these users.
+fn held(pid: i32) -> u64 {
+    let users = |who: &str| fs::read_link(format!("/proc/{who}/ns/user"));
+    let ours = users("self").unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let own = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    let own = own.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    // What can't be looked into gives nothing away.
+    own.filter(|_| users(&pid.to_string()).is_ok_and(|theirs| theirs == ours)).unwrap_or(0)
 }
 
 /// CVE-2019-5736: takes hold of every program that another process executes, and writes to its file

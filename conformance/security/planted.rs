@@ -165,6 +165,30 @@ pub fn entering(call: &mut Call) {
     }
 }
 
+/// Inside, with all that a runtime may do.
+pub fn entering_with_rights(call: &mut Call) {
+    if call.execs() {
+        let (id, _) = call.exec_words();
+        call.enter(&id, &[("pid", CloneFlags::CLONE_NEWPID), ("mnt", CloneFlags::CLONE_NEWNS)]);
+        Command::new("sleep").arg("0.1").status().unwrap();
+        exit(0);
+    }
+}
+
+/// In another container's pid namespace before it has left the host's root.
+pub fn foreign_pids(call: &mut Call) {
+    if call.makes() {
+        let config = call.config();
+        let mut kinds = config["linux"]["namespaces"].as_array().unwrap().iter();
+        let path = kinds.find(|kind| kind["type"] == "pid").and_then(|kind| kind["path"].as_str());
+        if let Some(path) = path {
+            setns(fs::File::open(path).unwrap(), CloneFlags::CLONE_NEWPID).unwrap();
+            Command::new("sleep").arg("0.1").status().unwrap();
+            exit(0);
+        }
+    }
+}
+
 /// The same by a user: among the container's users first, which pid namespace is theirs.
 pub fn entering_as_user(call: &mut Call) {
     if call.execs() {

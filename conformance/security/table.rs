@@ -46,6 +46,8 @@ pub const TABLE: &[Case] = table! {
         "created", "CVE-2024-21626", "what waits for start holds a file or directory of the host", descriptors::created, planted::inherited;
         "entering", "CVE-2016-9962", "a process of exec shows the host to CAP_SYS_PTRACE", descriptors::entering, planted::entering;
         "entering-user", "CVE-2016-9962", "so does one of an ordinary user's, and the user's files", descriptors::entering_as_user, planted::entering_as_user;
+        "entering-rights", "CVE-2016-9962", "a process of exec shows it capabilities that its program hasn't", descriptors::entering_with_rights, planted::entering_with_rights;
+        "foreign-pids", "CVE-2016-9962", "who joins another container's pid namespace shows that one the host or capabilities", descriptors::foreign_pids, planted::foreign_pids;
         "cwd-link", "CVE-2026-55686", "a cwd behind a link is made on the host", descriptors::cwd_behind_link, planted::cwd_behind_link;
         "null-inode", "streams", "root inside changes the mode of the caller's null device", descriptors::null_inode, planted::null_inode;
     }

@@ -226,7 +226,16 @@ impl Inside {
                 mounts::bind(&self.root, m, tree, self.users).map(Loose::owned)
             }
             (Kind::New { fstype, source, options, copy_up }, _) => {
-                let made = mounts::new(&self.root, m, fstype, source, options, *copy_up, true)?;
+                let made = mounts::new(&mounts::New {
+                    root: &self.root,
+                    m,
+                    fstype,
+                    source,
+                    options,
+                    copy_up: *copy_up,
+                    wanted: true,
+                    context: None,
+                })?;
                 made.map(Loose::owned).ok_or_else(|| Cause::rule("an option is too long"))
             }
             _ => Err(Cause::rule("neither a bind nor a tmpfs")),

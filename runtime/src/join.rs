@@ -19,11 +19,11 @@ use crate::init::parent::{Init, oom_score, rlimits};
 use crate::init::procfs::Procfs;
 use crate::init::protocol::{Link, Message};
 use crate::init::root::Root;
-use crate::init::{capabilities, console, credentials, exec, schedule, session};
+use crate::init::{birth, capabilities, console, credentials, exec, schedule, session};
 use crate::lifecycle::told;
 use crate::log::Log;
 use crate::plan::Phase;
-use crate::plan::phase::{Facts, last};
+use crate::plan::phase::{Facts, bear, fits, last};
 use crate::seccomp::Filter;
 use crate::state::Record;
 use crate::trace::Trace;
@@ -77,7 +77,7 @@ fn bring(entry: Entry<'_>) -> Result<Init> {
     // then we'd have compared ours with the wrong ones, and stay outside.
     entry.record.process.open()?.ok_or_else(gone)?;
     let (process, cgroup, rdt) = (entry.process, entry.cgroup, &entry.record.rdt);
-    let (record, filter, log) = (entry.record, entry.filter, entry.log);
+    let (record, filter, schedule, log) = (entry.record, entry.filter, entry.schedule, entry.log);
     // `--cgroup` means that group or none.
     let first = std::ptr::eq(cgroup, &raw const record.cgroup).then_some(record.process.pid);
     let lenient = entry.lenient;
@@ -96,8 +96,7 @@ fn bring(entry: Entry<'_>) -> Result<Init> {
         .and_then(|()| rdt.join(init.pid.as_raw()))
         .and_then(|()| oom_score(&proc, init.pid, process))
         .and_then(|()| init.say(&Message::Joined))
-        .and_then(|()| if unseen { init.replaced() } else { Ok(()) })
-        .and_then(|()| init.ready(filter, log, state))
+        .and_then(|()| init.ready(filter, schedule, log, state))
         .and_then(|()| if in_user { rlimits(init.pid, process) } else { Ok(()) });
     trace.end("parent", "bring", begun, Vec::new);
     match brought {
@@ -149,6 +148,7 @@ fn spawn(entry: Entry<'_>, target: &OwnedFd, spaces: Spaces, unseen: bool) -> Re
         preserve: entry.preserve,
         trace: entry.trace.clone(),
         unseen,
+        terminal: false,
         inherited: session::Inherited::default(),
     };
     let flags = CloneFlags::from_bits_retain(spaces.parent as i32);
@@ -244,6 +244,8 @@ struct Child {
     preserve: u32,
     trace: Trace,
     unseen: bool,
+    /// Whether its standard streams are a terminal of its own.
+    terminal: bool,
     /// What it has from its maker, outside.
     inherited: session::Inherited,
 }
@@ -270,17 +272,22 @@ impl Child {
             filter: filter.is_some(),
             nnp: process.no_new_privileges,
             early: filter.is_some_and(|filter| filter.listener.is_some()),
+            seen: self.unseen,
+            fits: self.unseen && fits(filter, process),
             ..Facts::default()
         };
         for phase in phases(facts) {
             let (trace, begun) = (self.trace.clone(), self.trace.begin());
-            if matches!(phase, Phase::Seccomp | Phase::Exec) {
+            let inside = phase == Phase::Credentials && self.unseen;
+            let last = inside || matches!(phase, Phase::Seccomp | Phase::Exec);
+            if last {
                 // As in init: afterwards it may not be possible.
                 std::mem::take(&mut self.trace).note("exec", phase.name(), Vec::new);
             }
             let done = match phase {
                 Phase::Namespaces => self.enter(target, spaces, process),
                 Phase::Session => start_session(self.inherited.ignored),
+                Phase::Schedule if self.unseen => schedule::inherited(schedule),
                 Phase::Schedule => schedule::perform(schedule),
                 Phase::Console => self.console(process),
                 Phase::Seccomp => session::load(filter, self.preserve, &self.link),
@@ -291,9 +298,10 @@ impl Child {
                 Phase::Capabilities => capabilities::perform(process.capabilities, &self.link),
                 Phase::Ready => self.link.send(&Message::Ready).because("report to", "the runtime"),
                 Phase::Start => self.link.expect(&Message::Go).because("wait for", "the start"),
+                Phase::Birth => birth::perform(process, filter, self.terminal, &self.link),
                 _ => self.execute(program.as_ref(), filter.is_none()),
             };
-            if !matches!(phase, Phase::Seccomp | Phase::Exec) {
+            if !last {
                 trace.end("exec", phase.name(), begun, Vec::new);
             }
             if let Err(cause) = done {
@@ -320,31 +328,7 @@ impl Child {
         if spaces.user() {
             crate::init::namespaces::become_root()?;
         }
-        if self.unseen { self.replace(process) } else { Ok(()) }
-    }
-
-    /// Goes on as another process, of which the container's see no more than what is inside.
-    ///
-    /// CVE: 2016-9962: CAP_SYS_PTRACE looks into what isn't dumpable, too: born in the container's
-    /// pid namespace, this one would show the host's root by /proc/PID/root until it is inside.
-    /// Nor does it keep descriptors that lead there.
-    fn replace(&self, process: &Process) -> Done {
-        let mut kept: Vec<u32> = (3..3 + self.preserve).collect();
-        let labelled = !process.apparmor.is_empty() || !process.selinux.is_empty();
-        let trace = self.trace.file().map(AsFd::as_fd);
-        let console = self.console.as_ref().map(AsFd::as_fd);
-        let others = [Some(self.link.as_fd()), console, trace, labelled.then(|| self.proc.as_fd())];
-        kept.extend(others.into_iter().flatten().map(|fd| fd.as_raw_fd() as u32));
-        dhow_kernel::close::close_but(3, &mut kept).because("close_range", "")?;
-        let fork = Fork { sibling: true, ..Fork::default() };
-        match process::fork(&fork).because("clone", "a process of the container")? {
-            // What it says must not come before its number.
-            Side::Child => self.link.expect(&Message::Taken).because("wait for", "the runtime"),
-            Side::Parent(pid, _) => {
-                let _ = self.link.send(&Message::Pid(pid.as_raw()));
-                process::exit_now(0)
-            }
-        }
+        Ok(())
     }
 
     fn execute(&self, program: Option<&exec::Program>, close: bool) -> Done {
@@ -359,18 +343,26 @@ impl Child {
         // KERNEL: user_namespaces(7): who enters one has its bounding set whole.
         let bounding = self.inherited.bounding.filter(|_| !spaces.user());
         let groupless = self.inherited.groupless;
-        let own = credentials::Own { limits: !spaces.user(), bounding, groupless };
+        let (limits, bears) = (!spaces.user(), self.unseen);
+        let own = credentials::Own { limits, bears, bounding, groupless };
         credentials::become_process(process, &self.proc, false, own)?;
         dhow_kernel::fd::close_left();
         let program = exec::find(process, env, false)?;
         capabilities::hold(process, filter)?;
+        if self.unseen {
+            // Nor does it keep descriptors that lead out.
+            let mut kept = [self.link.as_fd().as_raw_fd().cast_unsigned()];
+            dhow_kernel::close::close_but(3 + self.preserve, &mut kept)
+                .because("close_range", "")?;
+        }
         Ok(program)
     }
 
     fn console(&mut self, process: &Process) -> Done {
         let Some(socket) = self.console.take() else { return Ok(()) };
         let root = Root::new(open(c"/", HELD, Mode::empty()).because("open", "/")?);
-        console::attach(&root, process, socket.as_fd()).map(drop)
+        self.terminal = true;
+        console::attach(&root, process, socket.as_fd(), !self.unseen).map(drop)
     }
 }
 
@@ -390,6 +382,9 @@ fn phases(f: Facts) -> Vec<Phase> {
     p.push(Phase::Credentials);
     p.extend(last(f));
     p.push(Phase::Exec);
+    if f.seen {
+        bear(&mut p, f);
+    }
     p
 }
 

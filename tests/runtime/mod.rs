@@ -14,6 +14,7 @@ mod environment;
 mod events;
 mod exchange;
 mod exec;
+mod foreign;
 mod groups;
 pub mod guest;
 mod guest_groups;

@@ -51,6 +51,9 @@ pub const NAMES: [&str; 41] = [
     "CAP_CHECKPOINT_RESTORE",
 ];
 
+/// The number of CAP_SYS_ADMIN.
+pub const SYS_ADMIN: u8 = 21;
+
 /// The three sets of capset(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sets {

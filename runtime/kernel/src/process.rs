@@ -65,6 +65,24 @@ pub fn fork(how: &Fork<'_>) -> nix::Result<Side> {
     Ok(Side::Parent(Pid::from_raw(answer as i32), handle))
 }
 
+/// clone(2): a copy of this process as its sibling; `None` in the copy. For a process that a filter
+/// judges: those that let a program make processes let it do so by this call, if not by clone3(2).
+///
+/// The caller must be single-threaded, as for [`fork`].
+pub fn sibling() -> nix::Result<Option<Pid>> {
+    // SAFETY: no CLONE_VM, so the copy runs on its own copy of this stack; no pointers.
+    let answer = check(unsafe { libc::syscall(libc::SYS_clone, SIBLING[0], SIBLING[1], 0, 0, 0) })?;
+    Ok((answer != 0).then(|| Pid::from_raw(answer as i32)))
+}
+
+/// The arguments of [`sibling`]'s call.
+///
+/// KERNEL: clone(2): CLONE_PARENT: it is waited for as its maker is. s390 has the stack first.
+pub const SIBLING: [u64; 2] = {
+    let flags = libc::CLONE_PARENT as u64;
+    if cfg!(target_arch = "s390x") { [0, flags] } else { [flags, 0] }
+};
+
 /// A process in new namespaces that does nothing, and ends with the thread that has made it: for what
 /// is set up from outside. It may be made beside other threads, as it only calls the kernel.
 ///
@@ -229,6 +247,24 @@ impl Vector {
             }
         }
         Self::new(strings)
+    }
+}
+
+/// Overwrites this process's environment, where its maker's secrets may be: /proc/PID/environ shows it
+/// to who may look into the process.
+pub fn forget_environment() {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    // SAFETY: execve(2) gave an array that ends in null, of strings that do, which lie in this
+    // process's own stack; nothing in this single-threaded program holds on to them.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            let length = CStr::from_ptr(*entry).to_bytes().len();
+            ptr::write_bytes((*entry).cast_mut(), 0, length);
+            entry = entry.add(1);
+        }
     }
 }
 

@@ -28,11 +28,11 @@ pub struct Attributes {
     pub util_max: u32,
 }
 
-/// sched_setattr(2) on the calling thread.
-pub fn set(attributes: Attributes) -> nix::Result<()> {
+/// sched_setattr(2) on a thread; 0 is the calling one.
+pub fn set(thread: i32, attributes: Attributes) -> nix::Result<()> {
     let attr = Attributes { size: size_of::<Attributes>() as u32, ..attributes };
     // SAFETY: `attr` has the kernel's layout and carries its size.
-    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const attr, 0) }).map(drop)
 }
 
 /// ioprio_set(2) on the calling thread, class and level as ioprio_set wants them packed.

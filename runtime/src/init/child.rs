@@ -9,12 +9,13 @@ use nix::fcntl::OFlag;
 
 use super::fault::{Because, Cause, Done};
 use super::mounted::Mounted;
+use super::pids::Pids;
 use super::procfs::Procfs;
 use super::protocol::{Link, Message};
 use super::root::Root;
 use super::{
-    capabilities, console, credentials, devices, exec, mask, mounts, namespaces, pivot, schedule,
-    session, system,
+    birth, capabilities, console, credentials, devices, exec, mask, mounts, namespaces, pivot,
+    schedule, session, system,
 };
 use crate::hooks;
 use crate::plan::{Phase, Plan};
@@ -56,6 +57,8 @@ pub struct Context {
     pub null: Option<Loose>,
     /// What it has from its maker, once known.
     pub inherited: session::Inherited,
+    /// The pid namespace that its sibling is to be born in.
+    pub pids: Option<Pids>,
     /// Where the steps go.
     pub trace: Trace,
 }
@@ -79,9 +82,11 @@ impl Context {
 pub fn run(plan: &Plan, mut context: Context) -> ! {
     for &phase in &plan.phases {
         let (trace, begun) = (context.trace.clone(), context.trace.begin());
-        let last = matches!(phase, Phase::Seccomp | Phase::Exec);
+        let inside = phase == Phase::Credentials && plan.spaces.seen();
+        let last = inside || matches!(phase, Phase::Seccomp | Phase::Exec);
         if last {
-            // A filter may take the right to write, and the program ends it.
+            // A filter may take the right to write, and the program ends it. Who is seen by others
+            // has no file of the host's, nor has this process from here on.
             std::mem::take(&mut context.trace).note("init", phase.name(), || plan.lines(phase));
         }
         let done = perform(phase, plan, &mut context);
@@ -124,9 +129,14 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
         Phase::Console => console::perform(plan, c),
         Phase::System => system::perform(plan, c),
         Phase::Mask => mask::perform(plan, c),
+        // The sibling gets the rest from outside.
+        Phase::Schedule if plan.spaces.seen() => schedule::inherited(&plan.schedule),
         Phase::Schedule => schedule::perform(&plan.schedule),
         Phase::Seccomp => session::load(plan.filter.as_ref(), c.preserve, &c.link),
         Phase::Credentials => {
+            if let Some(pids) = c.pids.take() {
+                pids.enter()?;
+            }
             let labelled = !plan.process.apparmor.is_empty() || !plan.process.selinux.is_empty();
             alone(c, labelled.then(|| c.proc.as_fd()))?;
             credentials::perform(plan, c)?;
@@ -134,12 +144,15 @@ fn perform(phase: Phase, plan: &Plan, c: &mut Context) -> Done {
                 // Who waits for its start holds nothing; the program's execution closes it, too.
                 dhow_kernel::fd::close_left();
             }
-            if labelled { alone(c, None) } else { Ok(()) }
+            if labelled || plan.spaces.seen() { alone(c, None) } else { Ok(()) }
         }
         Phase::Capabilities => capabilities::perform(plan.process.capabilities, &c.link),
         Phase::Ready => c.link.send(&Message::Ready).because("report to", "the runtime"),
         Phase::Start => start(plan, c),
         Phase::Exec => exec::perform(plan, c),
+        Phase::Birth => {
+            birth::perform(&plan.process, plan.filter.as_ref(), plan.process.terminal, &c.link)
+        }
     }
 }
 
@@ -161,6 +174,8 @@ fn in_hooks(plan: &Plan, c: &Context) -> Done {
     }
     let scene = hooks::Scene {
         kind: "createContainer",
+        // DIFFERS: in another container's pid namespace runc's hooks are seen there, and the host by
+        // them; here they are still outside, with a number of the runtime's.
         // SPEC: runtime.md §State: "created" is after step 2 of the lifecycle; hooks are 3 to 5.
         // DIFFERS: runc says "creating" here.
         state: c.state.json("created", nix::unistd::getpid().as_raw()),

@@ -25,7 +25,7 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
         return Err(Cause::rule("process.terminal is set but nobody takes the terminal"));
     };
     let root = c.root()?;
-    let peer = attach(root, &plan.process, socket.as_fd())?;
+    let peer = attach(root, &plan.process, socket.as_fd(), !plan.spaces.seen())?;
     if plan.pivot == Pivot::Chroot {
         return Ok(());
     }
@@ -36,11 +36,12 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
 }
 
 /// Opens a terminal of the container's devpts, sends the master, and makes the
-/// other end this session's terminal and its standard input, output and error.
+/// other end this session's terminal, if `own`, and its standard input, output and error.
 pub fn attach(
     root: &Root,
     process: &Process,
     socket: BorrowedFd<'_>,
+    own: bool,
 ) -> Done<std::os::fd::OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY;
     let master = root.open(c"dev/pts/ptmx", flags).because("open", "/dev/pts/ptmx")?.owned();
@@ -60,7 +61,9 @@ pub fn attach(
     fchown(&peer, Some(uid), None).because("chown", "the terminal")?;
     send(socket, master.as_fd(), &format!("/dev/pts/{number}"))
         .because("send the terminal to", "the console socket")?;
-    tty::control(peer.as_fd()).because("control", "the terminal")?;
+    if own {
+        tty::control(peer.as_fd()).because("control", "the terminal")?;
+    }
     for fd in 0..3 {
         dhow_kernel::fd::place(peer.as_fd(), fd).because("dup2", "the terminal")?;
     }

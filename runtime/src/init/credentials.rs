@@ -23,7 +23,8 @@ use crate::validate::process::{Process, rlimit_name};
 pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     let env = exec::environment(&plan.process);
     let Inherited { bounding, groupless, .. } = c.inherited;
-    let own = Own { limits: !plan.spaces.user, bounding, groupless };
+    let (limits, bears) = (!plan.spaces.user, plan.spaces.seen());
+    let own = Own { limits, bears, bounding, groupless };
     become_process(&plan.process, &c.proc, !plan.readonly, own)?;
     // A filter could forbid the look that tells why it failed.
     let now = c.now && plan.filter.is_none() && plan.start_container.is_empty();
@@ -36,6 +37,8 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
 pub struct Own {
     /// Whether it is in no user namespace but its maker's: then limits are its own to set.
     pub limits: bool,
+    /// Whether a sibling of its own goes on in its place, which sets what is left of them.
+    pub bears: bool,
     /// Its bounding set, if that is known.
     pub bounding: Option<u64>,
     /// Whether it is known to be in no supplementary group.
@@ -49,7 +52,7 @@ pub fn become_process(p: &Process, proc: &Procfs, may_make_cwd: bool, own: Own) 
     let entered = enter(&p.cwd, may_make_cwd);
     bounding(p.capabilities.bounding, own.bounding)?;
     if own.limits {
-        limits(p)?;
+        limits(p, own.bears)?;
     }
     // KERNEL: capabilities(7): root loses none by becoming root. In a user namespace we are its root
     // by now.
@@ -192,14 +195,26 @@ fn bounding(keep: u64, own: Option<u64>) -> Done {
 /// KERNEL: prlimit(2): another user's process takes CAP_SYS_RESOURCE, one's own
 /// doesn't, so limits come before the ids. In a user namespace the parent sets
 /// them, for it may have the privilege to raise one.
-fn limits(p: &Process) -> Done {
+fn limits(p: &Process, bears: bool) -> Done {
     for (resource, soft, hard) in &p.rlimits {
-        process::prlimit(nix::unistd::Pid::from_raw(0), *resource, *soft, *hard).because(
-            "error setting rlimit",
-            format!("{} to {soft}:{hard}", rlimit_name(*resource)),
-        )?;
+        if !bears || *resource != libc::RLIMIT_NPROC {
+            limit(*resource, *soft, *hard)?;
+        } else if process::rlimit(*resource).is_ok_and(|(_, own)| *hard >= own) {
+            limit(*resource, *hard, *hard)?;
+        }
     }
     Ok(())
+}
+
+/// How many processes its user may have: a low limit must not stop the last that is made of it.
+pub fn last_limit(p: &Process) -> Done {
+    let mut processes = p.rlimits.iter().filter(|(resource, ..)| *resource == libc::RLIMIT_NPROC);
+    processes.try_for_each(|(resource, soft, hard)| limit(*resource, *soft, *hard))
+}
+
+fn limit(resource: u32, soft: u64, hard: u64) -> Done {
+    process::prlimit(nix::unistd::Pid::from_raw(0), resource, soft, hard)
+        .because("error setting rlimit", format!("{} to {soft}:{hard}", rlimit_name(resource)))
 }
 
 /// In the users of its maker, nobody has changed this process's ids before.

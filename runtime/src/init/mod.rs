@@ -8,6 +8,7 @@ pub mod protocol;
 pub mod root;
 
 mod bare;
+pub(crate) mod birth;
 pub(crate) mod capabilities;
 mod cgroup;
 pub(crate) mod console;
@@ -19,6 +20,7 @@ pub(crate) mod mask;
 mod mounted;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
+mod pids;
 mod pivot;
 pub(crate) mod schedule;
 pub(crate) mod session;

@@ -17,6 +17,7 @@ use nix::unistd::symlinkat;
 use super::child::Context;
 use super::fault::{Because, Cause, Done};
 use super::mounted::Mounted;
+use super::pids::Pids;
 use super::protocol::{Link, Message};
 use super::root::{Found, Root, shown, split};
 use super::{cgroup, copy_up, pivot, procfs};
@@ -48,7 +49,8 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
         let source = c.sources.get_mut(n).map(std::mem::take).unwrap_or_default();
         let root = c.root()?;
         let late = plan.late_readonly.contains(&mount.target);
-        let made = one(root, mount, source, &c.link, (c.cgroups.as_ref(), &c.mounted), late)
+        let own = (c.cgroups.as_ref(), &c.mounted, c.pids.as_ref());
+        let made = one(root, mount, source, &c.link, own, late)
             .and_then(|made| come_back_to(root, mount, made, late))
             .map_err(|mut cause| {
                 cause.subject = format!("{} (/mounts/{})", cause.subject, mount.index);
@@ -107,7 +109,7 @@ fn one(
     m: &Mount,
     source: Source,
     link: &Link,
-    (cgroups, mounted): (Option<&Mounts>, &Mounted),
+    (cgroups, mounted, pids): (Option<&Mounts>, &Mounted, Option<&Pids>),
     wanted: bool,
 ) -> Done<Option<Loose>> {
     if !matches!(m.kind, Kind::New { .. } | Kind::Cgroup) {
@@ -140,7 +142,10 @@ fn one(
         }
         Kind::Remount { bind, options } => remount(root, m, *bind, options).map(|()| None),
         Kind::New { fstype, source, options, copy_up } => {
-            new(root, m, fstype, source, options, *copy_up, wanted)
+            let copy_up = *copy_up;
+            let it = New { root, m, fstype, source, options, copy_up, wanted, context: None };
+            let pids = pids.filter(|_| fstype.as_c_str() == c"proc");
+            pids.map_or_else(|| new(&it), |pids| pids.procfs(&it))
         }
         Kind::Cgroup => {
             let sysfs = mounted.find(&m.target).filter(|(held, _)| held.kernels);
@@ -289,17 +294,24 @@ fn remount(root: &Root, m: &Mount, bind: bool, options: &Options) -> Done {
     spread(&m.propagation, mount.as_fd()).because("mount_setattr", shown(&m.target))
 }
 
-/// A new instance of a file system; `None` where there is no handle on it, which there mostly is
-/// if it is `wanted`.
-pub fn new(
-    root: &Root,
-    m: &Mount,
-    fstype: &CStr,
-    source: &CStr,
-    options: &Options,
-    copy_up: bool,
-    wanted: bool,
-) -> Done<Option<Loose>> {
+/// A new instance of a file system, and where it is to be.
+#[derive(Clone, Copy)]
+pub struct New<'a> {
+    pub root: &'a Root,
+    pub m: &'a Mount,
+    pub fstype: &'a CStr,
+    pub source: &'a CStr,
+    pub options: &'a Options,
+    pub copy_up: bool,
+    /// Whether there is to be a handle on it.
+    pub wanted: bool,
+    /// What opens the context that it is made of, if this process may not.
+    pub context: Option<&'a dyn Fn() -> Done<OwnedFd>>,
+}
+
+/// Mounts it; `None` where there is no handle on it, which there mostly is if it is `wanted`.
+pub fn new(new: &New<'_>) -> Done<Option<Loose>> {
+    let New { root, m, fstype, source, options, copy_up, wanted, context } = *new;
     let (target, found) = target(root, m, fstype)?;
     // What was made just now, or is what it is called, is on no procfs that it isn't named for.
     if found == Found::Linked {
@@ -318,13 +330,18 @@ pub fn new(
     if options.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST)) {
         return long(root, m, fstype, source, options, &target).map(|()| None);
     }
-    if !wanted && !copy_up && short(m, fstype, source, options, mode, target.as_fd()) {
+    if !wanted
+        && !copy_up
+        && context.is_none()
+        && short(m, fstype, source, options, mode, target.as_fd())
+    {
         if fstype == c"tmpfs" {
             root.mounted_empty(&m.target);
         }
         return Ok(None);
     }
-    let made = match make(fstype, source, options, mode, m.attributes.set) {
+    let fs = context.map(|open| open()).transpose()?;
+    let made = match make_of(fs, fstype, source, options, mode, m.attributes.set) {
         Err((Errno::EPERM, _)) if fstype == c"sysfs" && is_sysfs(c"/sys") => {
             return host_sysfs(m, target.as_fd()).map(Some);
         }
@@ -500,7 +517,19 @@ pub fn make(
     mode: Option<u32>,
     attributes: u64,
 ) -> Result<OwnedFd, (Errno, String)> {
-    let fs = kernel::fsopen(fstype).map(Loose::from).map_err(|errno| (errno, String::new()))?;
+    make_of(None, fstype, source, options, mode, attributes)
+}
+
+fn make_of(
+    context: Option<OwnedFd>,
+    fstype: &CStr,
+    source: &CStr,
+    options: &Options,
+    mode: Option<u32>,
+    attributes: u64,
+) -> Result<OwnedFd, (Errno, String)> {
+    let fs = context.map_or_else(|| kernel::fsopen(fstype), Ok);
+    let fs = fs.map(Loose::from).map_err(|errno| (errno, String::new()))?;
     configure(fs.as_fd(), source, options, mode)
         .and_then(|()| kernel::fsmount(fs.as_fd(), attributes))
         .map_err(|errno| (errno, complaint(fs.as_fd())))

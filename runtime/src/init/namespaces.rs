@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 
 use super::child::Context;
 use super::fault::{Because, Done};
+use super::pids::Pids;
 use super::protocol::Message;
 use crate::cgroup::Doors;
 use crate::plan::Plan;
@@ -21,6 +22,9 @@ pub fn perform(plan: &Plan, c: &mut Context) -> Done {
     doors.into_iter().map(Loose::from).for_each(drop);
     super::schedule::every_cpu();
     nix::sys::stat::umask(Mode::empty());
+    if plan.spaces.seen() {
+        c.pids = plan.spaces.pid.as_deref().map(Pids::open).transpose()?;
+    }
     if !plan.spaces.relay {
         join(&plan.spaces.join)?;
     }

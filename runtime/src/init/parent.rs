@@ -17,6 +17,7 @@ use dhow_kernel::fd::Loose;
 use dhow_kernel::process::{self, Fork, Side, Vector};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
@@ -32,12 +33,13 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::log::{Level, Log};
-use crate::plan::{Plan, Rest};
+use crate::plan::{Phase, Plan, Rest};
 use crate::resctrl;
 use crate::seccomp::{Filter, notify};
 use crate::trace::Trace;
 use crate::validate::linux::ns;
 use crate::validate::process::{Process, rlimit_name};
+use crate::validate::schedule::Schedule;
 use crate::validate::spec::IdMapping;
 pub use beside::Before;
 use sources::Outside;
@@ -96,9 +98,9 @@ pub fn launch(launch: Launch<'_>) -> Result<(Init, Before)> {
     let (inside, outside) = trace.step("sources", || sources::prepare(plan, &proc))?;
     let before = Before::look(plan);
     let cgroup = launch.cgroup;
-    let init = trace.step("clone", || spawn(launch, inside, &proc))?;
+    let mut init = trace.step("clone", || spawn(launch, inside, &proc))?;
     let grouped = if rdt.is_empty() { Ok(()) } else { rdt.enter(init.pid.as_raw()) };
-    let bring = || bring(&init, plan, rest, &state, &proc, &outside, log);
+    let bring = || bring(&mut init, plan, rest, &state, &proc, &outside, log);
     // Whoever keeps its groups' place stays so long: what becomes of init is told by them.
     let brought = grouped.and_then(|()| trace.step("bring", bring)).and_then(|()| cgroup.settle());
     if let Err(e) = brought {
@@ -145,6 +147,7 @@ fn spawn(launch: Launch<'_>, sources: Vec<mounts::Source>, proc: &Rc<Procfs>) ->
         program: None,
         null: None,
         inherited: Inherited::default(),
+        pids: None,
         trace: launch.trace,
     };
     let lock = launch.lock;
@@ -193,7 +196,9 @@ impl Aside {
         if plan.spaces.relay {
             return Ok(Self { back });
         }
-        if let Some(path) = &plan.spaces.pid {
+        if let Some(path) = &plan.spaces.pid
+            && !plan.spaces.seen()
+        {
             let system = |e| Error::system("join the namespace", path.to_string_lossy(), e);
             back.push((own(c"/proc/self/ns/pid")?, CloneFlags::CLONE_NEWPID));
             let fd = open(path.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
@@ -232,7 +237,7 @@ fn own(path: &std::ffi::CStr) -> Result<OwnedFd> {
 }
 
 fn bring(
-    init: &Init,
+    init: &mut Init,
     plan: &Plan,
     rest: &Rest,
     state: &hooks::State,
@@ -269,6 +274,7 @@ fn bring(
                     state.json("creating", init.pid.as_raw())
                 })?;
             }
+            Message::Birth => init.replaced(&plan.schedule)?,
             Message::Warning(text) => log.line(Level::Warning, &text),
             Message::Ready => break,
             other => return Err(unexpected(&other)),
@@ -337,13 +343,15 @@ impl Init {
 
     /// Waits until only the start is missing; `state` is what an agent of the filter is told.
     pub fn ready(
-        &self,
+        &mut self,
         filter: Option<&Filter>,
+        schedule: &Schedule,
         log: &Log,
         state: impl Fn() -> String,
     ) -> Result<()> {
         loop {
             match self.hear()? {
+                Message::Birth => self.replaced(schedule)?,
                 Message::Listener(fd) => self.listener(fd, filter, &state)?,
                 Message::Warning(text) => log.line(Level::Warning, &text),
                 Message::Ready => return Ok(()),
@@ -384,16 +392,44 @@ impl Init {
     }
 
     /// Hears which process goes on in its place, and stays with that one.
-    pub fn replaced(&mut self) -> Result<()> {
-        let pid = match self.hear()? {
-            Message::Pid(raw) => Pid::from_raw(raw),
-            other => return Err(unexpected(&other)),
-        };
+    fn replaced(&mut self, schedule: &Schedule) -> Result<()> {
         let system = |e| Error::system("clone", "a process of the container", e);
+        if !self.told_by_the_living().map_err(system)? {
+            // Who waits to be told of ends; its end of the link is the last one.
+            self.link.say_no_more();
+            while let Ok(Some(_)) = self.link.receive() {}
+        }
+        let pid = self.hear()?;
+        let Message::Pid(raw) = pid else { return Err(unexpected(&pid)) };
         self.wait().map_err(system)?;
         // It is our child, so its number can't be another's before we reap it.
+        let pid = Pid::from_raw(raw);
         (self.pid, self.pidfd) = (pid, process::pidfd_open(pid).map_err(system)?);
+        super::schedule::scheduler(raw, schedule)
+            .map_err(|cause| Error::from(cause.at(Phase::Schedule)))?;
         self.say(&Message::Taken)
+    }
+
+    /// Waits for a message. False when the process has ended without one: killed, it may have made
+    /// another that holds the link, too.
+    fn told_by_the_living(&self) -> nix::Result<bool> {
+        loop {
+            let mut fds = [
+                PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+            if fds[0].any() == Some(true) {
+                return Ok(true);
+            }
+            if fds[1].any() == Some(true) {
+                // What it has said, it has said before its end.
+                return poll(&mut fds[..1], PollTimeout::ZERO).map(|n| n > 0);
+            }
+        }
     }
 
     /// Starts it, and waits until it executes its program.
@@ -421,7 +457,6 @@ impl Init {
 
 /// Waits for the end of a child.
 pub fn wait(pidfd: std::os::fd::BorrowedFd<'_>) -> nix::Result<i32> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     loop {
         let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {

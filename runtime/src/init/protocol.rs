@@ -21,6 +21,8 @@
 //!   |  (Pass ------------------------------> |  where it may not: sends it)
 //!   |  Taken ------------------------------> |  closes it
 //!   |  tells the agent                        |
+//!   |  <------------------------- Birth, Pid  |  (only where others see it) and its sibling goes on
+//!   |  its scheduler, Taken ----------------> |
 //!   |  <------------------------- Warning     |  (only if there is one)
 //!   |  <------------------------- Ready       |
 //!   |  rlimits, the state                      |
@@ -46,8 +48,10 @@ use super::fault::Fault;
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// The relay made init: its pid.
+    /// The relay made init, or init its sibling: its pid.
     Pid(i32),
+    /// Init makes its sibling next.
+    Birth,
     /// The relay made its user namespace: its id maps are missing.
     Users,
     /// The relay made a time namespace: its offsets are missing.
@@ -145,6 +149,7 @@ impl Link {
     fn encode(message: &Message) -> Vec<u8> {
         match message {
             Message::Pid(pid) => [&b"P"[..], &pid.to_le_bytes()].concat(),
+            Message::Birth => b"B".to_vec(),
             Message::Idmap(index) => [&b"I"[..], &index.to_le_bytes()].concat(),
             Message::Idmapped => b"i".to_vec(),
             Message::Mount(id) => [&b"m"[..], &id.to_le_bytes()].concat(),
@@ -185,6 +190,7 @@ impl Link {
         let Some((tag, rest)) = bytes.split_first() else { return Ok(None) };
         let message = match tag {
             b'P' => rest.try_into().ok().map(|raw| Message::Pid(i32::from_le_bytes(raw))),
+            b'B' => Some(Message::Birth),
             b'I' => rest.try_into().ok().map(|raw| Message::Idmap(u32::from_le_bytes(raw))),
             b'i' => Some(Message::Idmapped),
             b'm' => rest.try_into().ok().map(|raw| Message::Mount(u64::from_le_bytes(raw))),

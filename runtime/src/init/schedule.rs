@@ -7,8 +7,14 @@ use crate::validate::schedule::{Affinity, Schedule};
 
 /// Sets what is asked for.
 pub fn perform(s: &Schedule) -> Done {
+    scheduler(0, s)?;
+    inherited(s)
+}
+
+/// Sets the scheduler of a process; 0 is this one.
+pub fn scheduler(process: i32, s: &Schedule) -> Done {
     if let Some(scheduler) = s.scheduler {
-        match dhow_kernel::sched::set(scheduler) {
+        match dhow_kernel::sched::set(process, scheduler) {
             // KERNEL: sched_setattr(2): SCHED_DEADLINE wants all CPUs of its root domain.
             Err(Errno::EPERM) if s.cpuset => {
                 let why = "process scheduler can't be used together with AllowedCPUs: process.\
@@ -18,6 +24,13 @@ pub fn perform(s: &Schedule) -> Done {
             other => other.because("sched_setattr", "process.scheduler")?,
         }
     }
+    Ok(())
+}
+
+/// Sets what a process has from its maker whatever the maker is.
+///
+/// KERNEL: sched(7): one of SCHED_DEADLINE makes none, and SCHED_FLAG_RESET_ON_FORK is for others.
+pub fn inherited(s: &Schedule) -> Done {
     if let Some((class, level)) = s.io_priority {
         dhow_kernel::sched::set_io_priority(class, level)
             .because("ioprio_set", "process.ioPriority")?;

@@ -36,7 +36,8 @@ pub struct Spaces {
     pub clone: u64,
     /// Made by init's maker for its children only: the time namespace.
     pub time: bool,
-    /// Joined by init's maker for its children only: a pid namespace.
+    /// Joined for children only: a pid namespace. By init's maker or, where no user namespace keeps
+    /// those in it from looking into it, by a process that init is the last child of.
     pub pid: Option<CString>,
     /// Joined by init, or by the in-between process, in this order.
     pub join: Vec<(u64, CString)>,
@@ -55,6 +56,13 @@ pub struct Spaces {
     pub cgroup: bool,
     /// There is a user namespace, made or joined: init becomes its root.
     pub user: bool,
+}
+
+impl Spaces {
+    /// Whether processes of others may look into init once it is among them.
+    pub const fn seen(&self) -> bool {
+        self.pid.is_some() && !self.user
+    }
 }
 
 /// All that init performs.
@@ -163,6 +171,8 @@ pub fn plan(id: &str, c: Container<'_>, options: Options) -> Result<(Plan, Rest)
         nnp: c.process.no_new_privileges,
         early: filter.as_ref().is_some_and(|f| f.listener.is_some())
             || !hooks.start_container.is_empty(),
+        seen: spaces.seen(),
+        fits: spaces.seen() && phase::fits(filter.as_ref(), &c.process),
     };
     let (mounts, late_readonly) = mounts(c.mounts);
     // A /dev bound from elsewhere is used as it is.

@@ -1,5 +1,10 @@
 //! The steps of init, and their order.
 
+use dhow_kernel::process::SIBLING;
+
+use crate::seccomp::Filter;
+use crate::validate::process::Process;
+
 /// One step of init. Its name is its file in `init/`, the log's field and the error's prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -24,11 +29,12 @@ pub enum Phase {
     Ready,
     Start,
     Exec,
+    Birth,
 }
 
 impl Phase {
     /// All of them, for reading one back from a byte.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Namespaces,
         Self::Session,
         Self::Network,
@@ -48,6 +54,7 @@ impl Phase {
         Self::Ready,
         Self::Start,
         Self::Exec,
+        Self::Birth,
     ];
 
     /// Its name.
@@ -72,6 +79,7 @@ impl Phase {
             Self::Ready => "ready",
             Self::Start => "start",
             Self::Exec => "exec",
+            Self::Birth => "birth",
         }
     }
 
@@ -99,6 +107,10 @@ pub struct Facts {
     /// The filter has to be there before the start: an agent gets its descriptor from the
     /// runtime, which `create` doesn't leave waiting; or startContainer hooks run under it.
     pub early: bool,
+    /// Processes of somebody else's are to see it: it is born among them, and born last.
+    pub seen: bool,
+    /// It can be born under its filter, too.
+    pub fits: bool,
 }
 
 /// The order of init's steps.
@@ -129,7 +141,20 @@ pub fn phases(f: Facts) -> Vec<Phase> {
     p.push(Credentials);
     p.extend(last(f));
     p.push(Exec);
+    if f.seen {
+        bear(&mut p, f);
+    }
     p
+}
+
+/// Puts the birth where nothing is left that those who look on may not have: capabilities neither.
+///
+/// Where the filter comes before those go and makes no processes, the birth comes before it.
+pub fn bear(phases: &mut Vec<Phase>, f: Facts) {
+    let under = !f.filter || f.nnp || f.fits;
+    let at = |phase| phases.iter().position(|p| *p == phase).unwrap_or(phases.len());
+    let at = if under { at(Phase::Capabilities) + 1 } else { at(Phase::Seccomp) };
+    phases.insert(at.min(phases.len()), Phase::Birth);
 }
 
 /// The end of both lists, of init and of exec: when the filter comes.
@@ -144,6 +169,19 @@ pub fn last(f: Facts) -> &'static [Phase] {
         (true, true) if f.early => &[Capabilities, Seccomp, Ready, Start],
         (true, true) => &[Capabilities, Ready, Start, Seccomp],
     }
+}
+
+/// Whether it can be born under its filter, where that is loaded before its capabilities go. An agent
+/// would be told of the wrong process.
+pub fn fits(filter: Option<&Filter>, p: &Process) -> bool {
+    let Some(filter) = filter else { return true };
+    let terminal = [0, libc::TIOCSCTTY, 0];
+    filter.listener.is_none()
+        && filter.lets(libc::SYS_clone, [SIBLING[0], SIBLING[1], 0])
+        && filter.lets(libc::SYS_exit_group, [0; 3])
+        && filter.lets(libc::SYS_setsid, [0; 3])
+        && filter.lets(libc::SYS_prlimit64, [0, libc::RLIMIT_NPROC.into(), 0])
+        && (!p.terminal || filter.lets(libc::SYS_ioctl, terminal))
 }
 
 #[cfg(test)]
@@ -164,6 +202,8 @@ mod tests {
         filter: true,
         nnp: false,
         early: false,
+        seen: false,
+        fits: false,
     };
 
     #[test]
@@ -192,6 +232,23 @@ mod tests {
         assert!(before(f, Phase::Credentials, Phase::Seccomp));
         assert!(before(f, Phase::Seccomp, Phase::Ready));
         assert_eq!(phases(Facts { early: true, ..FULL }), phases(FULL));
+    }
+
+    #[test]
+    fn what_others_see_is_born_inside_and_without_what_it_may_not_have() {
+        assert!(!phases(FULL).contains(&Phase::Birth));
+        let of = |filter, nnp, early, fits| Facts { filter, nnp, early, fits, seen: true, ..FULL };
+        let plain = of(false, false, false, false);
+        for f in [plain, of(true, false, true, true), of(true, true, true, false)] {
+            assert!(before(f, Phase::Capabilities, Phase::Birth), "{f:?}");
+            assert!(before(f, Phase::Birth, Phase::Ready), "{f:?}");
+        }
+        for f in [of(true, true, true, false), of(true, true, false, false)] {
+            assert!(before(f, Phase::Birth, Phase::Seccomp), "{f:?}");
+        }
+        let strict = of(true, false, false, false);
+        assert!(before(strict, Phase::Credentials, Phase::Birth));
+        assert!(before(strict, Phase::Birth, Phase::Seccomp));
     }
 
     #[test]

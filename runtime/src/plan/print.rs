@@ -35,6 +35,7 @@ impl Plan {
             Phase::Seccomp => self.filter.as_ref().map(Filter::lines).unwrap_or_default(),
             Phase::Credentials => self.credentials(),
             Phase::Capabilities => self.capabilities(),
+            Phase::Birth => self.pids(),
             Phase::Start => hooks("startContainer", &self.start_container),
             Phase::Exec => {
                 let args = self.process.args.iter().map(|arg| format!("arg {}", text(arg)));
@@ -58,7 +59,9 @@ impl Plan {
         if self.spaces.time {
             out.push("new time".to_owned());
         }
-        out.extend(self.spaces.pid.iter().map(|path| format!("join pid {}", text(path))));
+        if !self.spaces.seen() {
+            out.extend(self.pids());
+        }
         let join = self.spaces.join.iter();
         out.extend(join.map(|(flag, path)| format!("join {} {}", words(*flag), text(path))));
         if self.spaces.relay {
@@ -73,6 +76,10 @@ impl Plan {
         let carried = self.net_devices.iter();
         out.extend(carried.map(|d| format!("network device {} as {}", d.name, d.inside)));
         out
+    }
+
+    fn pids(&self) -> Vec<String> {
+        self.spaces.pid.iter().map(|path| format!("join pid {}", text(path))).collect()
     }
 
     fn devices(&self) -> Vec<String> {

@@ -29,6 +29,7 @@ mod compile;
 mod config;
 mod emit;
 mod error;
+mod judge;
 pub mod notify;
 mod summary;
 mod syscalls;

@@ -10,54 +10,8 @@ use super::action::{self, Op};
 use super::arch::{Arch, Named};
 use super::compile::{Filter, compile_for};
 use super::config::{Arg, Seccomp, Syscall, Text};
+use super::judge::{Call, run};
 use super::{ACTIONS, ARCHITECTURES, OPERATORS, Reason, compile, syscalls};
-
-/// A call as a filter sees it.
-#[derive(Debug, Clone, Copy)]
-struct Call {
-    arch: Arch,
-    nr: u32,
-    args: [u64; 6],
-}
-
-/// KERNEL: Documentation/networking/filter.rst, the part that filters use.
-fn run(program: &[Instruction], call: Call) -> u32 {
-    let word = |at: u32| match at {
-        0 => call.nr,
-        4 => call.arch.audit(),
-        16..64 if at.is_multiple_of(4) => {
-            let upper = (at % 8 == 4) != call.arch.is_big_endian();
-            let arg = call.args[at as usize / 8 - 2];
-            if upper { (arg >> 32) as u32 } else { arg as u32 }
-        }
-        _ => panic!("load at {at}"),
-    };
-    let (mut a, mut pc) = (0_u32, 0);
-    loop {
-        let i = program[pc];
-        pc += 1;
-        let taken = match i.code {
-            0x20 => {
-                a = word(i.k);
-                continue;
-            }
-            0x54 => {
-                a &= i.k;
-                continue;
-            }
-            0x05 => {
-                pc += i.k as usize;
-                continue;
-            }
-            0x06 => return i.k,
-            0x15 => a == i.k,
-            0x25 => a > i.k,
-            0x35 => a >= i.k,
-            other => panic!("instruction {other:#x}"),
-        };
-        pc += usize::from(if taken { i.jt } else { i.jf });
-    }
-}
 
 /// What the profile says of a call, read rule by rule.
 fn read(profile: &Seccomp, native: Arch, call: Call) -> u32 {

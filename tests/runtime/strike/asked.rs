@@ -5,7 +5,8 @@ use e2e::{World, needs};
 use serde_json::json;
 
 use super::scene::{engine, mapped, portrait};
-use super::{Case, FAIL, What, long};
+use super::uses::on;
+use super::{After, Case, FAIL, What, long};
 use crate::runtime::lifecycle::create;
 use crate::runtime::notify;
 
@@ -80,6 +81,31 @@ fn run_in_namespaces_by_path_leaves_nothing() {
     let b = w.bundle("b", &portrait()).with("/linux/namespaces", all.into());
     let b = b.with("/hostname", "".into());
     run("run, joined", &w, &b);
+    w.runtime(["delete", "--force", first.id()]).ok();
+}
+
+/// In another's pid namespace it is born last; so is a process of exec where others may look into it.
+#[test]
+fn who_is_born_among_others_leaves_nothing() {
+    needs!(Machine);
+    let w = World::new();
+    let three = [ALL[0], ALL[1], ALL[2], ("kill its sibling", What::Kill(4)), ALL[3]];
+    let caps = json!(["CAP_SYS_PTRACE", "CAP_KILL"]);
+    let sets = json!({"bounding": caps, "permitted": caps, "effective": caps});
+    let first = w.bundle("first", &["sleep", "1000"]).with("/process/capabilities", sets);
+    let words: Vec<&str> = ["exec", first.id()].into_iter().chain(portrait()).collect();
+    on("exec, seen", &w, &first, &words, After::Same).strike(&three);
+    create(&w, &first);
+    w.runtime(["start", first.id()]).ok();
+    let pid = w.runtime(["state", first.id()]).ok().json()["pid"].clone();
+    let mut b = w.bundle("b", &portrait());
+    for kind in b.config["linux"]["namespaces"].as_array_mut().unwrap() {
+        if kind["type"] == "pid" {
+            kind["path"] = json!(format!("/proc/{pid}/ns/pid"));
+        }
+    }
+    b.write();
+    Case::makes("run, seen", &w, &b, &["run", "-b", b.path(), b.id()]).strike(&three);
     w.runtime(["delete", "--force", first.id()]).ok();
 }
 
