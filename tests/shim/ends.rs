@@ -252,31 +252,51 @@ fn rm_f_wins_against_those_who_start() {
 }
 
 /// Who comes in just as a container ends is told so, in docker's words, whatever failed first.
-#[test]
-fn who_comes_in_as_a_container_ends_is_told_so() {
+fn told_of_the_end(verbs: &[&[&str]]) {
     let w = World::new();
     w.pull("busybox");
-    let known = ["", "No such container", "is not running", "Could not find the file"];
+    let known =
+        ["No such container", "is not running", "Could not find the file", "stopped container"];
     for n in 0..12 {
         let pause = format!("sleep 0.0{n}");
         w.dhow(["run", "-d", "--rm", "--name", "one", "busybox", "sh", "-c", &pause]).ok();
-        for verb in [
-            &["exec", "one", "true"][..],
-            &["cp", "one:/bin/sh", "-"],
-            &["commit", "one", "picture"],
-            &["top", "one"],
-            &["exec", "-d", "one", "true"],
-        ] {
-            let done = w.dhow(verb);
+        for verb in verbs {
+            let done = w.dhow(*verb);
             let err = done.err();
-            let fits = known
-                .iter()
-                .any(|word| if word.is_empty() { err.is_empty() } else { err.contains(word) });
-            assert!(fits, "{done}");
+            assert!(err.is_empty() || known.iter().any(|word| err.contains(word)), "{done}");
         }
         w.dhow(["wait", "one"]);
         e2e::until("it is gone", || w.dhow(["ps", "-aq"]).ok().out().is_empty());
     }
+}
+
+#[test]
+fn who_comes_in_as_a_container_ends_is_told_so() {
+    told_of_the_end(&[
+        &["exec", "one", "true"],
+        &["cp", "one:/bin/sh", "-"],
+        &["commit", "one", "picture"],
+        &["top", "one"],
+        &["exec", "-d", "one", "true"],
+    ]);
+}
+
+#[test]
+fn who_looks_in_or_changes_something_as_a_container_ends_is_told_so() {
+    told_of_the_end(&[
+        &["update", "--cpu-shares", "512", "one"],
+        &["diff", "one"],
+        &["export", "one"],
+        &["stats", "--no-stream", "one"],
+        &["attach", "--no-stdin", "one"],
+    ]);
+    told_of_the_end(&[
+        &["attach", "--no-stdin", "one"],
+        &["export", "one"],
+        &["update", "--cpu-shares", "512", "one"],
+        &["kill", "one"],
+    ]);
+    told_of_the_end(&[&["logs", "-f", "one"], &["stop", "one"], &["restart", "one"]]);
 }
 
 /// A first process gives up its namespaces some time before it has ended: here a command that was
