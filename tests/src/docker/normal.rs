@@ -1,12 +1,12 @@
-//! Takes out of an answer what its run alone decides: ids, times, paths, and docker's way of
-//! saying who speaks.
+//! Takes out of an answer what its run alone decides: ids, times, paths, the machine's
+//! processors, and docker's way of saying who speaks.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::fixtures;
+use crate::{Cmd, fixtures};
 
 /// What is known beforehand.
 pub struct Normal {
@@ -24,6 +24,7 @@ impl Normal {
             (fixtures::archives().display().to_string(), "<images>".to_owned()),
         ];
         names.extend(roots.iter().map(|r| (r.display().to_string(), "<root>".to_owned())));
+        names.extend(machine());
         // busybox is another one from machine to machine.
         for (i, digest) in digests("busybox.tar").into_iter().enumerate() {
             let name = format!("busybox-{i}-");
@@ -73,6 +74,18 @@ impl Normal {
         }
         out
     }
+}
+
+/// What is told of the machine's processors.
+fn machine() -> [(String, String); 2] {
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
+    // Those that this process may run on, as for docker's.
+    let cpus = Cmd::new("nproc").run().ok().out();
+    let only = |cpus: &str| format!("to {cpus}.00, as there are only {cpus} CPUs");
+    [
+        (only(&cpus), only("<cpus>")),
+        (format!(", available: {online}"), ", available: <cpus>\n".to_owned()),
+    ]
 }
 
 /// What networks make up: Ethernet addresses, prefixes of unique local ones, and the name of the
