@@ -3,7 +3,7 @@
 use std::fs;
 
 use e2e::harbour::{Answer, Asked, Harbour};
-use e2e::{Cmd, World, fixtures};
+use e2e::{Cmd, World, fixtures, needs};
 
 /// The names in an archive's manifest.json.
 fn names(w: &World, tar: &str) -> Vec<String> {
@@ -72,6 +72,7 @@ fn load_reads_every_compression_from_a_file_and_from_a_pipe() {
 
 #[test]
 fn load_reads_docker_s_and_oci_s_archives_and_says_what_it_cannot() {
+    needs!(Machine);
     let w = World::new();
     let layout = fixtures::layout();
     let copy = |to: &str| {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use e2e::{Cmd, World};
+use e2e::{Cmd, World, needs};
 use serde_json::{Value, json};
 
 fn world() -> World {
@@ -43,10 +43,12 @@ fn the_image_is_what_the_container_was_and_runs_anywhere() {
     w.dhow(["run", "--rm", "made:one", "ls", "/etc/passwd"]).code(1);
     // What lay below stays as it was, and others read it too.
     w.dhow(["run", "--rm", "busybox", "ls", "/etc/passwd"]).ok();
-    let store = format!("oci:{}/images:docker.io/library/made:one", w.root().display());
-    w.cmd("skopeo").args(["inspect", &store]).run().ok().out_has("\"Layers\"");
-    let there = w.path("copy").display().to_string();
-    w.cmd("skopeo").args(["copy", "-q", &store, &format!("dir:{there}")]).run().ok();
+    if !e2e::mode().is_guest() {
+        let store = format!("oci:{}/images:docker.io/library/made:one", w.root().display());
+        w.cmd("skopeo").args(["inspect", &store]).run().ok().out_has("\"Layers\"");
+        let there = w.path("copy").display().to_string();
+        w.cmd("skopeo").args(["copy", "-q", &store, &format!("dir:{there}")]).run().ok();
+    }
     let tar = w.dhow(["save", "made:one"]).ok().stdout;
     w.dhow(["rmi", "made:one"]).ok();
     w.dhow_cmd(["load"]).stdin(tar).run().ok();
@@ -260,6 +262,7 @@ fn a_container_that_fights_is_committed_without_anything_of_the_host() {
 
 #[test]
 fn a_full_disk_is_said_and_leaves_nothing() {
+    needs!(Root);
     let w = World::new();
     fs::create_dir(w.root()).unwrap();
     let root = w.root();

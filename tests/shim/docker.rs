@@ -1,8 +1,10 @@
 //! dhow under docker's name beside what docker has said to the same: `tests/docker`.
 
 use e2e::docker::{Outcome, compare, groups};
+use e2e::needs;
 
 fn plays(name: &str) {
+    needs!(Machine);
     let group = groups().into_iter().find(|g| g.name == name).unwrap();
     let outcomes = compare(&group);
     let wrong: Vec<String> = outcomes

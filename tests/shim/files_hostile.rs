@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
-use e2e::{Cmd, World};
+use e2e::{Cmd, World, needs};
 
 use super::files::{cp, text, tree, world};
 
@@ -212,6 +212,7 @@ impl Drop for Small {
 
 #[test]
 fn a_full_disk_is_said_and_leaves_no_half_file() {
+    needs!(Root);
     let w = world();
     fs::write(w.path("big"), vec![7; 3 << 20]).unwrap();
     let small = Small::new(&w, "small", "1m");

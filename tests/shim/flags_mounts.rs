@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use e2e::World;
+use e2e::{World, needs};
 
 fn world() -> World {
     let w = World::new();
@@ -39,6 +39,7 @@ fn a_made_source_is_open_to_all_whatever_the_callers_umask() {
 
 #[test]
 fn what_is_mounted_below_a_bind_comes_along_as_asked() {
+    needs!(Root);
     let w = world();
     fs::create_dir_all(w.path("src/below")).unwrap();
     let src = w.path("src").display().to_string();
@@ -62,6 +63,7 @@ fn what_is_mounted_below_a_bind_comes_along_as_asked() {
 
 #[test]
 fn mounts_travel_both_ways_through_a_shared_bind_and_one_way_through_a_slave() {
+    needs!(Root);
     let w = world();
     let top = w.path("top").display().to_string();
     fs::create_dir(&top).unwrap();
@@ -210,6 +212,7 @@ fn a_new_volume_looks_as_the_image_does_at_its_place() {
 
 #[test]
 fn a_start_that_fails_at_any_step_leaves_nothing_mounted() {
+    needs!(Root);
     let w = world();
     fs::create_dir(w.path("top")).unwrap();
     let top = w.path("top").display().to_string();

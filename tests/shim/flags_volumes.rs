@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::World;
+use e2e::{World, needs};
 
 fn world() -> World {
     let w = World::new();
@@ -41,6 +41,7 @@ fn a_volume_in_memory_is_one_for_all_its_containers_and_gone_with_the_last() {
 
 #[test]
 fn a_volume_may_be_a_directory_of_the_host() {
+    needs!(Root);
     let w = world();
     fs::create_dir(w.path("there")).unwrap();
     fs::write(w.path("there/file"), "of the host\n").unwrap();
@@ -120,6 +121,7 @@ fn a_killed_monitors_volume_is_unmounted_by_the_next_command() {
 /// What a start that was killed has left mounted is the host's: removing goes around it.
 #[test]
 fn what_is_mounted_in_it_outlives_a_volume_and_a_container() {
+    needs!(Root);
     let w = world();
     let there = w.path("there");
     fs::create_dir(&there).unwrap();

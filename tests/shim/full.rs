@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use e2e::{Cmd, World};
+use e2e::{Cmd, World, needs};
 
 use super::lifecycle::field;
 
@@ -58,6 +58,7 @@ fn names(s: &Small) -> Vec<String> {
 
 #[test]
 fn every_verb_says_so_and_leaves_what_was() {
+    needs!(Root);
     let s = Small::new();
     let w = &s.w;
     let (live, made) = (w.id("live"), w.id("made"));
@@ -102,6 +103,7 @@ fn every_verb_says_so_and_leaves_what_was() {
 
 #[test]
 fn a_container_that_restarts_or_is_checked_goes_on() {
+    needs!(Root);
     let s = Small::new();
     let w = &s.w;
     let name = w.id("c");

@@ -52,6 +52,7 @@ fn files(dir: &Path) -> Vec<String> {
 
 #[test]
 fn what_is_installed_runs_and_goes_without_a_trace() {
+    needs!(Machine);
     let w = World::new();
     let dest = w.path("dest");
     let mirror = "https://mirror.example:5000/hub";
@@ -111,6 +112,7 @@ impl Sorted for Vec<String> {
 
 #[test]
 fn what_is_typed_wrongly_is_told_in_one_line_before_anything_is_written() {
+    needs!(Machine);
     let w = World::new();
     for (args, words) in [
         (&["--nope"][..], "unknown option --nope"),
@@ -136,7 +138,7 @@ fn what_is_typed_wrongly_is_told_in_one_line_before_anything_is_written() {
 /// A disk that gets full at one point or another, until it is large enough.
 #[test]
 fn a_full_disk_leaves_whole_files_and_no_others() {
-    needs!(Root);
+    needs!(Root, Machine);
     let w = World::new();
     let bin = w.path("small");
     fs::create_dir(&bin).unwrap();
@@ -173,6 +175,7 @@ fn a_full_disk_leaves_whole_files_and_no_others() {
 
 #[test]
 fn bug_settings_of_somebody_s_were_written_over() {
+    needs!(Machine);
     let w = World::new();
     let mirror = ["--mirror", "https://m.example"];
     for (place, text) in [
@@ -213,7 +216,7 @@ EOF
 
 #[test]
 fn bug_uninstalling_ended_the_containers_of_another_installation() {
-    needs!(Root);
+    needs!(Root, Machine);
     let w = World::new();
     let (dir, prefix) = (w.path("").display().to_string(), w.path("p").display().to_string());
     let bin = fs::canonicalize(e2e::program("dhow")).unwrap();
@@ -237,7 +240,7 @@ fn bug_uninstalling_ended_the_containers_of_another_installation() {
 
 #[test]
 fn bug_a_user_s_unit_stayed_enabled_when_it_was_gone() {
-    needs!(Root);
+    needs!(Root, Machine);
     let w = World::new();
     let ann = Ordinary::new(&w, false);
     // What the user can't read lies elsewhere.
@@ -264,6 +267,7 @@ fn bug_a_user_s_unit_stayed_enabled_when_it_was_gone() {
 /// The package's metadata names what is there, and all of it.
 #[test]
 fn the_package_has_every_page_and_program() {
+    needs!(Machine);
     let manifest = fs::read_to_string(workspace().join("shim/Cargo.toml")).unwrap();
     let deb = manifest.split("[package.metadata.deb]").nth(1).unwrap();
     let assets = deb.split("assets = [").nth(1).unwrap().split("\n]").next().unwrap();

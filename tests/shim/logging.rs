@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use e2e::World;
+use e2e::{World, needs};
 
 use super::lifecycle::field;
 
@@ -196,6 +196,7 @@ fn with_run(w: &World, journal: Option<&std::path::Path>, args: &[&str]) -> e2e:
 
 #[test]
 fn journald_gets_dockers_fields_and_is_read_through_journalctl() {
+    needs!(Root);
     let w = world();
     let name = w.id("c");
     let args = ["run", "-d", "--name", &name, "--log-driver", "journald"];
@@ -258,6 +259,7 @@ esac"#;
 
 #[test]
 fn a_full_disk_loses_records_and_never_the_container() {
+    needs!(Root);
     let w = world();
     let script = "seq 500000; echo all is said >/dev/shm/said; sleep 1000";
     let name = w.id("c");

@@ -62,7 +62,7 @@ fn registry(w: &World) -> Child {
 
 #[test]
 fn readmes_tour_works_line_by_line() {
-    needs!(Root);
+    needs!(Root, Machine);
     let w = World::wired();
     let mut registry = registry(&w);
     let image = "127.0.0.1:5000/busybox:latest";

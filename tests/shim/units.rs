@@ -160,6 +160,7 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 #[test]
 fn sockets_of_a_service_manager_reach_the_container_in_each_of_its_lives() {
+    needs!(Machine);
     let w = world();
     let path = w.path("listening").display().to_string();
     let manager = ["python3", "-c", ACTIVATING, &path].map(str::to_owned);
