@@ -392,9 +392,12 @@ fn a_stopped_container_is_not_started_under_a_copy() {
     tar.append_data(&mut header, "big", &b"hello"[..]).unwrap();
     let tar = tar.into_inner().unwrap();
     feed.write_all(&tar[..600]).unwrap();
+    // Its holder has found that it doesn't run, and says in the lock that it lets go again.
     let held = w.run_dir().join("monitors");
     e2e::until("the copy holds it", || {
-        fs::read_dir(&held).is_ok_and(|mut dir| dir.next().is_some())
+        let locks = fs::read_dir(&held).into_iter().flatten().flatten();
+        let mut locks = locks.map(|dir| fs::metadata(dir.path().join("lock")));
+        locks.any(|lock| lock.is_ok_and(|lock| lock.len() > 0))
     });
     let other = w.dhow_cmd(["start", "-a", &name]).start();
     w.dhow(["ps", "-a"]).ok().out_has("Created");

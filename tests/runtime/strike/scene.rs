@@ -98,8 +98,9 @@ pub fn portrait() -> [&'static str; 3] {
     ["sh", "-c", SCRIPT]
 }
 
-/// What of a state, a list or statistics is another's each time.
-const CHANGING: [&str; 2] = ["pid", "created"];
+/// What of a state, a list or statistics is another's each time, or is there by chance: what was read
+/// from a disk that had much to do, and cached.
+const CHANGING: [&str; 4] = ["pid", "created", "blkio", "cache"];
 
 /// The same of what a command tells as JSON: numbers that are no limits are nothing but there.
 fn told(value: Value) -> Value {
