@@ -6,6 +6,9 @@
 //! pieces cost calls.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+use dhow_kernel::disk;
 
 /// The most that a file is given by one call.
 pub const PIECE: usize = 64 << 10;
@@ -24,9 +27,58 @@ impl<W: Write> Write for Pieces<W> {
     }
 }
 
+/// So many bytes are worth a call of their own.
+const STEP: u64 = 4 << 20;
+
+/// A file that goes to disk while it comes: whoever syncs it in the end waits for the last of it only.
+#[derive(Debug)]
+pub struct Flowing<F> {
+    file: F,
+    came: u64,
+    begun: u64,
+}
+
+impl<F: Write + AsFd> Flowing<F> {
+    /// A file that is written from its beginning on.
+    pub fn new(file: F) -> Self {
+        Self { file, came: 0, begun: 0 }
+    }
+
+    /// The file.
+    pub fn into_inner(self) -> F {
+        self.file
+    }
+}
+
+impl<F: Write + AsFd> Write for Flowing<F> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = Pieces(&mut self.file).write(buf)?;
+        self.came += n as u64;
+        if self.came - self.begun >= STEP {
+            // Where it can't be done, the sync in the end has more to do.
+            let _ = disk::begin_to_write(&self.file, self.begun, self.came - self.begun);
+            self.begun = self.came;
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_flows_to_disk_is_what_was_written() {
+        let bytes: Vec<u8> = (0..2 * STEP as u32 + 77).map(|n| (n >> 3) as u8).collect();
+        let mut file = Flowing::new(tempfile::NamedTempFile::new().unwrap());
+        file.write_all(&bytes).unwrap();
+        assert_eq!(file.begun, 2 * STEP);
+        assert!(std::fs::read(file.into_inner().path()).unwrap() == bytes);
+    }
 
     #[test]
     fn all_is_written_and_no_call_is_long() {

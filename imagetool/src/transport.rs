@@ -72,6 +72,21 @@ impl File {
     }
 }
 
+impl Place {
+    /// Whether reading from it needs the store: for what is there, or to lay an archive's parts in.
+    pub fn is_read_by_store(&self) -> bool {
+        match self {
+            Self::Store(_)
+            | Self::OciArchive(..)
+            | Self::DockerArchive(..)
+            | Self::DockerDaemon(_) => true,
+            Self::Registry(_) | Self::Layout(..) | Self::Dir(_) | Self::ContainersStorage(_) => {
+                false
+            }
+        }
+    }
+}
+
 impl FromStr for Place {
     type Err = Error;
 

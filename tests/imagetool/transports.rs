@@ -1,6 +1,6 @@
 //! copy: from any transport to any other.
 
-use e2e::{Registry, World, fixtures};
+use e2e::{Registry, World, fixtures, program};
 
 #[test]
 fn registry_to_every_local_form_and_skopeo_agrees() {
@@ -26,6 +26,25 @@ fn registry_to_every_local_form_and_skopeo_agrees() {
         w.image(["copy", &to, &name]).ok();
         w.image(["inspect", &name]).ok();
     }
+}
+
+#[test]
+fn bug_a_copy_between_other_places_made_a_store() {
+    let w = World::new();
+    let none = w.path("none");
+    let image =
+        |words: &[&str]| w.cmd(program("dhow-image")).env("DHOW_ROOT", &none).args(words).run();
+    let from = format!("docker://{}", Registry::open().name("layers:latest"));
+    let layout = format!("oci:{}:x", w.path("layout").display());
+    let dir = format!("dir:{}", w.path("dir").display());
+    image(&["copy", "-q", &from, &layout]).ok();
+    image(&["copy", "-q", &layout, &dir]).ok();
+    image(&["inspect", &from]).ok();
+    image(&["diff", &from, &dir]).ok();
+    image(&["history", &layout]).ok();
+    assert!(!none.exists());
+    image(&["copy", "-q", &layout, "x"]).ok();
+    assert!(none.join("version").exists());
 }
 
 #[test]

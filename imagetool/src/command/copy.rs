@@ -199,7 +199,7 @@ impl Copy {
         more_names: &[Reference],
         progress: &dyn Progress,
     ) -> Result<Digest> {
-        let store = cx.store()?;
+        let store = if let Place::Store(_) = to { cx.store() } else { cx.store_for([from]) }?;
         let inputs = Inputs {
             tmpdir: cx.tmpdir.as_deref(),
             shared_blobs: self.src_shared_blob_dir.as_deref(),

@@ -49,7 +49,7 @@ impl Diff {
     pub fn run(self, cx: &Context) -> Result<()> {
         let (first, second): (Place, Place) = (self.first.parse()?, self.second.parse()?);
         let platform = cx.platform(self.platform.as_deref())?;
-        let (store, settings) = (cx.store()?, cx.settings(&self.registry)?);
+        let (store, settings) = (cx.store_for([&first, &second])?, cx.settings(&self.registry)?);
         let inputs = Inputs::new(&store, &settings, stdin);
         with(&first, &inputs, |a| {
             with(&second, &inputs, |b| {

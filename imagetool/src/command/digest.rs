@@ -29,7 +29,7 @@ impl Image {
     fn document(&self, cx: &Context) -> Result<(Place, Document)> {
         let place: Place = self.name.parse()?;
         let platform = cx.platform(self.platform.as_deref())?;
-        let (store, settings) = (cx.store()?, cx.settings(&self.registry)?);
+        let (store, settings) = (cx.store_for([&place])?, cx.settings(&self.registry)?);
         let document = with(&place, &Inputs::new(&store, &settings, stdin), |s| match &platform {
             Some(_) => manifest_of(s, platform.as_ref()),
             None => s.root(),

@@ -86,7 +86,7 @@ impl History {
     fn steps(&self, cx: &Context) -> Result<Vec<Step>> {
         let place: Place = self.image.parse()?;
         let platform = cx.platform(self.platform.as_deref())?;
-        let store = cx.store()?;
+        let store = cx.store_for([&place])?;
         // What is unpacked has a better size to tell.
         if let (Place::Store(name), None) = (&place, &platform) {
             return history(&store, &store.find(name)?);

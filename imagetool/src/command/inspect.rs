@@ -63,7 +63,7 @@ impl Inspect {
             return Err(Error::Conflict("raw output does not support format option".into()));
         }
         let places: Vec<Place> = self.images.iter().map(|i| i.parse()).collect::<Result<_>>()?;
-        let store = cx.store()?;
+        let store = cx.store_for(&places)?;
         // All of the store's are there before the first is printed.
         let found = |place: &Place| match place {
             Place::Store(needle) => store.find(needle).map(Some),

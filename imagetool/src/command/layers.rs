@@ -39,7 +39,7 @@ impl Layers {
             None => format!("sha256:{text}").parse(),
         };
         let wanted: Vec<Digest> = self.digests.iter().map(digest).collect::<Result<_>>()?;
-        let (store, settings) = (cx.store()?, cx.settings(&self.registry)?);
+        let (store, settings) = (cx.store_for([&place])?, cx.settings(&self.registry)?);
         let inputs =
             Inputs { tmpdir: cx.tmpdir.as_deref(), ..Inputs::new(&store, &settings, stdin) };
         let platform = cx.platform(None)?;

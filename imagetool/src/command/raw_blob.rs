@@ -37,7 +37,7 @@ impl Blob {
     pub fn run(self, cx: &Context) -> Result<()> {
         let (place, digest): (Place, Digest) = (self.image.parse()?, self.digest.parse()?);
         let platform = cx.platform(self.platform.as_deref())?;
-        let (store, settings) = (cx.store()?, cx.settings(&self.registry)?);
+        let (store, settings) = (cx.store_for([&place])?, cx.settings(&self.registry)?);
         with(&place, &Inputs::new(&store, &settings, stdin), |source| {
             let draft = Draft::of(source, platform.as_ref())?;
             let mut blobs = draft.manifest.layers.iter().chain([&draft.manifest.config]);

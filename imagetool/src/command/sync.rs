@@ -114,7 +114,7 @@ impl Sync {
             }
             _ => None,
         };
-        let store = cx.store()?;
+        let store = cx.store_for(batches.iter().flat_map(|b| &b.images).map(|i| &i.from))?;
         let (mut count, mut failed, mut all) = (0, false, Vec::new());
         for batch in &batches {
             for (n, image) in batch.images.iter().enumerate() {

@@ -74,7 +74,7 @@ impl Verify {
         if let Place::Layout(dir, which) = place {
             return verify_layout(dir, which);
         }
-        let (store, settings) = (cx.store()?, cx.settings(&self.registry)?);
+        let (store, settings) = (cx.store_for([place])?, cx.settings(&self.registry)?);
         let inputs =
             Inputs { tmpdir: cx.tmpdir.as_deref(), ..Inputs::new(&store, &settings, stdin) };
         source::with(place, &inputs, |image| verify_source(image, &place.to_string()))

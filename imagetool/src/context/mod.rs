@@ -16,6 +16,7 @@ use dhow_image::registry::conf::Registries;
 use dhow_image::registry::{Credentials, DaemonFile, Keyring, Logins, Server, Settings};
 use dhow_image::rootless;
 use dhow_image::store::Store;
+use dhow_image::transport::Place;
 use dhow_image::trust::Trust;
 use dhow_image::words::nearest;
 use dhow_image::{Error, Result};
@@ -132,6 +133,14 @@ impl Context {
             return Err(why);
         }
         Store::open(&self.root)
+    }
+
+    /// The store, if reading from one of the places needs it. Else none is made, and none is waited for.
+    pub fn store_for<'a>(&self, places: impl IntoIterator<Item = &'a Place>) -> Result<Store> {
+        if places.into_iter().any(Place::is_read_by_store) {
+            return self.store();
+        }
+        Ok(Store::unopened(&self.root))
     }
 
     /// Makes an ordinary user root in a namespace of the user's own. Where that can't be, the verbs

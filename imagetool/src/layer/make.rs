@@ -30,7 +30,8 @@ use crate::pieces::{PIECE, Pieces};
 
 impl Apply<'_> {
     pub(super) fn dir(&mut self, at: &Place<'_>, meta: Meta) -> Result<()> {
-        let make = || mkdirat(&at.parent.fd, at.base, Mode::from_bits_truncate(0o700));
+        let mode = Mode::from_bits_truncate(self.first_dir_mode(&meta));
+        let make = || mkdirat(&at.parent.fd, at.base, mode);
         match make() {
             Ok(()) => {}
             Err(Errno::EEXIST) if is_dir(&self.stat(at)?) => {}
@@ -50,6 +51,14 @@ impl Apply<'_> {
             Err(e) => return Err(self.root.error("create", at.path, e)),
         }
         self.owe(Name::trusted(at.path), meta)
+    }
+
+    /// The mode that a directory begins with: its own, if that keeps nothing out that is to come into it.
+    fn first_dir_mode(&self, meta: &Meta) -> u32 {
+        let new = matches!(self.sink, Sink::Overlay | Sink::Plain { first: true });
+        let own = new && self.exact && self.owner.0 == 0 && meta.mode & 0o700 == 0o700;
+        // KERNEL: mkdir(2) gives no setuid and no setgid.
+        if own { meta.mode & 0o1777 } else { 0o700 }
     }
 
     /// Whether this is a link to a directory of this root.

@@ -1,21 +1,22 @@
 //! Directories get their metadata when nothing more comes into them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use dhow_kernel::xattr;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, fchmod, fstat, futimens};
+use nix::sys::stat::{Mode, UtimensatFlags, fchmod, fstat, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, getegid, geteuid};
 
 use super::apply::{Owner, Sink};
-use super::at::RootDir;
+use super::at::{RootDir, is_dir, stat_at};
 use super::entry::Meta;
 use super::journal::{Debt, Journal};
 use super::make::set_attribute;
+use super::name::Name;
 use super::pax::Time;
 use crate::error::{Error, Result};
 
@@ -45,10 +46,16 @@ pub fn seal_with(
         Sink::Live(_) => Onto::Shared,
     };
     if geteuid().is_root() || closed.is_some() {
-        return journal
-            .dirs
-            .each(|debt| seal_one(root, debt, how, closed.as_deref_mut()).map_err(Stop))
-            .map_err(|Stop(e)| e);
+        let mut above = Above::default();
+        let mut seal = |debt: Debt| match &debt {
+            Debt::Seal(name, meta)
+                if how == Onto::New && closed.is_none() && above.stamp(root, name, meta) =>
+            {
+                Ok(())
+            }
+            _ => seal_one(root, debt, how, closed.as_deref_mut()).map_err(Stop),
+        };
+        return journal.dirs.each(&mut seal).map_err(|Stop(e)| e);
     }
     for level in (0..=journal.deepest).rev() {
         journal
@@ -119,6 +126,39 @@ pub(super) struct Stop(pub Error);
 impl From<io::Error> for Stop {
     fn from(e: io::Error) -> Self {
         Self(Error::io("read", "the layer's journal", e))
+    }
+}
+
+/// The directories above those that get their metadata: opened once, a few kept.
+#[derive(Default)]
+struct Above(HashMap<Vec<u8>, OwnedFd>);
+
+impl Above {
+    /// Gives a directory its time, if that is all it lacks: two calls in the place of four. Where it may
+    /// lack more, or isn't what it was, nothing is done, and `false` said.
+    fn stamp(&mut self, root: &RootDir, name: &Name, meta: &Meta) -> bool {
+        /// Archives go directory by directory.
+        const KEPT: usize = 64;
+        if !meta.xattrs.is_empty() || name.is_root() {
+            return false;
+        }
+        let (above, base) = name.split();
+        if !self.0.contains_key(above) {
+            let Ok(dir) = root.open_plain(above, OFlag::O_PATH | OFlag::O_DIRECTORY) else {
+                return false;
+            };
+            if self.0.len() >= KEPT {
+                self.0.clear();
+            }
+            self.0.insert(above.to_vec(), dir);
+        }
+        let Some(above) = self.0.get(above) else { return false };
+        let time = timespec(meta.mtime);
+        stat_at(above, base).is_ok_and(|stat| {
+            is_dir(&stat)
+                && stat.st_mode & 0o7777 == meta.mode
+                && (stat.st_uid, stat.st_gid) == (meta.uid, meta.gid)
+        }) && utimensat(above, base, &time, &time, UtimensatFlags::NoFollowSymlink).is_ok()
     }
 }
 

@@ -278,8 +278,10 @@ impl Pull<'_> {
             })
             .collect();
         let mut seen = HashSet::new();
-        let (first, again): (Vec<&Job<'_>>, Vec<&Job<'_>>) =
+        let (mut first, again): (Vec<&Job<'_>>, Vec<&Job<'_>>) =
             jobs.iter().partition(|j| seen.insert(&j.blob.digest));
+        // A large one that began last would be waited for alone.
+        first.sort_by_key(|j| std::cmp::Reverse(j.blob.size));
         let done = side_by_side(&first, |job| self.guarded(job)).map_err(|e| self.cause(e));
         let mut done = done.inspect_err(|e| {
             // Room is wanted more than a shorter next pull.

@@ -1,5 +1,6 @@
 //! What a copy has put into a directory: taken back if the copy fails.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -9,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::{Error, Result};
 use crate::manifest::MAX_MANIFEST;
 use crate::source::{Directory, Files};
+use crate::store::sync_dir;
 
 /// The files a copy has made in a directory that others may be copying into as well. Dropped
 /// before [`Births::keep`], they go, unless somebody else may have begun to count on them.
@@ -73,6 +75,13 @@ impl Births {
         if let Some(made) = &mut *self.made.lock().unwrap_or_else(PoisonError::into_inner) {
             made.push(path.to_owned());
         }
+    }
+
+    /// Brings the names of what was made to disk: what is written next leads to them.
+    pub(super) fn sync(&self) -> Result<()> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let folders: BTreeSet<&Path> = made.iter().flatten().filter_map(|f| f.parent()).collect();
+        folders.into_iter().try_for_each(sync_dir)
     }
 
     /// All went well.

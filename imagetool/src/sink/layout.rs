@@ -13,6 +13,7 @@ use crate::edit::Doc;
 use crate::error::{Error, Result};
 use crate::leftovers;
 use crate::manifest::{Descriptor, Index, MAX_MANIFEST, REF_NAME};
+use crate::pieces::Flowing;
 use crate::source::{Directory, Document, Files};
 use crate::store::sync_dir;
 
@@ -61,6 +62,7 @@ impl LayoutDir {
     pub fn enter(&self, change: impl FnOnce(&mut Index, Descriptor) -> Result<()>) -> Result<()> {
         let root = self.root.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let root = root.ok_or_else(|| Error::invalid("copy", "no image came"))?;
+        self.births.sync()?;
         change_index(&self.dir, |index| change(index, root))?;
         self.births.keep();
         sync_dir(&self.dir)
@@ -170,7 +172,7 @@ pub(super) fn keep(
     if !taken {
         let mut file = born(dir)?;
         let mut from = (part.open)()?;
-        super::pour(&mut from, &mut file, to)?;
+        super::pour(&mut from, &mut Flowing::new(&mut file), to)?;
         persist(file, to)?;
     }
     if fresh {
@@ -212,10 +214,10 @@ pub(super) fn learn(
     to: impl Fn(&Digest) -> PathBuf,
     new: New<'_>,
 ) -> Result<Descriptor> {
-    let mut file = Hashing::new(born(dir)?, Algorithm::Sha256);
+    let mut file = Hashing::new(Flowing::new(born(dir)?), Algorithm::Sha256);
     (new.fill)(&mut file)?;
     let (file, digest, size) = file.finish();
-    let to = to(&digest);
+    let (file, to) = (file.into_inner(), to(&digest));
     let fresh = !to.exists();
     persist(file, &to)?;
     if fresh {

@@ -10,7 +10,7 @@ use crate::daemon::Daemon;
 use crate::error::{Error, Result};
 use crate::leftovers;
 use crate::manifest::Descriptor;
-use crate::pieces::PIECE;
+use crate::pieces::{Flowing, PIECE};
 use crate::reference::Reference;
 use crate::registry::Settings;
 use crate::source::host;
@@ -206,7 +206,8 @@ pub fn to_file<T>(
         .map_err(Error::at("create a file in", folder))?;
     leftovers::note(temp.path());
     let out = temp.as_file().try_clone().map_err(Error::at("write", path))?;
-    let done = write(Box::new(BufWriter::with_capacity(PIECE, out)), path)?;
+    let out = BufWriter::with_capacity(PIECE, Flowing::new(out));
+    let done = write(Box::new(out), path)?;
     temp.as_file().sync_data().map_err(Error::at("sync", path))?;
     temp.persist(path).map_err(|e| Error::io("create", path, e.error))?;
     Ok(done)

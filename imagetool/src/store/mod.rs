@@ -72,6 +72,11 @@ impl Store {
         }
     }
 
+    /// The store at `root` for whoever has to name one and asks nothing of it: none is made.
+    pub fn unopened(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
     /// ROOT.
     pub fn root(&self) -> &Path {
         &self.root

@@ -10,6 +10,7 @@ pub mod bpf;
 pub mod caps;
 pub mod close;
 pub mod dir;
+pub mod disk;
 pub mod ended;
 pub mod fd;
 pub mod keys;

@@ -92,3 +92,39 @@ fn a_link_that_no_layer_answers_is_an_error() {
     let error = settle(&RootDir::open(dir.path()).unwrap(), &journal, &[]).unwrap_err();
     assert!(error.to_string().contains("which isn't there"), "{error}");
 }
+
+#[test]
+fn directories_of_every_mode_get_their_mode_owner_and_time() {
+    let modes = [0o755, 0o700, 0o777, 0o1777, 0o2755, 0o4711, 0o3770, 0o500, 0o000, 0o055];
+    let mut tar = Tar::default();
+    for mode in modes {
+        let name = format!("d{mode:o}");
+        tar = tar.entry(&name, EntryType::Directory, "", b"", mode);
+        tar = tar.entry(&format!("{name}/below"), EntryType::Directory, "", b"", mode);
+        tar = tar.file(&format!("{name}/below/file"), "x");
+    }
+    let tar = tar
+        .pax(&[("uid", b"7"), ("gid", b"8"), ("mtime", b"5.25")])
+        .dir("foreign")
+        .dir("again")
+        .file("again/file", "x")
+        .entry("again", EntryType::Directory, "", b"", 0o711)
+        .dir("gone")
+        .symlink("gone", "again")
+        .dir("file")
+        .file("file", "x")
+        .end();
+    let (_dir, layers) = overlay(&[tar]);
+    let stat = |p: &str| layers[0].join(p).symlink_metadata().unwrap();
+    let said = |p: &str| (stat(p).permissions().mode(), stat(p).mtime(), stat(p).mtime_nsec());
+    for mode in modes {
+        let wanted = (0o40000 | mode, 1_000_000_000, 0);
+        assert_eq!(said(&format!("d{mode:o}")), wanted, "{mode:o}");
+        assert_eq!(said(&format!("d{mode:o}/below")), wanted, "{mode:o}");
+    }
+    assert_eq!((stat("foreign").uid(), stat("foreign").gid()), (7, 8));
+    assert_eq!(said("foreign"), (0o40755, 5, 250_000_000));
+    assert_eq!(said("again"), (0o40711, 1_000_000_000, 0));
+    assert_eq!(said("gone"), (0o120_777, 1_000_000_000, 0));
+    assert_eq!(said("file"), (0o100_644, 1_000_000_000, 0));
+}
