@@ -91,8 +91,9 @@ pub enum Message {
 #[derive(Debug)]
 pub struct Link(OwnedFd);
 
-/// Longest message: a fault with a path.
-const LIMIT: usize = 16 * 1024;
+/// Longest message: a fault with a path. No longer than that, since who hears it has the pages of its
+/// stack copied when it touches them, in both processes.
+const LIMIT: usize = 4096;
 
 impl Link {
     /// Both ends, close-on-exec.
