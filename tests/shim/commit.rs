@@ -227,6 +227,7 @@ fn a_container_stands_still_while_it_is_committed_and_goes_on_whatever_happens()
 /// A container that exchanges, grows and removes what is read meanwhile.
 #[test]
 fn a_container_that_fights_is_committed_without_anything_of_the_host() {
+    needs!(Machine);
     let w = world();
     let secret = w.path("secret");
     fs::create_dir(&secret).unwrap();
