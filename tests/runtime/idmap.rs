@@ -173,6 +173,27 @@ fn user_namespace_that_is_joined_gives_its_maps() {
     w.runtime(["delete", "--force", first.id()]).ok();
 }
 
+/// Whoever makes the first process after others were joined is held up as soon as it has made it.
+#[test]
+fn bug_a_first_process_was_heard_before_its_number() {
+    needs!(Root, Machine);
+    let w = World::new();
+    let first = in_users(&w, w.bundle("first", &["sleep", "60"]));
+    create(&w, &first);
+    let state = w.runtime(["state", first.id()]).ok().json();
+    let mut b = w.bundle("b", &["echo", "said"]);
+    w.cmd("chown").args(["-hR", "100000:100000"]).arg(b.rootfs("")).run().ok();
+    let path = format!("/proc/{}/ns/user", state["pid"]);
+    let user = json!({"type": "user", "path": path});
+    b.config["linux"]["namespaces"].as_array_mut().unwrap().push(user);
+    b.write();
+    let slow = ["strace", "-f", "-o", "/dev/null", "-e", "trace=clone,clone3"];
+    let slow = [&slow[..], &["-e", "inject=clone,clone3:delay_exit=500000"]].concat();
+    let run = w.runtime_cmd(["run", "-b", b.path(), b.id()]).under(slow);
+    run.run().ok().out_is("said");
+    w.runtime(["delete", "--force", first.id()]).ok();
+}
+
 #[test]
 fn what_can_not_be_idmapped_is_refused_by_its_place() {
     needs!(Root);

@@ -10,7 +10,7 @@ mod sources;
 
 use std::ffi::CString;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use dhow_kernel::fd::Loose;
@@ -394,11 +394,7 @@ impl Init {
     /// Hears which process goes on in its place, and stays with that one.
     fn replaced(&mut self, schedule: &Schedule) -> Result<()> {
         let system = |e| Error::system("clone", "a process of the container", e);
-        if !self.told_by_the_living().map_err(system)? {
-            // Who waits to be told of ends; its end of the link is the last one.
-            self.link.say_no_more();
-            while let Ok(Some(_)) = self.link.receive() {}
-        }
+        told_by_the_living(&self.link, self.pidfd.as_fd()).map_err(system)?;
         let pid = self.hear()?;
         let Message::Pid(raw) = pid else { return Err(unexpected(&pid)) };
         self.wait().map_err(system)?;
@@ -408,28 +404,6 @@ impl Init {
         super::schedule::scheduler(raw, schedule)
             .map_err(|cause| Error::from(cause.at(Phase::Schedule)))?;
         self.say(&Message::Taken)
-    }
-
-    /// Waits for a message. False when the process has ended without one: killed, it may have made
-    /// another that holds the link, too.
-    fn told_by_the_living(&self) -> nix::Result<bool> {
-        loop {
-            let mut fds = [
-                PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut fds, PollTimeout::NONE) {
-                Err(Errno::EINTR) => continue,
-                other => other?,
-            };
-            if fds[0].any() == Some(true) {
-                return Ok(true);
-            }
-            if fds[1].any() == Some(true) {
-                // What it has said, it has said before its end.
-                return poll(&mut fds[..1], PollTimeout::ZERO).map(|n| n > 0);
-            }
-        }
     }
 
     /// Starts it, and waits until it executes its program.
@@ -455,8 +429,30 @@ impl Init {
     }
 }
 
+/// Waits for a message, or for the end of `process` without one: killed, it may have made another that
+/// holds the link, too, and waits to be told of. That one ends then, and its end of the link is the last.
+fn told_by_the_living(link: &Link, process: BorrowedFd<'_>) -> nix::Result<()> {
+    loop {
+        let mut fds =
+            [PollFd::new(link.as_fd(), PollFlags::POLLIN), PollFd::new(process, PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            other => other?,
+        };
+        // What it has said, it has said before its end.
+        if fds[0].any() == Some(true) || poll(&mut fds[..1], PollTimeout::ZERO)? > 0 {
+            return Ok(());
+        }
+        if fds[1].any() == Some(true) {
+            link.say_no_more();
+            while let Ok(Some(_)) = link.receive() {}
+            return Ok(());
+        }
+    }
+}
+
 /// Waits for the end of a child.
-pub fn wait(pidfd: std::os::fd::BorrowedFd<'_>) -> nix::Result<i32> {
+pub fn wait(pidfd: BorrowedFd<'_>) -> nix::Result<i32> {
     loop {
         let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {

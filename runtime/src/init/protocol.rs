@@ -6,7 +6,8 @@
 //!   |  <--------- Users, Clocks (relay only)  |  it made a user, a time namespace
 //!   |  writes maps, offsets                   |
 //!   |  Mapped ------------------------------> |
-//!   |  <------------------ Pid (relay only)   |  and init
+//!   |  <------------------ Pid (relay only)   |  and init, which says nothing before
+//!   |  Taken (relay only) -----------------> |
 //!   |  writes the id maps                     |
 //!   |  Mapped (new user namespace only) ----> |  becomes root in it
 //!   |  Joined (exec only) ------------------> |

@@ -1,13 +1,13 @@
 //! The in-between process: joins and makes what must be there before init exists.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use dhow_kernel::process::{self, Fork, Side};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Pid;
 
-use super::{Init, clocks, idmap, unexpected};
+use super::{Init, clocks, idmap, told_by_the_living, unexpected};
 use crate::error::{Error, Result};
 use crate::init::child::{self, Context};
 use crate::init::fault::{Because, Done};
@@ -19,14 +19,20 @@ use crate::validate::linux::ns;
 
 /// Its whole life: join, make init as its own sibling, say its pid, end.
 pub fn run(plan: &Plan, context: Context) -> ! {
-    match between(plan, &context.link) {
-        Ok(Side::Child) => child::run(plan, context),
+    let made = match between(plan, &context.link) {
+        // What it says must not come before its number.
+        Ok(Side::Child) => match context.link.expect(&Message::Taken) {
+            Ok(()) => child::run(plan, context),
+            other => other.because("wait for", "the runtime"),
+        },
         Ok(Side::Parent(pid, _)) => {
             let _ = context.link.send(&Message::Pid(pid.as_raw()));
+            Ok(())
         }
-        Err(cause) => {
-            let _ = context.link.send(&Message::Fault(cause.at(Phase::Namespaces)));
-        }
+        Err(cause) => Err(cause),
+    };
+    if let Err(cause) = made {
+        let _ = context.link.send(&Message::Fault(cause.at(Phase::Namespaces)));
     }
     process::exit_now(0)
 }
@@ -78,7 +84,7 @@ fn ask(link: &Link, what: &Message) -> Done {
 /// The parent's side: writes what is asked for, learns init's pid and takes a handle on it.
 pub fn meet(link: Link, relay: (Pid, OwnedFd), plan: &Plan, proc: &Procfs) -> Result<Init> {
     let (relay, handle) = relay;
-    let met = heed(&link, relay, plan, proc);
+    let met = heed(&link, (relay, handle.as_fd()), plan, proc);
     if met.is_err() {
         let _ = process::pidfd_signal(handle.as_fd(), libc::SIGKILL);
     }
@@ -87,12 +93,20 @@ pub fn meet(link: Link, relay: (Pid, OwnedFd), plan: &Plan, proc: &Procfs) -> Re
     let pid = met?;
     // It is our child, so its number can't be another's before we reap it.
     let pidfd = process::pidfd_open(pid).map_err(system)?;
-    Ok(Init { pid, pidfd, link })
+    let init = Init { pid, pidfd, link };
+    init.say(&Message::Taken).inspect_err(|_| init.discard())?;
+    Ok(init)
 }
 
-fn heed(link: &Link, relay: Pid, plan: &Plan, proc: &Procfs) -> Result<Pid> {
+fn heed(
+    link: &Link,
+    (relay, handle): (Pid, BorrowedFd<'_>),
+    plan: &Plan,
+    proc: &Procfs,
+) -> Result<Pid> {
     let system = |errno| Error::system("clone", "the container's first process", errno);
     loop {
+        told_by_the_living(link, handle).map_err(system)?;
         match link.receive().map_err(system)? {
             Some(Message::Pid(raw)) => return Ok(Pid::from_raw(raw)),
             Some(Message::Users) => idmap::write(proc, relay, &plan.uid_map, &plan.gid_map)?,
