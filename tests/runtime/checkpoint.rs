@@ -425,19 +425,13 @@ fn a_restore_that_stays_ends_as_the_container_does() {
     checkpoint(&w, &b, &[]).ok();
     let images = images(&w);
     let args = ["restore", "--no-pivot", "--image-path", &images, "-b", b.path(), b.id()];
-    let mut child = cmd(&w, &args).start();
-    let running = |status: &str| {
-        let out = w.runtime_cmd(["state", b.id()]).run().out();
-        out.contains(status)
-    };
-    let end = Instant::now() + Duration::from_secs(20);
-    while !running("running") {
-        assert!(Instant::now() < end);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let child = cmd(&w, &args).start();
+    let running = || w.runtime_cmd(["state", b.id()]).run().out().contains("running");
+    e2e::until("it is restored", running);
     let pid = nix::unistd::Pid::from_raw(child.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(9));
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(9), "{}", String::from_utf8_lossy(&ended.stderr));
     w.runtime(["state", b.id()]).code(1);
 }
 
