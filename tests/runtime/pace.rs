@@ -116,7 +116,8 @@ fn a_container_starts_in_256_kib() {
     let w = World::new();
     let limit: Value = json!({"limit": 256 << 10, "swap": 256 << 10});
     let b = w.bundle("b", &["/bin/true"]).with("/linux/resources/memory", limit);
-    for _ in 0..5 {
-        run(&w, &b, b.id()).run().ok();
-    }
+    // KERNEL: memory is charged in batches, 64 pages a processor. Who comes to another one on a machine
+    // with much to do may be killed before the first one's rest is given back.
+    let codes = (0..20).map(|_| run(&w, &b, b.id()).run().code);
+    assert_eq!(codes.filter(|&code| code == 0).take(5).count(), 5);
 }
