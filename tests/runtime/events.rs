@@ -25,8 +25,8 @@ fn keys(value: &Value, at: &str, into: &mut BTreeSet<String>) {
 fn statistics_are_runcs_key_for_key() {
     needs!(CgroupV1);
     let w = World::new();
-    // Both work for a while, lest a counter be zero and left out by one of them.
-    let work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; touch /done; sleep 1000";
+    // Both work longer than their quota, lest a counter be zero and left out by one of them.
+    let work = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; touch /done; sleep 1000";
     let (ours, theirs) = (w.bundle("a", &["sh", "-c", work]), w.bundle("b", &["sh", "-c", work]));
     let limits = json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 20},
         "cpu": {"quota": 50_000, "period": 100_000}, "devices": [{"allow": false, "access": "rwm"}]});
