@@ -48,7 +48,7 @@ fn one(place: &CStr) -> nix::Result<()> {
         Err(Errno::EINVAL | Errno::EPERM) => {}
         other => return other,
     }
-    let cover = mounts::make(c"tmpfs", c"tmpfs", &[], Some(0o755), 0).map_err(|(e, _)| e)?;
+    let cover = mounts::tmpfs(&[], 0).map_err(|(e, _)| e)?;
     kernel::move_mount(cover.as_fd(), mount.as_fd())
 }
 

@@ -99,7 +99,7 @@ fn in_sysfs((sysfs, way): Way<'_>) -> Done<bool> {
 fn aside(root: &Root, m: &Mount, own: Attributes) -> Done<Loose> {
     let target = root.directory(&m.target)?;
     let writable = own.set & !attr::RDONLY;
-    let tmpfs = mounts::make(c"tmpfs", c"tmpfs", &[], Some(0o755), writable)
+    let tmpfs = mounts::tmpfs(&[], writable)
         .map(Loose::from)
         .map_err(|(errno, _)| Cause::new("mount", shown(&m.target), errno))?;
     kernel::move_mount(tmpfs.as_fd(), target.as_fd()).because("mount", shown(&m.target))?;

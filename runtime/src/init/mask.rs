@@ -297,7 +297,7 @@ fn empty_tmpfs() -> Done<Loose> {
         (c"nr_inodes".to_owned(), Some(c"1".to_owned())),
         (c"ro".to_owned(), None),
     ];
-    mounts::make(c"tmpfs", c"tmpfs", &options, Some(0o755), attr::RDONLY)
+    mounts::tmpfs(&options, attr::RDONLY)
         .map(Loose::from)
         .map_err(|(errno, _)| Cause::new("mount", "the empty tmpfs", errno))
 }

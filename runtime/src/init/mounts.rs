@@ -341,7 +341,7 @@ pub fn new(new: &New<'_>) -> Done<Option<Loose>> {
         return Ok(None);
     }
     let fs = context.map(|open| open()).transpose()?;
-    let made = match make_of(fs, fstype, source, options, mode, m.attributes.set) {
+    let made = match make(fs, fstype, source, options, mode, m.attributes.set) {
         Err((Errno::EPERM, _)) if fstype == c"sysfs" && is_sysfs(c"/sys") => {
             return host_sysfs(m, target.as_fd()).map(Some);
         }
@@ -509,18 +509,13 @@ fn target(root: &Root, m: &Mount, fstype: &CStr) -> Done<(Loose, Found)> {
     Ok((target, there))
 }
 
-/// fsopen to fsmount. An error comes with the kernel's own words, where it has some.
-pub fn make(
-    fstype: &CStr,
-    source: &CStr,
-    options: &Options,
-    mode: Option<u32>,
-    attributes: u64,
-) -> Result<OwnedFd, (Errno, String)> {
-    make_of(None, fstype, source, options, mode, attributes)
+/// A tmpfs of our own, not attached yet.
+pub fn tmpfs(options: &Options, attributes: u64) -> Result<OwnedFd, (Errno, String)> {
+    make(None, c"tmpfs", c"tmpfs", options, Some(0o755), attributes)
 }
 
-fn make_of(
+/// fsopen, if there is no context yet, to fsmount. An error comes with the kernel's own words, where it has some.
+fn make(
     context: Option<OwnedFd>,
     fstype: &CStr,
     source: &CStr,

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
+use nix::unistd::{SysconfVar, sysconf};
+
 /// Clock ticks of /proc/PID/stat: USER_HZ, the same on every architecture that Linux has.
 const TICK: u64 = 1_000_000_000 / 100;
-/// KERNEL: statm counts pages; those of x86 are the smallest there are.
-const PAGE: u64 = 4096;
 
 /// What processes have used together.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,8 @@ fn with_descendants(parents: &BTreeMap<i32, i32>, member: impl Fn(i32) -> bool) 
 /// What these processes use.
 pub(super) fn sum(pids: &BTreeSet<i32>) -> Sum {
     let mut sum = Sum::default();
+    // KERNEL: proc(5): statm counts pages, of 4 KiB to 64 KiB by architecture and kernel.
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, |size| size as u64);
     for &pid in pids {
         let Some(stat) = read(pid, "stat") else { continue };
         let field = |at: usize| fields(&stat).nth(at).and_then(|f| f.parse().ok()).unwrap_or(0u64);
@@ -61,7 +63,7 @@ pub(super) fn sum(pids: &BTreeSet<i32>) -> Sum {
         let statm = read(pid, "statm").unwrap_or_default();
         let mut pages = statm.split(' ').skip(1).map(|n| n.parse::<u64>().unwrap_or(0));
         let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
-        sum.memory += resident.saturating_sub(shared) * PAGE;
+        sum.memory += resident.saturating_sub(shared) * page;
         let io = read(pid, "io").unwrap_or_default();
         let bytes = |key: &str| {
             let line = io.lines().find_map(|line| line.strip_prefix(key));

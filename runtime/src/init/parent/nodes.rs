@@ -25,8 +25,8 @@ pub fn prepare(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {
     if !known || !nix::unistd::geteuid().is_root() || !plan.devices.iter().any(own) {
         return Ok(Vec::new());
     }
-    let tmpfs = mounts::make(c"tmpfs", c"tmpfs", &[], Some(0o755), 0)
-        .map_err(|(e, _)| Error::system("mount", "a tmpfs for devices", e))?;
+    let tmpfs =
+        mounts::tmpfs(&[], 0).map_err(|(e, _)| Error::system("mount", "a tmpfs for devices", e))?;
     let made = plan
         .devices
         .iter()
