@@ -5,7 +5,7 @@
 //! the host may first have to find: eight times the CPU time of the same bytes in pieces of 64 KiB. Smaller
 //! pieces cost calls.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
 use dhow_kernel::disk;
@@ -24,6 +24,23 @@ impl<W: Write> Write for Pieces<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+/// What is read of the one is written to the other, piece by piece.
+#[derive(Debug)]
+pub struct Tee<R, W> {
+    /// Where it comes from.
+    pub from: R,
+    /// Where it goes to.
+    pub to: W,
+}
+
+impl<R: Read, W: Write> Read for Tee<R, W> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.from.read(buf)?;
+        Pieces(&mut self.to).write_all(&buf[..n])?;
+        Ok(n)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use super::{Layer, New, Part, Signatures, Sink};
 use crate::digest::{Algorithm, ChainId, Hashing};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
-use crate::pieces::Pieces;
+use crate::pieces::Tee;
 use crate::reference::Reference;
 use crate::snapshot::{Layers, Step};
 use crate::source::Document;
@@ -163,19 +163,5 @@ impl Sink for Keep {
             self.state().root = Some(document.at.clone());
         }
         Ok(())
-    }
-}
-
-/// What is read is also written.
-struct Tee<R, W> {
-    from: R,
-    to: W,
-}
-
-impl<R: Read, W: Write> Read for Tee<R, W> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.from.read(buf)?;
-        Pieces(&mut self.to).write_all(&buf[..n])?;
-        Ok(n)
     }
 }

@@ -1,7 +1,7 @@
 //! A new layer, made in one pass: one thread writes its tar, one compresses and keeps it,
 //! one hashes the plain bytes and makes the unpacked files. Commits and builds come here.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::thread;
 
 use super::{Layers, Unpacked};
@@ -9,7 +9,7 @@ use crate::digest::{Algorithm, DiffId, Hashing};
 use crate::error::{Error, Result};
 use crate::layer::squeeze::Squeeze;
 use crate::manifest::{Descriptor, OCI_LAYER_GZIP};
-use crate::pieces::Pieces;
+use crate::pieces::Tee;
 use crate::store::{BlobWriter, Lease};
 
 const BUFFER: usize = 256 << 10;
@@ -122,19 +122,5 @@ impl<'a> Keeper<'a> {
                 blob.finish(OCI_LAYER_GZIP).map(Some)
             }
         }
-    }
-}
-
-/// Keeps what is read.
-struct Tee<R, W> {
-    from: R,
-    to: W,
-}
-
-impl<R: Read, W: Write> Read for Tee<R, W> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.from.read(buf)?;
-        Pieces(&mut self.to).write_all(&buf[..n])?;
-        Ok(n)
     }
 }
