@@ -3,44 +3,81 @@
 //!
 //! In the store, the next lease or `gc` sweeps after who died there.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::error::{Error, Result};
 
 /// So many paths are looked through before another is kept.
 const MANY: usize = 64;
 
-/// Their names are drawn by lot, so one that has been renamed is simply gone.
-static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// How whatever isn't whole yet is called, so that nobody takes it for something else.
+pub(crate) const PREFIX: &str = ".dhow-";
 
-/// The program is about to end.
-static ENDING: AtomicBool = AtomicBool::new(false);
+static MAKING: Making = Making::new();
 
-/// Something is in the making there.
-pub(crate) fn note(path: &Path) {
-    if is_ending() {
-        return remove(path);
-    }
-    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    if made.len() >= MANY {
-        made.retain(|path| path.symlink_metadata().is_ok());
-    }
-    made.push(path.to_owned());
+/// A new file in `folder`, gone when the program is told to end, unless it has its name by then.
+pub(crate) fn file_in(folder: &Path) -> Result<NamedTempFile> {
+    MAKING
+        .one(|| tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder))
+        .map_err(Error::at("create a file in", folder))
+}
+
+/// A new directory in `folder`, as [`file_in`] makes files.
+pub(crate) fn dir_in(folder: &Path, prefix: impl AsRef<OsStr>) -> Result<TempDir> {
+    MAKING
+        .one(|| tempfile::Builder::new().prefix(&prefix).tempdir_in(folder))
+        .map_err(Error::at("create a directory in", folder))
 }
 
 /// Whether [`sweep`] has begun: what fails now fails for that reason alone.
 pub fn is_ending() -> bool {
-    ENDING.load(Ordering::SeqCst)
+    MAKING.made().is_none()
 }
 
 /// Takes away what hasn't got its name yet. For a program about to end: whoever is still at
-/// work on it fails.
+/// work on it fails, and nothing more is made.
 pub fn sweep() {
-    ENDING.store(true, Ordering::SeqCst);
-    let made = std::mem::take(&mut *MADE.lock().unwrap_or_else(PoisonError::into_inner));
-    for path in &made {
-        remove(path);
+    MAKING.end();
+}
+
+/// What has been made, until the program ends. Names are drawn by lot, so one that has been
+/// renamed is simply gone.
+struct Making(Mutex<Option<Vec<PathBuf>>>);
+
+impl Making {
+    const fn new() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
+    }
+
+    fn made(&self) -> MutexGuard<'_, Option<Vec<PathBuf>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locked while it is made: an end that comes in between would not know of it.
+    fn one<T: AsRef<Path>>(&self, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let mut made = self.made();
+        let Some(made) = made.as_mut() else {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the program is told to end"));
+        };
+        let one = make()?;
+        if made.len() >= MANY {
+            made.retain(|path| path.symlink_metadata().is_ok());
+        }
+        made.push(one.as_ref().to_owned());
+        Ok(one)
+    }
+
+    fn end(&self) {
+        let made = self.made().take();
+        for path in made.iter().flatten() {
+            remove(path);
+        }
     }
 }
 
@@ -57,30 +94,50 @@ fn remove(path: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn what_has_its_name_stays() {
         let tmp = tempfile::tempdir().unwrap();
         let at = |name: &str| tmp.path().join(name);
-        fs::create_dir_all(at("dir/below")).unwrap();
+        let making = Making::new();
+        let dir = || fs::create_dir_all(at("dir/below")).map(|()| at("dir"));
+        making.one(dir).unwrap();
         fs::write(at("dir/below/file"), "x").unwrap();
-        fs::write(at("making"), "x").unwrap();
-        for name in ["dir", "making", "never"] {
-            note(&at(name));
-        }
+        making.one(|| fs::write(at("making"), "x").map(|()| at("making"))).unwrap();
+        making.one(|| Ok(at("never"))).unwrap();
         fs::rename(at("making"), at("made")).unwrap();
-        // As sweep() does; that one would take what other tests are making.
-        let ours: Vec<PathBuf> = {
-            let mut made = MADE.lock().unwrap();
-            let (ours, others) = made.drain(..).partition(|p| p.starts_with(tmp.path()));
-            *made = others;
-            ours
-        };
-        assert_eq!(ours.len(), 3);
-        for path in &ours {
-            remove(path);
-        }
+        making.end();
         assert!(at("made").exists() && !at("dir").exists() && !at("making").exists());
+        let late = making.one(|| fs::write(at("late"), "x").map(|()| at("late")));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert!(!at("late").exists());
+    }
+
+    /// A directory that was there, but not noted yet, stayed.
+    #[test]
+    fn bug_the_end_came_between_making_and_noting() {
+        let tmp = tempfile::tempdir().unwrap();
+        let at = tmp.path().join("dir");
+        let making = Making::new();
+        let (is_there, seen) = mpsc::channel();
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                let make = || {
+                    fs::create_dir(&at)?;
+                    is_there.send(()).unwrap();
+                    thread::sleep(Duration::from_millis(50));
+                    Ok(&at)
+                };
+                making.one(make).unwrap();
+            });
+            seen.recv().unwrap();
+            making.end();
+            assert!(!at.exists());
+        });
     }
 }

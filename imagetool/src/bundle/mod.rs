@@ -21,6 +21,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::leftovers;
 
 pub use config::config;
 pub use image::Image;
@@ -31,10 +32,7 @@ pub use unpack::{Unpack, Unpacked, runtime_config, unpack, unpack_root};
 /// Puts a file into a bundle in one step. It is for its owner alone: it tells of the root.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".dhow-")
-        .tempfile_in(folder)
-        .map_err(Error::at("create a file in", folder))?;
+    let mut file = leftovers::file_in(folder)?;
     file.write_all(bytes).map_err(Error::at("write", path))?;
     file.persist(path).map(drop).map_err(|e| Error::io("create", path, e.error))
 }

@@ -97,12 +97,7 @@ pub fn refresh(bundle: &Path, meta: &Meta, walk: Vec<Descriptor>) -> Result<()> 
     let root = RootDir::open(bundle.join("rootfs"))?;
     let seed = RandomState::new().hash_one(bundle);
     // Whoever was killed here has left the old ones whole.
-    let temp = tempfile::Builder::new()
-        .prefix(".dhow-")
-        .tempfile_in(bundle)
-        .map_err(Error::at("create a file in", bundle))?
-        .into_temp_path();
-    leftovers::note(&temp);
+    let temp = leftovers::file_in(bundle)?.into_temp_path();
     state::write(&root, &temp, is, &mut state::Known::Nothing(seed), &Closed::default())?;
     let to = state::path_in(bundle, is);
     temp.persist(&to).map_err(|e| Error::io("create", &to, e.error))?;

@@ -92,8 +92,7 @@ pub fn runtime_config(
 ) -> Result<(Image, Option<String>)> {
     let image = Image::read(source, how.platform.as_ref())?;
     let beside = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let nothing = tempfile::Builder::new().prefix(".dhow-").tempdir_in(beside);
-    let nothing = nothing.map_err(Error::at("create a directory in", beside))?;
+    let nothing = leftovers::dir_in(beside, leftovers::PREFIX)?;
     let root = RootDir::open(rootfs.unwrap_or(nothing.path()))?;
     let named = &image.config.config.user;
     let (mut user, lost) = match user::resolve(&root, named) {
@@ -132,11 +131,7 @@ impl Beside {
         prefix.push(name);
         prefix.push(".");
         sweep(&parent, &prefix);
-        let dir = tempfile::Builder::new()
-            .prefix(&prefix)
-            .tempdir_in(&parent)
-            .map_err(Error::at("create a directory in", &parent))?;
-        leftovers::note(dir.path());
+        let dir = leftovers::dir_in(&parent, &prefix)?;
         let alive = File::open(dir.path()).map_err(Error::at("open", dir.path()))?;
         alive.try_lock().map_err(|e| Error::io("lock", dir.path(), e.into()))?;
         Ok(Self { dir, _alive: alive })

@@ -33,12 +33,7 @@ impl NewLayer {
         how: Compression,
         fill: impl FnOnce(&mut (dyn Write + Send)) -> Result<T>,
     ) -> Result<(Self, T)> {
-        let file = tempfile::Builder::new()
-            .prefix(".dhow-")
-            .tempfile_in(spool)
-            .map_err(Error::at("create a file in", spool))?;
-        let (file, path) = file.into_parts();
-        leftovers::note(&path);
+        let (file, path) = leftovers::file_in(spool)?.into_parts();
         let packed = Hashing::new(BufWriter::with_capacity(BUFFER, file), Algorithm::Sha256);
         let failed = |e| Error::from_io("write", &path, e);
         let mut plain = Hashing::new(Squeeze::by(how, packed, None), Algorithm::Sha256);

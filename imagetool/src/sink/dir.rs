@@ -7,6 +7,7 @@ use super::births::Births;
 use super::layout::{keep, learn, mark, replace};
 use super::{New, Part, Signatures, Sink};
 use crate::error::{Error, Result};
+use crate::leftovers;
 use crate::manifest::Descriptor;
 use crate::source::{DIR_VERSION, Document, signature_name};
 use crate::store::sync_dir;
@@ -26,7 +27,8 @@ impl Dir {
             let mut entries = fs::read_dir(dir).map_err(Error::at("read", dir))?;
             let ours = |name: &std::ffi::OsStr| {
                 // Another copy's first file, on its way to its name.
-                name == "version" || name.as_encoded_bytes().starts_with(b".dhow-")
+                name == "version"
+                    || name.as_encoded_bytes().starts_with(leftovers::PREFIX.as_bytes())
             };
             let foreign = entries.any(|e| e.is_ok_and(|e| !ours(&e.file_name())));
             if foreign && !dir.join("version").exists() {

@@ -115,7 +115,7 @@ pub fn change_index<T>(dir: &Path, change: impl FnOnce(&mut Index) -> Result<T>)
 /// Puts a file into a directory in one step.
 pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = dir.join(name);
-    let mut file = born(dir)?;
+    let mut file = leftovers::file_in(dir)?;
     file.write_all(bytes).map_err(Error::at("write", &path))?;
     persist(file, &path)
 }
@@ -127,7 +127,7 @@ pub(super) fn mark(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let mut file = born(dir)?;
+    let mut file = leftovers::file_in(dir)?;
     file.write_all(bytes).map_err(Error::at("write", &path))?;
     belong(file.as_file(), &path).map_err(Error::at("write", &path))?;
     file.as_file().sync_data().map_err(Error::at("sync", &path))?;
@@ -135,15 +135,6 @@ pub(super) fn mark(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
         Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         done => done.map(drop).map_err(|e| Error::io("create", &path, e.error)),
     }
-}
-
-/// A new file beside what it will become part of.
-pub(super) fn born(dir: &Path) -> Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new()
-        .prefix(".dhow-")
-        .tempfile_in(dir)
-        .inspect(|file| leftovers::note(file.path()))
-        .map_err(Error::at("create a file in", dir))
 }
 
 /// Syncs it, and gives it its name.
@@ -170,7 +161,7 @@ pub(super) fn keep(
     let fresh = !to.exists();
     let taken = part.spooled.as_ref().is_some_and(|path| take(path, to).is_ok());
     if !taken {
-        let mut file = born(dir)?;
+        let mut file = leftovers::file_in(dir)?;
         let mut from = (part.open)()?;
         super::pour(&mut from, &mut Flowing::new(&mut file), to)?;
         persist(file, to)?;
@@ -214,7 +205,7 @@ pub(super) fn learn(
     to: impl Fn(&Digest) -> PathBuf,
     new: New<'_>,
 ) -> Result<Descriptor> {
-    let mut file = Hashing::new(Flowing::new(born(dir)?), Algorithm::Sha256);
+    let mut file = Hashing::new(Flowing::new(leftovers::file_in(dir)?), Algorithm::Sha256);
     (new.fill)(&mut file)?;
     let (file, digest, size) = file.finish();
     let (file, to) = (file.into_inner(), to(&digest));
@@ -260,7 +251,7 @@ impl Sink for LayoutDir {
     fn document(&self, document: &Document, top: bool) -> Result<()> {
         let to = self.blob(&document.at.digest);
         let fresh = !to.exists();
-        let mut file = born(self.nursery())?;
+        let mut file = leftovers::file_in(self.nursery())?;
         file.write_all(&document.bytes).map_err(Error::at("write", &to))?;
         persist(file, &to)?;
         if fresh {

@@ -200,11 +200,7 @@ pub fn to_file<T>(
         return write(Box::new(BufWriter::with_capacity(PIECE, out)), path);
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temp = tempfile::Builder::new()
-        .prefix(".dhow-")
-        .tempfile_in(folder)
-        .map_err(Error::at("create a file in", folder))?;
-    leftovers::note(temp.path());
+    let temp = leftovers::file_in(folder)?;
     let out = temp.as_file().try_clone().map_err(Error::at("write", path))?;
     let out = BufWriter::with_capacity(PIECE, Flowing::new(out));
     let done = write(Box::new(out), path)?;

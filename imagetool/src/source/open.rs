@@ -142,9 +142,7 @@ impl Spool {
 impl Inputs<'_> {
     fn spool(&self) -> Result<Spool> {
         let Some(dir) = self.tmpdir else { return self.store.lease().map(Spool::Store) };
-        let made = tempfile::Builder::new().prefix("dhow-image-").tempdir_in(dir);
-        let made = made.inspect(|dir| leftovers::note(dir.path()));
-        made.map(Spool::Elsewhere).map_err(Error::at("create a directory in", dir))
+        leftovers::dir_in(dir, "dhow-image-").map(Spool::Elsewhere)
     }
 }
 

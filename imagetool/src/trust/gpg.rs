@@ -263,9 +263,7 @@ fn statuses(said: &[u8]) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn scratch() -> Result<TempDir> {
-    let dir = tempfile::Builder::new().prefix("dhow-gpg-").tempdir_in("/tmp");
-    let dir = dir.inspect(|dir| crate::leftovers::note(dir.path()));
-    dir.map_err(Error::at("create a directory in", "/tmp"))
+    crate::leftovers::dir_in(Path::new("/tmp"), "dhow-gpg-")
 }
 
 fn put(dir: &Path, name: &str, bytes: &[u8]) -> Result<std::path::PathBuf> {

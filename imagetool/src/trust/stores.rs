@@ -11,6 +11,7 @@ use super::Trust;
 use super::signature::{Attachment, MAX_SIGNATURE, MAX_SIGNATURES, Signature, collect};
 use crate::digest::{Digest, Verified};
 use crate::error::{Error, Result};
+use crate::leftovers;
 use crate::manifest::{self, Descriptor, MAX_CONFIG, OCI_MANIFEST, Parsed};
 use crate::reference::Reference;
 use crate::registry::{Client, Settings, download};
@@ -134,10 +135,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(Error::at("create", folder))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".dhow-")
-        .tempfile_in(folder)
-        .map_err(Error::at("create a file in", folder))?;
+    let mut file = leftovers::file_in(folder)?;
     let readable = fs::Permissions::from_mode(0o644);
     file.as_file().set_permissions(readable).map_err(Error::at("write", path))?;
     file.write_all(bytes)

@@ -133,10 +133,7 @@ impl Fetch<'_> {
 
     /// A new directory.
     pub(super) fn dir(&self) -> Result<TempDir> {
-        let made = tempfile::Builder::new().prefix("fetch-").tempdir_in(self.scratch);
-        let dir = made.map_err(Error::at("create a directory in", self.scratch))?;
-        crate::leftovers::note(dir.path());
-        Ok(dir)
+        crate::leftovers::dir_in(self.scratch, "fetch-")
     }
 }
 

@@ -11,6 +11,7 @@ use super::needs::Needs;
 use super::{Finding, Findings};
 use crate::digest::{Algorithm, Digest, Hashing};
 use crate::error::{Error, Result};
+use crate::leftovers;
 use crate::manifest::{Descriptor, Index};
 use crate::sink::change_index;
 use crate::source::{self, Directory, Layout};
@@ -74,7 +75,7 @@ pub fn collect_layout(dir: &Path, dry_run: bool) -> Result<LayoutCollected> {
     }
     for half in names(dir).iter().filter(|_| !dry_run) {
         // Whoever makes such a file holds the lock meanwhile.
-        if half.starts_with(".dhow-") {
+        if half.starts_with(leftovers::PREFIX) {
             let _ = fs::remove_file(dir.join(half));
         } else if half.starts_with(".umoci-") {
             // umoci locks its own as long as it lives.
