@@ -1,6 +1,10 @@
 //! exec in a running container.
 
+use std::process::Stdio;
+
 use e2e::World;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 fn running(w: &World) -> String {
     w.pull("busybox");
@@ -170,5 +174,45 @@ fn exec_into_what_is_paused_is_refused() {
     w.dhow(["start", &name]).code(1).err_has("cannot start a paused container");
     w.dhow(["unpause", &name]).ok();
     w.dhow(["exec", &name, "true"]).ok();
+    w.dhow(["rm", "-f", &name]).ok();
+}
+
+/// The first process of a container waits until nobody is left in its pid namespace, whoever waits for them.
+#[test]
+fn bug_a_stopped_client_of_exec_held_its_container_s_end_up() {
+    let w = World::new();
+    let name = running(&w);
+    let script = ["sh", "-c", "echo $$ >/pid; read never; exec sleep 1000"];
+    let mut client = w.dhow_cmd(["exec", "-i", &name].iter().chain(&script)).command();
+    let mut client =
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    e2e::until("it runs", || w.dhow(["exec", &name, "test", "-s", "/pid"]).code == 0);
+    let pid = Pid::from_raw(client.id() as i32);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    w.dhow_cmd(["stop", "-t", "0", &name]).limit(20).run().ok();
+    w.dhow_cmd(["rm", &name]).limit(20).run().ok();
+    // It hears how its process ended when it goes on.
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert_eq!(client.wait().unwrap().code(), Some(137));
+}
+
+#[test]
+fn a_killed_client_of_exec_leaves_its_process_and_nobody_beside_it() {
+    let w = World::new();
+    let name = running(&w);
+    let script = ["sh", "-c", "echo $$ >/pid; exec sleep 1000"];
+    let mut client = w.dhow_cmd(["exec", &name].iter().chain(&script)).command();
+    let mut client = client.stdout(Stdio::piped()).spawn().unwrap();
+    e2e::until("it runs", || w.dhow(["exec", &name, "test", "-s", "/pid"]).code == 0);
+    let beside = || {
+        let children = format!("/proc/{0}/task/{0}/children", client.id());
+        let children = std::fs::read_to_string(children).unwrap();
+        children.trim().parse::<u32>().unwrap()
+    };
+    let keeper = beside();
+    client.kill().unwrap();
+    client.wait().unwrap();
+    e2e::until("it has gone", || !std::path::Path::new(&format!("/proc/{keeper}/cwd")).exists());
+    w.dhow(["exec", &name, "sh", "-c", "kill -0 $(cat /pid)"]).ok();
     w.dhow(["rm", "-f", &name]).ok();
 }

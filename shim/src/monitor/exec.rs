@@ -1,7 +1,7 @@
 //! One more process in a container that runs.
 //!
-//! It becomes our own child: we are its subreaper before the runtime makes it,
-//! hand it our stdin where that is safe, and wait for it and nothing else, so
+//! It becomes our keeper's child, who is its subreaper before the runtime makes it.
+//! We hand it our stdin where that is safe, and wait for it and nothing else, so
 //! that what it leaves running in the background holds nobody up. One that
 //! nobody waits for is the monitor's.
 
@@ -16,6 +16,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 
 use super::attach::Line;
 use super::files::Files;
+use super::keeper::Kept;
 use super::outlet::Outlet;
 use super::protocol::{ExecOrder, Frame};
 use super::relay::{Flow, Relay, Stop};
@@ -141,10 +142,9 @@ fn call(
     files: &Files,
     console: Option<&Path>,
     stdio: Stdio3,
-) -> Result<OwnedFd> {
+) -> Result<Kept> {
     let (process, pid_file) = (&files.path("json"), &files.path("pid"));
-    let pid = runtime.exec(ExecCall { process, pid_file, console, stdio })?;
-    process::open_pid(pid).map_err(|e| Error::engine(format!("open process {pid}: {}", e.desc())))
+    Kept::begin(runtime, ExecCall { process, pid_file, console, stdio })
 }
 
 fn with_terminal(
@@ -213,15 +213,11 @@ fn pipe() -> Result<(PipeReader, File)> {
     Ok((reader, File::from(OwnedFd::from(writer))))
 }
 
-fn finish(mut relay: Relay, child: OwnedFd) -> Result<Ended> {
+fn finish(mut relay: Relay, child: Kept) -> Result<Ended> {
     let stop = relay.run(child.as_fd());
     drop(relay); // the terminal is as it was before anything is said
     Ok(match stop? {
-        Stop::Ended => {
-            let code = dhow_kernel::process::reap(child.as_fd())
-                .map_err(|e| Error::engine(format!("wait for the process: {}", e.desc())))?;
-            Ended::Exited(code.unwrap_or(-1))
-        }
+        Stop::Ended => Ended::Exited(child.code()),
         Stop::Detached => Ended::Detached,
         Stop::Signal(signal) => Ended::Exited(Exit::signal(signal).0.into()),
         Stop::LostReader => Ended::Exited(Exit::signal(libc::SIGPIPE).0.into()),

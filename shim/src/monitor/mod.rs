@@ -24,6 +24,7 @@ mod files;
 mod frozen;
 mod health;
 mod hold;
+mod keeper;
 mod life;
 pub(crate) mod listen;
 mod living;

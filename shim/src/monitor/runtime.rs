@@ -111,13 +111,6 @@ impl<'a> Runtime<'a> {
         self.finish(self.call("start").arg(self.id), "start", Stdio3::null())
     }
 
-    /// Runs a process in the container and answers with its pid as soon as it is there.
-    pub fn exec(&self, exec: ExecCall<'_>) -> Result<i32> {
-        let pid_file = exec.pid_file;
-        let status = self.begin_exec(exec)?.wait().map_err(|e| self.cannot(&e))?;
-        self.end_exec(status, pid_file)
-    }
-
     /// Calls the runtime for a process in the container, without waiting for it.
     pub fn begin_exec(&self, exec: ExecCall<'_>) -> Result<Child> {
         let mut call = self.call("exec");
