@@ -1,23 +1,21 @@
 //! A foreground run or exec: signals go in, the terminal is relayed, the exit code comes out.
 
-use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+mod relay;
 
-use dhow_kernel::{process, tty};
+use std::os::fd::AsFd;
+
+use dhow_kernel::process;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
-};
-use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, read, write};
+use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
 use crate::init::parent::Init;
 use crate::notify::Notify;
+pub use relay::{Relay, terminal_pair};
 
 /// All signals, taken as data from here on. Made before the first fork;
 /// children give themselves a clean mask.
@@ -42,120 +40,8 @@ impl Signals {
     }
 }
 
-/// The terminal of a container, relayed to ours.
-#[derive(Debug)]
-pub struct Relay {
-    master: OwnedFd,
-    /// Our terminal as it was, when standard input is one.
-    saved: Option<Termios>,
-}
-
-/// A pair of sockets to receive a terminal by: ours, and the one for init.
-pub fn terminal_pair() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
-        .map_err(|e| Error::system("make", "the terminal's socket", e))
-}
-
-impl Relay {
-    /// Receives the master and makes our terminal raw.
-    ///
-    /// DIFFERS: from runc, which gives up when standard input is no terminal of its own.
-    pub fn receive(socket: BorrowedFd<'_>) -> Result<Self> {
-        let master = receive(socket).map_err(|e| Error::system("receive", "the terminal", e))?;
-        let saved = tcgetattr(std::io::stdin()).ok();
-        let relay = Self { master, saved };
-        relay.resize();
-        relay.plain_newlines();
-        if let Some(saved) = &relay.saved {
-            let mut raw = saved.clone();
-            cfmakeraw(&mut raw);
-            raw.output_flags |= saved.output_flags & OutputFlags::OPOST;
-            tcsetattr(std::io::stdin(), SetArg::TCSANOW, &raw)
-                .map_err(|e| Error::system("make raw", "the terminal", e))?;
-        }
-        Ok(relay)
-    }
-
-    /// As runc: a line's end is told as one byte, for what reads us may be a file or a pipe;
-    /// our own terminal, where we have one, makes two of it.
-    fn plain_newlines(&self) {
-        let Ok(mut theirs) = tcgetattr(&self.master) else { return };
-        theirs.output_flags.remove(OutputFlags::ONLCR);
-        let _ = tcsetattr(&self.master, SetArg::TCSANOW, &theirs);
-    }
-
-    fn resize(&self) {
-        // A size that can't be read or set leaves the terminal as it is.
-        if let Ok((rows, columns)) = tty::size(std::io::stdin().as_fd()) {
-            let _ = tty::resize(self.master.as_fd(), rows, columns);
-        }
-    }
-
-    /// Copies what there is from the container; false at its end.
-    fn output(&self) -> bool {
-        let mut buffer = [0u8; 16 * 1024];
-        match read(&self.master, &mut buffer) {
-            Err(Errno::EINTR | Errno::EAGAIN) => true,
-            // KERNEL: pty(7): EIO says that nobody has the other end open.
-            Ok(0) | Err(_) => false,
-            Ok(n) => {
-                let mut out = std::io::stdout().lock();
-                out.write_all(&buffer[..n]).and_then(|()| out.flush()).is_ok()
-            }
-        }
-    }
-
-    /// Copies what there is from our side; false at its end.
-    fn input(&self) -> bool {
-        let mut buffer = [0u8; 4096];
-        match read(std::io::stdin(), &mut buffer) {
-            Err(Errno::EINTR | Errno::EAGAIN) => true,
-            Ok(0) | Err(_) => false,
-            Ok(n) => {
-                let mut rest = &buffer[..n];
-                while !rest.is_empty() {
-                    match write(&self.master, rest) {
-                        Ok(n) => rest = &rest[n..],
-                        Err(Errno::EINTR) => {}
-                        Err(_) => return false,
-                    }
-                }
-                true
-            }
-        }
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        if let Some(saved) = &self.saved {
-            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, saved);
-        }
-    }
-}
-
-fn receive(socket: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
-    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-    let mut text = [0u8; 256];
-    let mut parts = [std::io::IoSliceMut::new(&mut text)];
-    let message = recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut parts,
-        Some(&mut space),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    )?;
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(fds) = control
-            && let Some(fd) = fds.first()
-        {
-            return dhow_kernel::fd::adopt(*fd);
-        }
-    }
-    Err(Errno::EPROTO)
-}
-
 /// Waits for the end of `init`, relaying; answers its exit code.
-pub fn wait(init: &Init, signals: &Signals, relay: Option<&Relay>) -> Result<i32> {
+pub fn wait(init: &Init, signals: &Signals, relay: Option<&mut Relay>) -> Result<i32> {
     wait_notified(init, signals, relay, None)
 }
 
@@ -164,7 +50,7 @@ pub fn wait(init: &Init, signals: &Signals, relay: Option<&Relay>) -> Result<i32
 pub fn wait_notified(
     init: &Init,
     signals: &Signals,
-    relay: Option<&Relay>,
+    mut relay: Option<&mut Relay>,
     notify: Option<&Notify>,
 ) -> Result<i32> {
     let system = |e| Error::system("wait for", "the container", e);
@@ -172,40 +58,32 @@ pub fn wait_notified(
         return wait_alone(init, signals).map_err(system);
     }
     let signals = signals.descriptor().map_err(system)?;
-    let stdin = std::io::stdin();
-    let (mut reading, mut typing) = (relay.is_some(), relay.is_some());
     loop {
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        if let (Some(relay), true) = (relay, reading) {
-            fds.push(PollFd::new(relay.master.as_fd(), PollFlags::POLLIN));
-        }
-        if typing {
-            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
-        }
         fds.extend(notify.map(|notify| PollFd::new(notify.as_fd(), PollFlags::POLLIN)));
+        let others = fds.len();
+        let wanted = relay.as_deref().map(Relay::wanted).unwrap_or_default();
+        fds.extend(relay.as_deref().into_iter().flat_map(|relay| {
+            let of = |(side, events): &_| PollFd::new(relay.descriptor(*side), *events);
+            wanted.iter().map(of)
+        }));
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(system(e)),
         }
-        let ready = |n: usize| fds.get(n).and_then(PollFd::any).unwrap_or(false);
-        let (signalled, second, third) = (ready(0), ready(1), ready(2));
-        if let Some(notify) = notify.filter(|_| ready(fds.len() - 1)) {
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        if let Some(notify) = notify.filter(|_| ready[1]) {
             // A manager that is gone is no reason to leave the container.
             let _ = notify.pass(std::process::id() as i32);
         }
-        if let Some(relay) = relay {
-            let (out, input) = if reading { (second, third) } else { (false, second) };
-            if out {
-                reading = relay.output();
-            }
-            if typing && input {
-                typing = relay.input();
-            }
+        if let Some(relay) = &mut relay {
+            let ready = wanted.iter().zip(&ready[others..]).filter(|(_, ready)| **ready);
+            ready.for_each(|((side, _), _)| relay.attend(*side));
         }
-        if signalled && let Some(code) = take(init, &signals, relay).map_err(system)? {
-            if let (Some(relay), true) = (relay, reading) {
-                drain(relay);
-            }
+        if ready[0]
+            && let Some(code) = take(init, &signals, relay.as_deref()).map_err(system)?
+        {
+            relay.into_iter().for_each(Relay::drain);
             return Ok(code);
         }
     }
@@ -220,16 +98,6 @@ fn wait_alone(init: &Init, signals: &Signals) -> nix::Result<i32> {
         };
         if let Some(code) = answer {
             return Ok(code);
-        }
-    }
-}
-
-/// What the container wrote before its end and we haven't read.
-fn drain(relay: &Relay) {
-    loop {
-        let mut fds = [PollFd::new(relay.master.as_fd(), PollFlags::POLLIN)];
-        if !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0) || !relay.output() {
-            return;
         }
     }
 }

@@ -68,3 +68,19 @@ fn terminal_has_the_size_of_the_config() {
     let done = w.runtime(["run", "-b", b.path(), b.id()]).ok();
     assert_eq!(done.out().trim_end(), "33 121");
 }
+
+/// What is typed and what is written meet at a program that reads only as it is read from.
+#[test]
+fn bug_a_foreground_terminal_stood_still_when_more_was_typed_than_read() {
+    let w = World::new();
+    let lines = 40_000;
+    let script = format!("stty -echo; echo go; head -n {lines} | sed 's/.*/& & & &/'");
+    let b = w.bundle("b", &["sh", "-c", &script]);
+    let b = b.with("/process/terminal", true.into());
+    let typed = "a line that is typed\n".repeat(lines);
+    let done = w.runtime_cmd(["run", "-b", b.path(), b.id()]).stdin(typed.clone()).run().ok();
+    let out = done.out();
+    let (_, shown) = out.split_once("go\n").unwrap();
+    assert_eq!(shown.lines().count(), lines);
+    assert_eq!(shown.len() + 1, 4 * typed.len());
+}

@@ -338,3 +338,30 @@ fn bug_program_on_a_read_only_mount_of_the_host_was_taken_for_a_sealed_copy() {
     w.runtime(["delete", "--force", b.id()]).ok();
     done.out_is("/");
 }
+
+/// Its state in /proc is that of its first thread then, a zombie's: it counted as stopped, and could
+/// neither be killed nor deleted.
+#[test]
+fn bug_container_whose_first_thread_ends_could_not_be_ended() {
+    needs!(Machine);
+    let w = World::new();
+    let b = w.bundle("b", &["/first"]);
+    let source = e2e::workspace().join("tests/runtime/first.c");
+    let compile = Cmd::new("cc").args(["-O1", "-static", "-pthread", "-o"]);
+    compile.arg(b.rootfs("first")).arg(source).run().ok();
+    for way in [&["kill", b.id(), "KILL"][..], &["delete", "--force", b.id()]] {
+        create(&w, &b);
+        w.runtime(["start", b.id()]).ok();
+        let pid = w.runtime(["state", b.id()]).ok().json()["pid"].clone();
+        let stat = format!("/proc/{pid}/stat");
+        e2e::until("its first thread ends", || fs::read_to_string(&stat).unwrap().contains(") Z "));
+        assert_eq!(super::lifecycle::status(&w, b.id()), "running");
+        w.runtime(["delete", b.id()]).refused();
+        w.runtime(way).ok();
+        if way[0] == "kill" {
+            super::lifecycle::wait_for(&w, b.id(), "stopped");
+            w.runtime(["delete", b.id()]).ok();
+        }
+        w.runtime(["state", b.id()]).refused();
+    }
+}

@@ -173,13 +173,13 @@ fn follow(
     signals: Option<&Signals>,
     trace: &Trace,
 ) -> Result<i32> {
-    let relay = ours.map(|ours| Relay::receive(ours.as_fd())).transpose()?;
+    let mut relay = ours.map(|ours| Relay::receive(ours.as_fd())).transpose()?;
     if let Some(path) = &flags.pid_file {
         write_pid(path, init.pid.as_raw())?;
     }
     trace.step("go", || init.go())?;
     match signals {
-        Some(signals) => trace.step("wait", || foreground::wait(init, signals, relay.as_ref())),
+        Some(signals) => trace.step("wait", || foreground::wait(init, signals, relay.as_mut())),
         None => Ok(0),
     }
 }

@@ -55,7 +55,7 @@ fn stay(
 ) -> Result<Option<i32>> {
     flags.write_pid(born.record.process.pid)?;
     let Some(signals) = signals else { return Ok(None) };
-    let relay = screen.ours.as_ref().map(|ours| Relay::receive(ours.as_fd())).transpose()?;
+    let mut relay = screen.ours.as_ref().map(|ours| Relay::receive(ours.as_fd())).transpose()?;
     born.held.release();
-    foreground::wait(&born.init, signals, relay.as_ref()).map(Some)
+    foreground::wait(&born.init, signals, relay.as_mut()).map(Some)
 }

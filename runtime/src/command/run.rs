@@ -93,7 +93,7 @@ fn started(
     world: &World,
 ) -> Result<Option<i32>> {
     let trace = &world.log.trace;
-    let relay = screen.ours.as_ref().map(|ours| Relay::receive(ours.as_fd())).transpose()?;
+    let mut relay = screen.ours.as_ref().map(|ours| Relay::receive(ours.as_fd())).transpose()?;
     let pid = born.record.process.pid;
     flags.write_pid(pid)?;
     let dir = born.held.dir.file(file::NOTIFY);
@@ -107,7 +107,7 @@ fn started(
         let ended = born.init.pidfd.as_fd();
         return notify.map_or(Ok(()), |notify| notify.until_ready(pid, ended)).map(|()| None);
     };
-    let relay = relay.as_ref();
+    let relay = relay.as_mut();
     trace
         .step("wait", || foreground::wait_notified(&born.init, signals, relay, notify.as_ref()))
         .map(Some)

@@ -62,13 +62,16 @@ struct Stat {
     state: char,
     /// Of field 9.
     exiting: bool,
+    /// Field 20.
+    threads: u64,
     /// Field 22.
     start_time: u64,
 }
 
 impl Stat {
+    /// KERNEL: a process's state is that of its first thread, which may end before the others.
     const fn ended(self) -> bool {
-        matches!(self.state, 'Z' | 'X')
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
 }
 
@@ -98,7 +101,8 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     let mut fields = rest.split(' ');
     let state = fields.next()?.chars().next()?;
     let exiting = fields.nth(5)?.parse::<u64>().ok()? & EXITING != 0;
-    Some(Stat { state, exiting, start_time: fields.nth(12)?.parse().ok()? })
+    let threads = fields.nth(10)?.parse().ok()?;
+    Some(Stat { state, exiting, threads, start_time: fields.nth(1)?.parse().ok()? })
 }
 
 /// This boot's id; empty where the kernel doesn't say.
@@ -122,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_is_no_trap() {
-        let found = |exiting| Some(Stat { state: 'S', exiting, start_time: 12345 });
-        let rest = |flags| format!("{} {flags}{} 12345 0 0", " 0".repeat(5), " 0".repeat(12));
+        let found = |exiting| Some(Stat { state: 'S', exiting, threads: 3, start_time: 12345 });
+        let rest = |flags| format!("{} {flags}{} 3 0 12345 0 0", " 0".repeat(5), " 0".repeat(10));
         let line = format!("7 (a) R (b) S{}", rest("4194304"));
         assert_eq!(parse_stat(line.as_bytes()), found(false));
         let line = [b"7 (\xff) S", rest("4194564").as_bytes()].concat();
