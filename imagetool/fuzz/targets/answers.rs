@@ -13,7 +13,7 @@ use dhow_image::digest::Digest;
 use dhow_image::manifest::Descriptor;
 use dhow_image::pull::tags;
 use dhow_image::reference::Reference;
-use dhow_image::registry::{Keyring, Settings};
+use dhow_image::registry::{Access, Client, Keyring, Settings, search};
 use dhow_image::source::{Remote, Source};
 use libfuzzer_sys::fuzz_target;
 
@@ -109,10 +109,24 @@ fn ask(data: &[u8], name: &Reference, settings: &Settings) {
         assert_eq!(root.at.size, root.bytes.len() as u64);
     }
     answer(data);
+    if let Ok(found) = search(settings, &name.to_string(), 9) {
+        assert!(found.len() <= 9);
+    }
+    answer(data);
     let blob = Descriptor::new("x", Digest::of(b"abc"), 3);
     let Ok(mut from) = remote.blob(&blob) else { return };
     let mut bytes = Vec::new();
     if from.read_to_end(&mut bytes).is_ok() {
         assert_eq!(bytes, b"abc");
     }
+    let Ok(client) = Client::new(settings, name, Access::Push) else { return };
+    answer(data);
+    let _ = client.referrers(&blob.digest, None);
+    let open = || -> dhow_image::Result<Box<dyn Read + Send>> { Ok(Box::new(&b"abc"[..])) };
+    for chunk in [None, Some(2)] {
+        answer(data);
+        let _ = client.push_blob(&blob, Some("other"), chunk, &open);
+    }
+    answer(data);
+    let _ = client.put_manifest("y", br#"{"subject":{"digest":"sha256:00"}}"#, "x");
 }

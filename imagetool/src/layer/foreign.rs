@@ -37,8 +37,11 @@ pub(crate) fn peel<'a>(mut reader: impl Read + 'a) -> Result<Box<dyn Read + 'a>>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
     use std::io::Write;
     use std::process::{Command, Stdio};
+    use std::sync::OnceLock;
 
     fn packed(program: &str, data: &[u8]) -> Vec<u8> {
         let mut child = Command::new(program)
@@ -72,6 +75,26 @@ mod tests {
         }
         for as_it_is in [&b""[..], b"BZ", b"plain text"] {
             assert_eq!(plain(as_it_is).unwrap(), as_it_is);
+        }
+    }
+
+    proptest! {
+        /// A changed stream ends, and not as if it were whole.
+        #[test]
+        fn near_misses_end(changes in proptest::collection::vec((any::<Index>(), any::<u8>()), 1..4)) {
+            static PACKED: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+            let text: Vec<u8> = (0..20_000u32).flat_map(|n| (n * n % 977).to_le_bytes()).collect();
+            for good in PACKED.get_or_init(|| ["bzip2", "xz"].map(|program| packed(program, &text))) {
+                let mut bytes = good.clone();
+                for (at, to) in &changes {
+                    bytes[at.index(good.len())] = *to;
+                }
+                let Ok(stream) = peel(&bytes[..]) else { continue };
+                let mut out = Vec::new();
+                let whole = stream.take(16 << 20).read_to_end(&mut out).is_ok();
+                prop_assert!(!whole || out == text || out == bytes);
+                prop_assert!(out.len() < 16 << 20);
+            }
         }
     }
 }

@@ -206,6 +206,7 @@ fn entry(manifest: &[u8], at: &Descriptor) -> Descriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn an_entry_says_what_it_is() {
@@ -237,6 +238,23 @@ mod tests {
         assert_eq!(subject_of(bytes.as_bytes()), Some(subject));
         for none in ["{", "{}", r#"{"subject":{"digest":"x"}}"#, r#"{"subject":3}"#] {
             assert_eq!(subject_of(none.as_bytes()), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn near_misses_never_panic(
+            key in "(subject|artifactType|config|annotations|digest|mediaType|x)",
+            value in "(null|[0-9]|\"[a-z:/]{0,6}\"|\\[\\]|\\{\\}|\\{\"(digest|mediaType)\":(3|\"x\"|null)\\})",
+            cut in 0usize..60,
+        ) {
+            let text = format!("{{\"{key}\":{value},\"config\":{{\"mediaType\":\"c\"}}}}");
+            let at = Descriptor::of("m", b"x");
+            for text in [text.as_bytes(), &text.as_bytes()[..cut.min(text.len())]] {
+                let made = entry(text, &at);
+                let _ = (kind_of(&made), subject_of(text));
+                prop_assert_eq!(&made.digest, &at.digest);
+            }
         }
     }
 }

@@ -98,34 +98,8 @@ impl Ring {
         if Instant::now() >= self.until {
             return Err(bad(format!("reading it takes more than {} seconds", TIME.as_secs())));
         }
-        let mut valid = Vec::new();
-        let (mut good, mut texts) = (0, 0);
-        for (word, rest) in statuses(&out.stderr) {
-            match word {
-                "GOODSIG" => good += 1,
-                "VALIDSIG" => valid.push(rest.split(' ').map(str::to_owned).collect::<Vec<_>>()),
-                "PLAINTEXT" => texts += 1,
-                "ERRSIG" if rest.split(' ').nth(5) == Some("9") => {
-                    return Err(bad(format!(
-                        "Missing key {}",
-                        rest.split(' ').next().unwrap_or_default()
-                    )));
-                }
-                "BADSIG" | "ERRSIG" | "EXPSIG" | "EXPKEYSIG" | "REVKEYSIG" | "NODATA"
-                | "UNEXPECTED" | "FAILURE" => return Err(bad(format!("{word} {rest}"))),
-                _ => {}
-            }
-        }
-        // One signature over one text, or it is not clear which was signed by whom.
-        let ([fields], 1, 1, true) = (valid.as_slice(), good, texts, out.status.success()) else {
-            return Err(bad("it is not one text with one signature".into()));
-        };
-        let (Some(subkey), Some(key), Some("00" | "01")) =
-            (fields.first(), fields.get(9), fields.get(8).map(String::as_str))
-        else {
-            return Err(bad("gpg's answer is not understood".into()));
-        };
-        Ok(Verified { content: out.stdout, key: key.clone(), subkey: subkey.clone() })
+        let (key, subkey) = signer(&out.stderr, out.status.success()).map_err(bad)?;
+        Ok(Verified { content: out.stdout, key, subkey })
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> Result<std::path::PathBuf> {
@@ -256,6 +230,36 @@ impl Sign for Signer {
     }
 }
 
+/// Whose the one signature of the one text is: the primary key, and the one that signed.
+fn signer(said: &[u8], success: bool) -> std::result::Result<(String, String), String> {
+    let mut valid = Vec::new();
+    let (mut good, mut texts) = (0, 0);
+    for (word, rest) in statuses(said) {
+        let mut words = rest.split(' ');
+        match word {
+            "GOODSIG" => good += 1,
+            "VALIDSIG" => valid.push(words.collect::<Vec<_>>()),
+            "PLAINTEXT" => texts += 1,
+            "ERRSIG" if words.clone().nth(5) == Some("9") => {
+                return Err(format!("Missing key {}", words.next().unwrap_or_default()));
+            }
+            "BADSIG" | "ERRSIG" | "EXPSIG" | "EXPKEYSIG" | "REVKEYSIG" | "NODATA"
+            | "UNEXPECTED" | "FAILURE" => return Err(format!("{word} {rest}")),
+            _ => {}
+        }
+    }
+    // One signature over one text, or it is not clear which was signed by whom.
+    let ([fields], 1, 1, true) = (valid.as_slice(), good, texts, success) else {
+        return Err("it is not one text with one signature".into());
+    };
+    let (Some(subkey), Some(key), Some(&("00" | "01"))) =
+        (fields.first(), fields.get(9), fields.get(8))
+    else {
+        return Err("gpg's answer is not understood".into());
+    };
+    Ok(((*key).to_owned(), (*subkey).to_owned()))
+}
+
 /// gpg's answers for programs: a word, and what belongs to it.
 fn statuses(said: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     let lines = said.split(|&b| b == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
@@ -285,6 +289,7 @@ fn missing(e: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn only_status_lines_count() {
@@ -307,5 +312,42 @@ mod tests {
         assert!(!run("exec cat /dev/zero", begun + TIME).status.success());
         assert!(!run("exec sleep 60", soon()).status.success());
         assert!(begun.elapsed() < TIME);
+    }
+
+    #[test]
+    fn one_signature_of_one_text_has_a_signer() {
+        let valid = "VALIDSIG SUB 2026-01-01 1 0 4 0 1 10 00 KEY";
+        let said = |lines: &[&str]| {
+            let lines =
+                lines.iter().map(|line| format!("{STATUS}{line}")).collect::<Vec<_>>().join("\n");
+            signer(lines.as_bytes(), true)
+        };
+        let whole = ["PLAINTEXT 62 0 x", "GOODSIG SUB me", valid];
+        assert_eq!(said(&whole), Ok(("KEY".into(), "SUB".into())));
+        let more = |line| said(&[&whole[..], &[line]].concat());
+        for line in ["PLAINTEXT 62", "GOODSIG SUB me", valid, "BADSIG SUB me", "UNEXPECTED 0"] {
+            assert!(more(line).is_err(), "{line}");
+        }
+        assert_eq!(more("ERRSIG OTHER 1 10 00 1 9"), Err("Missing key OTHER".into()));
+        for left in 0..3 {
+            let rest: Vec<&str> = (0..3).filter(|at| *at != left).map(|at| whole[at]).collect();
+            assert!(said(&rest).is_err(), "{rest:?}");
+        }
+        assert!(said(&[whole[0], whole[1], &valid.replace(" 00 ", " 1f ")]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read(
+            lines in proptest::collection::vec("(\\[GNUPG:\\] )?(VALIDSIG|GOODSIG|PLAINTEXT|ERRSIG|x)( [a-z0-9]{0,3}){0,10}", 0..5),
+        ) {
+            let said = lines.join("\n");
+            let count = |word: &str| said.matches(&format!("{STATUS}{word}")).count();
+            if signer(said.as_bytes(), true).is_ok() {
+                let counts = ["VALIDSIG", "GOODSIG", "PLAINTEXT", "ERRSIG"].map(count);
+                prop_assert_eq!(counts, [1, 1, 1, 0]);
+            }
+            prop_assert!(signer(said.as_bytes(), false).is_err());
+        }
     }
 }

@@ -118,6 +118,8 @@ mod tests {
     use super::*;
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD as BASE64;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     // Keys and signatures of "message", made with openssl.
     #[test]
@@ -162,5 +164,29 @@ mod tests {
         let text = pem::encode("PUBLIC KEY", &BASE64.decode(info).unwrap());
         let why = PublicKey::parse(text.as_bytes(), "x").err().unwrap().to_string();
         assert!(why.contains("not known"), "{why}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_key_is_refused_or_another(at in any::<Index>(), to in any::<u8>(), cut in any::<Index>()) {
+            // Ed25519, with its signature of "message".
+            let info = "MCowBQYDK2VwAyEASjc5oZGNRCf0hEe+gtFleiOlHmN0tptcHqL6j4WCCt8=";
+            let signature = "kSTe9p6Ci1p2BZOr53KK0HjCMR0e5XikPXVoatFo67Fx3q2lpijvFb90Aq0vJA01wsd0v2Lo71nTv7MiVRQ5AQ==";
+            let (info, signature) = (BASE64.decode(info).unwrap(), BASE64.decode(signature).unwrap());
+            let mut changed = info.clone();
+            changed[at.index(info.len())] = to;
+            let verifies = |info: &[u8]| {
+                let key = PublicKey::parse(pem::encode("PUBLIC KEY", info).as_bytes(), "x");
+                key.is_ok_and(|key| key.verifies(b"message", &signature))
+            };
+            prop_assert_eq!(verifies(&changed), changed == info);
+            prop_assert!(!verifies(&info[..cut.index(info.len())]));
+        }
+
+        #[test]
+        fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let key = PublicKey::parse(pem::encode("PUBLIC KEY", &bytes).as_bytes(), "x");
+            prop_assert!(!key.is_ok_and(|key| key.verifies(b"message", &bytes)));
+        }
     }
 }

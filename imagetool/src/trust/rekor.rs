@@ -91,7 +91,10 @@ mod tests {
     use super::*;
     use crate::trust::cosign::{self, PrivateKey};
     use crate::trust::signature::{SIGSTORE_SIGNATURE, SIGSTORE_TYPE};
+    use proptest::prelude::*;
+    use proptest::sample::Index;
     use serde_json::{Value, json};
+    use std::sync::OnceLock;
 
     fn key() -> (PublicKey, PrivateKey) {
         let pair = cosign::generate(b"").unwrap();
@@ -152,6 +155,43 @@ mod tests {
         ] {
             let (changed, signature) = logged(&signer, &log.1, change);
             assert!(check(&changed, &signature, &signer.0, &logs).is_err());
+        }
+    }
+
+    /// A signature in the log; making keys takes long.
+    fn known() -> &'static (Attachment, String, PublicKey, [PublicKey; 1]) {
+        static KNOWN: OnceLock<(Attachment, String, PublicKey, [PublicKey; 1])> = OnceLock::new();
+        KNOWN.get_or_init(|| {
+            let (signer, log) = (key(), key());
+            let (good, signature) = logged(&signer, &log.1, |_| {});
+            (good, signature, signer.0, [log.0])
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn one_letter_else_and_it_is_not_believed(at in any::<Index>(), to in 0u8..128) {
+            let (good, signature, signer, logs) = known();
+            let mut text = good.annotations[BUNDLE].clone().into_bytes();
+            let at = at.index(text.len());
+            prop_assume!(text[at] != to);
+            text[at] = to;
+            let mut changed = good.clone();
+            changed.annotations.insert(BUNDLE.to_owned(), String::from_utf8(text).unwrap());
+            prop_assert!(check(&changed, signature, signer, logs).is_err());
+        }
+
+        #[test]
+        fn reading_never_panics(bundle in "\\PC{0,80}", body in "\\PC{0,80}", n in any::<i64>()) {
+            let (good, signature, signer, logs) = known();
+            let entry = json!({ "body": body, "integratedTime": n, "logID": "ab", "logIndex": n });
+            let whole = json!({ "SignedEntryTimestamp": "AA==", "Payload": entry }).to_string();
+            for text in [bundle, whole] {
+                let mut changed = good.clone();
+                changed.annotations.insert(BUNDLE.to_owned(), text);
+                prop_assert!(check(&changed, signature, signer, logs).is_err());
+            }
+            let _ = matches(body.as_bytes(), good, signature, signer);
         }
     }
 }

@@ -223,6 +223,8 @@ impl<R: Read, W: Write> Read for Both<R, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     #[test]
     fn a_foreign_list_has_small_steps() {
@@ -236,6 +238,29 @@ mod tests {
         assert_eq!(by_key(step(4, 2, 400), "x").unwrap().len(), 4);
         for (keys, held, text) in [(5, 0, 1), (1, 3, 1), (1, 0, 401)] {
             assert!(by_key(step(keys, held, text), "x").is_err(), "{keys} {held} {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_list_is_read_or_refused(at in any::<Index>(), to in any::<u8>(), word in "[a-z0-9:\"\\[\\]{},-]{0,9}") {
+            let key = Digest::of(b"k");
+            let layer = super::super::record::Layer { diff_id: key.clone(), size: 7 };
+            let time = jiff::Timestamp::UNIX_EPOCH;
+            let record = Record::new(None, Some(key.clone()), Some(layer), time, "RUN x");
+            let used = Used { keys: vec![key.clone()], record, blob: None, packed: true };
+            let blob = |_: &Used| Ok(Descriptor::of("x", b"x"));
+            let bytes = List::new(&[used], blob).unwrap().bytes().unwrap();
+            let at = at.index(bytes.len());
+            let longer = [&bytes[..at], word.as_bytes(), &bytes[at..]].concat();
+            let mut changed = bytes;
+            changed[at] = to;
+            for bytes in [longer, changed] {
+                let Ok(list) = serde_json::from_slice::<List>(&bytes) else { continue };
+                if let Ok(records) = by_key(list.steps, "x") {
+                    prop_assert!(records.len() <= MAX_KEYS);
+                }
+            }
         }
     }
 }

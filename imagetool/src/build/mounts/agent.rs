@@ -205,6 +205,7 @@ fn message(from: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn only_what_signs_passes() {
@@ -294,5 +295,19 @@ mod tests {
         assert!(message(&mut &[0xff; 8][..]).is_err());
         assert!(message(&mut &[0; 4][..]).is_err());
         assert_eq!(message(&mut &[][..]).unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_messages_or_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..64), size in 0u32..40) {
+            let bytes = [&size.to_be_bytes()[..], &bytes].concat();
+            let mut rest = &bytes[..];
+            let mut taken = 0;
+            while let Ok(Some(one)) = message(&mut rest) {
+                prop_assert!(one.len() > 4 && bytes[taken..].starts_with(&one));
+                taken += one.len();
+            }
+            prop_assert!(taken <= bytes.len());
+        }
     }
 }

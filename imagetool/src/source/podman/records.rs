@@ -256,6 +256,8 @@ fn file_of(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     fn store(images: &str, layers: &str) -> (tempfile::TempDir, Result<Records>) {
         let dir = tempfile::tempdir().unwrap();
@@ -307,5 +309,27 @@ mod tests {
     fn data_lies_under_a_name_that_any_file_system_takes() {
         assert_eq!(file_of("manifest"), "manifest");
         assert_eq!(file_of("sha256:0"), "=c2hhMjU2OjA=");
+    }
+
+    proptest! {
+        #[test]
+        fn near_misses_never_panic(at in any::<Index>(), to in any::<u8>(), name in "[a-c:/@.]{0,8}") {
+            let images = br#"[{"id":"abcdef","names":["docker.io/library/x:1"],"layer":"b",
+                "big-data-digests":{"manifest":"sha256:00"}}]"#;
+            let layers = br#"[{"id":"a","diff-size":-1},{"id":"b","parent":"a","diff-digest":null}]"#;
+            let (mut i, mut l) = (images.to_vec(), layers.to_vec());
+            let at = at.index(i.len() + l.len());
+            *i.iter_mut().chain(&mut l).nth(at).unwrap() = to;
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let (_dir, records) = store(&text(&i), &text(&l));
+            let Ok(records) = records else { return Ok(()) };
+            for name in [&name[..], "x:1", "abc"] {
+                let Ok(image) = records.find(name) else { continue };
+                if let Ok(chain) = records.chain(image) {
+                    prop_assert!(chain.len() <= 2);
+                }
+                let _ = records.data(image, name, 9);
+            }
+        }
     }
 }
