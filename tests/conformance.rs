@@ -21,6 +21,13 @@ fn every_cell_of_the_tables_of_hosts_names_a_case_that_exists_or_a_reason() {
 }
 
 #[test]
+fn every_kind_of_hostile_image_names_a_case_that_exists() {
+    let page = std::fs::read_to_string(e2e::workspace().join("docs/hostile.md")).unwrap();
+    let faults = hosts::faults(&page, &cases());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
 fn every_clause_has_a_section_a_status_and_tests_that_exist() {
     let names = cases();
     let faults = clauses::faults(&clauses::read(), &names);

@@ -205,7 +205,7 @@ impl Bench {
             .iter()
             .map(|one| {
                 // A round of its own, which no other has.
-                let peak = peak(&(one.cmd)(1000)) / 1024;
+                let peak = peak(&(one.cmd)(1000)).1 / 1024;
                 (one.after)(1000);
                 format!("{} {peak}", one.name)
             })

@@ -1,12 +1,13 @@
 //! The benchmark: dhow beside the programs it has to beat, on the same machine, in turn.
 //!
 //! `bench [runtime|runtimes|run|pull|daily|many|memory|image|scale|net|build|files]… [--rounds N] [--count N]
-//! [--cpus LIST]` (the first four by default; `image:pull` and so on are parts of `image`). With `--cpus`,
-//! contenders run on those processors alone (taskset(1)'s list), their servers anywhere. Every round runs each contender once, in an order that moves on by
-//! one, so that what else the machine does hits all alike. Wall time is the command's
-//! own; CPU time is that of everything it started, also what it left behind (the benchmark is the
-//! subreaper and waits for it). Before anything is measured, each contender's output and what it
-//! leaves on disk are checked to be the same.
+//! [--cpus LIST]` (the first four by default; `image:pull` and so on are parts of `image`, `scale:only` is
+//! the row of `--count` files). With `--cpus`, contenders run on those processors alone (taskset(1)'s
+//! list), their servers anywhere. Every round runs each contender once, in an order that moves on by one,
+//! so that what else the machine does hits all alike. Wall time is the command's own; CPU time is that
+//! of everything it started, also what it left behind (the benchmark is the subreaper and waits for
+//! it). Before anything is measured, each contender's output and what it leaves on disk are checked to
+//! be the same.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop where it is")]
 
 mod build;
@@ -43,7 +44,7 @@ fn main() {
             "--cpus" => measure::confine(args.next().unwrap_or_default()),
             part if image::PARTS.contains(&part) => parts.push(arg),
             "runtime" | "runtime-v1" | "runtimes" | "runtimes-v1" | "run" | "pull" | "daily"
-            | "many" | "memory" | "scale" | "net" | "build" | "files" => {
+            | "many" | "memory" | "scale" | "scale:only" | "net" | "build" | "files" => {
                 parts.push(arg);
             }
             other => {
@@ -66,7 +67,8 @@ fn main() {
             "daily" => daily::bench(rounds.unwrap_or(20)),
             "many" => many::bench(rounds.unwrap_or(10), count.unwrap_or(1000)),
             part if image::PARTS.contains(&part) => image::bench(part, rounds.unwrap_or(3)),
-            "scale" => scale::bench(count.unwrap_or(100_000).into()),
+            "scale" => scale::bench(count.unwrap_or(100_000).into(), false),
+            "scale:only" => scale::bench(count.unwrap_or(100_000).into(), true),
             "net" => net::bench(rounds.unwrap_or(20)),
             "build" => build::bench(rounds.unwrap_or(7)),
             "files" => build::many_files(rounds.unwrap_or(3)),

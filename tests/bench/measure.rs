@@ -75,14 +75,14 @@ pub fn wall(cmd: &Cmd) -> Duration {
     wall
 }
 
-/// Runs a command as [`cost`] does; its greatest process's peak memory, in KiB.
-pub fn peak(cmd: &Cmd) -> u64 {
+/// Runs a command as [`cost`] does; also its greatest process's peak memory, in KiB.
+pub fn peak(cmd: &Cmd) -> (Cost, u64) {
     let dir = tempfile::tempdir().unwrap();
     let told = dir.path().join("peak");
     let bench = std::env::current_exe().unwrap();
     let words = [bench.as_os_str(), "--peak".as_ref(), told.as_os_str()];
-    cost(&cmd.clone().under(words));
-    fs::read_to_string(told).unwrap().parse().unwrap()
+    let (cost, _) = cost(&cmd.clone().under(words));
+    (cost, fs::read_to_string(told).unwrap().parse().unwrap())
 }
 
 /// The other side of [`peak`]: the only child of a process is what its children's usage is of.

@@ -1,7 +1,9 @@
 //! What an image costs by the number of its files and of its layers: each ten times as many should
 //! cost ten times as much, and no more memory.
+//!
+//! What is made stays until the end, 14 GB with a million files: on an ext4 without a journal whoever
+//! makes files soon after a tree was removed searches past each of its inodes.
 
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -10,12 +12,21 @@ use e2e::{Cmd, World, program};
 
 use crate::measure::{cost, peak};
 
-pub fn bench(most: u64) {
+/// More files than these are copied only once.
+const MANY: u64 = 100_000;
+
+/// All of it, or with `only` the row of so many files.
+pub fn bench(most: u64, only: bool) {
     let w = World::new();
     println!("\nfiles of 1 KiB in one layer: from a layout into a store, unpacked");
     let counts = [10, 100, 1000, 10_000, 100_000, 1_000_000];
-    for count in counts.into_iter().filter(|&count| count <= most) {
+    for count in
+        counts.into_iter().filter(|&count| if only { count == most } else { count <= most })
+    {
         files(&w, count);
+    }
+    if only {
+        return;
     }
     println!("\nlayers of ten files each");
     for count in [1, 2, 8, 32, 127] {
@@ -30,8 +41,6 @@ fn files(w: &World, count: u64) {
     let sh = w.cmd("sh").args(["-c", script]).arg(program("dhow-image")).arg(bench);
     let sh = sh.arg(count.to_string()).arg(&made).env("DHOW_ROOT", w.path(format!("made-{count}")));
     sh.limit(600).run().ok();
-    // A million files are 4 GB of blocks.
-    fs::remove_dir_all(w.path(format!("made-{count}"))).unwrap();
     row(w, &made, count, "file");
 }
 
@@ -46,7 +55,7 @@ fn layers(w: &World, count: u64) {
     row(w, &made, count, "layer");
 }
 
-/// The cost of a copy into a new store; the least of three.
+/// The cost of a copy into a new store; the least of three, each beside those before it.
 #[allow(clippy::cast_precision_loss)] // a few digits are shown
 fn row(w: &World, layout: &Path, count: u64, what: &str) {
     let copy = |turn: &str| -> Cmd {
@@ -54,11 +63,10 @@ fn row(w: &World, layout: &Path, count: u64, what: &str) {
         let from = format!("oci:{}:x", layout.display());
         w.cmd(program("dhow-image")).args(["copy", "-q", &from, "x"]).env("DHOW_ROOT", root)
     };
-    let peak = peak(&copy("peak"));
-    fs::remove_dir_all(w.path(format!("store-{what}-{count}-peak"))).unwrap();
-    let turns = if count > 100_000 { 1 } else { 3 };
-    let costs = (0..turns).map(|turn| cost(&copy(&turn.to_string())).0);
-    let least = costs.min_by_key(|cost| cost.cpu).unwrap();
+    let (first, peak) = peak(&copy("peak"));
+    // That one costs a process more, which is nothing beside so many files.
+    let costs = (0..3).map(|turn| cost(&copy(&turn.to_string())).0);
+    let least = if count > MANY { first } else { costs.min_by_key(|cost| cost.cpu).unwrap() };
     let (cpu, wall) = (least.cpu.as_secs_f64() * 1e3, least.wall.as_secs_f64() * 1e3);
     println!(
         "{count:>9} {what}s: CPU {cpu:>9.1} ms ({:>8.1} us each), wall {wall:>9.1} ms, peak {:>5.1} MiB",

@@ -113,7 +113,7 @@ fn zstd_streams_of_every_kind() {
     }
 }
 
-/// 20 GiB of zeros in a few hundred KiB of zstd; a sparse file of 8 EiB in a block.
+/// 20 GiB of zeros in a few hundred KiB of zstd, 2 in as much gzip; a sparse file of 8 EiB in a block.
 #[test]
 fn bombs_go_off_outside() {
     let peak = |w: &World| {
@@ -122,8 +122,6 @@ fn bombs_go_off_outside() {
         let limited = "ulimit -v 400000; exec \"$@\"";
         w.image_cmd(["copy", &from, "x"]).under(["sh", "-c", limited, "sh"]).limit(60).run()
     };
-    let w = World::new();
-    let piece = through("head -c 268435456 /dev/zero | zstd -q -1", b"");
     let mut head = Layer::new().file("a", 0o644, "").finish();
     head.truncate(512);
     // An entry of 40 GiB that begins well: the size in base 256.
@@ -131,16 +129,20 @@ fn bombs_go_off_outside() {
     head[148..156].fill(b' ');
     let sum: u32 = head.iter().map(|&b| u32::from(b)).sum();
     head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let bomb = [through("zstd -q -1", &head), piece.repeat(80)].concat();
-    layout(&w.path("layout"), &bomb, "+zstd", &"0".repeat(64));
-    // The disk is the case's own, and small.
-    fs::create_dir(w.path("root")).unwrap();
-    let mount = "mount -t tmpfs -o size=64m tmpfs \"$0\" && exec \"$@\"";
-    let from = format!("oci:{}:x", w.path("layout").display());
-    let prefix =
-        ["unshare", "-m", "sh", "-c", mount, w.root().to_str().unwrap()].map(str::to_owned);
-    let done = w.image_cmd(["copy", &from, "x"]).under(prefix).limit(60).run();
-    super::refused::one_line(done, &["no space left on device"]);
+    for (kind, filter, pieces) in [("+zstd", "zstd -q -1", 80), ("+gzip", "gzip -n", 8)] {
+        let w = World::new();
+        let piece = through(&format!("head -c 268435456 /dev/zero | {filter}"), b"");
+        let bomb = [through(filter, &head), piece.repeat(pieces)].concat();
+        layout(&w.path("layout"), &bomb, kind, &"0".repeat(64));
+        // The disk is the case's own, and small.
+        fs::create_dir(w.path("root")).unwrap();
+        let mount = "mount -t tmpfs -o size=64m tmpfs \"$0\" && exec \"$@\"";
+        let from = format!("oci:{}:x", w.path("layout").display());
+        let prefix =
+            ["unshare", "-m", "sh", "-c", mount, w.root().to_str().unwrap()].map(str::to_owned);
+        let done = w.image_cmd(["copy", &from, "x"]).under(prefix).limit(60).run();
+        super::refused::one_line(done, &["no space left on device"]);
+    }
     let w = World::new();
     let sparse = "import tarfile,sys; t=tarfile.open(fileobj=sys.stdout.buffer,mode='w|',\
         format=tarfile.PAX_FORMAT); i=tarfile.TarInfo('x'); i.pax_headers={'GNU.sparse.map':'0,0',\
@@ -168,4 +170,22 @@ fn the_root_itself_may_be_opaque() {
     let export = w.image(["export", "x"]).ok().stdout;
     let list = through("tar -t", &export);
     assert!(!String::from_utf8(list).unwrap().contains("old"), "the layers below show through");
+}
+
+/// What one reader takes for a file's content and another for the next entry.
+#[test]
+fn an_extended_size_hides_no_entry() {
+    let w = World::new();
+    let python = "import tarfile,sys; i=tarfile.TarInfo('cover'); i.pax_headers={'size':'512'}; \
+        o=sys.stdout.buffer; o.write(i.tobuf(tarfile.PAX_FORMAT)); \
+        o.write(tarfile.TarInfo('etc/shadow').tobuf(tarfile.USTAR_FORMAT)); o.write(bytes(1024))";
+    let tar = w.cmd("python3").args(["-c", python]).run().ok().stdout;
+    layout(&w.path("layout"), &tar, "", &hash(&tar));
+    w.image(["copy", &format!("oci:{}:x", w.path("layout").display()), "x"]).ok();
+    let bundle = w.path("bundle");
+    w.image(["unpack", "x", bundle.to_str().unwrap()]).ok();
+    assert_eq!(fs::metadata(bundle.join("rootfs/cover")).unwrap().len(), 512);
+    assert!(!bundle.join("rootfs/etc").exists());
+    let list = through("tar -t", &w.image(["export", "x"]).ok().stdout);
+    assert!(!String::from_utf8(list).unwrap().contains("shadow"));
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use e2e::harbour::{Answer, Asked, Cargo, Harbour};
-use e2e::{Done, World, until};
-use serde_json::json;
+use e2e::{Done, World, fixtures, until};
+use serde_json::{Value, json};
 
 use super::refused::{nothing_visible, one_line};
 
@@ -86,6 +86,29 @@ fn digests_that_climb() {
             *cargo.manifest.pointer_mut(place).unwrap() = json!(digest);
             refused(cargo, &["digest"]);
         }
+    }
+}
+
+#[test]
+fn sums_for_fewer_or_more_layers() {
+    for change in [
+        (|ids| drop(ids.pop())) as fn(&mut Vec<Value>),
+        |ids| ids.push(ids[0].clone()),
+        |ids| ids.clear(),
+        |ids| *ids = vec![ids[0].clone(); 10_000],
+        |ids| ids[1] = json!(format!("sha256:{}", "0".repeat(64))),
+        |ids| ids.swap(0, 1),
+    ] {
+        let mut cargo = Cargo::new("sums", SMALL);
+        let old = cargo.manifest["config"]["digest"].as_str().unwrap().to_owned();
+        let mut config: Value = serde_json::from_slice(&cargo.blobs[&old]).unwrap();
+        change(config["rootfs"]["diff_ids"].as_array_mut().unwrap());
+        let bytes = serde_json::to_vec(&config).unwrap();
+        let digest = fixtures::digest(&bytes);
+        cargo.manifest["config"]["digest"] = json!(digest);
+        cargo.manifest["config"]["size"] = json!(bytes.len());
+        cargo.blobs.insert(digest, bytes);
+        refused(cargo, &["sha256:"]);
     }
 }
 

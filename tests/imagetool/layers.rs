@@ -112,7 +112,7 @@ fn users_are_looked_up_inside_the_image_or_not_at_all() {
     let w = World::new();
     fs::create_dir_all(w.path("tree/etc")).unwrap();
     let make = |what: &str, user: &str| {
-        let script = format!("cd tree/etc && rm -f passwd && {what} && tar -C .. -c .");
+        let script = format!("cd tree/etc && rm -f passwd && {what} && tar -S -C .. -c .");
         let tar = w.cmd("sh").args(["-c", &script]).run().ok();
         let change = format!("USER {user}");
         let import = w.image_cmd(["import", "-", "-c", &change]).stdin(tar.stdout.clone());
@@ -125,6 +125,7 @@ fn users_are_looked_up_inside_the_image_or_not_at_all() {
         ("ln -s /proc/self/fd/0 passwd", "app"),
         ("ln -s /etc/../../../../etc/passwd passwd", "root"),
         ("truncate -s 5M passwd", "app"),
+        ("truncate -s 2G passwd", "app"),
         ("true", "2147483648"),
         ("true", "4294967296"),
         ("true", "100000000000"),
