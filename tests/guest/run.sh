@@ -14,7 +14,8 @@
 # of host can't show, by what they need that it hasn't got. Ends with 1 if one failed.
 #
 # $E2E: the test program (else cargo builds it); $DHOW_BIN_DIR, $DHOW_FIXTURES, $GUEST_CACHE as for
-# the cases themselves; $GUEST_LIMIT: seconds for a mode (3600).
+# the cases themselves; $GUEST_LIMIT: seconds for a mode (3600); $DHOW_E2E_THREADS: cases at once (1, in
+# QEMU's machine 2).
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 top=$(realpath "$here/../..")
@@ -71,7 +72,8 @@ ln -s /busybox-root "$DHOW_FIXTURES"/busybox-root-2
 cd /
 mode=$1
 shift
-"/e2e/$E2E_NAME" --test-threads=${DHOW_E2E_THREADS:-1} "$@" && code=0 || code=$?
+# A guest's first script starts this in the background, which has it ignore Ctrl-C.
+env --default-signal=INT,QUIT "/e2e/$E2E_NAME" --test-threads=${DHOW_E2E_THREADS:-1} "$@" && code=0 || code=$?
 sed 's/^/lacks: /' "$DHOW_E2E_LACKS"
 exit $code
 END
@@ -81,7 +83,7 @@ set +e
     --share "$programs:/dhow:ro" --share "$fixtures:/fixtures:ro" --share "$tmp/busybox-root-2:/busybox-root:ro" \
     --share "$top:$top:ro" \
     --share "$(dirname "$(realpath "$E2E")"):/e2e:ro" --env "E2E_NAME=$(basename "$E2E")" \
-    --env "DHOW_E2E_THREADS=${qemu:+2}" --env DHOW_BIN_DIR=/dhow --env "DHOW_E2E_MODE=$mode" --env RUST_BACKTRACE=0 \
+    --env "DHOW_E2E_THREADS=${DHOW_E2E_THREADS:-${qemu:+2}}" --env DHOW_BIN_DIR=/dhow --env "DHOW_E2E_MODE=$mode" --env RUST_BACKTRACE=0 \
     -- bash -c "$inside" run "$mode" "$@" 2>&1 | sed -u 's/\r$//' | tee "$log" | grep --line-buffered -v '^lacks: '
 code=${PIPESTATUS[0]}
 set -e

@@ -42,6 +42,7 @@ fn save_takes_several_and_a_repository_means_all_its_tags() {
 
 #[test]
 fn load_reads_every_compression_from_a_file_and_from_a_pipe() {
+    needs!(Machine);
     let w = World::new();
     w.pull("busybox");
     w.dhow(["save", "-o", "x.tar", "busybox"]).ok();
@@ -104,6 +105,7 @@ fn root_tar(w: &World) -> Vec<u8> {
 
 #[test]
 fn import_takes_files_pipes_and_urls_of_any_compression() {
+    needs!(Machine);
     let w = World::new();
     fs::write(w.path("root.tar"), root_tar(&w)).unwrap();
     let mut ends = vec![("plain", "root.tar".to_owned())];

@@ -70,6 +70,7 @@ fn swapper(w: &World) -> String {
 /// it is copied, in the root and in a volume.
 #[test]
 fn a_container_that_exchanges_names_gets_and_gives_nothing_of_the_host() {
+    needs!(Machine);
     let w = world();
     let secret = w.path("secret");
     fs::create_dir(&secret).unwrap();

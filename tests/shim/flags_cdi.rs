@@ -16,7 +16,7 @@ devices:
     additionalGids: [4321]
     deviceNodes:
     - path: /dev/cam0
-      hostPath: /dev/loop-control
+      hostPath: DEVICE
       permissions: r
       fileMode: 0640
     mounts:
@@ -30,6 +30,13 @@ devices:
       env: [ONLY=this]
 ";
 
+/// The file, with a device that this machine has and containers haven't by themselves.
+fn camera(w: &World) -> String {
+    let has = |device: &&str| fs::metadata(device).is_ok();
+    let device = ["/dev/loop-control", "/dev/fuse", "/dev/net/tun"].into_iter().find(has).unwrap();
+    CAMERA.replace("PLACE", &w.path("cdi").display().to_string()).replace("DEVICE", device)
+}
+
 /// A world whose daemon.json names a folder of its own for CDI files.
 fn world() -> World {
     let w = World::new();
@@ -38,7 +45,7 @@ fn world() -> World {
     let place = w.path("cdi").display().to_string();
     fs::create_dir_all(w.path("cdi/lib")).unwrap();
     fs::write(w.path("cdi/lib/driver"), "driver\n").unwrap();
-    fs::write(w.path("cdi/acme.yaml"), CAMERA.replace("PLACE", &place)).unwrap();
+    fs::write(w.path("cdi/acme.yaml"), camera(&w)).unwrap();
     w.daemon_json(&format!("{{\"cdi-spec-dirs\": [\"{place}\"]}}"));
     w
 }
@@ -89,12 +96,8 @@ fn what_no_file_describes_is_refused_with_what_there_is() {
     fs::write(w.path("cdi/broken.json"), "{\"cdiVersion\": ").unwrap();
     run("--device=acme.example/camera=back").code(125).err_has("broken.json");
     w.dhow(["ps", "-aq"]).ok().out_is("");
-    let gpu = CAMERA.replace("acme.example/camera", "nvidia.com/gpu").replace("front", "all");
-    fs::write(
-        w.path("cdi/nvidia.yaml"),
-        gpu.replace("PLACE", &w.path("cdi").display().to_string()),
-    )
-    .unwrap();
+    let gpu = camera(&w).replace("acme.example/camera", "nvidia.com/gpu").replace("front", "all");
+    fs::write(w.path("cdi/nvidia.yaml"), gpu).unwrap();
     w.dhow(["run", "--rm", "--gpus", "all", "busybox", "sh", "-c", "echo $ACME"])
         .ok()
         .out_is("yes");

@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-#[cfg(target_arch = "x86_64")]
-use e2e::Cmd;
 use e2e::World;
+#[cfg(target_arch = "x86_64")]
+use e2e::{Cmd, needs};
 
 fn world() -> World {
     let w = World::new();
@@ -18,6 +18,7 @@ fn world() -> World {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn refused_calls_are_refused_however_they_are_made() {
+    needs!(Machine);
     let w = world();
     let program = w.path("syscalls");
     let source = e2e::workspace().join("tests/shim/syscalls.c");

@@ -83,7 +83,10 @@ fn run_and_logs_go_on_when_the_monitor_is_killed() {
     let mut logs = w.dhow_cmd(["logs", "-f", &name]).command();
     let logs = logs.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let id = super::lifecycle::field(&w, &name, "/Id").as_str().unwrap().to_owned();
-    kill(monitor(&w, &id), Signal::SIGKILL).unwrap();
+    let killed = monitor(&w, &id);
+    kill(killed, Signal::SIGKILL).unwrap();
+    // What a container says as it ends is lost where nobody has taken over by then.
+    e2e::until("somebody has taken over", || monitor(&w, &id) != killed);
     std::fs::write(w.path("gate/open"), "").unwrap();
     let whole: String = (1..=20).map(|n| "line ".to_owned() + &n.to_string() + "\n").collect();
     let (run, logs) = (run.wait_with_output().unwrap(), logs.wait_with_output().unwrap());

@@ -1,4 +1,5 @@
-//! Limits that nobody can hold: an ordinary user's, of controllers that nobody has delegated.
+//! Limits that nobody can hold: of controllers that the kernel hasn't, or an ordinary user's that
+//! nobody has delegated.
 
 use crate::delegation::Delegation;
 use crate::error::{Error, Result};
@@ -7,28 +8,34 @@ use crate::model::HostConfig;
 /// Takes out of `host` what `groups` has no controller for; the lines that say so, in docker's words,
 /// and why.
 pub fn discard(host: &mut HostConfig, groups: &Delegation) -> Result<Vec<String>> {
-    if host.nano_cpus != 0 && !groups.has("cpu") {
-        return Err(Error::conflict(format!(
+    let lack = groups.lack();
+    let mut told = without(host, |controller| groups.has(controller)).map_err(|e| {
+        let why = format!("{}: without root, --cpus needs a delegated cgroup: {lack}", e.message);
+        Error::new(e.kind, why)
+    })?;
+    if !told.is_empty() {
+        told.push(format!("Without root, limits need a cgroup that is delegated: {lack}"));
+    }
+    Ok(told)
+}
+
+/// The same for the controllers that there are; nothing is said of why.
+pub fn without(host: &mut HostConfig, has: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    if host.nano_cpus != 0 && !has("cpu") {
+        return Err(Error::conflict(
             "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the cgroup \
-             is not mounted: without root, --cpus needs a delegated cgroup: {}",
-            groups.lack()
-        )));
+             is not mounted",
+        ));
     }
     let mut told = Vec::new();
     for (controller, discard) in PARTS {
-        if !groups.has(controller) {
+        if !has(controller) {
             discard(host, &mut |what, end| {
                 told.push(format!(
                     "Your kernel does not support {what} or the cgroup is not mounted. {end} discarded."
                 ));
             });
         }
-    }
-    if !told.is_empty() {
-        told.push(format!(
-            "Without root, limits need a cgroup that is delegated: {}",
-            groups.lack()
-        ));
     }
     Ok(told)
 }
@@ -109,6 +116,26 @@ mod tests {
         assert!(discard(&mut host, &NONE).unwrap().is_empty());
         let mut host = HostConfig { nano_cpus: 1, ..HostConfig::default() };
         assert!(discard(&mut host, &NONE).unwrap_err().message.contains("delegated"));
+    }
+
+    #[test]
+    fn bug_a_cpuset_was_an_error_where_the_kernel_has_none() {
+        let asked = || HostConfig {
+            memory: 1 << 26,
+            cpuset_cpus: "0".into(),
+            cpuset_mems: "0".into(),
+            ..HostConfig::default()
+        };
+        let mut host = asked();
+        let told = without(&mut host, |controller| controller != "cpuset").unwrap();
+        let words =
+            "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.";
+        assert_eq!(told, [words]);
+        assert_eq!(host, HostConfig { memory: 1 << 26, ..HostConfig::default() });
+        assert!(without(&mut asked(), |_| true).unwrap().is_empty());
+        let mut host = HostConfig { nano_cpus: 1, ..HostConfig::default() };
+        let refused = without(&mut host, |_| false).unwrap_err().message;
+        assert!(refused.contains("CPU CFS") && !refused.contains("root"), "{refused}");
     }
 
     #[test]

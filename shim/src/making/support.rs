@@ -32,6 +32,7 @@ pub fn discard(host: &mut HostConfig) -> Result<Vec<String>> {
     }
     if asks(host) {
         let v2 = statfs(GROUPS).is_ok_and(|s| s.filesystem_type() == CGROUP2_SUPER_MAGIC);
+        told.extend(groupless::without(host, |controller| is_there(controller, v2))?);
         memory(host, v2, &mut told);
         block_io(host, v2, &mut told);
         if (host.cpu_realtime_period != 0 || host.cpu_realtime_runtime != 0)
@@ -61,6 +62,14 @@ pub fn remapped(host: &Host, config: &HostConfig) -> Result<()> {
 /// Most containers ask for nothing that a kernel may lack.
 fn asks(host: &HostConfig) -> bool {
     host.memory > 0
+        || host.memory_reservation != 0
+        || host.pids_limit.is_some()
+        || host.nano_cpus != 0
+        || host.cpu_shares != 0
+        || host.cpu_period != 0
+        || host.cpu_quota != 0
+        || !host.cpuset_cpus.is_empty()
+        || !host.cpuset_mems.is_empty()
         || host.memory_swappiness.is_some()
         || host.oom_kill_disable.is_some()
         || host.cpu_realtime_period != 0
@@ -70,6 +79,17 @@ fn asks(host: &HostConfig) -> bool {
         || host.blkio_device_write_bps.is_some()
         || host.blkio_device_read_iops.is_some()
         || host.blkio_device_write_iops.is_some()
+}
+
+/// Whether the kernel has a controller, as `memory`; of I/O, [`block_io`] looks at each file.
+fn is_there(controller: &str, v2: bool) -> bool {
+    controller == "io" || if v2 { lists(controller) } else { has(controller) }
+}
+
+/// Whether cgroup v2 has a controller.
+fn lists(controller: &str) -> bool {
+    let all = std::fs::read_to_string(Path::new(GROUPS).join("cgroup.controllers"));
+    all.is_ok_and(|text| text.split_whitespace().any(|one| one == controller))
 }
 
 fn has(file: &str) -> bool {
@@ -134,8 +154,7 @@ fn throttles(host: &mut HostConfig) -> [Throttles<'_>; 4] {
 }
 
 fn block_io(host: &mut HostConfig, v2: bool, told: &mut Vec<String>) {
-    let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
-    let io = v2 && controllers.is_ok_and(|text| text.split_whitespace().any(|c| c == "io"));
+    let io = v2 && lists("io");
     for (list, file, what) in throttles(host) {
         if list.is_some() && !io && !has(&format!("blkio/{file}")) {
             told.push(format!(
