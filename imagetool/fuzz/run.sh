@@ -1,6 +1,7 @@
 #!/bin/sh
 # fuzz/run.sh TARGET [libFuzzer's flags]: builds and runs one target. Wants stable Rust and a C++
-# compiler; the crate libfuzzer-sys brings libFuzzer along. What it has learnt lies in fuzz/corpus.
+# compiler; the crate libfuzzer-sys brings libFuzzer along. What it has learnt lies in fuzz/corpus, and begins
+# with what seeds.sh makes.
 set -eu
 cd "$(dirname "$0")"
 target=$1
@@ -11,6 +12,6 @@ for part in inline-8bit-counters pc-table trace-compares; do
     passes="$passes -Cllvm-args=-sanitizer-coverage-$part"
 done
 RUSTFLAGS="$passes" cargo build --release --target "$arch" --bin "$target"
-mkdir -p "corpus/$target"
+[ -d "corpus/$target" ] || ./seeds.sh "$target" "corpus/$target"
 exec "${CARGO_TARGET_DIR:-target}/$arch/release/$target" -rss_limit_mb=1024 -timeout=20 "$@" \
     "corpus/$target"
