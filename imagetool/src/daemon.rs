@@ -2,7 +2,7 @@
 //! `docker save` and `docker load` know.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -125,16 +125,7 @@ impl Daemon {
         if status != 200 {
             return Err(self.refused(status, from));
         }
-        // The status comes before the work: a failure is the last line of what is said.
-        let mut said = String::new();
-        from.take(MAX_MESSAGE)
-            .read_to_string(&mut said)
-            .map_err(|e| Error::io("read the answer of", self.title(), e))?;
-        let why = said.lines().find_map(|line| {
-            let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            line["error"].as_str().map(str::to_owned)
-        });
-        match why {
+        match complaint(from).map_err(|e| Error::io("read the answer of", self.title(), e))? {
             Some(message) => Err(Error::Registry { request: self.asked(), status, message }),
             None => Ok(()),
         }
@@ -162,6 +153,23 @@ impl Daemon {
         };
         let hint = "is it running? --src-daemon-host and DOCKER_HOST say where";
         Error::Unreachable { host: self.title(), why, hint }
+    }
+}
+
+/// What went wrong, from a line for each step. The status comes before the work: a failure is the last
+/// line, behind however many of progress.
+fn complaint(from: impl Read) -> io::Result<Option<String>> {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if (&mut from).take(MAX_MESSAGE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
+        }
+        let said: serde_json::Value = serde_json::from_slice(&line).unwrap_or_default();
+        if let Some(why) = said["error"].as_str() {
+            return Ok(Some(why.to_owned()));
+        }
     }
 }
 
@@ -253,6 +261,7 @@ impl Transport for Unix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::os::unix::net::UnixListener;
     use std::path::Path;
     use std::thread;
@@ -321,7 +330,10 @@ mod tests {
     fn an_archive_goes_into_it_and_a_late_refusal_is_heard() {
         let said = "{\"stream\":\"Loaded\"}\n";
         let refused = "{\"errorDetail\":{\"message\":\"bad\"},\"error\":\"bad archive\"}\n";
-        for (body, why) in [(said, None), (refused, Some("bad archive"))] {
+        let late = format!("{}{refused}", said.repeat(10_000));
+        for (body, why) in
+            [(said, None), (refused, Some("bad archive")), (&late, Some("bad archive"))]
+        {
             let dir = tempfile::tempdir().unwrap();
             let (host, asked) = serve(dir.path(), answer("200 OK", body));
             let done = Daemon::new(&host).unwrap().load(&mut &b"the archive"[..]);
@@ -331,6 +343,16 @@ mod tests {
             }
             let asked = String::from_utf8(asked.join().unwrap()).unwrap();
             assert!(asked.contains("the archive"), "{asked}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_heard(before in "(\\PC{0,20}\n){0,3}", why in "[a-z]{1,9}", long in 0usize..200_000) {
+            prop_assume!(!before.contains("error"));
+            let line = format!("{{\"error\":\"{why}\"}}\n");
+            let bytes = [before.as_bytes(), b"\xff\n", &vec![b'x'; long], b"\n", line.as_bytes()].concat();
+            prop_assert_eq!(complaint(&bytes[..]).unwrap(), Some(why));
         }
     }
 }
