@@ -8,6 +8,7 @@
 mod amounts;
 mod calls;
 mod descriptors;
+mod ends;
 mod exposure;
 mod groups;
 mod inside;

@@ -441,6 +441,17 @@ pub fn reads_passwd(call: &mut Call) {
 }
 
 /// Makes the directory that the path leads to.
+/// Takes what /proc says of the first thread for the whole, and leaves it alone.
+pub fn sees_one_thread(call: &mut Call) {
+    if ["kill", "delete"].contains(&call.verb()) {
+        let id = call.words.iter().find(|word| word.starts_with("dhow-")).unwrap().clone();
+        if crate::ends::looks_ended(call.pid(&id)) {
+            eprintln!("container not running");
+            exit(1);
+        }
+    }
+}
+
 pub fn cgroup_dots(call: &mut Call) {
     if call.makes() {
         let up = call.config()["linux"]["cgroupsPath"].as_str().unwrap().contains("..");

@@ -3,8 +3,8 @@
 use crate::planted::{self, Flaw};
 use crate::scene::{Scene, Verdict};
 use crate::{
-    amounts, calls, descriptors, exposure, groups, links, masks, procfs, program, rights, shapes,
-    targets, users,
+    amounts, calls, descriptors, ends, exposure, groups, links, masks, procfs, program, rights,
+    shapes, targets, users,
 };
 
 /// One attack.
@@ -107,6 +107,9 @@ pub const TABLE: &[Case] = table! {
         "state-modes", "CVE-2021-41103, CVE-2024-25621", "others can read or write the state", exposure::modes, planted::modes;
         "abstract", "CVE-2020-15257", "a container waits behind an abstract socket", exposure::abstract_sockets, planted::abstract_sockets;
         "annotations", "CVE-2026-53488", "an annotation makes the runtime write to a file", exposure::annotations, planted::annotations;
+    }
+    "the end" {
+        "first-thread", "status by /proc", "a container whose first thread has ended can't be killed or deleted", ends::first_thread, planted::sees_one_thread;
     }
     "amounts" {
         "exec-left", "CVE-2025-64329, CVE-2026-53495", "exec waits for, or keeps something of, what its process leaves behind", amounts::execs, planted::execs;

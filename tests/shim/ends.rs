@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Done, World};
+use e2e::{Cmd, Done, World};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -332,4 +332,29 @@ fn a_container_on_its_way_out_is_not_running() {
     w.dhow(["wait", &name]).ok().out_is("137");
     w.dhow(["rm", &name]).ok();
     assert_eq!(w.dhow(["run", "--rm", "picture", "ls", "/made"]).ok().out(), "/made");
+}
+
+/// Its state in /proc is that of its first thread then, a zombie's: `stop` and `kill` held it for
+/// ended, sent nothing, and waited for its end.
+#[test]
+fn bug_container_whose_first_thread_ends_could_not_be_stopped() {
+    let w = world();
+    let source = e2e::workspace().join("tests/runtime/first.c");
+    let first = w.path("first");
+    let compile = Cmd::new("cc").args(["-O1", "-static", "-pthread", "-o"]);
+    compile.arg(&first).arg(source).run().ok();
+    let name = w.id("c");
+    let bind = format!("{}:/first", first.display());
+    w.dhow(["run", "-d", "--name", &name, "-v", &bind, "busybox", "/first"]).ok();
+    for end in [&["stop", "-t", "0"][..], &["kill"], &["rm", "-f"]] {
+        let pid = field(&w, &name, "/State/Pid");
+        let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        e2e::until("its first thread ends", || stat().contains(") Z "));
+        w.dhow_cmd(end).arg(&name).limit(30).run().ok();
+        e2e::until("it has ended", || stat().is_empty());
+        if end[0] != "rm" {
+            assert_eq!(code(&w, &name), 137);
+            w.dhow(["start", &name]).ok();
+        }
+    }
 }

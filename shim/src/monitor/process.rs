@@ -11,6 +11,8 @@ use crate::model::State;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// Ended, and not yet waited for.
+    ///
+    /// KERNEL: proc(5): the state told is the first thread's; others may go on (field 20).
     pub zombie: bool,
     /// On its way out (field 9): nothing of it can be joined any more, but it has not ended.
     pub exiting: bool,
@@ -43,8 +45,9 @@ fn parse(text: &str) -> Option<Stat> {
     // The name in parentheses may hold anything, so the fields begin after the last one.
     let (_, fields) = text.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let threads: u64 = fields.get(17)?.parse().ok()?;
     Some(Stat {
-        zombie: matches!(*fields.first()?, "Z" | "X"),
+        zombie: matches!(*fields.first()?, "Z" | "X") && threads <= 1,
         exiting: fields.get(6)?.parse::<u64>().ok()? & PF_EXITING != 0,
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
@@ -105,9 +108,12 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
-        let rest: Vec<String> = (4..=52).map(|n| (n * 10).to_string()).collect();
-        let text = format!("42 (a) b (c)) Z {}\n", rest.join(" "));
-        let stat = parse(&text).unwrap();
+        let text = |threads: u64| {
+            let rest = (4..=52).map(|n| if n == 20 { threads } else { n * 10 }.to_string());
+            format!("42 (a) b (c)) Z {}\n", rest.collect::<Vec<_>>().join(" "))
+        };
+        assert!(!parse(&text(2)).unwrap().zombie);
+        let stat = parse(&text(1)).unwrap();
         assert_eq!(
             stat,
             Stat {
