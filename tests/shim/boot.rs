@@ -211,7 +211,9 @@ fn the_unit_names_this_program_and_these_directories() {
         w.run_dir().display()
     );
     assert!(unit.contains(&line), "{unit}");
-    if w.cmd("sh").args(["-c", "command -v systemd-analyze"]).run().code == 0 {
+    // It makes directories of the machine's.
+    let asks = !e2e::mode().is_rootless();
+    if asks && w.cmd("sh").args(["-c", "command -v systemd-analyze"]).run().code == 0 {
         let path = w.path("dhow.service");
         fs::write(&path, &unit).unwrap();
         w.cmd("systemd-analyze").args(["verify", "--man=no"]).arg(&path).run().ok();

@@ -56,6 +56,12 @@ const DOCKERS: &str = "C /app\nA /bnd\nC /d\nC /d/a\nD /d/b\nC /d/ln\nC /d/sub\n
     C /root\nA /root/.ash_history\nA /sp ace\nA /t\nA /vol\nC /z\nA /z/dev\nC /z/dirtofile\nA /z/ff2\n\
     D /z/l1\nC /z/typ\nA /z/typ/in";
 
+/// An ordinary user's container makes no device.
+fn dockers() -> String {
+    let made = |line: &&str| *line != "A /z/dev" || !e2e::mode().is_rootless();
+    DOCKERS.lines().filter(made).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn changes_are_those_docker_tells_running_and_stopped() {
     let w = World::new();
@@ -67,9 +73,9 @@ fn changes_are_those_docker_tells_running_and_stopped() {
     let run = ["run", "-d", "--name", &name];
     w.dhow(run.iter().chain(&mounts).chain(&["tree", "sleep", "1000"])).ok();
     w.dhow(["exec", &name, "sh", "-c", SCRIPT]).ok();
-    w.dhow(["diff", &name]).ok().out_is(DOCKERS);
+    w.dhow(["diff", &name]).ok().out_is(&dockers());
     w.dhow(["stop", "-t", "0", &name]).ok();
-    w.dhow(["container", "diff", &name]).ok().out_is(DOCKERS);
+    w.dhow(["container", "diff", &name]).ok().out_is(&dockers());
     w.dhow(["rm", "-v", &name]).ok();
 }
 

@@ -120,6 +120,7 @@ fn a_container_that_exchanges_names_gets_and_gives_nothing_of_the_host() {
 /// CVE: 2019-14271, 2026-41567: nothing of the container is executed or loaded, nor are decompressors.
 #[test]
 fn no_program_or_library_of_the_container_is_touched() {
+    needs!(Root);
     let w = world();
     tree(&w);
     let name = w.id("c");
@@ -145,6 +146,7 @@ fn no_program_or_library_of_the_container_is_touched() {
 /// Pipes without a writer, sockets, and devices don't hold a copy up, whatever the container does.
 #[test]
 fn special_files_of_a_running_container_are_copied_and_not_opened() {
+    needs!(Root);
     let w = world();
     let name = w.id("c");
     let script = "mkdir /s; mkfifo /s/pipe; mknod /s/null c 1 3; mknod /s/disk b 240 7

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::World;
+use e2e::{World, needs};
 
 const CAMERA: &str = "\
 cdiVersion: 0.8.0
@@ -52,6 +52,7 @@ fn world() -> World {
 
 #[test]
 fn a_cdi_device_brings_nodes_mounts_variables_groups_and_hooks() {
+    needs!(Root);
     let w = world();
     let script = "echo $ACME $ACME_FRONT; id -G; cat /opt/acme/driver; touch /opt/acme/x 2>/dev/null || echo ro; \
         stat -c '%a %F' /dev/cam0; : </dev/cam0 && echo read; (: >/dev/cam0) 2>/dev/null || echo no more";

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
-use e2e::World;
+use e2e::{World, needs};
 use nix::sys::stat::{major, minor};
 
 fn world() -> World {
@@ -130,6 +130,7 @@ fn what_the_old_memory_controller_can_it_does() {
 
 #[test]
 fn a_cgroup_has_the_parent_it_was_given() {
+    needs!(Root);
     let w = world();
     let parent = w.cgroup_parent();
     let run = ["run", "--rm", "--cgroupns", "host", "--cgroup-parent", &parent, "busybox"];

@@ -101,6 +101,7 @@ fn mounts_travel_both_ways_through_a_shared_bind_and_one_way_through_a_slave() {
 
 #[test]
 fn a_killed_monitors_mounts_on_the_host_are_swept() {
+    needs!(Root);
     let w = world();
     let run = ["run", "-d", "--name", "one", "--ipc", "shareable", "busybox", "sleep", "1000"];
     w.dhow(run).ok();
@@ -196,6 +197,7 @@ fn a_data_container_that_never_ran_gives_its_own_images_files() {
 
 #[test]
 fn a_new_volume_looks_as_the_image_does_at_its_place() {
+    needs!(Root);
     let w = world();
     w.dhow(["create", "--name", "base", "busybox"]).ok();
     w.dhow(["rm", "base"]).ok();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::World;
+use e2e::{World, needs};
 
 fn world() -> World {
     let w = World::new();
@@ -31,6 +31,7 @@ fn namespaces_are_the_hosts_when_asked_for() {
 
 #[test]
 fn shared_memory_is_private_none_or_shared_with_who_joins() {
+    needs!(Root);
     let w = world();
     let donor = w.id("donor");
     let keep = "echo ours >/dev/shm/note; sleep 1000";
@@ -99,6 +100,7 @@ fn processes_and_networks_of_another_container_are_joined() {
 
 #[test]
 fn runc_joins_by_the_same_descriptors() {
+    needs!(Root);
     let w = world();
     let name = w.id("donor");
     let script = "echo ours >/dev/shm/note; sleep 4242";

@@ -16,6 +16,7 @@ fn mounts(w: &World) -> Vec<String> {
 
 #[test]
 fn a_volume_in_memory_is_one_for_all_its_containers_and_gone_with_the_last() {
+    needs!(Root);
     let w = world();
     let options = ["-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m,uid=7"];
     w.dhow(["volume", "create"].iter().chain(&options).chain(&["memory"])).ok();

@@ -36,9 +36,14 @@ fn becomes(w: &World, name: &str, status: &str) -> Value {
 #[test]
 fn a_check_that_succeeds_makes_it_healthy_and_one_that_fails_three_times_unhealthy() {
     let w = world();
-    let name = running(&w, &["--health-cmd", "echo looking; test -e /well"]);
-    assert_eq!(health(&w, &name)["Status"], "starting");
+    let young = w.id("young");
+    let check = ["--health-cmd", "true", "--health-interval", "1h"];
+    let run = ["run", "-d", "--name", &young];
+    w.dhow(run.iter().chain(&check).chain(&["busybox", "sleep", "1000"])).ok();
+    assert_eq!(health(&w, &young)["Status"], "starting");
     w.dhow(["ps"]).ok().out_has("(health: starting)");
+    w.dhow(["rm", "-f", &young]).ok();
+    let name = running(&w, &["--health-cmd", "echo looking; test -e /well"]);
     w.dhow(["exec", &name, "touch", "/well"]).ok();
     let well = becomes(&w, &name, "healthy");
     assert_eq!(well["FailingStreak"], 0);

@@ -1,6 +1,6 @@
 //! dhow with other runtimes in dhow-runtime's place.
 
-use e2e::{WITHOUT_V2, World, program};
+use e2e::{WITHOUT_V2, World, needs, program};
 
 #[test]
 fn runc_runs_under_dhow() {
@@ -14,6 +14,7 @@ fn runc_runs_under_dhow() {
 /// crun refuses hybrid cgroups: it gets a mount namespace without the v2 one.
 #[test]
 fn crun_runs_under_dhow() {
+    needs!(Root);
     let w = World::new();
     w.pull("busybox");
     let run = [

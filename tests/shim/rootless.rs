@@ -190,6 +190,16 @@ fn another_s_memory_mounts_and_low_ports_are_refused_in_one_line() {
     let join = ["run", "--rm", "--network", "none", "--ipc", "container:one", "busybox", "true"];
     user.dhow(join).code(125).err_has("without root its /dev/shm can't be shared");
     user.dhow(["rm", "-f", "one"]).ok();
+    // It was another one's in each container, without a word.
+    let memory = ["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory"];
+    user.dhow(memory).ok();
+    let volume = ["--network", "none", "-v", "memory:/m", "busybox", "sleep", "600"];
+    user.dhow([&["run", "-d", "--name", "one"][..], &volume].concat()).ok();
+    let second = user.dhow([&["run", "--rm"][..], &volume].concat());
+    second.code(125).err_has("volume memory is another container's just now");
+    user.dhow(["restart", "-t", "0", "one"]).ok();
+    user.dhow(["rm", "-f", "one"]).ok();
+    user.dhow(["volume", "rm", "memory"]).ok();
     let start = user.cmd(["cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"]).run().ok().out();
     if start.trim().parse::<u16>().unwrap() > 81 {
         let run = ["run", "--rm", "-p", "127.0.0.1:81:80", "busybox", "true"];

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use dhow_image::rootless;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -26,6 +27,14 @@ pub fn any(record: &Record) -> bool {
 /// Mounts the volume of `point` for `record`, unless another container has done so.
 pub fn acquire(host: &Host, record: &Record, point: &MountPoint) -> Result<()> {
     let users = Users::of(host, &point.name)?;
+    // Mounts of an ordinary user are seen by their own monitor alone: each would have a volume of its own.
+    if rootless::inside().is_some() && users.has_other_than(&record.id) {
+        return Err(Error::conflict(format!(
+            "volume {} is another container's just now, and without root what is mounted can't be shared; \
+             take a volume without options",
+            point.name
+        )));
+    }
     // Named first: who is killed in between leaves a name without a mount, which is swept.
     let name = users.dir.join(&record.id);
     File::create(&name).map_err(|e| Error::io("write", &name, e))?;
@@ -70,8 +79,12 @@ impl Users {
     }
 
     fn is_last(&self) -> bool {
-        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        entries.filter(|e| e.file_name() != "lock").count() == 0
+        !self.has_other_than("lock")
+    }
+
+    fn has_other_than(&self, id: &str) -> bool {
+        let mut entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        entries.any(|e| e.file_name() != "lock" && e.file_name() != id)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use dhow_image::rootless;
 use nix::sys::stat::{major, minor};
 use serde_json::{Map, Value, json};
 
@@ -68,6 +69,10 @@ fn variables(env: &[String], config: &mut Value) {
 
 fn device(wanted: &Node, config: &mut Value) -> Result<(), String> {
     let node = settled(wanted)?;
+    if rootless::is_confined() && node.host_path != node.path {
+        bound(&node, config);
+        return Ok(());
+    }
     let mut entry = Map::new();
     entry.insert("path".into(), node.path.as_str().into());
     entry.insert("type".into(), node.kind.as_str().into());
@@ -90,6 +95,13 @@ fn device(wanted: &Node, config: &mut Value) -> Result<(), String> {
             "type": node.kind, "major": node.major, "minor": node.minor, "access": access}));
     }
     Ok(())
+}
+
+/// The host's node under another name, for a user who can't make one.
+fn bound(node: &Node, config: &mut Value) {
+    let options = ["bind", "nosuid", "noexec"];
+    list(&mut config["mounts"]).push(json!({"source": node.host_path, "destination": node.path,
+        "type": "bind", "options": options}));
 }
 
 /// What the file left open, from the host's node.
