@@ -38,8 +38,8 @@ bench: all
 guest:
 	tests/guest/guest.sh build
 
-# The runtime's cases inside guests: root and a user, with and without systemd. MODE=systemd is one,
-# CASE=runtime::exec some of them.
+# The runtime's and dhow's cases inside guests: root and a user, with and without systemd. MODE=systemd
+# is one, CASE=runtime::exec some of them.
 guests: ci-build
 	tests/guest/run.sh $(or $(MODE),all) $(CASE)
 

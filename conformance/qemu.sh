@@ -20,7 +20,7 @@ run() {
 if [ "$what" != 5.10 ]; then
     run trixie plain runtime::stock shim::stock runtime::checkpoint runtime::schedule runtime::namespaces \
         runtime::isolation runtime::groups runtime::devices runtime::options
-    run trixie plain shim::net_connect shim::net_isolation shim::net_dns
+    run trixie plain shim::net_connect shim::net_isolation shim::net_dns shim::net_ports
     run trixie systemd runtime::stock shim::stock runtime::limits runtime::change shim::limits shim::flags_limits
     run trixie rootless-systemd runtime::stock shim::stock runtime::limits runtime::change shim::limits
 fi

@@ -2,7 +2,7 @@
 # run.sh: end-to-end cases inside a guest, in one of its modes or in all.
 #
 #   run.sh [--qemu [KERNEL]] MODE|all [FILTER…]
-#                        filters and options are the test program's, as --exact; else runtime::
+#                        filters and options are the test program's, as --exact; else runtime:: shim::
 #     plain              root, no systemd, a pure cgroup v2
 #     systemd            root beside systemd; every container in a scope of it
 #     rootless           uid 1000 with a delegated group
@@ -29,7 +29,7 @@ if [ "$1" = --qemu ]; then
 fi
 mode=$1
 shift
-[ $# -gt 0 ] || set -- runtime::
+[ $# -gt 0 ] || set -- runtime:: shim::
 
 if [ "$mode" = all ]; then
     worst=0

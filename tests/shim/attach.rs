@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 
-use e2e::World;
+use e2e::{World, needs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -69,6 +69,7 @@ fn all_see_the_output_and_all_may_type() {
 
 #[test]
 fn a_stopped_client_holds_up_neither_the_container_nor_the_others() {
+    needs!(Speed);
     let w = world();
     let name = w.id("c");
     let script = "read go; seq 1000000; touch /done; read end";
@@ -108,6 +109,7 @@ fn a_stopped_client_holds_up_neither_the_container_nor_the_others() {
 
 #[test]
 fn a_run_that_is_stopped_does_not_hold_its_container_up() {
+    needs!(Speed);
     let w = world();
     let name = w.id("c");
     let script = "touch /begun; sleep 1; seq 300000; touch /done; sleep 1000";

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use e2e::{World, leaks};
+use e2e::{World, leaks, needs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -109,6 +109,7 @@ fn system_stop_is_not_the_user_s_stop() {
 
 #[test]
 fn many_come_up_side_by_side_and_those_that_lean_on_others_after_them() {
+    needs!(Speed);
     let w = world();
     let base = begin(&w, "base", "always", "sleep 1000");
     let mut names = vec![base.clone()];

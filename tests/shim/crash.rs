@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::World;
+use e2e::{World, needs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -22,6 +22,7 @@ pub(super) fn monitors(w: &World) -> Vec<i32> {
 
 #[test]
 fn monitor_killed_at_any_instant_of_a_start() {
+    needs!(Speed);
     let w = World::new();
     w.pull("busybox");
     for (n, milliseconds) in (2..60).step_by(3).enumerate() {

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use e2e::World;
+use e2e::{World, needs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -99,6 +99,7 @@ fn exec_detached_fails_at_once_when_the_command_is_not_there() {
 
 #[test]
 fn many_that_leave_children_behind_cost_neither_descriptors_nor_memory() {
+    needs!(Speed);
     let w = World::new();
     w.pull("busybox");
     let name = w.id("c");

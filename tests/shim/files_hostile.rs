@@ -167,6 +167,7 @@ fn special_files_of_a_running_container_are_copied_and_not_opened() {
 
 #[test]
 fn killed_at_any_instant_a_copy_leaves_no_mount_and_no_lock() {
+    needs!(Speed);
     let w = world();
     let name = w.id("c");
     fs::create_dir(w.path("many")).unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use e2e::World;
+use e2e::{World, needs};
 use serde_json::Value;
 
 use super::lifecycle::field;
@@ -114,6 +114,7 @@ fn output_of_a_check_is_bounded_and_what_it_leaves_behind_holds_nobody_up() {
 
 #[test]
 fn many_checks_leave_no_descriptor_and_no_memory_with_the_monitor() {
+    needs!(Speed);
     let w = world();
     let line = "sleep 500 & exit 1";
     let name = w.id("c");

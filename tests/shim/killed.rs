@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use e2e::{World, leaks};
+use e2e::{World, leaks, needs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -57,6 +57,7 @@ fn monitor_and_container_killed_together() {
 
 #[test]
 fn run_killed_at_any_instant_leaves_nothing_that_rm_cannot_take() {
+    needs!(Speed);
     let w = World::new();
     w.pull("busybox");
     for milliseconds in [1, 2, 4, 6, 8, 10, 14, 20, 30, 60] {

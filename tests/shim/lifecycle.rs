@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
-use e2e::World;
+use e2e::{World, needs};
 
 fn world() -> World {
     let w = World::new();
@@ -137,6 +137,7 @@ fn inspect_tells_the_state_of_a_running_container() {
 
 #[test]
 fn many_containers_side_by_side() {
+    needs!(Speed);
     let w = world();
     std::thread::scope(|s| {
         for i in 0..8 {

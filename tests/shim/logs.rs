@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::World;
+use e2e::{World, needs};
 
 fn world() -> World {
     let w = World::new();
@@ -66,6 +66,7 @@ fn follow_ends_with_the_container() {
 
 #[test]
 fn much_output_arrives_whole_in_both_places() {
+    needs!(Speed);
     let w = world();
     let name = w.id("c");
     let done = w.dhow(["run", "--name", &name, "busybox", "seq", "200000"]).ok();

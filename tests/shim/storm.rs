@@ -8,7 +8,7 @@ use std::fs;
 use std::process::Child;
 use std::time::Duration;
 
-use e2e::{World, leaks};
+use e2e::{World, leaks, needs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -79,6 +79,7 @@ fn spawn(w: &World, args: &[&str]) -> Child {
 
 #[test]
 fn clients_and_monitors_killed_at_random_points_of_many_lives() {
+    needs!(Speed);
     let w = World::new();
     w.pull("busybox");
     let seed = std::process::id().into();
@@ -163,6 +164,7 @@ fn private(pid: i64) -> u64 {
 
 #[test]
 fn many_alive_at_once_each_with_a_monitor_under_a_mebibyte() {
+    needs!(Speed);
     let w = World::new();
     w.pull("busybox");
     let most = count("DHOW_ALIVE", 40);
@@ -192,6 +194,7 @@ fn many_alive_at_once_each_with_a_monitor_under_a_mebibyte() {
 
 #[test]
 fn rm_happens_when_client_and_monitor_have_died() {
+    needs!(Speed);
     let w = World::new();
     w.pull("busybox");
     let name = w.id("c");

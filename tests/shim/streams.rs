@@ -25,6 +25,7 @@ pub fn monitor(w: &World, id: &str) -> Pid {
 
 #[test]
 fn a_hundred_megabytes_come_out_whole() {
+    needs!(Speed);
     let w = world();
     let script = format!("yes 'all hands on deck' | head -c {MUCH}");
     let sum = |cmd: e2e::Cmd| cmd.run().ok().out();
@@ -36,6 +37,7 @@ fn a_hundred_megabytes_come_out_whole() {
 
 #[test]
 fn a_hundred_megabytes_go_in_whole() {
+    needs!(Speed);
     let w = world();
     let path = w.path("much");
     let file = File::create(&path).unwrap();
@@ -48,6 +50,7 @@ fn a_hundred_megabytes_go_in_whole() {
 
 #[test]
 fn a_slow_reader_loses_nothing() {
+    needs!(Speed);
     let w = world();
     let run = w.dhow_cmd(["run", "--rm", "busybox", "seq", "300000"]);
     let slow = run.under(["sh", "-c", "\"$@\" | (sleep 1; tail -n 1)", "sh"]);

@@ -80,6 +80,8 @@ pub enum Need {
     FullKernel,
     /// Time that runs evenly.
     EvenTime,
+    /// A processor that isn't software: much is done, or often, and would take minutes in a guest.
+    Speed,
     /// nftables with tables of both families, and translation: User Mode Linux hasn't these.
     Nftables,
     /// A kernel of at least this version.
@@ -99,7 +101,7 @@ impl Need {
             Self::FullKernel | Self::Nftables => !mode.is_guest() || stock_kernel(),
             Self::StockKernel => stock_kernel(),
             Self::Linux(major, minor) => kernel() >= (major, minor),
-            Self::Machine | Self::Guests | Self::EvenTime => !mode.is_guest(),
+            Self::Machine | Self::Guests | Self::EvenTime | Self::Speed => !mode.is_guest(),
         }
     }
 
@@ -114,6 +116,7 @@ impl Need {
             Self::Guests => "a guest of its own",
             Self::FullKernel => "a kernel with more than User Mode Linux has",
             Self::EvenTime => "time that runs evenly",
+            Self::Speed => "more speed than a guest has",
             Self::Linux(major, minor) => return format!("Linux {major}.{minor}"),
             Self::Nftables => "nftables with all that networks use",
             Self::StockKernel => "a guest of QEMU with Debian's kernel",
