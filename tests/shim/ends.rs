@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Cmd, Done, World};
+use e2e::{Cmd, Done, World, needs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -300,15 +300,17 @@ fn who_looks_in_or_changes_something_as_a_container_ends_is_told_so() {
 }
 
 /// A first process gives up its namespaces some time before it has ended: here a command that was
-/// executed beside it, and that nobody waits for, holds it in between.
+/// executed beside it holds it in between, as who waits for it, a process beside its client, is stopped.
 #[test]
 fn a_container_on_its_way_out_is_not_running() {
     let w = world();
     let name = ready(&w, "c", &[], "touch /ready /made; sleep 1000");
     let mut exec = w.dhow_cmd(["exec", &name, "sh", "-c", "touch /beside; sleep 1000"]).start();
     e2e::until("it is beside", || w.dhow(["exec", &name, "ls", "/beside"]).code == 0);
-    let caller = Pid::from_raw(exec.id() as i32);
-    kill(caller, Signal::SIGSTOP).unwrap();
+    let children =
+        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", exec.id())).unwrap();
+    let keeper = Pid::from_raw(children.trim().parse().unwrap());
+    kill(keeper, Signal::SIGSTOP).unwrap();
     let init = field(&w, &name, "/State/Pid").as_i64().unwrap() as i32;
     kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
     e2e::until("it has no namespaces", || {
@@ -325,7 +327,7 @@ fn a_container_on_its_way_out_is_not_running() {
     std::thread::scope(|scope| {
         // Its files are there again when it has ended.
         let copy = scope.spawn(|| w.dhow(["cp", &format!("{name}:/made"), "-"]));
-        kill(caller, Signal::SIGCONT).unwrap();
+        kill(keeper, Signal::SIGCONT).unwrap();
         copy.join().unwrap().ok();
     });
     assert_eq!(exec.wait().unwrap().code(), Some(137));
@@ -338,6 +340,7 @@ fn a_container_on_its_way_out_is_not_running() {
 /// ended, sent nothing, and waited for its end.
 #[test]
 fn bug_container_whose_first_thread_ends_could_not_be_stopped() {
+    needs!(Machine);
     let w = world();
     let source = e2e::workspace().join("tests/runtime/first.c");
     let first = w.path("first");
