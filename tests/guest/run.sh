@@ -66,6 +66,7 @@ log=$tmp/log
 read -r -d '' inside <<'END' || true
 export DHOW_FIXTURES=$(mktemp -d) DHOW_E2E_LACKS=$(mktemp)
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+chmod a+rx "$DHOW_FIXTURES" # other users are tried, too
 ln -s /fixtures/* "$DHOW_FIXTURES"/
 rm -f "$DHOW_FIXTURES"/*.lock "$DHOW_FIXTURES"/busybox-root-2
 ln -s /busybox-root "$DHOW_FIXTURES"/busybox-root-2

@@ -299,6 +299,24 @@ fn who_looks_in_or_changes_something_as_a_container_ends_is_told_so() {
     told_of_the_end(&[&["logs", "-f", "one"], &["stop", "one"], &["restart", "one"]]);
 }
 
+/// `logs -f` said that it can't watch a directory.
+#[test]
+fn bug_who_follows_the_log_of_what_is_just_removed_was_told_of_a_directory() {
+    needs!(Machine);
+    let w = world();
+    let name = ready(&w, "c", &[], "touch /ready; sleep 1000");
+    let late = "inject=inotify_add_watch:delay_enter=2000000";
+    let under = ["strace", "-f", "-o", "/dev/null", "-e", "trace=inotify_add_watch", "-e", late];
+    std::thread::scope(|scope| {
+        let logs = scope.spawn(|| w.dhow_cmd(["logs", "-f", &name]).under(under).run());
+        std::thread::sleep(Duration::from_millis(700));
+        w.dhow(["rm", "-f", &name]).ok();
+        let done = logs.join().unwrap();
+        // On a machine with much to do it is removed too late to be seen.
+        assert!(done.code == 0 || done.err().contains("No such container"), "{done}");
+    });
+}
+
 /// A first process gives up its namespaces some time before it has ended: here a command that was
 /// executed beside it holds it in between, as who waits for it, a process beside its client, is stopped.
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::World;
+use e2e::{World, needs};
 
 use super::lifecycle::field;
 
@@ -37,6 +37,7 @@ fn pauses_double_from_a_tenth_of_a_second() {
 
 #[test]
 fn stop_and_kill_and_rm_end_it_between_two_lives() {
+    needs!(EvenTime);
     let w = world();
     for end in [&["stop"][..], &["kill"], &["rm", "-f"]] {
         let name = begin(&w, "always", "exit 3");

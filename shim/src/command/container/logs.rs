@@ -74,6 +74,8 @@ impl Logs {
             },
         };
         let record = host.containers.find(&self.container)?.record;
-        monitor::logs(host, &record, &options, &mut std::io::stdout(), &mut std::io::stderr())
+        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+        let done = monitor::logs(host, &record, &options, &mut out, &mut err);
+        host.containers.unless_gone(&self.container, done)
     }
 }
